@@ -1,0 +1,94 @@
+"""Count concepts in image-caption data, predict zero-shot accuracy, build long-tail test sets.
+
+Every name below is loaded on first use: importing the package loads no torch, spaCy or FAISS.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from conceptaudit.auditing import AuditOptions, AuditRun, audit
+    from conceptaudit.curves import Curve, fit_curve, predict
+    from conceptaudit.datasets import open_dataset
+    from conceptaudit.errors import (
+        ArtifactMismatchError,
+        ConceptAuditError,
+        ConfigError,
+        DataError,
+        FitError,
+        MissingDependencyError,
+    )
+    from conceptaudit.frequency.readers import read_frequencies
+    from conceptaudit.longtail import LongTailOptions, LongTailSet, build_long_tail
+    from conceptaudit.records import (
+        Concept,
+        ConceptAccuracies,
+        ConceptFrequencies,
+        ConceptVocabulary,
+    )
+    from conceptaudit.vocabulary import read_concepts
+    from conceptaudit.zeroshot import read_accuracies
+
+_HOMES = {
+    "ArtifactMismatchError": "errors",
+    "AuditOptions": "auditing",
+    "AuditRun": "auditing",
+    "Concept": "records",
+    "ConceptAccuracies": "records",
+    "ConceptAuditError": "errors",
+    "ConceptFrequencies": "records",
+    "ConceptVocabulary": "records",
+    "ConfigError": "errors",
+    "Curve": "curves",
+    "DataError": "errors",
+    "FitError": "errors",
+    "LongTailOptions": "longtail",
+    "LongTailSet": "longtail",
+    "MissingDependencyError": "errors",
+    "audit": "auditing",
+    "build_long_tail": "longtail",
+    "fit_curve": "curves",
+    "open_dataset": "datasets",
+    "predict": "curves",
+    "read_accuracies": "zeroshot",
+    "read_concepts": "vocabulary",
+    "read_frequencies": "frequency.readers",
+}
+
+__all__ = [  # noqa: PLE0604 -- a test holds this list equal to _HOMES
+    "ArtifactMismatchError",
+    "AuditOptions",
+    "AuditRun",
+    "Concept",
+    "ConceptAccuracies",
+    "ConceptAuditError",
+    "ConceptFrequencies",
+    "ConceptVocabulary",
+    "ConfigError",
+    "Curve",
+    "DataError",
+    "FitError",
+    "LongTailOptions",
+    "LongTailSet",
+    "MissingDependencyError",
+    "audit",
+    "build_long_tail",
+    "fit_curve",
+    "open_dataset",
+    "predict",
+    "read_accuracies",
+    "read_concepts",
+    "read_frequencies",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'conceptaudit' has no attribute {name!r}")
+    value = getattr(import_module(f"conceptaudit.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,227 @@
+"""``conceptaudit audit``: how often each concept occurs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+
+if TYPE_CHECKING:
+    from conceptaudit.auditing import AuditRun
+
+SHOWN = 5
+"""Concepts shown from the head and from the tail."""
+
+
+def audit(
+    dataset: Annotated[
+        str,
+        typer.Argument(help="File, folder, glob or fsspec URL, in any layout of docs/formats.md."),
+    ],
+    concepts: Annotated[
+        str,
+        typer.Option(
+            "--concepts",
+            "-c",
+            help="Concept list: CSV, JSON, YAML, TOML, plain list, or a CLIP_benchmark folder.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
+    layout: Annotated[str, typer.Option(help="Dataset layout; 'auto' detects it.")] = "auto",
+    caption_column: Annotated[
+        str | None, typer.Option(help="Caption column, where its name is not a known one.")
+    ] = None,
+    key_column: Annotated[
+        str | None, typer.Option(help="Key column, where its name is not a known one.")
+    ] = None,
+    url_column: Annotated[
+        str | None, typer.Option(help="URL column, where its name is not a known one.")
+    ] = None,
+    spacy_model: Annotated[
+        str, typer.Option(help="spaCy pipeline by name or path; 'bundled' is English.")
+    ] = "bundled",
+    pos: Annotated[
+        str, typer.Option(help="'noun': the head of a match must be a noun; 'any': strings.")
+    ] = "noun",
+    nested: Annotated[
+        bool, typer.Option("--nested", help="Count 'dog' in 'hot dog' for both concepts.")
+    ] = False,
+    clip: Annotated[
+        str | None,
+        typer.Option(
+            help="open_clip model for images and prompts: 'lab', MODEL/WEIGHTS such as "
+            "ViT-B-32/laion2b_s34b_b79k, or a folder with open_clip_config.json."
+        ),
+    ] = None,
+    concept_vectors: Annotated[
+        str | None,
+        typer.Option(help=".npy with one vector per concept, in place of prompts."),
+    ] = None,
+    template: Annotated[
+        list[str] | None,
+        typer.Option(help="Prompt template with {}; repeat for an ensemble."),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Cosine similarity at which an image shows a concept."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")] = "auto",
+    backend: Annotated[
+        str, typer.Option(help="Search of image tags: 'auto', 'blas' or 'faiss'; same result.")
+    ] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes; one per processor by default.")
+    ] = None,
+    shard_rows: Annotated[
+        int | None, typer.Option(help="Rows of a table or array per shard; changes no count.")
+    ] = None,
+    skip_unreadable: Annotated[
+        bool,
+        typer.Option("--skip-unreadable", help="List files that cannot be read, and go on."),
+    ] = False,
+    level: Annotated[float, typer.Option(help="Coverage of the intervals.")] = 0.9,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Redo in OUT only what other inputs or settings change."),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the run that OUT holds.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    r"""Count how often each concept occurs in captions, in images, and in both.
+
+    An audit that was interrupted goes on when the same command is run again.
+
+    \b
+    Example:
+      conceptaudit audit metadata.parquet --concepts classes.txt -o runs/text
+      conceptaudit audit embeddings/ -c classes.csv --clip ViT-B-32/openai -o runs/both
+    """
+    from dataclasses import replace
+
+    from conceptaudit.auditing import AuditOptions
+    from conceptaudit.auditing import audit as run_audit
+
+    options = AuditOptions(
+        layout=layout,
+        caption_column=caption_column,
+        key_column=key_column,
+        url_column=url_column,
+        spacy_model=spacy_model,
+        pos=pos,
+        nested=nested,
+        clip=clip,
+        concept_vectors=concept_vectors,
+        device=device,
+        backend=backend,
+        workers=workers,
+        shard_rows=shard_rows,
+        skip_unreadable=skip_unreadable,
+        level=level,
+    )
+    if template:
+        options = replace(options, templates=tuple(template))
+    if threshold is not None:
+        options = replace(options, threshold=threshold)
+    with progress_bar() as progress:
+        run = run_audit(
+            dataset,
+            concepts,
+            out,
+            options=options,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if as_json:
+        emit_json(summary(run, level))
+    else:
+        _show(run, level)
+
+
+def summary(run: AuditRun, level: float) -> dict[str, object]:
+    """Lay a run's numbers out for a machine."""
+    table = run.table
+    found = {
+        column: int((table[column] > 0).sum()) for column in run.frequencies.counted
+    }
+    return {
+        "run": str(run.folder),
+        "account": run.account,
+        "n_concepts": len(table),
+        "n_concepts_found": found,
+        "alignment": run.alignment.as_json(level),
+        "notes": list(run.notes),
+        "redone": run.redone,
+    }
+
+
+def _show(run: AuditRun, level: float) -> None:
+    for note in run.notes[:20]:
+        say(f"note: {note}")
+    if len(run.notes) > 20:
+        say(f"note: … and {len(run.notes) - 20:,} more in {run.folder / 'manifest.json'}")
+    for stage, work in run.redone.items():
+        if work["kept"]:
+            why = ", ".join(f"{n:,} {reason}" for reason, n in work["redone"].items()) or "none"
+            say(f"{stage}: {work['kept']:,} shards were there already; computed now: {why}")
+    say()
+    for side, account in run.account.items():
+        what = "captions" if side == "text" else "images"
+        say(f"{account['n_samples']:,} samples, {account['n_used']:,} with usable {what}")
+        for reason, n in account["dropped"].items():
+            say(f"  {n:,} dropped: {reason}")
+        for reason, n in account["noted"].items():
+            say(f"  {n:,} noted: {reason}")
+    table = run.table
+    for column in run.frequencies.counted:
+        found = int((table[column] > 0).sum())
+        say(f"{column}: {found:,} of {len(table):,} concepts found, {len(table) - found:,} never")
+    _show_ends(run)
+    _show_alignment(run, level)
+    say(f"\nWritten to {run.folder}: frequencies.parquet, frequencies.csv, alignment.json, tags")
+
+
+def _show_ends(run: AuditRun) -> None:
+    """Print the most and least frequent concepts by the last side that was counted."""
+    column = run.frequencies.counted[-1] if len(run.frequencies.counted) < 3 else "n_joint"
+    counted = [c for c in run.frequencies.counted if c != column]
+    ranked = run.table[run.table[column] > 0].sort_values(
+        [column, "concept"], ascending=[False, True]
+    )
+    for title, rows in (
+        ("head", ranked.head(SHOWN)),
+        ("tail", ranked.iloc[SHOWN:].tail(SHOWN)),
+    ):
+        if len(rows):
+            say(f"\n{title} by {column}")
+            say_table(
+                ["concept", column, "90 %" if run.table is not None else "", *counted],
+                [
+                    [
+                        row["concept"],
+                        int(row[column]),
+                        f"{row[f'{column}_low']:,.1f} to {row[f'{column}_high']:,.1f}",
+                        *(int(row[c]) for c in counted),
+                    ]
+                    for _, row in rows.iterrows()
+                ],
+            )
+
+
+def _show_alignment(run: AuditRun, level: float) -> None:
+    numbers = run.alignment.as_json(level)
+    if numbers["n_misaligned"] is None:
+        return
+    say(
+        f"\nalignment: {numbers['n_both_tagged']:,} samples have concepts on both sides, "
+        f"{numbers['n_misaligned']:,} of them none in common: "
+        f"{100 * (numbers['misaligned_among_tagged'] or 0):.1f} % of these "
+        f"({100 * numbers['misaligned_among_tagged_low']:.1f} to "
+        f"{100 * numbers['misaligned_among_tagged_high']:.1f}), "
+        f"{100 * (numbers['misalignment_degree'] or 0):.1f} % of all samples"
+    )

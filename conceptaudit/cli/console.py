@@ -1,0 +1,163 @@
+"""Everything the command line prints: results to standard output, progress to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from conceptaudit.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+LINE_SECONDS = 60.0
+"""Where standard error is no terminal, progress is one line a minute."""
+
+
+def printable(text: str) -> str:
+    """Make text from a dataset safe for a terminal: control and bidi characters become U+FFFD.
+
+    Examples
+    --------
+    >>> printable("red" + chr(27) + "[31m")
+    'red\ufffd[31m'
+    """
+    return "".join(
+        "\ufffd"
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs") and character not in "\n\t\u200d"
+        else character
+        for character in text
+    )
+
+
+def say(text: str = "") -> None:
+    """Print a line for a person."""
+    sys.stdout.write(printable(text) + "\n")
+
+
+def complain(text: str) -> None:
+    """Print a line about a fault to standard error."""
+    sys.stderr.write(printable(text) + "\n")
+
+
+def emit_json(value: Any) -> None:
+    """Print a value for a machine; NaN, which JSON lacks, becomes null."""
+    text = json.dumps(_without_nan(value), ensure_ascii=False, indent=1, default=str)
+    sys.stdout.write(text.encode("utf-8", "replace").decode() + "\n")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124
+
+
+def say_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table: text left, numbers right."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [
+        max(_width(text) for text in column)
+        for column in zip(list(headers), *cells, strict=True)
+    ]
+    numeric = [
+        bool(rows) and all(isinstance(row[i], int | float) or row[i] is None for row in rows)
+        for i in range(len(headers))
+    ]
+    for line in (list(headers), ["-" * width for width in widths], *cells):
+        say("  ".join(_pad(text, w, right) for text, w, right in zip(line, widths, numeric, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.3g}" if isinstance(value, float) else printable(str(value)).replace("\n", " ")
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _pad(text: str, width: int, right: bool) -> str:
+    fill = " " * (width - _width(text))
+    return fill + text if right else text + fill
+
+
+class _BarProgress:
+    """A bar with rate and time left."""
+
+    def __init__(self, bars: RichProgress) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+
+    def start(self, stage: str, total: int | None, unit: str = "shards") -> None:
+        self._task = self._bars.add_task(f"{stage} ({unit})", total=total)
+
+    def advance(self, units: int = 1) -> None:
+        if self._task is not None:
+            self._bars.advance(self._task, units)
+
+    def finish(self) -> None:
+        self._task = None
+
+
+class _LineProgress:
+    """One line a minute, and one at the end of every stage."""
+
+    def __init__(self) -> None:
+        self._stage, self._unit = "", ""
+        self._total: int | None = None
+        self._done = 0
+        self._started = self._told = time.monotonic()
+
+    def start(self, stage: str, total: int | None, unit: str = "shards") -> None:
+        self._stage, self._total, self._unit, self._done = stage, total, unit, 0
+        self._started = self._told = time.monotonic()
+
+    def advance(self, units: int = 1) -> None:
+        self._done += units
+        if time.monotonic() - self._told >= LINE_SECONDS:
+            self._tell()
+
+    def finish(self) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        self._told = time.monotonic()
+        seconds = self._told - self._started
+        of = f"/{self._total:,}" if self._total is not None else ""
+        left = ""
+        if self._total and 0 < self._done < self._total:
+            left = f", about {seconds / self._done * (self._total - self._done):,.0f} s left"
+        complain(f"{self._stage}: {self._done:,}{of} {self._unit} in {seconds:,.1f} s{left}")
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Yield a `Progress` that draws bars on a terminal and prints lines elsewhere."""
+    if not sys.stderr.isatty():
+        yield _LineProgress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with RichProgress(*columns, console=Console(stderr=True)) as bars:
+        yield _BarProgress(bars)

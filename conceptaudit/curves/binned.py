@@ -1,0 +1,226 @@
+"""The published recipe: a correlation of trimmed bin means, and what shuffled data make of it.
+
+It is kept for comparison under the name ``paper``. A correlation of a few bin means says little
+about concepts, so it never stands without the value that the same recipe gives when accuracies
+are shuffled within each evaluation set, which leaves no effect of frequency inside any set.
+
+References
+----------
+Udandarao et al., "No 'Zero-Shot' Without Exponential Data", arXiv 2404.04125; the constants below
+are those of the notebooks in bethgelab/frequency_determines_performance (MIT).
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from conceptaudit.curves.statistics import FloatArray, IntArray, Lines, divide, shuffled_within
+
+N_EDGES = 12
+N_EDGES_RETRIEVAL = 7
+N_SHUFFLES = 200
+SHUFFLE_LEVEL = 0.9
+
+TRIMS = {"laion400m": (2, -1), "synthci30m": (0, -4), "synthci": (0, -4)}
+"""Bins [first:last] that the paper's figures keep, by pretraining set; all others `TRIM`."""
+
+TRIM = (1, -1)
+
+_LN10 = float(np.log(10.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BinRecipe:
+    """How many bin edges there are, and which bins the correlation is computed over.
+
+    Parameters
+    ----------
+    n_edges : int
+        Edges spaced evenly over the log frequency; each is the right end of a bin.
+    first, last : int
+        The bins kept are ``[first:last]``; `last` is negative.
+    """
+
+    n_edges: int
+    first: int
+    last: int
+
+
+def recipe_for(pretraining: str, metric: str) -> BinRecipe:
+    """Choose the paper's edges and trim for a pretraining set and a metric.
+
+    Examples
+    --------
+    >>> recipe_for("LAION-400M", "accuracy")
+    BinRecipe(n_edges=12, first=2, last=-1)
+    >>> recipe_for("cc3m", "t2i_recall@1").n_edges
+    7
+    """
+    name = re.sub(r"[^a-z0-9]", "", pretraining.casefold())
+    first, last = TRIMS.get(name, TRIM)
+    return BinRecipe(
+        n_edges=N_EDGES_RETRIEVAL if "recall@" in metric else N_EDGES, first=first, last=last
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BinnedFit:
+    """The paper's binned correlation, with the bins it comes from.
+
+    Parameters
+    ----------
+    r, p_value : float
+        Pearson correlation over the kept, non-empty bins; NaN below three of them.
+    r_shuffled, r_shuffled_low, r_shuffled_high : float
+        Median and 90 % range of `r` when accuracies are shuffled within each dataset.
+    frequencies : tuple of float
+        Right edge of each bin, as a count.
+    accuracies : tuple of float
+        Unweighted mean accuracy of the concepts in each bin; NaN where it is empty.
+    counts : tuple of int
+        Concepts in each bin.
+    first, last : int
+        The correlation uses bins ``[first:last]``.
+    n_concepts, n_in_kept_bins : int
+        Concepts in all bins, and in the bins that the correlation uses.
+    """
+
+    r: float
+    p_value: float
+    r_shuffled: float
+    r_shuffled_low: float
+    r_shuffled_high: float
+    frequencies: tuple[float, ...]
+    accuracies: tuple[float, ...]
+    counts: tuple[int, ...]
+    first: int
+    last: int
+    n_concepts: int
+    n_in_kept_bins: int
+
+    @property
+    def kept(self) -> range:
+        """Positions of the bins that the correlation uses."""
+        return range(*slice(self.first, self.last).indices(len(self.counts)))
+
+
+def assign_bins(x: FloatArray, n_edges: int) -> tuple[FloatArray, IntArray]:
+    """Cut log10 frequencies at evenly spaced edges; a value belongs to the edge at its right.
+
+    Returns
+    -------
+    edges : numpy.ndarray of float64, shape (n_edges,)
+    bins : numpy.ndarray of int, shape (n,)
+        Bin 0 holds only the smallest value, as in the published code.
+    """
+    # The published code bins natural logarithms. Edges are found on that scale, because a
+    # frequency that falls on an edge may change its bin with the base through rounding.
+    natural = x * _LN10
+    edges = np.linspace(natural.min(), natural.max(), n_edges)
+    bins = np.digitize(natural, edges, right=True)
+    return edges / _LN10, np.minimum(bins, n_edges - 1)
+
+
+def binned_lines(
+    x: FloatArray, y: FloatArray, groups: IntArray, draws: IntArray, recipe: BinRecipe
+) -> Lines:
+    """Fit a line through the kept bin means once per row of `draws`.
+
+    The edges stay those of all rows; see `statistics.resampled_lines` for the parameters.
+    """
+    edges, bins = assign_bins(x, recipe.n_edges)
+    n_groups = draws.shape[1]
+    cell = groups * recipe.n_edges + bins
+    size = n_groups * recipe.n_edges
+    shape = (n_groups, recipe.n_edges)
+    totals = np.bincount(cell, weights=y, minlength=size).reshape(shape)
+    sizes = np.bincount(cell, minlength=size).astype(np.float64).reshape(shape)
+    weights = draws.astype(np.float64)
+    return _lines_through(edges, divide(weights @ totals, weights @ sizes), recipe)
+
+
+def _lines_through(edges: FloatArray, means: FloatArray, recipe: BinRecipe) -> Lines:
+    """Least squares through each row of bin means, shape (replicates, n_edges), without NaN."""
+    kept = slice(recipe.first, recipe.last)
+    y = means[:, kept]
+    present = np.isfinite(y)
+    n = present.sum(axis=1).astype(np.float64)
+    y = np.where(present, y, 0.0)
+    x = np.where(present, edges[kept], 0.0)
+    mean_x, mean_y = divide(x.sum(axis=1), n), divide(y.sum(axis=1), n)
+    dx = np.where(present, x - mean_x[:, None], 0.0)
+    dy = np.where(present, y - mean_y[:, None], 0.0)
+    cxx, cxy, cyy = (dx * dx).sum(axis=1), (dx * dy).sum(axis=1), (dy * dy).sum(axis=1)
+    cyy[cyy <= 1e-24 * n] = 0.0
+    slope = divide(cxy, cxx)
+    few = n < 3
+    return Lines(
+        slope=np.where(few, np.nan, slope),
+        intercept=np.where(few, np.nan, mean_y - slope * mean_x),
+        r=np.where(few, np.nan, np.clip(divide(cxy, np.sqrt(cxx * cyy)), -1.0, 1.0)),
+    )
+
+
+def fit_bins(
+    x: FloatArray,
+    y: FloatArray,
+    datasets: IntArray,
+    recipe: BinRecipe,
+    rng: np.random.Generator,
+) -> BinnedFit:
+    """Apply the paper's recipe, and apply it again to shuffled accuracies.
+
+    Parameters
+    ----------
+    x : numpy.ndarray of float64, shape (n,)
+        log10 of the frequency, zero counts taken as one.
+    y : numpy.ndarray of float64, shape (n,)
+        Accuracies in [0, 1].
+    datasets : numpy.ndarray of int, shape (n,)
+        Evaluation set of each row, sorted.
+    recipe : BinRecipe
+    rng : numpy.random.Generator
+        Draws the `N_SHUFFLES` shuffles.
+    """
+    edges, bins = assign_bins(x, recipe.n_edges)
+    sizes = np.bincount(bins, minlength=recipe.n_edges)
+    n = sizes.astype(np.float64)
+    means = divide(np.bincount(bins, weights=y, minlength=recipe.n_edges), n)
+    r = float(_lines_through(edges, means[None, :], recipe).r[0])
+    n_points = int(np.isfinite(means[recipe.first : recipe.last]).sum())
+    member = np.eye(recipe.n_edges)[bins]
+    shuffled = np.concatenate(
+        [
+            _lines_through(edges, divide(chunk @ member, n[None, :]), recipe).r
+            for chunk in shuffled_within(y, datasets, N_SHUFFLES, rng)
+        ]
+    )
+    defined = shuffled[np.isfinite(shuffled)]
+    tail = (1 - SHUFFLE_LEVEL) / 2
+    low, median, high = (
+        np.quantile(defined, [tail, 0.5, 1 - tail]) if len(defined) else (np.nan,) * 3
+    )
+    return BinnedFit(
+        r=r,
+        p_value=correlation_p(r, n_points),
+        r_shuffled=float(median),
+        r_shuffled_low=float(low),
+        r_shuffled_high=float(high),
+        frequencies=tuple(float(value) for value in 10.0**edges),
+        accuracies=tuple(float(value) for value in means),
+        counts=tuple(int(size) for size in sizes),
+        first=recipe.first,
+        last=recipe.last,
+        n_concepts=len(y),
+        n_in_kept_bins=int(sizes[recipe.first : recipe.last].sum()),
+    )
+
+
+def correlation_p(r: float, n: int) -> float:
+    """Two-sided p value of a Pearson correlation of n points (the exact beta distribution)."""
+    if n < 3 or not np.isfinite(r):
+        return float("nan")
+    shape = n / 2 - 1
+    return float(2 * stats.beta(shape, shape, loc=-1, scale=2).sf(abs(r)))

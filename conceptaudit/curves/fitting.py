@@ -1,0 +1,229 @@
+"""Fit accuracy against frequency, one model after another, on the same joined rows."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+
+import pandas as pd
+
+from conceptaudit.curves.binned import recipe_for
+from conceptaudit.curves.families import ZERO_POLICIES, Family, family_named
+from conceptaudit.curves.joining import KEY_COLUMNS, Joined, join
+from conceptaudit.curves.model_fitting import MIN_POINTS, ModelSettings, fit_model, usable_rows
+from conceptaudit.curves.records import POINT_COLUMNS, Curve, ModelFit
+from conceptaudit.errors import ConfigError, FitError
+from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
+
+
+def fit_curve(
+    frequencies: ConceptFrequencies,
+    accuracies: ConceptAccuracies,
+    *,
+    count: str = "auto",
+    family: str = "loglinear",
+    zero_policy: str = "log1p",
+    pretraining: str = "auto",
+    level: float = 0.9,
+    seed: int = 0,
+    aliases: Mapping[str, str] | None = None,
+    duplicates: str = "refuse",
+) -> Curve:
+    """Fit per-concept accuracy against log frequency, for every model in the accuracies.
+
+    Parameters
+    ----------
+    frequencies : ConceptFrequencies
+        Counts, at least 0, of one audited dataset.
+    accuracies : ConceptAccuracies
+        Accuracies in [0, 1]; each (model, pretraining, metric) gets a fit of its own.
+    count : {"auto", "n_text", "n_image", "n_joint"}
+        ``"auto"`` takes the joint count where there is one, then text, then image.
+    family : {"loglinear", "paper"}
+        Least squares per concept, or the published line through trimmed bin means.
+    zero_policy : {"log1p", "exclude"}
+        log10(1 + count), or log10(count) without the concepts whose count is zero. The
+        ``paper`` family has its own: zero becomes one.
+    pretraining : str
+        ``"auto"`` keeps the models that were pretrained on the audited dataset where names
+        allow to tell, and all of them otherwise; ``"all"`` keeps all; a name keeps that one.
+    level : float
+        Level of the intervals, in (0, 1).
+    seed : int
+        Seed of resampling and shuffling; the order of rows has no influence.
+    aliases, duplicates
+        As for `join`.
+
+    Returns
+    -------
+    Curve
+
+    Raises
+    ------
+    ConfigError
+        A parameter has no such value.
+    DataError
+        The tables contradict themselves; see `join`.
+    FitError
+        No model has three usable concepts with different frequencies.
+
+    References
+    ----------
+    Udandarao et al., "No 'Zero-Shot' Without Exponential Data", arXiv 2404.04125.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> counts = ConceptFrequencies(
+    ...     pd.DataFrame({"concept": ["yak", "emu", "cat", "dog"], "n_text": [9, 99, 999, 9999]}))
+    >>> scores = ConceptAccuracies(pd.DataFrame({
+    ...     "model": "RN50", "pretraining": "", "dataset": "zoo", "metric": "accuracy",
+    ...     "concept": ["yak", "emu", "cat", "dog"], "n_correct": [1, 2, 3, 4], "n_images": 10,
+    ...     "accuracy": [0.1, 0.2, 0.3, 0.4]}))
+    >>> fit = fit_curve(counts, scores).fits[0]
+    >>> round(fit.line.slope, 6), fit.usage.n_used
+    (0.1, 4)
+    """
+    chosen = family_named(family)
+    policy, notes = _settle(chosen, zero_policy, level)
+    accuracies, selected = _of_pretraining(frequencies, accuracies, pretraining)
+    joined = join(frequencies, accuracies, count=count, aliases=aliases, duplicates=duplicates)
+    totals = accuracies.table.groupby(list(KEY_COLUMNS), sort=True, dropna=False).size()
+    fits: list[ModelFit] = []
+    points: list[pd.DataFrame] = []
+    failures: list[str] = []
+    groups = dict(list(joined.table.groupby(list(KEY_COLUMNS), sort=True, dropna=False)))
+    for key, total in totals.items():
+        model, origin, metric = (str(part) for part in key)  # type: ignore[union-attr]
+        settings = ModelSettings(
+            family=chosen,
+            zero_policy=policy,
+            recipe=recipe_for(origin or frequencies.source, metric),
+            level=level,
+            seed=seed,
+        )
+        try:
+            rows = groups.get(key, joined.table.iloc[:0])
+            usage, used, counted = usable_rows(rows, int(total), policy, joined.count)
+            line, effects, binned, remarks = fit_model(used, counted, settings)
+        except FitError as error:
+            failures.append(f"{'/'.join(filter(None, (model, origin, metric)))}: {error}")
+            continue
+        fits.append(
+            ModelFit(
+                model=model,
+                pretraining=origin,
+                metric=metric,
+                usage=usage,
+                line=line,
+                effects=effects,
+                binned=binned,
+                notes=remarks,
+            )
+        )
+        points.append(used.assign(fit=len(fits) - 1)[list(POINT_COLUMNS)])
+    if not fits:
+        raise FitError(_no_fit_message(joined, failures))
+    table = pd.concat(points, ignore_index=True)
+    inputs = [chosen.name, joined.count, policy, level, seed, frequencies.source]
+    return Curve(
+        family=chosen.name,
+        count=joined.count,
+        zero_policy=policy,
+        level=level,
+        seed=seed,
+        source=frequencies.source,
+        fits=tuple(fits),
+        digest=_digest(table, fits, inputs),
+        notes=(
+            f"Frequencies are {joined.count}.",
+            *notes,
+            *selected,
+            *accuracies.notes,
+            *joined.notes,
+            *(f"Not fitted: {failure}" for failure in failures),
+        ),
+        points=table,
+        unmatched=joined.unmatched,
+    )
+
+
+def _settle(family: Family, zero_policy: str, level: float) -> tuple[str, tuple[str, ...]]:
+    if zero_policy not in ZERO_POLICIES:
+        raise ConfigError(
+            f"The 'zero_policy' parameter of fit_curve must be one of {list(ZERO_POLICIES)}. "
+            f"Got {zero_policy!r} instead."
+        )
+    check_level(level)
+    if family.zero_policy is None:
+        return zero_policy, ()
+    return family.zero_policy, (
+        f"The {family.name!r} family takes counts of zero as one, whatever the zero policy.",
+    )
+
+
+def check_level(level: float) -> None:
+    """Refuse an interval level outside (0, 1)."""
+    if not 0.0 < level < 1.0:
+        raise ConfigError(
+            f"The 'level' parameter must be between 0 and 1, such as 0.9. Got {level!r} instead."
+        )
+
+
+def _of_pretraining(
+    frequencies: ConceptFrequencies, accuracies: ConceptAccuracies, pretraining: str
+) -> tuple[ConceptAccuracies, tuple[str, ...]]:
+    """Keep the models whose training data is what was audited."""
+    table = accuracies.table
+    names = sorted({str(name) for name in table["pretraining"]})
+    if pretraining == "all" or (pretraining == "auto" and names == [""]):
+        return accuracies, ()
+    wanted = _folded(frequencies.source if pretraining == "auto" else pretraining)
+    kept = [name for name in names if _folded(name) == wanted]
+    if not kept and pretraining != "auto":
+        raise ConfigError(
+            f"The 'pretraining' parameter must be 'auto', 'all' or one of {names}. "
+            f"Got {pretraining!r} instead."
+        )
+    if not kept:
+        return accuracies, (
+            f"No model is named as pretrained on the audited dataset ({frequencies.source!r}): "
+            f"all models are fitted, pretrained on {', '.join(filter(None, names))}.",
+        )
+    if len(kept) == len(names):
+        return accuracies, ()
+    rows = table["pretraining"].astype("str").isin(kept)
+    left_out = [name for name in names if name not in kept]
+    return ConceptAccuracies(table[rows], accuracies.notes), (
+        f"Only models pretrained on {', '.join(kept)} are fitted; left out: "
+        f"{', '.join(name or '(unnamed)' for name in left_out)}.",
+    )
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.casefold())
+
+
+def _digest(points: pd.DataFrame, fits: list[ModelFit], settings: list[object]) -> str:
+    content = [settings, [fit.label for fit in fits], [points[c].tolist() for c in POINT_COLUMNS]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _no_fit_message(joined: Joined, failures: list[str]) -> str:
+    message = failures[0] if failures else "There are no accuracies to fit."
+    if len(failures) > 1:
+        message += f" The other {len(failures) - 1} models fail as well."
+    if len(joined.table) >= MIN_POINTS:
+        return message
+    names = {
+        side: joined.unmatched.loc[joined.unmatched["side"] == side].head(3)
+        for side in ("accuracies", "frequencies")
+    }
+    shown = {
+        side: [f"{row.concept!r} of {row.dataset!r}" for row in table.itertuples()]
+        for side, table in names.items()
+    }
+    return (
+        f"{message} Names that did not meet: in the accuracies {', '.join(shown['accuracies'])}; "
+        f"in the frequencies {', '.join(shown['frequencies'])}."
+    )

@@ -1,0 +1,290 @@
+"""Join frequencies with accuracies by concept name, and account for every name.
+
+Names are compared as they are first and only then through `normalise_name`; a name that is on
+one side only is listed, one that could mean two rows is refused. Position is never identity.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.curves.records import UNMATCHED_COLUMNS
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.records import FREQUENCY_COLUMNS, ConceptAccuracies, ConceptFrequencies
+
+AUTO_ORDER = ("n_joint", "n_text", "n_image")
+"""What ``count="auto"`` takes, first that was counted: the paper's measure, then the exact one."""
+
+DUPLICATE_POLICIES = ("refuse", "sum", "first")
+
+KEY_COLUMNS = ("model", "pretraining", "metric")
+"""Columns that tell one fit from another."""
+
+_SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """Accuracies with the frequency of their concept.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row per accuracy whose concept has a frequency row: ``model, pretraining, metric,
+        dataset, concept, accuracy, count``; count is NaN where that side was not counted.
+    unmatched : pandas.DataFrame
+        Names on one side only: ``side, dataset, concept``.
+    count : str
+        The count column used.
+    notes : tuple of str
+    """
+
+    table: pd.DataFrame = field(repr=False)
+    unmatched: pd.DataFrame = field(repr=False)
+    count: str
+    notes: tuple[str, ...]
+
+
+def normalise_name(name: str) -> str:
+    """Fold what differs between two spellings of one class name.
+
+    Unicode compatibility forms and case are folded; runs of spaces, underscores and hyphens
+    become one space.
+
+    Examples
+    --------
+    >>> normalise_name("Golden_Retriever") == normalise_name("golden-retriever ")
+    True
+    """
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return _SEPARATORS.sub(" ", unicodedata.normalize("NFC", folded)).strip()
+
+
+def choose_count(frequencies: ConceptFrequencies, count: str) -> str:
+    """Resolve ``"auto"``, ``"joint"`` or ``"n_joint"`` to a column that holds counts.
+
+    Raises
+    ------
+    ConfigError
+        No such count is known, or this audit does not have it.
+    """
+    available = frequencies.counted
+    if not available:
+        raise DataError("The frequency table holds no count at all: every count column is empty.")
+    if count == "auto":
+        return next(column for column in AUTO_ORDER if column in available)
+    column = count if count.startswith("n_") else f"n_{count}"
+    if column not in FREQUENCY_COLUMNS or column not in available:
+        raise ConfigError(
+            f"The 'count' parameter must be 'auto' or a count of this audit "
+            f"({', '.join(available)}). Got {count!r} instead."
+        )
+    return column
+
+
+def join(
+    frequencies: ConceptFrequencies,
+    accuracies: ConceptAccuracies,
+    *,
+    count: str = "auto",
+    aliases: Mapping[str, str] | None = None,
+    duplicates: str = "refuse",
+) -> Joined:
+    """Join by concept, and by evaluation set where both sides name it.
+
+    Parameters
+    ----------
+    frequencies : ConceptFrequencies
+    accuracies : ConceptAccuracies
+    count : {"auto", "n_text", "n_image", "n_joint"}
+        Column to join; ``"auto"`` takes the first of `AUTO_ORDER` that was counted.
+    aliases : mapping of str to str, optional
+        Concept name in the accuracies to its name in the frequencies, tried first.
+    duplicates : {"refuse", "sum", "first"}
+        What to do where one concept (of one evaluation set) has several frequency rows.
+
+    Returns
+    -------
+    Joined
+
+    Raises
+    ------
+    ConfigError
+        A parameter has no such value.
+    DataError
+        A row contradicts itself, is duplicated, or a name could mean two rows.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> counts = ConceptFrequencies(pd.DataFrame({"concept": ["dog", "cat"], "n_text": [9, 0]}))
+    >>> scores = ConceptAccuracies(pd.DataFrame({
+    ...     "model": "m", "pretraining": "", "dataset": "pets", "concept": ["Dog", "emu"],
+    ...     "n_correct": pd.NA, "n_images": pd.NA, "accuracy": [0.9, 0.1], "metric": "accuracy"}))
+    >>> joined = join(counts, scores)
+    >>> joined.table[["concept", "count"]].values.tolist()
+    [['Dog', 9.0]]
+    >>> joined.unmatched.values.tolist()
+    [['accuracies', 'pets', 'emu'], ['frequencies', '', 'cat']]
+    """
+    if duplicates not in DUPLICATE_POLICIES:
+        raise ConfigError(
+            f"The 'duplicates' parameter of join must be one of {list(DUPLICATE_POLICIES)}. "
+            f"Got {duplicates!r} instead."
+        )
+    column = choose_count(frequencies, count)
+    check_accuracies(accuracies)
+    by_dataset = _joins_by_dataset(frequencies, accuracies)
+    counts, notes = _count_rows(frequencies, column, by_dataset, duplicates)
+    scores = accuracies.table
+    pairs = scores[["dataset", "concept"]].astype("str").drop_duplicates()
+    finder = _Finder(counts, dict(aliases or {}))
+    rows = np.array(
+        [
+            finder.find(normalise_name(dataset) if by_dataset else "", dataset, concept)
+            for dataset, concept in pairs.itertuples(index=False)
+        ],
+        dtype=np.intp,
+    )
+    found = rows >= 0
+    matched = pairs[found].assign(count=counts["count"].to_numpy()[rows[found]])
+    table = scores.astype({"dataset": "str", "concept": "str"}).merge(
+        matched, on=["dataset", "concept"], how="inner"
+    )
+    if finder.normalised:
+        notes.append(
+            f"{finder.normalised:,} concept names matched only after case, spaces, underscores "
+            "and hyphens were folded."
+        )
+    missing = pairs[~found].assign(side="accuracies")
+    unused = np.setdiff1d(np.arange(len(counts)), rows[found])
+    spare = counts.iloc[unused][["dataset", "concept"]].assign(side="frequencies")
+    if len(missing):
+        notes.append(f"{len(missing):,} concepts with an accuracy have no frequency row.")
+    if len(spare):
+        notes.append(f"{len(spare):,} concepts with a frequency have no accuracy.")
+    columns = [*KEY_COLUMNS, "dataset", "concept", "accuracy", "count"]
+    return Joined(
+        table=table[columns],
+        unmatched=pd.concat([missing, spare], ignore_index=True)[list(UNMATCHED_COLUMNS)],
+        count=column,
+        notes=tuple(notes),
+    )
+
+
+class _Finder:
+    """Finds the frequency row of a name: alias, then the name as it is, then normalised."""
+
+    def __init__(self, counts: pd.DataFrame, aliases: Mapping[str, str]) -> None:
+        self.exact: dict[tuple[str, str], int] = {}
+        self.folded: dict[tuple[str, str], list[int]] = {}
+        self.names = counts["concept"].tolist()
+        self.aliases = aliases
+        self.normalised = 0
+        for row, (key, name) in enumerate(zip(counts["key"], self.names, strict=True)):
+            self.exact[key, name] = row
+            self.folded.setdefault((key, normalise_name(name)), []).append(row)
+
+    def find(self, key: str, dataset: str, concept: str) -> int:
+        """Return the row, or -1 where there is none."""
+        name = self.aliases.get(concept, concept)
+        row = self.exact.get((key, name))
+        if row is not None:
+            return row
+        rows = self.folded.get((key, normalise_name(name)), [])
+        if len(rows) > 1:
+            raise DataError(
+                f"The concept {concept!r} of {dataset!r} could be any of "
+                f"{[self.names[row] for row in rows]} in the frequencies. Spell it as one of them, "
+                "or say which with aliases."
+            )
+        self.normalised += len(rows)
+        return rows[0] if rows else -1
+
+
+def check_accuracies(accuracies: ConceptAccuracies) -> None:
+    """Refuse rows that contradict themselves or each other.
+
+    Raises
+    ------
+    DataError
+        Naming the first such row.
+    """
+    table = accuracies.table
+    correct = pd.to_numeric(table["n_correct"]).astype("Float64")
+    images = pd.to_numeric(table["n_images"]).astype("Float64")
+    impossible = ((correct > images) | (correct < 0) | (images < 0)).fillna(value=False)
+    if bool(impossible.any()):
+        row = table[impossible.to_numpy(dtype=bool)].iloc[0]
+        raise DataError(
+            f"n_correct must lie between 0 and n_images. Got n_correct = {row['n_correct']} and "
+            f"n_images = {row['n_images']} for concept {row['concept']!r} of {row['dataset']!r}, "
+            f"model {row['model']!r} instead."
+        )
+    repeated = table.duplicated([*KEY_COLUMNS, "dataset", "concept"])
+    if bool(repeated.any()):
+        row = table[repeated].iloc[0]
+        raise DataError(
+            f"Each concept must have one accuracy per model, pretraining, dataset and metric. Got "
+            f"{row['concept']!r} of {row['dataset']!r} twice for model {row['model']!r} "
+            f"({int(repeated.sum()):,} repeated rows). Were the same results read twice?"
+        )
+
+
+def _joins_by_dataset(frequencies: ConceptFrequencies, accuracies: ConceptAccuracies) -> bool:
+    if "dataset" not in frequencies.table:
+        return False
+    datasets = frequencies.table["dataset"]
+    if bool(datasets.isna().any()):
+        row = int(np.flatnonzero(datasets.isna().to_numpy())[0])
+        raise DataError(
+            f"The 'dataset' column of a frequency table must be filled in every row. Row {row} "
+            f"(concept {frequencies.table['concept'].iloc[row]!r}) has none."
+        )
+    return any(str(name) for name in accuracies.table["dataset"].unique())
+
+
+def _count_rows(
+    frequencies: ConceptFrequencies, column: str, by_dataset: bool, duplicates: str
+) -> tuple[pd.DataFrame, list[str]]:
+    """Reduce the frequencies to unique (key, concept) rows: key, dataset, concept, count."""
+    table = frequencies.table
+    datasets = _texts(table["dataset"]) if by_dataset else [""] * len(table)
+    rows = pd.DataFrame(
+        {
+            "key": [normalise_name(name) for name in datasets],
+            "dataset": datasets,
+            "concept": _texts(table["concept"]),
+            "count": pd.to_numeric(table[column])
+            .astype("Float64")
+            .to_numpy(np.float64, na_value=np.nan),
+        }
+    )
+    repeated = rows.duplicated(["key", "concept"])
+    if not bool(repeated.any()):
+        return rows, []
+    if duplicates == "refuse":
+        row = rows[repeated].iloc[0]
+        where = f" of {row['dataset']!r}" if row["dataset"] else ""
+        raise DataError(
+            f"Each concept must have one frequency row. Got {row['concept']!r}{where} more than "
+            f"once ({int(repeated.sum()):,} repeated rows). Remove them, or choose what they mean "
+            "with duplicates='sum' or duplicates='first'."
+        )
+    merged = rows.groupby(["key", "concept"], sort=False, as_index=False).agg(
+        {
+            "dataset": "first",
+            "count": (lambda c: c.sum(min_count=1)) if duplicates == "sum" else "first",
+        }
+    )
+    return merged, [
+        f"{int(repeated.sum()):,} repeated frequency rows were merged (duplicates={duplicates!r})."
+    ]
+
+
+def _texts(values: Iterable[object]) -> list[str]:
+    return [str(value) for value in values]

@@ -1,0 +1,156 @@
+"""A curve as one JSON file: readable by anything, and never executed when read.
+
+The rows behind the fits are stored in columns, concepts once for all models, so that a curve of
+twenty models on four thousand concepts takes about a megabyte.
+"""
+
+import json
+import math
+import os
+import tempfile
+import types
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.curves.records import POINT_COLUMNS, UNMATCHED_COLUMNS, Curve, ModelFit
+from conceptaudit.errors import DataError
+
+SCHEMA = "conceptaudit/curve"
+SCHEMA_VERSION = 1
+FILE_NAME = "curve.json"
+
+Json = Any
+
+_SETTINGS = ("family", "count", "zero_policy", "level", "seed", "source", "digest")
+
+
+def save_curve(curve: Curve, path: Path) -> None:
+    """Write a curve to `path`, through a temporary file beside it.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written to.
+    """
+    body = json.dumps(_encoded(curve), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        partial = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(body.encode("utf-8", "replace") + b"\n")
+            partial.chmod(0o644)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def load_curve(path: Path) -> Curve:
+    """Read a curve from its file, or from the folder that holds it as ``curve.json``.
+
+    Raises
+    ------
+    DataError
+        The file is missing, not JSON, not a curve, damaged, or of another schema version.
+    """
+    file = path / FILE_NAME if path.is_dir() else path
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"Cannot read {file} as a curve: {error}.") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise DataError(f"{file} is not a curve; `conceptaudit fit` writes one.")
+    if content.get("schema_version") != SCHEMA_VERSION:
+        raise DataError(
+            f"{file} has schema version {content.get('schema_version')!r}; this program reads "
+            f"version {SCHEMA_VERSION}. Fit the curve again."
+        )
+    try:
+        return Curve(
+            **{name: content[name] for name in _SETTINGS},
+            notes=tuple(content["notes"]),
+            fits=tuple(_decoded(ModelFit, fit) for fit in content["fits"]),
+            points=_points(content["concepts"], content["points"]),
+            unmatched=pd.DataFrame(content["unmatched"], columns=list(UNMATCHED_COLUMNS)).astype(
+                "str"
+            ),
+        )
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise DataError(f"{file} is a damaged curve: {error!r}. Fit the curve again.") from error
+
+
+def _encoded(curve: Curve) -> Json:
+    keys = curve.points[["dataset", "concept", "count"]]
+    concepts = keys.drop_duplicates().reset_index(drop=True)
+    positions = keys.merge(concepts.reset_index(names="position"), how="left")["position"]
+    fit = curve.points["fit"].to_numpy()
+    accuracy = curve.points["accuracy"].to_numpy()
+    position = positions.to_numpy()
+    return {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        **{name: getattr(curve, name) for name in _SETTINGS},
+        "notes": list(curve.notes),
+        "fits": [_plain(model) for model in curve.fits],
+        "concepts": {name: concepts[name].tolist() for name in concepts},
+        "points": [
+            {
+                "concept": position[fit == index].tolist(),
+                "accuracy": accuracy[fit == index].tolist(),
+            }
+            for index in range(len(curve.fits))
+        ],
+        "unmatched": curve.unmatched[list(UNMATCHED_COLUMNS)].to_numpy().tolist(),
+    }
+
+
+def _points(concepts: Json, fits: Json) -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "dataset": pd.Series(concepts["dataset"], dtype="str"),
+            "concept": pd.Series(concepts["concept"], dtype="str"),
+            "count": np.asarray(concepts["count"], dtype=np.float64),
+        }
+    )
+    parts = []
+    for index, fit in enumerate(fits):
+        part = table.iloc[np.asarray(fit["concept"], dtype=np.intp)]
+        accuracy = np.asarray(fit["accuracy"], dtype=np.float64)
+        parts.append(part.assign(fit=index, accuracy=accuracy))
+    return pd.concat(parts, ignore_index=True)[list(POINT_COLUMNS)]
+
+
+def _plain(value: Any) -> Json:
+    """Turn records into JSON values; NaN, which JSON has not, becomes null."""
+    if is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _decoded(kind: Any, value: Json) -> Any:
+    """Build a value of a type from what `_plain` made of it, and check it on the way."""
+    if is_dataclass(kind) and isinstance(kind, type):
+        hints = get_type_hints(kind)
+        return kind(**{name: _decoded(hint, value[name]) for name, hint in hints.items()})
+    if get_origin(kind) is tuple:
+        return tuple(_decoded(get_args(kind)[0], item) for item in value)
+    if get_origin(kind) is dict:
+        return {str(key): _decoded(get_args(kind)[1], item) for key, item in value.items()}
+    if kind is float:
+        return math.nan if value is None else float(value)
+    if isinstance(kind, types.GenericAlias) or not isinstance(value, kind):
+        raise TypeError(f"expected {kind}, found {value!r}")
+    return value

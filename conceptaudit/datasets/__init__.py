@@ -1,0 +1,148 @@
+"""Datasets on disk or behind URLs, whatever their layout: `open_dataset` finds out which.
+
+A layout is one module with a frozen dataset class (`base.Dataset`) and an ``open_…`` function.
+"""
+
+from pathlib import Path
+
+from conceptaudit.datasets._columns import Choice
+from conceptaudit.datasets._detect import LAYOUTS, detect_layout
+from conceptaudit.datasets._files import as_location, list_files
+from conceptaudit.datasets.base import (
+    CAPTION,
+    DEFAULT_BATCH_ROWS,
+    DEFAULT_SHARD_ROWS,
+    EMBEDDING,
+    IMAGE,
+    PARTS,
+    Dataset,
+    Shard,
+)
+from conceptaudit.datasets.coco import open_coco
+from conceptaudit.datasets.embeddings import open_embeddings
+from conceptaudit.datasets.files import open_files
+from conceptaudit.datasets.table import open_table
+from conceptaudit.datasets.webdataset import open_webdataset
+from conceptaudit.errors import ConfigError
+
+__all__ = [
+    "CAPTION",
+    "DEFAULT_BATCH_ROWS",
+    "DEFAULT_SHARD_ROWS",
+    "EMBEDDING",
+    "IMAGE",
+    "LAYOUTS",
+    "PARTS",
+    "Dataset",
+    "Shard",
+    "open_dataset",
+]
+
+_USED_BY = {
+    "caption_column": ("table", "webdataset", "files", "embeddings"),
+    "key_column": ("table", "embeddings"),
+    "url_column": ("table", "embeddings"),
+    "embedding_array": ("embeddings",),
+    "images": ("coco",),
+}
+
+
+def open_dataset(
+    location: str | Path,
+    *,
+    layout: str = "auto",
+    caption_column: str | None = None,
+    key_column: str | None = None,
+    url_column: str | None = None,
+    embedding_array: str | None = None,
+    images: str | Path | None = None,
+    shard_rows: int = DEFAULT_SHARD_ROWS,
+) -> Dataset:
+    """Open a set of image-caption pairs.
+
+    Parameters
+    ----------
+    location : str or Path
+        A file, a folder, a glob pattern, or an fsspec URL (``"s3://…"``) of one of them.
+    layout : str
+        One of `LAYOUTS`, or ``"auto"`` to find out; `Dataset.notes` says what was found.
+    caption_column : str or None
+        Column of the captions, where the usual names do not fit; for ``"webdataset"`` and
+        ``"files"`` a field of the ``.json`` members, which then replaces the ``.txt`` ones.
+    key_column, url_column : str or None
+        Columns of the external key and of the URL; tables and embeddings only.
+    embedding_array : str or None
+        Which array of DataComp's ``.npz`` files to read (``"b32_img"``, ``"l14_img"``).
+    images : str, Path or None
+        Folder of the images of a COCO captions file, where it is not beside it.
+    shard_rows : int
+        Rows per shard, at least 1, for layouts that can be cut. Changes no sample and no id.
+
+    Returns
+    -------
+    Dataset
+        Has `shards()`, and `read(shard, parts)` that yields batches of samples.
+
+    Raises
+    ------
+    ConfigError
+        The location does not exist, its layout is not known, or a parameter does not fit it.
+    DataError
+        No file of it can be read, or no caption column is found.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name, "captions.tsv")
+    >>> _ = path.write_text("a dog\\thttp://a/1.jpg\\na cat\\thttp://a/2.jpg\\n")
+    >>> dataset = open_dataset(path)
+    >>> dataset.layout, sorted(dataset.provides)
+    ('table', ['caption'])
+    >>> [batch] = dataset.read(dataset.shards()[0], dataset.provides)
+    >>> batch.captions, batch.keys
+    (['a dog', 'a cat'], ['http://a/1.jpg', 'http://a/2.jpg'])
+    >>> folder.cleanup()
+    """
+    text = as_location(location)
+    if layout not in ("auto", *LAYOUTS):
+        raise ConfigError(
+            f"The 'layout' parameter of open_dataset must be 'auto' or one of {list(LAYOUTS)}. "
+            f"Got {layout!r} instead."
+        )
+    if shard_rows < 1:
+        raise ConfigError(
+            "The 'shard_rows' parameter of open_dataset must be at least 1. "
+            f"Got {shard_rows} instead."
+        )
+    listing = list_files(text)
+    chosen = detect_layout(listing, text) if layout == "auto" else layout
+    given = {
+        "caption_column": caption_column,
+        "key_column": key_column,
+        "url_column": url_column,
+        "embedding_array": embedding_array,
+        "images": images,
+    }
+    for name, value in given.items():
+        if value is not None and chosen not in _USED_BY[name]:
+            raise ConfigError(
+                f"The '{name}' parameter of open_dataset must be None for layout {chosen!r}. "
+                f"Got {value!r} instead."
+            )
+    choice = Choice(caption=caption_column, key=key_column, url=url_column)
+    match chosen:
+        case "table":
+            return open_table(listing, text, choice, shard_rows)
+        case "webdataset":
+            return open_webdataset(text, caption_column)
+        case "files":
+            return open_files(listing, text, caption_column, shard_rows)
+        case "embeddings":
+            return open_embeddings(
+                listing, text, choice, shard_rows=shard_rows, embedding_array=embedding_array
+            )
+        case _:
+            folder = as_location(images) if images is not None else None
+            return open_coco(listing, text, folder, shard_rows)

@@ -1,0 +1,95 @@
+"""Which layout a location has, decided by names and, for JSON, by a look inside."""
+
+import re
+from collections import Counter
+
+from conceptaudit.datasets._files import File, Listing, suffix
+from conceptaudit.datasets._groups import IMAGE_ENDINGS
+from conceptaudit.datasets._pairs import find_pairs
+from conceptaudit.datasets.coco import is_coco
+from conceptaudit.datasets.table import SUFFIXES
+from conceptaudit.datasets.webdataset import ENDINGS
+from conceptaudit.errors import ConfigError
+
+LAYOUTS = ("table", "webdataset", "files", "embeddings", "coco")
+
+_COCO = re.compile(r"(?:.*/)?(?:captions_[^/]*|dataset_[^/]*|[^/]*karpathy[^/]*)\.json")
+
+
+def detect_layout(listing: Listing, location: str) -> str:
+    """Name the layout of a listing.
+
+    Raises
+    ------
+    ConfigError
+        The location is empty, or holds nothing or too much that is known.
+    """
+    if not listing.files:
+        raise ConfigError(
+            "The 'location' parameter of open_dataset must hold files. "
+            f"Got {location!r} instead, which is empty."
+        )
+    names = [file.name for file in listing.files]
+    if listing.is_file:
+        return _of_file(listing, location)
+    if find_pairs(listing)[0]:
+        return "embeddings"
+    if any(name.lower().endswith(ENDINGS) for name in names):
+        return "webdataset"
+    if any(_COCO.fullmatch(name) and is_coco(file.path) for name, file in _json_files(listing)):
+        return "coco"
+    has_images = any(suffix(name)[1:] in IMAGE_ENDINGS for name in names)
+    tables = [
+        name
+        for name in names
+        if suffix(name) in SUFFIXES and suffix(name) != ".json" and not _is_sidecar(name, names)
+    ]
+    if has_images and tables:
+        raise ConfigError(
+            f"{location!r} holds both images and tables ({', '.join(tables[:3])}). Set layout="
+            "'table' to read the tables' captions, or layout='files' to read the images."
+        )
+    if has_images or any(suffix(name) == ".txt" for name in names):
+        return "files"
+    if tables or any(suffix(name) == ".json" for name in names):
+        return "table"
+    raise ConfigError(_unknown(names, location))
+
+
+def _of_file(listing: Listing, location: str) -> str:
+    file = listing.files[0]
+    name = file.name.lower()
+    if name.endswith(ENDINGS):
+        return "webdataset"
+    if suffix(name) == ".json":
+        return "coco" if is_coco(file.path) else "table"
+    if suffix(name) in SUFFIXES:
+        return "table"
+    if name.endswith((".npy", ".npz")):
+        raise ConfigError(
+            "The 'location' parameter of open_dataset must be the folder that holds embeddings "
+            f"and metadata together. Got one array, {location!r}, instead."
+        )
+    raise ConfigError(_unknown([file.name], location))
+
+
+def _json_files(listing: Listing) -> list[tuple[str, File]]:
+    return [(file.name, file) for file in listing.files if suffix(file.name) == ".json"]
+
+
+def _is_sidecar(name: str, names: list[str]) -> bool:
+    """Whether a table describes the folder of the same name, as img2dataset's do."""
+    if suffix(name) != ".parquet":
+        return False
+    folder = name.removesuffix(".parquet") + "/"
+    return any(other.startswith(folder) for other in names)
+
+
+def _unknown(names: list[str], location: str) -> str:
+    endings = Counter(suffix(name) or "no ending" for name in names)
+    found = ", ".join(f"{count:,} × {ending}" for ending, count in endings.most_common(5))
+    return (
+        f"The layout of {location!r} is not known: found {found}. It must hold tables "
+        f"({', '.join(SUFFIXES)}), .tar archives, images with .txt captions, img_emb/*.npy "
+        f"embeddings or COCO captions; name one of {list(LAYOUTS)} with layout."
+    )

@@ -1,0 +1,137 @@
+"""Samples whose parts are separate members or files of one name: ``{key}.jpg``, ``{key}.txt`` …"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from conceptaudit.datasets._columns import CAPTION_ALIASES
+from conceptaudit.datasets._samples import Missing, ids_of, make_batch
+from conceptaudit.datasets.base import CAPTION, DEFAULT_BATCH_ROWS, IMAGE, IMAGE_BATCH_ROWS
+from conceptaudit.records import Drop, SampleBatch, sample_id
+
+IMAGE_ENDINGS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jxl")
+CAPTION_ENDINGS = ("txt", "text", "caption")
+MAX_MEMBER_BYTES = 1 << 28
+"""Larger members are not read: no caption or training photograph is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """Where one part of a sample lies; `fault` says why it cannot be read."""
+
+    size: int
+    place: Any = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """One sample: its row, its key and its members by lower-case ending."""
+
+    row: int
+    key: str
+    members: dict[str, Member] = field(default_factory=dict)
+
+    def first(self, endings: Iterable[str]) -> Member | None:
+        """Return the first member that has one of the endings, in the endings' order."""
+        return next((self.members[end] for end in endings if end in self.members), None)
+
+
+Fetch = Callable[[Member], bytes]
+
+
+def read_groups(
+    groups: Iterable[Group],
+    fetch: Fetch,
+    *,
+    file_index: int,
+    parts: frozenset[str],
+    caption_field: str | None,
+) -> Iterator[SampleBatch]:
+    """Read the parts asked for of every sample.
+
+    Parameters
+    ----------
+    groups : iterable of Group
+    fetch : callable
+        Reads a member's bytes.
+    file_index : int
+    parts : frozenset of str
+    caption_field : str or None
+        Field of the ``.json`` member to take captions from, instead of ``.txt``.
+    """
+    size = IMAGE_BATCH_ROWS if IMAGE in parts else DEFAULT_BATCH_ROWS
+    todo = iter(groups)
+    while block := list(islice(todo, size)):
+        samples, drops = [], []
+        for group in block:
+            images = [end for end in group.members if end in IMAGE_ENDINGS]
+            known = images or group.first((*CAPTION_ENDINGS, "json"))
+            if not known:
+                drops.append(_drop(group, file_index, "sample", "no_image_or_caption"))
+                continue
+            if len(images) > 1:
+                drops.append(_drop(group, file_index, "note", "extra_image"))
+            samples.append(group)
+        yield make_batch(
+            ids_of(file_index, [group.row for group in samples]),
+            [group.key for group in samples],
+            captions=[caption_of(group, fetch, caption_field) for group in samples]
+            if CAPTION in parts
+            else None,
+            images=[_image(group, fetch) for group in samples] if IMAGE in parts else None,
+            drops=drops,
+        )
+
+
+def _drop(group: Group, file_index: int, part: str, reason: str) -> Drop:
+    return Drop(
+        sample_id=sample_id(file_index, group.row),
+        key=group.key,
+        part=part,
+        reason=reason,
+        detail=", ".join(sorted(group.members)),
+    )
+
+
+def _fetch(member: Member, fetch: Fetch) -> bytes | Missing:
+    if member.fault:
+        return Missing(reason=member.fault)
+    if member.size > MAX_MEMBER_BYTES:
+        return Missing(reason="member_too_large", detail=f"{member.size:,} bytes")
+    return fetch(member)
+
+
+def _image(group: Group, fetch: Fetch) -> bytes | Missing:
+    images = [member for end, member in group.members.items() if end in IMAGE_ENDINGS]
+    return _fetch(images[0], fetch) if images else Missing(reason="missing_image")
+
+
+def caption_of(group: Group, fetch: Fetch, caption_field: str | None) -> Any:
+    """Caption of a sample: its text member, else a field of its JSON member."""
+    text = group.first(CAPTION_ENDINGS)
+    if text is not None and caption_field is None:
+        content = _fetch(text, fetch)
+        return content.rstrip(b"\r\n") if isinstance(content, bytes) else content
+    if "json" not in group.members:
+        return Missing(reason="missing_caption")
+    content = _fetch(group.members["json"], fetch)
+    if isinstance(content, Missing):
+        return content
+    try:
+        record = json.loads(content.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        return Missing(reason="invalid_json", detail=repr(content[:80]))
+    name = caption_name(record, caption_field)
+    return record[name] if name is not None else Missing(reason="missing_caption")
+
+
+def caption_name(record: Any, caption_field: str | None) -> str | None:
+    """Name of the field of a sample's JSON that holds the caption."""
+    if not isinstance(record, Mapping):
+        return None
+    wanted = (caption_field,) if caption_field is not None else CAPTION_ALIASES
+    lower = {str(name).lower(): str(name) for name in reversed(list(record))}
+    return next((lower[name.lower()] for name in wanted if name.lower() in lower), None)

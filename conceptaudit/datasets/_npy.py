@@ -1,0 +1,133 @@
+"""Rows of a two-dimensional ``.npy`` array or ``.npz`` member, streamed in blocks.
+
+Read with a file handle and not a memory map: the same code then serves URLs and ``.npz``, and
+the pages of a map count as memory of the process, which grows to the size of the file.
+"""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from conceptaudit.datasets._files import open_file, reading, stat_file
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.records import Float32Array
+
+_HEADERS = {
+    (1, 0): npy_format.read_array_header_1_0,
+    (2, 0): npy_format.read_array_header_2_0,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayReader:
+    """An open array: its shape and type, and the stream that stands at its next row."""
+
+    path: str
+    rows: int
+    dimension: int
+    dtype: np.dtype[Any]
+    stream: IO[bytes]
+
+    def skip(self, n: int) -> None:
+        """Move n rows forward."""
+        self.stream.seek(n * self.dimension * self.dtype.itemsize, 1)
+
+    def take(self, n: int) -> Float32Array:
+        """Read the next n rows as float32, shape (n, dimension)."""
+        wanted = n * self.dimension * self.dtype.itemsize
+        content = self.stream.read(wanted)
+        if len(content) < wanted:
+            raise DataError(f"The array {self.path} ends {wanted - len(content):,} bytes early.")
+        block = np.frombuffer(content, dtype=self.dtype).reshape(n, self.dimension)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return block.astype(np.float32)
+
+
+@contextmanager
+def open_array(path: str, member: str | None = None) -> Iterator[ArrayReader]:
+    """Open an embedding array without loading it.
+
+    Parameters
+    ----------
+    path : str
+        A ``.npy`` file, or a ``.npz`` file with `member` naming one of its arrays.
+
+    Raises
+    ------
+    DataError
+        Not an array, truncated, of objects (never unpickled), not floating point, not
+        two-dimensional, or stored column by column.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(reading(path, "embedding array"))
+        stream: IO[bytes] = stack.enter_context(open_file(path))
+        size = stat_file(path).size
+        if member is not None:
+            archive = stack.enter_context(zipfile.ZipFile(stream))
+            size = archive.getinfo(f"{member}.npy").file_size
+            stream = stack.enter_context(archive.open(f"{member}.npy"))
+        yield _reader(stream, size, path if member is None else f"{path}[{member}]")
+
+
+def _reader(stream: IO[bytes], size: int, path: str) -> ArrayReader:
+    try:
+        version = npy_format.read_magic(stream)
+        shape, by_column, dtype = _HEADERS[version](stream)
+    except (ValueError, KeyError, EOFError, SyntaxError) as error:
+        raise DataError(
+            f"The file {path} ({size:,} bytes) is no .npy array: {error}. It is truncated or was "
+            "written by something else; write it again with numpy.save."
+        ) from error
+    if dtype.hasobject:
+        raise DataError(
+            f"The array {path} holds Python objects (dtype {dtype}), which are never loaded "
+            "because that runs code from the file. Save it again as float16 or float32."
+        )
+    if dtype.kind != "f" or len(shape) != 2 or by_column:
+        order = "column by column" if by_column else "row by row"
+        raise DataError(
+            f"The array {path} must be of shape (rows, dimension), floating point and stored row "
+            f"by row. Got shape {shape}, dtype {dtype}, {order} instead."
+        )
+    expected = stream.tell() + shape[0] * shape[1] * dtype.itemsize
+    if size < expected:
+        raise DataError(
+            f"The array {path} is truncated: {shape[0]:,} rows of {shape[1]} {dtype} need "
+            f"{expected:,} bytes. Got {size:,} bytes instead; fetch or write it again."
+        )
+    return ArrayReader(path=path, rows=shape[0], dimension=shape[1], dtype=dtype, stream=stream)
+
+
+def array_names(path: str) -> list[str]:
+    """Names of the arrays in a ``.npz`` file."""
+    with reading(path, "embedding archive"), open_file(path) as stream:
+        with zipfile.ZipFile(stream) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+IMAGE_ARRAYS = ("b32_img", "l14_img", "image_embeddings", "img_emb")
+"""Names of image embeddings in DataComp's ``.npz`` files, then in others."""
+
+
+def choose_array(path: str, wanted: str | None) -> str:
+    """Choose the array of a ``.npz`` file that holds the image embeddings."""
+    found = array_names(path)
+    if wanted is not None and wanted not in found:
+        raise ConfigError(
+            f"The 'embedding_array' parameter of open_dataset must be one of {found} for {path}. "
+            f"Got {wanted!r} instead."
+        )
+    if wanted is not None:
+        return wanted
+    known = [name for name in IMAGE_ARRAYS if name in found] or (found if len(found) == 1 else [])
+    if not known:
+        raise ConfigError(
+            f"The 'embedding_array' parameter of open_dataset must say which of the arrays "
+            f"{found} of {path} holds the image embeddings. Got None instead."
+        )
+    return known[0]

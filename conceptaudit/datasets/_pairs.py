@@ -1,0 +1,101 @@
+"""Embedding files and their metadata, paired by the index in their names."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from conceptaudit.datasets._files import File, Listing
+from conceptaudit.errors import ConfigError, DataError
+
+_ARRAY = re.compile(r"(?:(?P<folder>.*)/)?img_emb/img_emb_?(?P<index>\d+)\.npy")
+_METADATA = re.compile(r"(?:(?P<folder>.*)/)?metadata/metadata_?(?P<index>\d+)\.parquet")
+_BARE = re.compile(r"(?:(?P<folder>.*)/)?(?:image|img)_(?:embeddings?|emb)\.npy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One array of image embeddings and the table whose rows are in the same order."""
+
+    name: str
+    array: File
+    metadata: File | None
+
+
+def find_pairs(listing: Listing) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    """Pair embedding files with metadata files; sorted by folder, then by index.
+
+    Knows clip-retrieval's ``img_emb/img_emb_{i}.npy``, a bare ``image_embeddings.npy`` with
+    ``metadata.parquet``, and DataComp's ``{uid}.npz`` with ``{uid}.parquet``.
+
+    Returns
+    -------
+    pairs : tuple of Pair
+        Empty where the listing holds no embeddings.
+    notes : tuple of str
+        Files that are left over.
+    """
+    names = {file.name: file for file in listing.files}
+    arrays = _by_index(names, _ARRAY)
+    if arrays:
+        metadata = _by_index(names, _METADATA)
+        folders = {folder for folder, _ in arrays}
+        lonely = [
+            table.name
+            for (folder, index), table in sorted(metadata.items())
+            if folder in folders and (folder, index) not in arrays
+        ]
+        notes = []
+        if lonely:
+            notes.append(
+                f"{len(lonely):,} metadata files have no embedding file of the same index and "
+                f"were ignored ({', '.join(lonely[:3])})."
+            )
+        return (
+            tuple(
+                Pair(name=array.name, array=array, metadata=metadata.get(place))
+                for place, array in sorted(arrays.items())
+            ),
+            tuple(notes),
+        )
+    return tuple(_named_alike(names)), ()
+
+
+def _by_index(names: dict[str, File], pattern: re.Pattern[str]) -> dict[tuple[str, int], File]:
+    found: dict[tuple[str, int], File] = {}
+    for name, file in names.items():
+        match = pattern.fullmatch(name)
+        if match is None:
+            continue
+        place = (match["folder"] or "", int(match["index"]))
+        if place in found:
+            raise DataError(
+                f"Embedding files are paired by their index. {found[place].name} and {name} have "
+                "the same one; remove one of them."
+            )
+        found[place] = file
+    return found
+
+
+def _named_alike(names: dict[str, File]) -> Iterator[Pair]:
+    for name, file in sorted(names.items()):
+        bare = _BARE.fullmatch(name)
+        if bare is not None:
+            table = f"{bare['folder']}/metadata.parquet" if bare["folder"] else "metadata.parquet"
+            yield Pair(name=name, array=file, metadata=names.get(table))
+        elif name.endswith(".npz") and name.removesuffix(".npz") + ".parquet" in names:
+            table = name.removesuffix(".npz") + ".parquet"
+            yield Pair(name=name, array=file, metadata=names[table])
+
+
+def require_pairs(listing: Listing, location: str) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    """Find the pairs, or say what an embedding folder should look like."""
+    pairs, notes = find_pairs(listing)
+    if not pairs:
+        shown = [file.name for file in listing.files[:5]]
+        raise ConfigError(
+            "The 'location' parameter of open_dataset must be a folder with img_emb/img_emb_0.npy "
+            "and metadata/metadata_0.parquet, with image_embeddings.npy and metadata.parquet, or "
+            f"with .npz and .parquet of equal names, for layout 'embeddings'. Got {location!r} "
+            f"with {shown} instead."
+        )
+    return pairs, notes

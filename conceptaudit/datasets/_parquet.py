@@ -1,0 +1,129 @@
+"""Rows of a parquet file, a range at a time and in bounded memory."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from conceptaudit.datasets._columns import BINARY, IMAGE_STRUCT, NUMBER, OTHER, TEXT
+from conceptaudit.datasets._files import open_file, reading
+from conceptaudit.datasets._rows import Cut, Rows, even_cuts
+from conceptaudit.errors import DataError
+
+MAX_CUTS_PER_ROW_GROUP = 64
+"""A range within a row group decodes the rows before it, so more cuts cost more than they save."""
+
+_BUFFER_BYTES = 1 << 20
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with reading(path, "parquet file"):
+        try:
+            # A buffer makes pyarrow stream a column chunk instead of loading a giant one whole.
+            with (
+                open_file(path) as stream,
+                pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file,
+            ):
+                yield file
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise DataError(
+                f"The parquet file {path} cannot be read: {str(error).splitlines()[0]} "
+                "It is truncated, damaged or not a parquet file; fetch or write it again."
+            ) from error
+
+
+def columns_of(path: str) -> dict[str, str]:
+    """Each column's name and kind, in file order."""
+    with _opened(path) as file:
+        return {field.name: _kind(field.type) for field in file.schema_arrow}
+
+
+def _kind(data_type: Any) -> str:
+    from pyarrow import types
+
+    if types.is_dictionary(data_type):
+        data_type = data_type.value_type
+    if types.is_string(data_type) or types.is_large_string(data_type):
+        return TEXT
+    if types.is_string_view(data_type):
+        return TEXT
+    if types.is_binary(data_type) or types.is_large_binary(data_type):
+        return BINARY
+    if types.is_struct(data_type):
+        names = {data_type.field(i).name for i in range(data_type.num_fields)}
+        return IMAGE_STRUCT if {"bytes", "path"} <= names else OTHER
+    if types.is_integer(data_type) or types.is_floating(data_type):
+        return NUMBER
+    return NUMBER if types.is_boolean(data_type) or types.is_decimal(data_type) else OTHER
+
+
+def row_count(path: str) -> int:
+    """Number of rows, from the footer."""
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
+
+
+def cuts(path: str, shard_rows: int) -> list[Cut]:
+    """Cut the file into row ranges, aligned to nothing."""
+    with _opened(path) as file:
+        groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    rows = max(shard_rows, -(-max(groups, default=0) // MAX_CUTS_PER_ROW_GROUP))
+    return even_cuts(sum(groups), rows)
+
+
+def rows(
+    path: str, start: int, stop: int, columns: Sequence[str], batch_rows: int
+) -> Iterator[Rows]:
+    """Rows [start, stop) (stop -1: to the end), reading only the row groups that hold them.
+
+    A column ``"image.path"`` is the field ``path`` of the struct column ``image``.
+    """
+    with _opened(path) as file:
+        first, groups, base = 0, [], 0
+        for group in range(file.num_row_groups):
+            end = first + file.metadata.row_group(group).num_rows
+            if end > start and (stop < 0 or first < stop):
+                base = base if groups else first
+                groups.append(group)
+            first = end
+        stop = first if stop < 0 else stop
+        if not groups:
+            return
+        row = base
+        chosen = _minimal(columns)
+        for batch in file.iter_batches(batch_rows, row_groups=groups, columns=chosen):
+            low, high = max(start - row, 0), min(stop - row, batch.num_rows)
+            if low < high:
+                part = batch.slice(low, high - low)
+                yield Rows(
+                    numbers=range(row + low, row + high),
+                    columns={name: _values(part, name) for name in columns},
+                )
+            row += batch.num_rows
+            if row >= stop:
+                return
+
+
+def _minimal(columns: Sequence[str]) -> list[str]:
+    """Leave out a struct's field where the struct itself is read."""
+    return [name for name in columns if name.rpartition(".")[0] not in columns]
+
+
+def _values(batch: Any, name: str) -> list[Any]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if name in batch.schema.names:
+        array = batch.column(name)
+    else:
+        parent, _, field = name.rpartition(".")
+        array = pc.struct_field(batch.column(parent), field)
+    try:
+        return list(array.to_pylist())
+    except UnicodeDecodeError:  # parquet does not check that a string column holds UTF-8
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        return list(array.cast(pa.large_binary()).to_pylist())

@@ -1,0 +1,113 @@
+"""The index of a tar archive's samples. Members are read in place and never extracted."""
+
+import re
+import shutil
+import tarfile
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import IO
+
+from conceptaudit.datasets._files import is_remote, open_unpacked, reading
+from conceptaudit.datasets._groups import Group, Member
+from conceptaudit.errors import DataError
+
+_NAME = re.compile(r"(?:\./)?((?:.*/)?[^./][^./]*)\.([^/]*)")
+"""WebDataset's rule: the key ends at the first dot of the base name."""
+
+_BLOCK = 512
+_CHUNK = 1 << 20
+
+
+@contextmanager
+def seekable(path: str) -> Iterator[IO[bytes]]:
+    """Open an archive so that it can be read twice and out of order.
+
+    A remote or compressed archive is first copied to an unnamed temporary file, since every
+    seek in it would fetch or decompress it again.
+    """
+    with reading(path, "archive"), open_unpacked(path) as stream:
+        if not is_remote(path) and not path.lower().endswith((".gz", ".tgz")):
+            yield stream
+            return
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(stream, copy, _CHUNK)
+            copy.seek(0)
+            yield copy
+
+
+def index_samples(stream: IO[bytes], path: str) -> tuple[list[Group], list[Group]]:
+    """Group an archive's members into samples, in the order of their first member.
+
+    Only headers are read. Where a key comes again with an ending that it already has, the
+    members belong to a repeated sample.
+
+    Returns
+    -------
+    samples : list of Group
+    repeated : list of Group
+        Samples whose key an earlier sample has.
+
+    Raises
+    ------
+    DataError
+        The archive is truncated, or goes on after its end marker.
+    """
+    groups: dict[tuple[str, int], Group] = {}
+    times: Counter[tuple[str, str]] = Counter()
+    for key, ending, member in _members(stream, path):
+        occurrence = times[key, ending]
+        times[key, ending] += 1
+        group = groups.setdefault((key, occurrence), Group(row=len(groups), key=key))
+        group.members[ending] = member
+    return (
+        [group for (_, occurrence), group in groups.items() if occurrence == 0],
+        [group for (_, occurrence), group in groups.items() if occurrence > 0],
+    )
+
+
+def peek_samples(stream: IO[bytes], path: str, n_members: int) -> list[Group]:
+    """Group the first members of an archive, to find out what it holds."""
+    groups: dict[str, Group] = {}
+    for key, ending, member in islice(_members(stream, path), n_members):
+        group = groups.setdefault(key, Group(row=len(groups), key=key))
+        group.members.setdefault(ending, member)
+    return list(groups.values())
+
+
+def _members(stream: IO[bytes], path: str) -> Iterator[tuple[str, str, Member]]:
+    with tarfile.open(fileobj=stream, mode="r:") as archive:
+        while (info := archive.next()) is not None:
+            archive.members = []  # tarfile would keep every header of a huge archive
+            match = _NAME.fullmatch(info.name)
+            if match is None or info.isdir():
+                continue
+            fault = "" if info.isreg() and not info.issparse() else "not_a_regular_file"
+            member = Member(size=info.size, place=info.offset_data, fault=fault)
+            yield match[1], match[2].lower(), member
+        _check_end(stream, archive.offset, path)
+
+
+def _check_end(stream: IO[bytes], offset: int, path: str) -> None:
+    """The tarfile module takes a damaged header for the end; only a zero block is the end."""
+    stream.seek(offset)
+    block = stream.read(_BLOCK)
+    if len(block) < _BLOCK or any(block):
+        raise DataError(
+            f"The archive {path} is truncated or damaged: at byte {offset:,} there is neither a "
+            "member nor the end marker. Fetch or write it again."
+        )
+    while rest := stream.read(_CHUNK):
+        if rest.count(0) < len(rest):
+            raise DataError(
+                f"The archive {path} goes on after its end marker (byte {offset:,}): several "
+                "archives were joined. Split them again, or their later samples are lost."
+            )
+
+
+def read_member(stream: IO[bytes], member: Member) -> bytes:
+    """Read one member's bytes."""
+    stream.seek(member.place)
+    return stream.read(member.size)

@@ -1,0 +1,5 @@
+def is_coco(path):
+    return False
+
+
+def open_coco(*a): ...

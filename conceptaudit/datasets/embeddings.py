@@ -1,0 +1,251 @@
+"""Folders of precomputed image embeddings with a metadata row for each: no image is opened."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from conceptaudit.datasets import _parquet
+from conceptaudit.datasets._columns import Choice, Columns
+from conceptaudit.datasets._files import File, Listing, list_files, make_shard, stat_file
+from conceptaudit.datasets._npy import ArrayReader, choose_array, open_array
+from conceptaudit.datasets._pairs import Pair, require_pairs
+from conceptaudit.datasets._rows import Cut, Rows, even_cuts
+from conceptaudit.datasets._samples import (
+    MAX_CAPTION_CHARS,
+    check_parts,
+    check_rows,
+    ids_of,
+    key_text,
+    make_batch,
+    repeated_rows,
+)
+from conceptaudit.datasets.base import (
+    CAPTION,
+    DEFAULT_BATCH_ROWS,
+    DEFAULT_SHARD_ROWS,
+    EMBEDDING,
+    Shard,
+)
+from conceptaudit.datasets.table import open_table_file
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.records import Drop, Float32Array, Int64Array, SampleBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingDataset:
+    """Image embeddings and captions; see `conceptaudit.datasets.open_dataset`."""
+
+    location: str
+    provides: frozenset[str]
+    notes: tuple[str, ...]
+    settings: dict[str, str]
+    choice: Choice = field(default_factory=Choice)
+    embedding_array: str | None = None
+    shard_rows: int = DEFAULT_SHARD_ROWS
+
+    @property
+    def layout(self) -> str:
+        """``"embeddings"``."""
+        return "embeddings"
+
+    def shards(self) -> tuple[Shard, ...]:
+        """Row ranges of every (embedding file, metadata file) pair, by index."""
+        pairs, _ = require_pairs(list_files(self.location), self.location)
+        return tuple(
+            make_shard(
+                [pair.array, *([pair.metadata] if pair.metadata else [])],
+                file_index=index,
+                settings=self.settings,
+                start=cut.start,
+                stop=cut.stop,
+            )
+            for index, pair in enumerate(pairs)
+            for cut in self._cuts(pair)
+        )
+
+    def _cuts(self, pair: Pair) -> list[Cut]:
+        try:
+            if pair.metadata is not None:
+                return _parquet.cuts(pair.metadata.path, self.shard_rows)
+            with open_array(pair.array.path, self._member(pair.array.path)) as array:
+                return even_cuts(array.rows, self.shard_rows)
+        except (DataError, ConfigError):  # told when the shard is read
+            return [Cut(start=0, stop=-1)]
+
+    def _member(self, path: str) -> str | None:
+        return choose_array(path, self.embedding_array) if path.endswith(".npz") else None
+
+    def read(self, shard: Shard, parts: frozenset[str]) -> Iterator[SampleBatch]:
+        """Read one row range of one pair, after checking that both files have as many rows."""
+        check_parts(parts, self.provides, self.layout)
+        path, *tables = shard.files
+        if not tables and CAPTION in self.provides:
+            raise DataError(
+                f"The embedding file {path} has no metadata file of the same index, unlike others "
+                "in this folder. Put it back, or remove the embedding file."
+            )
+        with open_array(path, self._member(path)) as array:
+            if not tables:
+                for block in _numbered(array.rows, shard):
+                    yield _batch(block, None, shard, parts, array, frozenset())
+                return
+            columns = metadata_columns(tables[0], self.choice)
+            if columns.caption is None and CAPTION in parts:
+                raise DataError(f"No caption column found in {tables[0]}, unlike in other files.")
+            count = _parquet.row_count(tables[0])
+            if count != array.rows:
+                raise DataError(
+                    f"Embeddings and metadata must have as many rows. Got {array.rows:,} rows in "
+                    f"{path} and {count:,} in {tables[0]} instead: one of them belongs to "
+                    "another export."
+                )
+            names = _names(columns) or list(_parquet.columns_of(tables[0]))[:1]
+            repeated = _repeated(stat_file(tables[0]), columns)
+            array.skip(shard.start)
+            for block in _parquet.rows(
+                tables[0], shard.start, shard.stop, names, DEFAULT_BATCH_ROWS
+            ):
+                yield _batch(block, columns, shard, parts, array, repeated)
+
+
+def metadata_columns(path: str, choice: Choice) -> Columns:
+    """Columns of a metadata table, which may do without captions."""
+    return open_table_file(path, choice, required=False).columns
+
+
+def _names(columns: Columns) -> list[str]:
+    return [name for name in (columns.identity, columns.caption) if name is not None]
+
+
+def _numbered(n_rows: int, shard: Shard) -> Iterator[Rows]:
+    stop = n_rows if shard.stop < 0 else shard.stop
+    for first in range(shard.start, stop, DEFAULT_BATCH_ROWS):
+        yield Rows(numbers=range(first, min(first + DEFAULT_BATCH_ROWS, stop)), columns={})
+
+
+@lru_cache(maxsize=4)
+def _repeated(file: File, columns: Columns) -> frozenset[int]:
+    """Rows that repeat the key and caption of an earlier row of the same metadata file."""
+    if columns.key is None:
+        return frozenset()
+    names = _names(columns)
+
+    def identities() -> Iterator[tuple[int, Any]]:
+        for block in _parquet.rows(file.path, 0, -1, names, DEFAULT_BATCH_ROWS):
+            values = zip(*(block.columns[name] for name in names), strict=True)
+            yield from zip(block.numbers, values, strict=True)
+
+    return repeated_rows(identities)
+
+
+def _batch(
+    block: Rows,
+    columns: Columns | None,
+    shard: Shard,
+    parts: frozenset[str],
+    array: ArrayReader,
+    repeated: frozenset[int],
+) -> SampleBatch:
+    ids = ids_of(shard.file_index, block.numbers)
+    identity = columns.identity if columns else None
+    values = block.columns[identity] if identity else [None] * len(ids)
+    keys = [key_text(value, number) for value, number in zip(values, ids.tolist(), strict=True)]
+    captions = None
+    if CAPTION in parts and columns is not None and columns.caption is not None:
+        captions = block.columns[columns.caption]
+    vectors = array.take(len(ids)) if EMBEDDING in parts else None
+    drops: list[Drop] = []
+    if not repeated.isdisjoint(block.numbers):
+        kept = []
+        for i, number in enumerate(block.numbers):
+            if number in repeated:
+                drops.append(
+                    Drop(sample_id=int(ids[i]), key=keys[i], part="sample", reason="duplicate_key")
+                )
+            else:
+                kept.append(i)
+        ids, keys = ids[kept], [keys[i] for i in kept]
+        captions = None if captions is None else [captions[i] for i in kept]
+        vectors = None if vectors is None else vectors[kept]
+    if vectors is not None:
+        drops += _blank_unusable(vectors, ids, keys)
+    return make_batch(ids, keys, captions=captions, embeddings=vectors, drops=drops)
+
+
+def _blank_unusable(vectors: Float32Array, ids: Int64Array, keys: Sequence[str]) -> Iterator[Drop]:
+    """Zero the rows that have no direction, in place, and say which and why."""
+    finite = np.isfinite(vectors).all(axis=1)
+    usable = finite & vectors.any(axis=1)
+    for row in np.flatnonzero(~usable):
+        if finite[row]:
+            reason = "zero_embedding"
+        elif np.isnan(vectors[row]).any():
+            reason = "nan_embedding"
+        else:
+            reason = "infinite_embedding"
+        vectors[row] = 0.0
+        yield Drop(sample_id=int(ids[row]), key=keys[row], part="image", reason=reason)
+
+
+def open_embeddings(
+    listing: Listing,
+    location: str,
+    choice: Choice,
+    *,
+    shard_rows: int,
+    embedding_array: str | None,
+) -> EmbeddingDataset:
+    """Open a folder of embeddings, reporting the first pair that can be read."""
+    check_rows(shard_rows)
+    pairs, notes = require_pairs(listing, location)
+    columns, member, told = _describe(pairs, choice, embedding_array)
+    captioned = columns is not None and columns.caption is not None
+    settings = {
+        "layout": "embeddings",
+        "caption_column": choice.caption or f"auto: {columns.caption if columns else None}",
+        "key_column": choice.key or f"auto: {columns.identity if columns else None}",
+        "embedding_array": str(member),
+        "max_caption_chars": str(MAX_CAPTION_CHARS),
+    }
+    return EmbeddingDataset(
+        location=location,
+        provides=frozenset({EMBEDDING, CAPTION} if captioned else {EMBEDDING}),
+        notes=(*listing.notes, *told, *notes),
+        settings=settings,
+        choice=choice,
+        embedding_array=embedding_array,
+        shard_rows=shard_rows,
+    )
+
+
+def _describe(
+    pairs: Sequence[Pair], choice: Choice, embedding_array: str | None
+) -> tuple[Columns | None, str | None, list[str]]:
+    problem: DataError | None = None
+    for pair in pairs[:20]:
+        path = pair.array.path
+        try:
+            member = choose_array(path, embedding_array) if path.endswith(".npz") else None
+            with open_array(path, member) as array:
+                shape = f"{array.dimension}-dimensional {array.dtype}"
+            columns = metadata_columns(pair.metadata.path, choice) if pair.metadata else None
+        except DataError as error:
+            problem = problem or error
+            continue
+        told = [
+            f"Layout: embeddings, {len(pairs):,} file{'s' if len(pairs) > 1 else ''} of {shape}"
+            f"{f' (array {member!r})' if member else ''}; image counts need no image to be opened."
+        ]
+        keys = columns.identity if columns and columns.identity else "row numbers"
+        if columns is None or columns.caption is None:
+            told.append(
+                f"No captions were found beside them, so only images can be counted; keys from "
+                f"{keys!r}."
+            )
+        else:
+            told.append(f"Captions from {columns.caption!r}, keys from {keys!r}.")
+        return columns, member, told
+    raise problem or DataError("None of the embedding files can be read.")

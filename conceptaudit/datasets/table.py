@@ -1,0 +1,306 @@
+"""Metadata tables: parquet, CSV, TSV, JSON Lines, JSON; captions and, where embedded, images."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from conceptaudit.datasets import _delimited, _json, _parquet
+from conceptaudit.datasets._columns import Choice, Columns, resolve
+from conceptaudit.datasets._files import File, Listing, list_files, make_shard, stat_file, suffix
+from conceptaudit.datasets._rows import Cut, Rows
+from conceptaudit.datasets._samples import (
+    MAX_CAPTION_CHARS,
+    check_parts,
+    check_rows,
+    ids_of,
+    key_text,
+    make_batch,
+    repeated_rows,
+)
+from conceptaudit.datasets.base import (
+    CAPTION,
+    DEFAULT_BATCH_ROWS,
+    DEFAULT_SHARD_ROWS,
+    IMAGE,
+    IMAGE_BATCH_ROWS,
+    Shard,
+)
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.records import Drop, SampleBatch, sample_id
+
+SUFFIXES = (".parquet", ".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")
+SUCCESS = "success"
+"""img2dataset's status of a row whose image was downloaded; only these were trained on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableFile:
+    """One table file and the columns that matter in it."""
+
+    path: str
+    columns: Columns
+    dialect: _delimited.Dialect | None = None
+
+    def cuts(self, shard_rows: int) -> list[Cut]:
+        """Row ranges of about `shard_rows` rows."""
+        kind = suffix(self.path)
+        if kind == ".parquet":
+            return _parquet.cuts(self.path, shard_rows)
+        if self.dialect is not None:
+            return _delimited.cuts(self.path, self.dialect, shard_rows)
+        if kind == ".json":
+            return _json.cut_table(self.path, shard_rows)
+        return _json.cut_lines(self.path, shard_rows)
+
+    def rows(self, cut: Cut, names: Sequence[str], batch_rows: int) -> Iterator[Rows]:
+        """Read one cut's columns."""
+        kind = suffix(self.path)
+        if kind == ".parquet":
+            return _parquet.rows(self.path, cut.start, cut.stop, names, batch_rows)
+        if self.dialect is not None:
+            return _delimited.rows(self.path, self.dialect, cut, names, batch_rows)
+        if kind == ".json":
+            return _json.rows_of_table(self.path, cut, names, batch_rows)
+        return _json.rows_of_lines(self.path, cut, names, batch_rows)
+
+
+def open_table_file(path: str, choice: Choice, *, required: bool = True) -> TableFile:
+    """Find the columns of one table file; `required` as for `_columns.resolve`.
+
+    Raises
+    ------
+    DataError
+        The file is damaged, or no caption or image column is among its columns.
+    ConfigError
+        A column that the user named is not there.
+    """
+    kind, dialect = suffix(path), None
+    if kind == ".parquet":
+        found = _parquet.columns_of(path)
+    elif kind in {".jsonl", ".ndjson"}:
+        found = _json.columns_of_lines(path)
+    elif kind == ".json":
+        found = _json.columns_of_table(path)
+    else:
+        named = [name for name in (choice.caption, choice.key, choice.url) if name]
+        dialect = _delimited.inspect(path, named)
+        found = _delimited.columns_of(dialect)
+    if not found:
+        raise DataError(f"The table {path} is empty: it has no rows and no column names.")
+    columns = resolve(found, choice, path, required=required)
+    return TableFile(path=path, columns=columns, dialect=dialect)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableDataset:
+    """Tables of captions, one row per sample; see `conceptaudit.datasets.open_dataset`."""
+
+    location: str
+    provides: frozenset[str]
+    notes: tuple[str, ...]
+    settings: dict[str, str]
+    choice: Choice = field(default_factory=Choice)
+    shard_rows: int = DEFAULT_SHARD_ROWS
+
+    @property
+    def layout(self) -> str:
+        """``"table"``."""
+        return "table"
+
+    def shards(self) -> tuple[Shard, ...]:
+        """Row ranges of every file, in the order of the sorted file names."""
+        shards: list[Shard] = []
+        for index, file in enumerate(table_files(list_files(self.location))):
+            try:
+                cuts = open_table_file(file.path, self.choice).cuts(self.shard_rows)
+            except (DataError, ConfigError):  # told when the shard is read
+                cuts = [Cut(start=0, stop=-1)]
+            shards += [
+                make_shard(
+                    [file],
+                    file_index=index,
+                    settings=self.settings,
+                    start=cut.start,
+                    stop=cut.stop,
+                    offset=cut.offset,
+                )
+                for cut in cuts
+            ]
+        return tuple(shards)
+
+    def read(self, shard: Shard, parts: frozenset[str]) -> Iterator[SampleBatch]:
+        """Read one row range; rows whose download failed are drops of part ``"sample"``."""
+        check_parts(parts, self.provides, self.layout)
+        source = open_table_file(shard.files[0], self.choice)
+        columns = source.columns
+        for part, column in ((CAPTION, columns.caption), (IMAGE, columns.image)):
+            if part in parts and column is None:
+                raise DataError(f"No {part} column found in {source.path}, unlike in other files.")
+        wanted = [columns.identity, columns.status, columns.error]
+        wanted += [columns.caption] if CAPTION in parts else []
+        wanted += [columns.image] if IMAGE in parts else []
+        names = [name for name in dict.fromkeys(wanted) if name is not None]
+        names = names or [name for name in (columns.caption, columns.image) if name][:1]
+        repeated = _repeated_keys(source)
+        cut = Cut(start=shard.start, stop=shard.stop, offset=shard.offset)
+        size = IMAGE_BATCH_ROWS if IMAGE in parts else DEFAULT_BATCH_ROWS
+        for block in source.rows(cut, names, size):
+            yield _batch(block, source, shard.file_index, parts, repeated)
+
+
+def _repeated_keys(source: TableFile) -> frozenset[int]:
+    """Rows of an img2dataset table whose key an earlier row has; other tables may repeat keys."""
+    key = source.columns.key
+    if source.columns.status is None or key is None or key.lower() != "key":
+        return frozenset()
+
+    def identities() -> Iterator[tuple[int, Any]]:
+        for block in source.rows(Cut(start=0, stop=-1), [key], DEFAULT_BATCH_ROWS):
+            yield from zip(block.numbers, block.columns[key], strict=True)
+
+    return repeated_rows(identities)
+
+
+def _batch(
+    block: Rows, source: TableFile, file_index: int, parts: frozenset[str], repeated: frozenset[int]
+) -> SampleBatch:
+    columns = source.columns
+    ids = ids_of(file_index, block.numbers)
+    if columns.identity is None:
+        keys = [str(number) for number in ids.tolist()]
+    else:
+        values = block.columns[columns.identity]
+        keys = [key_text(value, number) for value, number in zip(values, ids.tolist(), strict=True)]
+    drops = [
+        Drop(
+            sample_id=sample_id(file_index, fault.row),
+            key=str(sample_id(file_index, fault.row)),
+            part="sample",
+            reason=fault.reason,
+            detail=fault.detail,
+        )
+        for fault in block.faults
+    ]
+    kept = list(range(len(ids)))
+    if columns.status is not None:
+        kept = []
+        states, errors = block.columns[columns.status], block.columns[columns.error or ""]
+        for i, (state, error) in enumerate(zip(states, errors, strict=True)):
+            reason = None if state == SUCCESS else status_reason(state)
+            if reason is None and block.numbers[i] in repeated:
+                reason = "duplicate_key"
+            if reason is None:
+                kept.append(i)
+            else:
+                drops.append(
+                    Drop(
+                        sample_id=int(ids[i]),
+                        key=keys[i],
+                        part="sample",
+                        reason=reason,
+                        detail=str(error or ""),
+                    )
+                )
+    captions = block.columns[columns.caption] if CAPTION in parts and columns.caption else None
+    images = block.columns[columns.image] if IMAGE in parts and columns.image else None
+    if len(kept) < len(ids):
+        ids, keys = ids[kept], [keys[i] for i in kept]
+        captions = None if captions is None else [captions[i] for i in kept]
+        images = None if images is None else [images[i] for i in kept]
+    return make_batch(ids, keys, captions=captions, images=images, drops=drops)
+
+
+def status_reason(status: Any) -> str:
+    """Drop reason of an img2dataset row that was not stored.
+
+    Examples
+    --------
+    >>> status_reason("failed_to_download"), status_reason(None)
+    ('status_failed_to_download', 'status_unknown')
+    """
+    return f"status_{re.sub(r'[^a-z0-9]+', '_', str(status or 'unknown').lower())[:40]}"
+
+
+def table_files(listing: Listing) -> list[File]:
+    """Pick the table files of a listing, all of one format."""
+    if listing.is_file:
+        return list(listing.files)
+    files = [file for file in listing.files if suffix(file.name) in SUFFIXES]
+    # img2dataset writes {shard}_stats.json beside its metadata; reports are no captions either.
+    tables = [file for file in files if suffix(file.name) != ".json"]
+    files = tables or [file for file in files if not file.name.endswith("_stats.json")]
+    kinds = sorted({suffix(file.name) for file in files})
+    if len(kinds) > 1:
+        raise ConfigError(
+            "The 'location' parameter of open_dataset must name tables of one format. Got "
+            f"{kinds} in {listing.root} instead; choose with a pattern such as '*{kinds[0]}'."
+        )
+    return files
+
+
+def open_table(listing: Listing, location: str, choice: Choice, shard_rows: int) -> TableDataset:
+    """Open tables, reporting the columns of the first one that can be read."""
+    check_rows(shard_rows)
+    files = table_files(listing)
+    if not files:
+        raise ConfigError(
+            f"The 'location' parameter of open_dataset must name a file with one of the endings "
+            f"{list(SUFFIXES)} for layout 'table'. Got {location!r} instead."
+        )
+    source = _first_readable(files, choice)
+    columns = source.columns
+    provides = frozenset(
+        part
+        for part, column in ((CAPTION, columns.caption), (IMAGE, columns.image))
+        if column is not None
+    )
+    settings = {
+        "layout": "table",
+        "caption_column": choice.caption or f"auto: {columns.caption}",
+        "key_column": choice.key or f"auto: {columns.key}",
+        "url_column": choice.url or f"auto: {columns.url}",
+        "max_caption_chars": str(MAX_CAPTION_CHARS),
+    }
+    return TableDataset(
+        location=location,
+        provides=provides,
+        notes=(*listing.notes, *_notes(files, source)),
+        settings=settings,
+        choice=choice,
+        shard_rows=shard_rows,
+    )
+
+
+def _first_readable(files: Sequence[File], choice: Choice) -> TableFile:
+    problem: DataError | None = None
+    for file in files[:20]:
+        try:
+            return open_table_file(file.path, choice)
+        except DataError as error:
+            problem = problem or error
+    raise problem or DataError(f"None of {len(files):,} tables can be read.")
+
+
+def _notes(files: Sequence[File], source: TableFile) -> Iterator[str]:
+    columns = source.columns
+    plural = "files" if len(files) > 1 else "file"
+    yield (
+        f"Layout: table, {len(files):,} {suffix(source.path)[1:]} {plural}; captions from "
+        f"{columns.caption!r}, keys from {columns.identity or 'row numbers'!r}."
+    )
+    if source.dialect is not None and not source.dialect.header:
+        yield f"The file has no header; its columns were taken as {list(source.dialect.names)}."
+    if columns.caption is None:
+        yield "No caption column was found, so only images can be counted."
+    if columns.image is None:
+        yield "The table holds no images, so only captions can be counted."
+    if columns.status is not None:
+        yield (
+            f"Rows whose {columns.status!r} is not {SUCCESS!r} were never downloaded; they are "
+            "reported as dropped samples."
+        )
+    if any(file.name.endswith(".gz") for file in files):
+        yield "Compressed files cannot be cut into several shards; each is one shard."
+    if any(file.size == 0 for file in files) or stat_file(source.path).size == 0:
+        yield "Some files are empty."

@@ -1,0 +1,6 @@
+"""Engines that run one task over many items: in this process or in several."""
+
+from conceptaudit.engine.base import Engine, open_engine
+from conceptaudit.engine.stage import ShardResult, Stage, StageReport, run_shards, run_stage
+
+__all__ = ["Engine", "ShardResult", "Stage", "StageReport", "open_engine", "run_shards", "run_stage"]

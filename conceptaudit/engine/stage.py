@@ -1,0 +1,201 @@
+"""Run one stage over a dataset's shards, keeping every finished shard.
+
+A stage maps the batches of one shard to one result and does no I/O. This module reads the shard,
+calls the stage, writes the result whole and skips what is already there and still valid.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy.typing as npt
+import pandas as pd
+
+from conceptaudit.artifacts import Json, ShardStore, digest_of, write_npy, write_parquet
+from conceptaudit.datasets.base import Dataset, Shard
+from conceptaudit.engine.base import Engine
+from conceptaudit.errors import DataError
+from conceptaudit.progress import Progress
+from conceptaudit.records import SampleBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardResult:
+    """What a stage made of one shard.
+
+    Parameters
+    ----------
+    summary : JSON value
+        Small numbers that merge by addition.
+    tables : mapping of str to pandas.DataFrame
+        Tables by file suffix (``".parquet"``, ``".drops.parquet"``); empty ones are not written.
+    arrays : mapping of str to numpy.ndarray
+        Arrays by file suffix (``".npy"``).
+    """
+
+    summary: Json
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+
+class Stage(Protocol):
+    """Parameters plus one method."""
+
+    @property
+    def name(self) -> str:
+        """Folder of the stage's results in the run."""
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The parts of a sample that the stage needs."""
+
+    @property
+    def settings(self) -> Json:
+        """Everything that can change a result: options, models and their digests."""
+
+    def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
+        """Turn one shard's batches into its result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageReport:
+    """What running a stage did.
+
+    Parameters
+    ----------
+    store : ShardStore
+        Where the results are.
+    redone : mapping of str to int
+        Shards computed now, by why they had to be (``"missing"``, ``"damaged"``, …).
+    kept : int
+        Shards whose results were there already.
+    failed : mapping of str to str
+        Shards that could not be read, with the error, where that was allowed.
+    """
+
+    store: ShardStore
+    redone: Mapping[str, int]
+    kept: int
+    failed: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ShardTask:
+    """Reads one shard, runs the stage, writes the result; what an engine sends to a worker."""
+
+    dataset: Dataset
+    stage: Stage
+    store: ShardStore
+    skip_unreadable: bool
+
+    def __call__(self, shard: Shard) -> str | None:
+        try:
+            result = self.stage(shard, self.dataset.read(shard, self.stage.parts))
+        except DataError as error:
+            if self.skip_unreadable:
+                return str(error)
+            raise
+        files = {}
+        for suffix, table in result.tables.items():
+            path = self.store.path(shard.name, suffix)
+            if table.empty:
+                path.unlink(missing_ok=True)
+                continue
+            write_parquet(path, table)
+            files[suffix] = path
+        for suffix, array in result.arrays.items():
+            files[suffix] = self.store.path(shard.name, suffix)
+            write_npy(files[suffix], array)
+        self.store.write(shard.name, shard.fingerprint, result.summary, files)
+        return None
+
+
+def stage_store(folder: Path, dataset: Dataset, stage: Stage) -> ShardStore:
+    """Return the store whose records are valid for this stage on this dataset."""
+    digest = digest_of({"stage": stage.settings, "reading": dataset.settings})
+    return ShardStore(folder=folder / stage.name, digest=digest)
+
+
+def run_stage(
+    stage: Stage,
+    dataset: Dataset,
+    shards: Sequence[Shard],
+    *,
+    folder: Path,
+    engine: Engine,
+    progress: Progress,
+    skip_unreadable: bool = False,
+) -> StageReport:
+    """Bring a stage's results up to date for all shards of a dataset.
+
+    Parameters
+    ----------
+    stage : Stage
+        What to compute.
+    dataset : Dataset
+        Where the samples come from.
+    shards : sequence of Shard
+        The shards to cover.
+    folder : Path
+        The run folder; results go to ``folder/stage.name``.
+    engine : Engine
+        Runs the shards that have no valid result yet.
+    progress : Progress
+        Told of every finished shard.
+    skip_unreadable : bool, default False
+        Whether a shard that cannot be read is listed instead of stopping the run.
+
+    Raises
+    ------
+    DataError
+        A shard cannot be read and `skip_unreadable` is False.
+    """
+    store = stage_store(folder, dataset, stage)
+    task = _ShardTask(dataset=dataset, stage=stage, store=store, skip_unreadable=skip_unreadable)
+    return run_shards(task, store, shards, engine=engine, progress=progress)
+
+
+def run_shards(
+    task: Callable[[Shard], str | None],
+    store: ShardStore,
+    shards: Sequence[Shard],
+    *,
+    engine: Engine,
+    progress: Progress,
+) -> StageReport:
+    """Run a task for the shards that have no valid record in a store.
+
+    Parameters
+    ----------
+    task : callable
+        Writes a shard's record to `store` and returns None, or the reason why it could not.
+    store : ShardStore
+        Where the records are.
+    shards, engine, progress
+        As in `run_stage`.
+    """
+    store.discard_others(frozenset(shard.name for shard in shards))
+    progress.start(store.folder.name, len(shards))
+    todo: list[Shard] = []
+    redone: Counter[str] = Counter()
+    for shard in shards:
+        fault = store.fault(shard.name, shard.fingerprint)
+        if fault is None:
+            progress.advance()
+        else:
+            todo.append(shard)
+            redone[fault.split(":")[0]] += 1
+    failed: dict[str, str] = {}
+    for shard, error in engine.run(task, todo):
+        if error is not None:
+            failed[shard.name] = error
+        progress.advance()
+    progress.finish()
+    return StageReport(
+        store=store,
+        redone=dict(redone),
+        kept=len(shards) - len(todo),
+        failed=dict(sorted(failed.items())),
+    )

@@ -1,0 +1,1 @@
+"""Tags to counts: frequencies with intervals, alignment, merging."""

@@ -1,0 +1,197 @@
+"""Counting the tags of a shard, and adding shards up.
+
+Counts are sparse pairs of lists (concept ids, counts) in a shard's record, so that ten thousand
+shards of a vocabulary of twenty thousand concepts merge quickly and in little memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.artifacts import Json
+from conceptaudit.frequency.intervals import LEVEL, poisson_interval, wilson_interval
+from conceptaudit.records import (
+    MODALITIES,
+    ConceptFrequencies,
+    ConceptVocabulary,
+    Int64Array,
+    merge_counts,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidePairs:
+    """The (sample, concept) pairs of one modality in one shard, without their scores.
+
+    Parameters
+    ----------
+    sample_ids : numpy.ndarray of int64, shape (n,)
+        Sorted.
+    concept_ids : numpy.ndarray of int64, shape (n,)
+        Sorted within a sample.
+    """
+
+    sample_ids: Int64Array
+    concept_ids: Int64Array
+
+    @classmethod
+    def from_table(cls, table: pd.DataFrame | None) -> SidePairs:
+        """Take the pairs of a tag table; None is a side that has none."""
+        if table is None:
+            return cls(sample_ids=np.empty(0, np.int64), concept_ids=np.empty(0, np.int64))
+        return cls(
+            sample_ids=table["sample_id"].to_numpy(dtype=np.int64),
+            concept_ids=table["concept_id"].to_numpy(dtype=np.int64),
+        )
+
+    def sparse_counts(self) -> list[list[int]]:
+        """Count samples per concept, as a list of ids and a list of counts."""
+        ids, counts = np.unique(self.concept_ids, return_counts=True)
+        return [ids.tolist(), counts.tolist()]
+
+
+def intersect(text: SidePairs, image: SidePairs) -> SidePairs:
+    """Return the pairs that both sides have: the caption names what the picture shows."""
+    left = pd.DataFrame({"s": text.sample_ids, "c": text.concept_ids})
+    right = pd.DataFrame({"s": image.sample_ids, "c": image.concept_ids})
+    both = left.merge(right, on=["s", "c"])
+    return SidePairs(
+        sample_ids=both["s"].to_numpy(dtype=np.int64),
+        concept_ids=both["c"].to_numpy(dtype=np.int64),
+    )
+
+
+def count_pairs(text: SidePairs | None, image: SidePairs | None) -> Json:
+    """Count one shard.
+
+    Parameters
+    ----------
+    text, image : SidePairs or None
+        None where that side was not audited.
+
+    Returns
+    -------
+    dict
+        ``counts``: sparse counts by modality; ``agreement``: numbers of samples tagged on each
+        side, on both, and on both without a concept in common.
+    """
+    counts: dict[str, Any] = {}
+    agreement: dict[str, int] = {}
+    if text is not None:
+        counts["text"] = text.sparse_counts()
+        agreement["n_text_tagged"] = len(np.unique(text.sample_ids))
+    if image is not None:
+        counts["image"] = image.sparse_counts()
+        agreement["n_image_tagged"] = len(np.unique(image.sample_ids))
+    if text is not None and image is not None:
+        joint = intersect(text, image)
+        counts["joint"] = joint.sparse_counts()
+        both = np.intersect1d(text.sample_ids, image.sample_ids)
+        agreement["n_both_tagged"] = len(both)
+        agreement["n_agreeing"] = len(np.unique(joint.sample_ids))
+    return {"counts": counts, "agreement": agreement}
+
+
+def add_shards(shards: Iterable[Json], n_concepts: int) -> tuple[dict[str, Int64Array], Json]:
+    """Add shards' counts; the order and the cutting of shards do not matter.
+
+    Returns
+    -------
+    counts : dict of str to numpy.ndarray of int64, shape (n_concepts,)
+        By modality.
+    agreement : dict of str to int
+    """
+    totals: dict[str, Int64Array] = {}
+    agreement: dict[str, int] = {}
+    for shard in shards:
+        agreement = merge_counts([agreement, shard["agreement"]])
+        for modality, (ids, counts) in shard["counts"].items():
+            total = totals.setdefault(modality, np.zeros(n_concepts, dtype=np.int64))
+            total[ids] += np.asarray(counts, dtype=np.int64)
+    return totals, agreement
+
+
+def frequency_table(
+    vocabulary: ConceptVocabulary,
+    counts: dict[str, Int64Array],
+    *,
+    source: str = "",
+    level: float = LEVEL,
+) -> ConceptFrequencies:
+    """Lay counts out with their intervals, one row per concept, in the vocabulary's order.
+
+    A side that was not audited is NA, never zero.
+    """
+    table = pd.DataFrame({"concept": pd.Series(vocabulary.names, dtype="str")})
+    for modality in MODALITIES:
+        column = f"n_{modality}"
+        if modality in counts:
+            low, high = poisson_interval(counts[modality], level)
+            table[column] = pd.array(counts[modality], dtype="Int64")
+            table[f"{column}_low"] = low
+            table[f"{column}_high"] = high
+        else:
+            table[column] = pd.array([pd.NA] * len(vocabulary), dtype="Int64")
+            table[f"{column}_low"] = np.nan
+            table[f"{column}_high"] = np.nan
+    for column in ("synset", "dataset", "class_index"):
+        values = [getattr(concept, column) for concept in vocabulary]
+        if any(value is not None for value in values):
+            dtype = "Int64" if column == "class_index" else "str"
+            table[column] = pd.array(values, dtype=dtype)
+    return ConceptFrequencies(table, source=source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """How well captions and pictures name the same concepts.
+
+    Parameters
+    ----------
+    n_samples : int
+        All samples read.
+    n_text_tagged, n_image_tagged : int or None
+        Samples with at least one concept on that side; None where it was not audited.
+    n_both_tagged : int or None
+        Samples with concepts on both sides.
+    n_agreeing : int or None
+        Of these, samples with at least one concept in common.
+    """
+
+    n_samples: int
+    n_text_tagged: int | None = None
+    n_image_tagged: int | None = None
+    n_both_tagged: int | None = None
+    n_agreeing: int | None = None
+
+    @property
+    def n_misaligned(self) -> int | None:
+        """Samples with concepts on both sides and none in common."""
+        if self.n_both_tagged is None or self.n_agreeing is None:
+            return None
+        return self.n_both_tagged - self.n_agreeing
+
+    def as_json(self, level: float = LEVEL) -> Json:
+        """Numbers, misalignment shares and their Wilson intervals.
+
+        ``misalignment_degree`` is misaligned samples over all samples, as published
+        (arXiv 2404.04125, section 5); ``misaligned_among_tagged`` is over the samples that have
+        concepts on both sides, which does not shrink as the concept list does.
+        """
+        numbers: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        numbers["n_misaligned"] = self.n_misaligned
+        numbers["level"] = level
+        if self.n_misaligned is not None and self.n_both_tagged is not None:
+            for name, trials in (
+                ("misalignment_degree", self.n_samples),
+                ("misaligned_among_tagged", self.n_both_tagged),
+            ):
+                low, high = wilson_interval(self.n_misaligned, trials, level)
+                numbers[name] = self.n_misaligned / trials if trials else None
+                numbers[f"{name}_low"], numbers[f"{name}_high"] = low, high
+        return numbers

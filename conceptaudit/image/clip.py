@@ -1,0 +1,203 @@
+"""open_clip models: finding them, identifying them, encoding images and texts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.image.vectors import unit_rows
+from conceptaudit.records import Float32Array
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+LAB = "lab"
+UNTRAINED = "untrained"
+PICKLED = frozenset({".pt", ".pth", ".bin", ".pkl", ".ckpt"})
+TEXT_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipModel:
+    """An open_clip model with weights; cheap to send to a worker, loaded there on first use.
+
+    Parameters
+    ----------
+    name : str
+        As the user wrote it.
+    digest : str
+        SHA-256 of the weights and the configuration: part of every image digest.
+    dimension : int
+        Of its embeddings.
+    device : str
+        ``"cpu"`` or ``"cuda:0"``.
+    """
+
+    name: str
+    digest: str
+    dimension: int
+    device: str = "cpu"
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Float32Array:
+        """Embed RGB pictures.
+
+        Returns
+        -------
+        numpy.ndarray of float32, shape (n, dimension)
+            Unit vectors.
+        """
+        import torch
+
+        loaded = _load(self.name, self.device)
+        pixels = torch.stack([loaded.preprocess(image) for image in images]).to(self.device)
+        with torch.inference_mode(), _autocast(self.device):
+            return unit_rows(loaded.model.encode_image(pixels).float().cpu().numpy())
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
+        """Embed texts.
+
+        Returns
+        -------
+        numpy.ndarray of float32, shape (n, dimension)
+            Unit vectors.
+        """
+        import torch
+
+        loaded = _load(self.name, self.device)
+        parts = []
+        for start in range(0, len(texts), TEXT_BATCH):
+            tokens = loaded.tokenizer(list(texts[start : start + TEXT_BATCH])).to(self.device)
+            with torch.inference_mode(), _autocast(self.device):
+                parts.append(loaded.model.encode_text(tokens).float().cpu().numpy())
+        return unit_rows(np.concatenate(parts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loaded:
+    model: Any
+    preprocess: Any
+    tokenizer: Any
+    digest: str
+
+
+def find_clip(name: str, *, device: str = "auto") -> ClipModel:
+    """Find an open_clip model and load it once to identify it.
+
+    Parameters
+    ----------
+    name : str
+        ``"lab"`` (bundled); ``"MODEL/WEIGHTS"`` as open_clip names them, for instance
+        ``"ViT-B-32/laion2b_s34b_b79k"``; a folder with ``open_clip_config.json`` and
+        ``open_clip_model.safetensors``; ``"MODEL/path/to/weights.safetensors"``; or
+        ``"MODEL/untrained"`` (random weights from a fixed seed, for trying things out).
+    device : str, default "auto"
+        ``"cpu"``, ``"cuda:0"`` or ``"auto"`` for the first GPU where there is one.
+
+    Raises
+    ------
+    ConfigError
+        The name is not known to open_clip, or the device is not there.
+    DataError
+        The weights cannot be read.
+    """
+    device = _device(device)
+    loaded = _load(name, device)
+    dimension = int(loaded.model.encode_text(loaded.tokenizer(["a"]).to(device)).shape[-1])
+    return ClipModel(name=name, digest=loaded.digest, dimension=dimension, device=device)
+
+
+_models: dict[tuple[str, str], _Loaded] = {}
+
+
+def _load(name: str, device: str) -> _Loaded:
+    if (name, device) not in _models:
+        _models.clear()
+        _models[name, device] = _open(name, device)
+    return _models[name, device]
+
+
+def _open(name: str, device: str) -> _Loaded:
+    import open_clip
+    import torch
+
+    architecture, weights = _parse(name)
+    if weights is not None and Path(weights).suffix in PICKLED:
+        raise ConfigError(
+            f"{weights} is a pickled checkpoint, which can run code when it is opened. Convert it "
+            "to .safetensors (safetensors.torch.save_file on its state dict) and name that."
+        )
+    torch.manual_seed(0)
+    try:
+        model, _, preprocess = open_clip.create_model_and_transforms(
+            architecture,
+            pretrained=None if weights == UNTRAINED else weights,
+            device=device,
+        )
+        tokenizer = open_clip.get_tokenizer(architecture)
+    except (RuntimeError, OSError, ValueError, KeyError, FileNotFoundError) as error:
+        raise DataError(
+            f"open_clip cannot load {name!r}: {str(error).splitlines()[0]}. Models and weights "
+            "that it knows: python -c 'import open_clip; print(open_clip.list_pretrained())'."
+        ) from error
+    model.eval()
+    return _Loaded(
+        model=model, preprocess=preprocess, tokenizer=tokenizer, digest=_weights_digest(model)
+    )
+
+
+def _parse(name: str) -> tuple[str, str | None]:
+    """Split a model name into what open_clip calls model name and pretrained tag (or path)."""
+    import open_clip
+
+    if name == LAB:
+        from conceptaudit.lab.bundled import lab_clip_path
+
+        return f"local-dir:{lab_clip_path()}", None
+    if (Path(name) / "open_clip_config.json").is_file():
+        return f"local-dir:{name}", None
+    architecture, slash, weights = name.partition("/")
+    if not slash or architecture not in open_clip.list_models():
+        raise ConfigError(
+            f"The 'clip' parameter must be 'lab', MODEL/WEIGHTS with a model that open_clip knows, "
+            f"or a folder with open_clip_config.json. Got {name!r} instead."
+        )
+    known = open_clip.list_pretrained_tags_by_model(architecture)
+    if weights != UNTRAINED and weights not in known and not Path(weights).is_file():
+        raise ConfigError(
+            f"open_clip has no weights {weights!r} for {architecture} and there is no such file. "
+            f"It knows: {', '.join(known) or 'none'}."
+        )
+    return architecture, weights
+
+
+def _weights_digest(model: Any) -> str:
+    digest = hashlib.sha256()
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(
+            f"The 'device' parameter is {name!r}, but torch sees no CUDA device. Use 'cpu' or 'auto'."
+        )
+    return name
+
+
+def _autocast(device: str) -> Any:
+    import torch
+
+    enabled = device.startswith("cuda")
+    return torch.autocast("cuda" if enabled else "cpu", dtype=torch.bfloat16, enabled=enabled)

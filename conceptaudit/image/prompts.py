@@ -1,0 +1,51 @@
+"""Concepts to text-encoder vectors."""
+
+from conceptaudit.errors import ConfigError
+from conceptaudit.image.clip import ClipModel
+from conceptaudit.image.vectors import unit_rows
+from conceptaudit.records import ConceptVocabulary, Float32Array
+from conceptaudit.text.normalize import phrase_text
+
+DEFAULT_TEMPLATES = ("a photo of a {}.",)
+"""CLIP's own default prompt (Radford et al. 2021, section 3.1.4)."""
+
+
+def concept_prompts(vocabulary: ConceptVocabulary, templates: tuple[str, ...]) -> list[list[str]]:
+    """Return each concept's prompts: its own, or its name in every template.
+
+    Raises
+    ------
+    ConfigError
+        A template has no ``{}`` (or ``{c}``, as CLIP_benchmark writes it).
+    """
+    plain = [template.replace("{c}", "{}") for template in templates]
+    for template in plain:
+        if template.count("{}") != 1:
+            raise ConfigError(
+                f"A prompt template must hold '{{}}' once, where the concept's name goes. "
+                f"Got {template!r} instead."
+            )
+    return [
+        list(concept.prompts)
+        or [template.replace("{}", phrase_text(concept.name)) for template in plain]
+        for concept in vocabulary
+    ]
+
+
+def encode_concepts(
+    vocabulary: ConceptVocabulary,
+    clip: ClipModel,
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES,
+) -> Float32Array:
+    """Embed concepts: the mean of their prompts' unit vectors, scaled to length one again.
+
+    Returns
+    -------
+    numpy.ndarray of float32, shape (n_concepts, dimension)
+    """
+    import numpy as np
+
+    prompts = concept_prompts(vocabulary, templates)
+    vectors = clip.encode_texts([prompt for group in prompts for prompt in group])
+    starts = np.cumsum([0, *(len(group) for group in prompts[:-1])])
+    return unit_rows(np.add.reduceat(vectors.astype(np.float64), starts).astype(np.float32))

@@ -1,0 +1,65 @@
+"""Unit vectors: checking, normalising, reading."""
+
+from pathlib import Path
+
+import numpy as np
+
+from conceptaudit.errors import DataError
+from conceptaudit.records import Float32Array
+
+
+def unit_rows(vectors: Float32Array) -> Float32Array:
+    """Scale each row to length one; rows of length zero stay zero.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray of float, shape (n, dimension)
+        Finite vectors of any length.
+
+    Returns
+    -------
+    numpy.ndarray of float32, shape (n, dimension)
+        Computed in float64, so that the result does not depend on the stored precision's order
+        of additions.
+    """
+    wide = np.asarray(vectors, dtype=np.float64)
+    lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    lengths[lengths == 0.0] = 1.0
+    return (wide / lengths[:, None]).astype(np.float32)
+
+
+def read_concept_vectors(path: str | Path, n_concepts: int) -> Float32Array:
+    """Read the vectors of a concept list: an ``.npy`` with one row per concept, in its order.
+
+    Returns
+    -------
+    numpy.ndarray of float32, shape (n_concepts, dimension)
+        Scaled to length one (published text vectors often are not).
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged, holds objects, has another number of rows, or a row that
+        is not finite or has length zero.
+    """
+    try:
+        vectors = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"Cannot read concept vectors from {path}: {error}.") from error
+    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype.kind != "f":
+        found = getattr(vectors, "shape", type(vectors).__name__)
+        raise DataError(
+            f"Concept vectors must be one float array of shape (concepts, dimension). "
+            f"Got {found} of {getattr(vectors, 'dtype', 'no dtype')} in {path} instead."
+        )
+    if len(vectors) != n_concepts:
+        raise DataError(
+            f"{path} holds {len(vectors):,} vectors for {n_concepts:,} concepts; row i must belong "
+            "to concept i of the list."
+        )
+    finite = np.isfinite(vectors).all(axis=1)
+    empty = finite & ~np.any(vectors, axis=1)
+    for name, rows in (("is not finite", ~finite), ("has length zero", empty)):
+        if rows.any():
+            raise DataError(f"Row {int(np.flatnonzero(rows)[0])} of {path} {name}.")
+    return unit_rows(vectors)

@@ -1,0 +1,46 @@
+"""One normaliser for captions and concept names.
+
+The published pipeline normalised its index and its queries by two different functions, so that a
+proper noun could never match. Here both go through `normalize`, and `NORMALIZER` is part of every
+digest: results made with another normaliser are never mixed.
+"""
+
+import re
+import unicodedata
+
+NORMALIZER = "nfkc-casefold-1"
+"""Name and version of what `normalize` does; change it whenever a result could change."""
+
+_APOSTROPHES = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u2018": "'", "\u0060": "'"})
+_QUALIFIER = re.compile(r"\s*\([^()]*\)\s*$")
+_SEPARATORS = re.compile(r"[\s_]+")
+
+
+def normalize(text: str) -> str:
+    """Fold a word to the form in which captions and concepts are compared.
+
+    Unicode compatibility forms (NFKC) and case are folded and typographic apostrophes made
+    plain; accents, digits and every script are kept.
+
+    Examples
+    --------
+    >>> normalize("Café"), normalize("ﬁre"), normalize("ΣΊΣΥΦΟΣ")
+    ('café', 'fire', 'σίσυφοσ')
+    """
+    folded = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).casefold()
+    return unicodedata.normalize("NFC", folded)
+
+
+def phrase_text(name: str) -> str:
+    """Turn a class name into the words that a caption would use for it.
+
+    Underscores become spaces, and a qualifier in brackets at the end, which tells classes of the
+    same name apart, is no part of the phrase.
+
+    Examples
+    --------
+    >>> phrase_text("hot_dog"), phrase_text("bow_(weapon)"), phrase_text("crane (bird)")
+    ('hot dog', 'bow', 'crane')
+    """
+    bare = _QUALIFIER.sub("", name)
+    return _SEPARATORS.sub(" ", bare or name).strip()

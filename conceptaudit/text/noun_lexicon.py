@@ -1,0 +1,257 @@
+"""The two spaCy parts of the bundled tagger that know a lexicon.
+
+``conceptaudit.LexiconEmbed.v1`` is an embedding layer that tells the network which parts of speech
+a word can be, beside its letters; ``conceptaudit_noun_lexicon`` is a component that runs after the
+morphologizer, makes nouns of words that can be nothing else, and sets every lemma. Both are
+registered by importing this module, which has to happen before ``spacy.load``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import srsly  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from spacy.attrs import MORPH, ORTH, POS
+from spacy.language import Language
+from spacy.pipeline import Pipe
+from spacy.strings import hash_string
+from spacy.tokens import Doc
+from spacy.util import registry
+from spacy.vocab import Vocab
+from thinc.api import (
+    HashEmbed,
+    Maxout,
+    Model,
+    chain,
+    concatenate,
+    list2ragged,
+    ragged2list,
+    with_array,
+)
+
+from conceptaudit.text.word_forms import ANY_NOUN, NOUN_PLURAL, NOUN_SINGULAR, WordForms
+
+FACTORY = "conceptaudit_noun_lexicon"
+FEATURES_LAYER = "lexicon_features"
+N_FEATURES = 6
+_FORMS_FILE = "word_forms.txt.gz"
+_MAX_CACHED = 200_000  # distinct words whose features or lemmas are kept; web text never ends
+
+_Features = NDArray[np.uint64]
+
+
+def word_features(word: str, forms: WordForms) -> tuple[int, ...]:
+    """Hashed features of one word.
+
+    Parameters
+    ----------
+    word
+        Surface form.
+    forms
+        The lexicon.
+
+    Returns
+    -------
+    tuple of int
+        ``N_FEATURES`` unsigned 64-bit hashes: lower-cased word, first three letters, last two,
+        last four, shape, readings in the lexicon.
+    """
+    lower = word.lower()
+    shape = ""
+    for c in word[:12]:
+        mark = "X" if c.isupper() else "x" if c.islower() else "d" if c.isdigit() else c
+        if not shape.endswith(mark * 2):
+            shape += mark
+    code = f"c{forms.code(lower)}{lower in forms.not_nouns}"
+    names = (lower, f"p{lower[:3]}", f"s{lower[-2:]}", f"S{lower[-4:]}", shape, code)
+    return tuple(hash_string(name) for name in names)
+
+
+@lru_cache(maxsize=4)
+def _parse_forms(data: bytes) -> WordForms:
+    # The layer and the component hold the same table: it is parsed once.
+    return WordForms.from_bytes(data)
+
+
+class _FeatureExtractor:
+    """Forward pass of the feature layer; remembers the features of words seen before."""
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._cache: dict[int, tuple[int, ...]] = {}
+
+    def __call__(
+        self,
+        model: Model[list[Doc], list[Any]],
+        docs: list[Doc],
+        is_train: bool,  # noqa: ARG002
+    ) -> tuple[list[Any], Callable[[list[Any]], list[Doc]]]:
+        data = model.attrs["word_forms"]
+        if data is not self._data:
+            self._data, self._cache = data, {}
+        return [model.ops.asarray(self._rows(doc)) for doc in docs], lambda _: []
+
+    def _rows(self, doc: Doc) -> _Features:
+        if not len(doc):
+            return np.zeros((0, N_FEATURES), dtype="uint64")
+        orths = doc.to_array([ORTH]).ravel().tolist()
+        cache = self._cache
+        for orth in orths:
+            if orth not in cache:
+                if len(cache) >= _MAX_CACHED:
+                    cache.clear()
+                    return self._rows(doc)
+                cache[orth] = word_features(doc.vocab.strings[orth], _parse_forms(self._data))
+        return np.array([cache[orth] for orth in orths], dtype="uint64")
+
+
+@registry.architectures("conceptaudit.LexiconEmbed.v1")
+def build_lexicon_embed(width: int, rows: list[int]) -> Model[list[Doc], list[Any]]:
+    """Embed words by their letters and their readings in a lexicon.
+
+    Parameters
+    ----------
+    width
+        Output width, and the width of each table.
+    rows
+        Rows of the ``N_FEATURES`` hash tables, in the order of ``word_features``.
+
+    Returns
+    -------
+    Model
+        A layer from documents to arrays of shape (n_tokens, width). Its lexicon is the attribute
+        ``word_forms`` of the layer named ``lexicon_features``; it is saved with the weights.
+    """
+    extract: Model[list[Doc], list[Any]] = Model(
+        FEATURES_LAYER, _FeatureExtractor(), attrs={"word_forms": b""}
+    )
+    tables: list[Model[Any, Any]] = [
+        HashEmbed(width, n, column=i, seed=7 + i, dropout=0.0) for i, n in enumerate(rows)
+    ]
+    mix: Model[Any, Any] = Maxout(width, width * len(rows), nP=3, dropout=0.0, normalize=True)
+    return chain(
+        extract,
+        list2ragged(),
+        with_array(concatenate(*tables)),
+        with_array(mix),
+        ragged2list(),
+    )
+
+
+class NounLexicon(Pipe):
+    """Make nouns of words that can be nothing else, and set every token's lemma.
+
+    A token is made a ``NOUN`` if all readings of its form in the lexicon are nouns and running text
+    does not use the form otherwise. A capitalised common noun that opens a text is no proper noun.
+    Tokens that the tagger takes for nouns and every other tag stay as they are.
+
+    Parameters
+    ----------
+    vocab
+        The pipeline's vocabulary.
+    name
+        The component's name in the pipeline.
+    """
+
+    def __init__(self, vocab: Vocab, name: str = FACTORY) -> None:
+        self.vocab = vocab
+        self.name = name
+        self._data = b""
+        self._cache: dict[tuple[int, int, int], tuple[str | None, int]] = {}
+
+    @property
+    def forms(self) -> WordForms:
+        """The lexicon in use."""
+        return _parse_forms(self._data)
+
+    def set_forms(self, data: bytes) -> None:
+        """Use the lexicon that ``WordForms.to_bytes`` wrote."""
+        self._data = data
+        self._cache = {}
+
+    def __call__(self, doc: Doc) -> Doc:
+        """Correct the tags of a tagged document and set its lemmas."""
+        if not len(doc) or not self._data:
+            return doc
+        self._open_with_common_noun(doc)
+        cache = self._cache
+        for token, key in zip(doc, doc.to_array([ORTH, POS, MORPH]).tolist(), strict=True):
+            decision = cache.get(tuple(key))
+            if decision is None:
+                if len(cache) >= _MAX_CACHED:
+                    cache.clear()
+                decision = cache[tuple(key)] = self._decide(
+                    token.text, token.pos_, plural="Plur" in token.morph.get("Number")
+                )
+            number, token.lemma = decision
+            if number is not None:
+                token.pos_ = "NOUN"
+                token.set_morph(f"Number={number}")
+        return doc
+
+    def _decide(self, word: str, pos: str, *, plural: bool) -> tuple[str | None, int]:
+        """Return the number to give a token that has to become a noun, and the lemma's hash."""
+        forms = self.forms
+        number = None
+        if pos not in {"NOUN", "PROPN"} and forms.is_noun_only(word):
+            pos = "NOUN"
+            plural = forms.code(word) & ANY_NOUN == NOUN_PLURAL
+            number = "Plur" if plural else "Sing"
+        lemma = forms.lemma(word, pos, plural=plural)
+        if pos == "PROPN":
+            lemma = _recase(lemma, word)
+        return number, self.vocab.strings.add(lemma)
+
+    def _open_with_common_noun(self, doc: Doc) -> None:
+        first = doc[0]
+        if first.pos_ != "PROPN" or not first.text.istitle() or len(first.text) < 2:
+            return
+        in_name = len(doc) > 1 and (doc[1].pos_ == "PROPN" or doc[1].text[:1].isupper())
+        if not in_name and self.forms.is_noun_only(first.text):
+            plural = not self.forms.code(first.text) & NOUN_SINGULAR
+            first.pos_ = "NOUN"
+            first.set_morph("Number=Plur" if plural else "Number=Sing")
+
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:  # noqa: ARG002
+        """Serialise the lexicon."""
+        packed: bytes = srsly.msgpack_dumps({"word_forms": self._data})
+        return packed
+
+    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> NounLexicon:  # noqa: ARG002
+        """Read what ``to_bytes`` wrote."""
+        self.set_forms(srsly.msgpack_loads(data)["word_forms"])
+        return self
+
+    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:  # noqa: ARG002
+        """Write the lexicon into a folder."""
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _FORMS_FILE).write_bytes(self._data)
+
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> NounLexicon:  # noqa: ARG002
+        """Read what ``to_disk`` wrote."""
+        self.set_forms((Path(path) / _FORMS_FILE).read_bytes())
+        return self
+
+
+@Language.factory(
+    FACTORY, assigns=["token.pos", "token.morph", "token.lemma"], requires=["token.pos"]
+)
+def make_noun_lexicon(nlp: Language, name: str) -> NounLexicon:
+    """Build an empty component; its lexicon comes with the pipeline's data."""
+    return NounLexicon(nlp.vocab, name)
+
+
+def _recase(lemma: str, word: str) -> str:
+    if word.islower():
+        return lemma
+    if lemma == word.lower():
+        return word
+    if word.isupper() and len(word) > 1:
+        return lemma.upper()
+    return lemma[:1].upper() + lemma[1:] if word[:1].isupper() else lemma

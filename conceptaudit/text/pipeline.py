@@ -1,0 +1,116 @@
+"""Loading the spaCy pipeline that decides which words are nouns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conceptaudit.artifacts import digest_of, file_digest
+from conceptaudit.errors import ConfigError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+
+BUNDLED = "bundled"
+"""Name of the pipeline that ships with the package."""
+
+UNNEEDED = ("parser", "ner", "senter", "entity_linker", "entity_ruler", "textcat", "spancat")
+"""Components that neither tag nor lemmatise; they are not run."""
+
+ANY_POS = "any"
+NOUN_POS = "noun"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NounPipeline:
+    """A spaCy pipeline by name or path, loaded on first use in each process.
+
+    Parameters
+    ----------
+    name : str
+        ``"bundled"``, an installed pipeline package such as ``"en_core_web_lg"``, or a path.
+    digest : str
+        Identity of its weights and rules: part of every text digest.
+    pos : {"noun", "any"}
+        Whether a match needs a noun head or any part of speech will do.
+    """
+
+    name: str
+    digest: str
+    pos: str = NOUN_POS
+
+
+def find_pipeline(name: str = BUNDLED, *, pos: str = NOUN_POS) -> NounPipeline:
+    """Check that a pipeline can be had and identify it, by loading it once.
+
+    Raises
+    ------
+    MissingDependencyError
+        The pipeline is not installed, or was made for another version of spaCy.
+    ConfigError
+        It has no component that sets parts of speech and `pos` is ``"noun"``.
+    """
+    if pos not in (NOUN_POS, ANY_POS):
+        raise ConfigError(f"The 'pos' parameter must be 'noun' or 'any'. Got {pos!r} instead.")
+    nlp = load_pipeline(name)
+    if pos == NOUN_POS:
+        _require_nouns(nlp, name)
+    return NounPipeline(name=name, digest=_identity(nlp, name), pos=pos)
+
+
+_loaded: dict[str, Language] = {}
+
+
+def load_pipeline(name: str) -> Language:
+    """Load a pipeline once per process, without the components that tagging does not need.
+
+    Raises
+    ------
+    MissingDependencyError
+        It is neither an installed package nor a readable folder.
+    """
+    if name not in _loaded:
+        _loaded[name] = _load(name)
+    return _loaded[name]
+
+
+def _load(name: str) -> Language:
+    if name == BUNDLED:
+        from conceptaudit.text.bundled import load_bundled
+
+        return load_bundled()
+    import spacy
+
+    try:
+        # the bundled component may be part of a pipeline that the user trained with our script
+        import conceptaudit.text.noun_lexicon
+
+        return spacy.load(name, exclude=list(UNNEEDED))
+    except (OSError, ValueError, ImportError) as error:
+        raise MissingDependencyError(
+            f"Cannot load the spaCy pipeline {name!r}: {str(error).splitlines()[0]} "
+            f"Install it (python -m spacy download {Path(name).name}), give a path, or leave "
+            "--spacy-model out to use the bundled English one."
+        ) from error
+
+
+def _require_nouns(nlp: Language, name: str) -> None:
+    assigns = {
+        attribute for pipe in nlp.pipe_names for attribute in nlp.get_pipe_meta(pipe).assigns
+    }
+    if not assigns & {"token.pos", "token.tag"}:
+        raise ConfigError(
+            f"The spaCy pipeline {name!r} has no tagger (it has {nlp.pipe_names or 'nothing'}), "
+            "so it cannot tell nouns from verbs. Use one with a tagger or morphologizer, or "
+            "count strings with --pos any."
+        )
+
+
+def _identity(nlp: Language, name: str) -> str:
+    """Digest of the files of a pipeline, or of its name and version where it has no folder."""
+    folder = nlp.path
+    if folder is not None and Path(folder).is_dir():
+        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+        return digest_of([[path.relative_to(folder).as_posix(), file_digest(path)] for path in files])
+    return digest_of([name, nlp.meta.get("name"), nlp.meta.get("version"), nlp.pipe_names])

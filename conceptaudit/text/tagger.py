@@ -1,0 +1,218 @@
+"""The text stage: captions of a shard to the concepts they name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from conceptaudit.artifacts import Json, package_versions
+from conceptaudit.datasets.base import CAPTION, Shard
+from conceptaudit.engine.stage import ShardResult
+from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch, Tags
+from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
+from conceptaudit.text.matcher import HYPHENS, PhraseMatcher, normalized_words
+from conceptaudit.text.morphology import english_singular
+from conceptaudit.text.normalize import NORMALIZER, normalize
+from conceptaudit.text.pipeline import ANY_POS, NounPipeline, load_pipeline
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc
+
+SPACY_BATCH = 256
+"""Captions per tagger batch; more gained nothing in measurements and costs memory."""
+
+MAX_CACHED_WORDS = 500_000
+"""Distinct words whose keys are remembered; the corpus's vocabulary is unbounded, memory is not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextTagger:
+    """Tags captions with the concepts they name as nouns.
+
+    Parameters
+    ----------
+    vocabulary : ConceptVocabulary
+        What to look for.
+    pipeline : NounPipeline
+        The spaCy pipeline that splits, tags and lemmatises.
+    nested : bool, default False
+        Whether a concept inside a longer match counts too.
+    """
+
+    vocabulary: ConceptVocabulary
+    pipeline: NounPipeline
+    nested: bool = False
+    name: str = field(default="text", init=False)
+    parts: frozenset[str] = field(default=frozenset({CAPTION}), init=False)
+
+    @property
+    def settings(self) -> Json:
+        """Everything that can change a text tag."""
+        return {
+            "stage": self.name,
+            "concepts": self.vocabulary.digest,
+            "pipeline": self.pipeline.digest,
+            "pos": self.pipeline.pos,
+            "nested": self.nested,
+            "normalizer": NORMALIZER,
+            "versions": package_versions("spacy"),
+        }
+
+    def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
+        """Tag one shard.
+
+        Returns
+        -------
+        ShardResult
+            Tags (score: mentions in the caption), drops, and the samples' account.
+        """
+        annotator = _annotator(self)
+        rows: list[tuple[int, str, int, int]] = []
+        drops: list[Drop] = []
+        n_rows = n_tagged = 0
+        for batch in batches:
+            drops.extend(batch.drops)
+            n_rows += len(batch)
+            captions = batch.captions if batch.captions is not None else [None] * len(batch)
+            used = {i: caption for i, caption in enumerate(captions) if caption is not None}
+            found = annotator.tag(list(used.values()))
+            for i, mentions in zip(used, found, strict=True):
+                sample, key = int(batch.sample_ids[i]), batch.keys[i]
+                if mentions is None:
+                    drops.append(
+                        Drop(sample_id=sample, key=key, part=CAPTION, reason="tagger_failed")
+                    )
+                    continue
+                n_tagged += 1
+                rows.extend((sample, key, concept, n) for concept, n in sorted(mentions.items()))
+        account = part_account(n_rows, drops, part=CAPTION)
+        check_account(account, n_tagged, f"captions of shard {shard.name}")
+        columns = list(zip(*rows, strict=True)) or [[], [], [], []]
+        tags = Tags(
+            sample_ids=np.array(columns[0], dtype=np.int64),
+            keys=columns[1],
+            concept_ids=np.array(columns[2], dtype=np.int32),
+            scores=np.array(columns[3], dtype=np.float32),
+        )
+        return ShardResult(
+            summary=account,
+            tables={
+                ".parquet": tag_table(tags, modality="text"),
+                ".drops.parquet": drop_table(drops),
+            },
+        )
+
+
+class CaptionAnnotator:
+    """Runs a pipeline over captions and matches concepts; one per process and tagger.
+
+    Parameters
+    ----------
+    nlp : spacy.language.Language
+        Splits, tags and lemmatises.
+    vocabulary : ConceptVocabulary
+        What to find.
+    any_pos, nested : bool
+        As in `TextTagger`.
+    """
+
+    def __init__(
+        self, nlp: Language, vocabulary: ConceptVocabulary, *, any_pos: bool, nested: bool
+    ) -> None:
+        from spacy.symbols import NOUN, PROPN
+
+        self._nlp = nlp
+        self._any_pos = any_pos
+        self._nouns = frozenset({NOUN, PROPN})
+        self._keys: dict[int, int] = {}
+        self._hyphens = frozenset(nlp.vocab.strings.add(mark) for mark in HYPHENS)
+        self.matcher = PhraseMatcher(
+            vocabulary,
+            split=self._split,
+            singular=english_singular if nlp.lang == "en" else str,
+            any_noun=nlp.lang != "en",
+            nested=nested,
+        )
+
+    def tag(self, captions: Sequence[str]) -> list[Counter[int] | None]:
+        """Return the mentions per concept id of each caption, None where the pipeline failed."""
+        found: list[Counter[int] | None] = []
+        for start in range(0, len(captions), SPACY_BATCH):
+            found.extend(self._tag_batch(captions[start : start + SPACY_BATCH]))
+        return found
+
+    def _tag_batch(self, captions: Sequence[str]) -> list[Counter[int] | None]:
+        # the zone frees the batch's new words: without it spaCy's string store grows with the corpus
+        with self._nlp.memory_zone():
+            try:
+                return [self._match(doc) for doc in self._docs(captions)]
+            except Exception:  # noqa: BLE001 -- any user pipeline may fail on any caption
+                if len(captions) == 1:
+                    return [None]
+        half = len(captions) // 2
+        return [*self._tag_batch(captions[:half]), *self._tag_batch(captions[half:])]
+
+    def _docs(self, captions: Sequence[str]) -> Iterator[Doc]:
+        if self._any_pos:
+            return (self._nlp.make_doc(caption) for caption in captions)
+        return self._nlp.pipe(captions, batch_size=SPACY_BATCH)
+
+    def _match(self, doc: Doc) -> Counter[int]:
+        from spacy.attrs import LEMMA, ORTH, POS
+
+        surfaces: list[int] = []
+        lemmas: list[int] = []
+        nouns: list[bool] = []
+        relevant = False
+        for orth, lemma, pos in doc.to_array([ORTH, LEMMA, POS]).tolist():
+            if orth in self._hyphens:
+                continue
+            surface_key = self._key(orth)
+            lemma_key = self._key(lemma) if lemma and lemma != orth else surface_key
+            relevant = relevant or surface_key >= 0 or lemma_key >= 0
+            surfaces.append(surface_key)
+            lemmas.append(lemma_key)
+            nouns.append(self._any_pos or pos in self._nouns)
+        if not relevant:
+            return Counter()
+        return Counter(match.concept_id for match in self.matcher.find(surfaces, lemmas, nouns))
+
+    def _key(self, word: int) -> int:
+        key = self._keys.get(word)
+        if key is None:
+            if len(self._keys) >= MAX_CACHED_WORDS:
+                self._keys.clear()
+            key = self.matcher.key(normalize(self._nlp.vocab.strings[word]))
+            self._keys[word] = key
+        return key
+
+    def _split(self, phrase: str) -> list[str]:
+        return normalized_words([token.text for token in self._nlp.make_doc(phrase)])
+
+
+_annotators: dict[tuple[str, str, str, bool], CaptionAnnotator] = {}
+
+
+def _annotator(tagger: TextTagger) -> CaptionAnnotator:
+    """Build a tagger's annotator once per process."""
+    pipeline = tagger.pipeline
+    identity = (pipeline.name, pipeline.pos, tagger.vocabulary.digest, tagger.nested)
+    if identity not in _annotators:
+        _annotators.clear()
+        _annotators[identity] = CaptionAnnotator(
+            load_pipeline(pipeline.name),
+            tagger.vocabulary,
+            any_pos=pipeline.pos == ANY_POS,
+            nested=tagger.nested,
+        )
+    return _annotators[identity]
+
+
+def unmatchable_concepts(tagger: TextTagger) -> list[str]:
+    """List the concepts that no caption can ever name, one sentence each."""
+    return list(_annotator(tagger).matcher.unmatchable.values())

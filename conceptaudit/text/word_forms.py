@@ -1,0 +1,285 @@
+"""Which parts of speech an English surface form can be, and the lemma it has as each of them.
+
+The knowledge is a table of Open English WordNet lemmas with their irregular inflections; regular
+inflections are undone by suffix rules (the detachment rules of WordNet's ``morphy(7WN)``). A short
+list of exceptions, learnt from Universal Dependencies English-EWT, corrects both.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+NOUN_SINGULAR, NOUN_PLURAL = 1, 2
+VERB_BASE, VERB_S, VERB_PAST, VERB_ING = 4, 8, 16, 32
+ADJECTIVE, COMPARED, ADVERB = 64, 128, 256
+MOSTLY_NOUN, SELDOM_NOUN = 512, 1024
+ANY_NOUN = NOUN_SINGULAR | NOUN_PLURAL
+ANY_OTHER = VERB_BASE | VERB_S | VERB_PAST | VERB_ING | ADJECTIVE | COMPARED | ADVERB
+
+_POS_NAMES = {"NOUN": "n", "PROPN": "n", "VERB": "v", "AUX": "v", "ADJ": "a", "ADV": "r"}
+# (suffix, replacement, inflection bit): WordNet's detachment rules.
+_RULES = {
+    "n": (
+        ("s", "", NOUN_PLURAL),
+        ("ses", "s", NOUN_PLURAL),
+        ("xes", "x", NOUN_PLURAL),
+        ("zes", "z", NOUN_PLURAL),
+        ("ches", "ch", NOUN_PLURAL),
+        ("shes", "sh", NOUN_PLURAL),
+        ("men", "man", NOUN_PLURAL),
+        ("ies", "y", NOUN_PLURAL),
+    ),
+    "v": (
+        ("s", "", VERB_S),
+        ("ies", "y", VERB_S),
+        ("es", "e", VERB_S),
+        ("es", "", VERB_S),
+        ("ed", "e", VERB_PAST),
+        ("ed", "", VERB_PAST),
+        ("ied", "y", VERB_PAST),
+        ("ing", "e", VERB_ING),
+        ("ing", "", VERB_ING),
+    ),
+    "a": (
+        ("er", "", COMPARED),
+        ("est", "", COMPARED),
+        ("er", "e", COMPARED),
+        ("est", "e", COMPARED),
+        ("ier", "y", COMPARED),
+        ("iest", "y", COMPARED),
+    ),
+    "r": (),
+}
+_BASE = {"n": NOUN_SINGULAR, "v": VERB_BASE, "a": ADJECTIVE, "r": ADVERB}
+_MIN_STEM = 3  # of nouns: "gas" is no plural of the chemical symbol "Ga"
+_NOT_PLURAL = ("ss", "us", "is", "os")  # endings of singulars: grass, bus, tennis, cosmos
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LexiconEntry:
+    """One lemma of the lexicon.
+
+    Parameters
+    ----------
+    senses
+        Number of senses by part of speech: ``n``, ``v``, ``a`` or ``r``.
+    irregular
+        Irregular inflected forms by part of speech.
+    """
+
+    senses: Mapping[str, int]
+    irregular: Mapping[str, tuple[str, ...]]
+
+
+class WordForms:
+    """Parts of speech and lemmas of English surface forms.
+
+    Parameters
+    ----------
+    entries
+        Lower-cased lemma to its entry.
+    lemma_exceptions
+        (lower-cased form, part of speech as in Universal Dependencies) to lemma, where the rules
+        would say otherwise. Lemmas of proper nouns are given in lower case as well.
+    not_nouns
+        Lower-cased forms that the lexicon lists as nouns only, although running text uses them
+        otherwise ("are", "at", "us").
+
+    Examples
+    --------
+    >>> entry = LexiconEntry(senses={"n": 2}, irregular={})
+    >>> forms = WordForms(entries={"helmet": entry}, lemma_exceptions={}, not_nouns=[])
+    >>> forms.is_noun_only("Helmets"), forms.lemma("Helmets", "NOUN")
+    (True, 'helmet')
+    """
+
+    def __init__(
+        self,
+        *,
+        entries: Mapping[str, LexiconEntry],
+        lemma_exceptions: Mapping[tuple[str, str], str],
+        not_nouns: Iterable[str],
+    ) -> None:
+        self.entries = dict(entries)
+        self.lemma_exceptions = dict(lemma_exceptions)
+        self.not_nouns = frozenset(not_nouns)
+
+    @cached_property
+    def _irregular(self) -> dict[str, list[tuple[str, str]]]:
+        table: dict[str, list[tuple[str, str]]] = {}
+        for lemma, entry in self.entries.items():
+            for pos, forms in entry.irregular.items():
+                for form in forms:
+                    if form != lemma:
+                        table.setdefault(form, []).append((pos, lemma))
+        return table
+
+    def _has(self, lemma: str, pos: str) -> bool:
+        entry = self.entries.get(lemma)
+        return entry is not None and pos in entry.senses
+
+    def _regular(self, form: str, pos: str) -> list[tuple[str, int]]:
+        found = []
+        for suffix, replacement, bit in _RULES[pos]:
+            if form.endswith(suffix) and not (suffix == "s" and form.endswith("ss")):
+                stem = form[: -len(suffix)] + replacement
+                if (pos != "n" or len(stem) >= _MIN_STEM) and self._has(stem, pos):
+                    found.append((stem, bit))
+        return found
+
+    def analyses(self, form: str) -> list[tuple[str, str, int]]:
+        """All readings of a surface form.
+
+        Parameters
+        ----------
+        form
+            Surface form, any case.
+
+        Returns
+        -------
+        list of (str, str, int)
+            Part of speech (``n``, ``v``, ``a``, ``r``), lemma, and the inflection as one of this
+            module's bits.
+        """
+        form = form.lower()
+        readings = [(pos, form, bit) for pos, bit in _BASE.items() if self._has(form, pos)]
+        for pos, lemma in self._irregular.get(form, ()):
+            bit = {"n": NOUN_PLURAL, "a": COMPARED, "r": COMPARED}.get(pos)
+            if bit is None:
+                bit = VERB_ING if form.endswith("ing") else VERB_PAST
+            readings.append((pos, lemma, bit))
+        for pos in _RULES:
+            readings += [(pos, lemma, bit) for lemma, bit in self._regular(form, pos)]
+        return readings
+
+    def code(self, form: str) -> int:
+        """Bit set of all readings of a form, 0 for a form outside the lexicon."""
+        readings = self.analyses(form)
+        bits = 0
+        nouns: dict[str, int] = {}
+        others: dict[tuple[str, str], int] = {}
+        for pos, lemma, bit in readings:
+            bits |= bit
+            n_senses = self.entries[lemma].senses.get(pos, 0)
+            if pos == "n":
+                nouns[lemma] = n_senses
+            else:
+                others[pos, lemma] = n_senses
+        n_noun, n_other = sum(nouns.values()), sum(others.values())
+        # Twice as many senses: a coarse prior, since the lexicon carries no frequencies.
+        if nouns and others and n_noun >= 2 * n_other:
+            bits |= MOSTLY_NOUN
+        elif nouns and others and n_other >= 2 * n_noun:
+            bits |= SELDOM_NOUN
+        return bits
+
+    def is_noun_only(self, form: str) -> bool:
+        """Whether every reading of a form, over all lemmas it may inflect from, is a noun."""
+        if form.lower() in self.not_nouns:
+            return False
+        code = self.code(form)
+        return bool(code & ANY_NOUN) and not code & ANY_OTHER
+
+    def lemma(self, form: str, pos: str, *, plural: bool | None = None) -> str:
+        """Lower-cased lemma of a form used as a given part of speech.
+
+        Parameters
+        ----------
+        form
+            Surface form, any case.
+        pos
+            Universal part of speech, such as ``NOUN``.
+        plural
+            For nouns outside the lexicon: whether the context says that it is a plural.
+
+        Returns
+        -------
+        str
+            The lemma; the lower-cased form itself where nothing better is known.
+        """
+        form = form.lower()
+        known = self.lemma_exceptions.get((form, pos))
+        if known is not None:
+            return known
+        wn_pos = _POS_NAMES.get(pos)
+        if wn_pos is None or (pos == "PROPN" and not plural):
+            return form  # "James" and "Paris" are no plurals
+        if wn_pos == "n":
+            return self._noun_lemma(form, pos, plural)
+        irregular = [lemma for p, lemma in self._irregular.get(form, ()) if p == wn_pos]
+        if irregular:
+            return irregular[0]
+        if self._has(form, wn_pos):
+            return form
+        regular = self._regular(form, wn_pos)
+        return regular[0][0] if regular else form
+
+    def _noun_lemma(self, form: str, pos: str, plural: bool | None) -> str:
+        irregular = [lemma for p, lemma in self._irregular.get(form, ()) if p == "n"]
+        regular = self._regular(form, "n")
+        if irregular and not (irregular[0].endswith("is") and regular):
+            return irregular[0]  # "bases" and "axes" in captions are of base and axe
+        if regular and not form.endswith(_NOT_PLURAL):
+            return regular[0][0]
+        if self._has(form, "n") or regular or not plural:
+            return form
+        if pos == "NOUN" and (form, "PROPN") in self.lemma_exceptions:
+            return self.lemma_exceptions[form, "PROPN"]
+        return strip_plural(form)
+
+    def to_bytes(self) -> bytes:
+        """Serialise to gzip'd text; equal tables give equal bytes."""
+        lines = []
+        for lemma, entry in sorted(self.entries.items()):
+            senses = "".join(f"{pos}{n}" for pos, n in sorted(entry.senses.items()))
+            irregular = ",".join(f"{p}{f}" for p, fs in sorted(entry.irregular.items()) for f in fs)
+            lines.append(f"{lemma}\t{senses}\t{irregular}".rstrip())
+        for (form, pos), lemma in sorted(self.lemma_exceptions.items()):
+            lines.append(f"!{pos}\t{form}\t{lemma}")
+        lines += [f"-{form}" for form in sorted(self.not_nouns)]
+        return gzip.compress("\n".join(lines).encode(), compresslevel=9, mtime=0)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> WordForms:
+        """Read what ``to_bytes`` wrote."""
+        entries: dict[str, LexiconEntry] = {}
+        exceptions: dict[tuple[str, str], str] = {}
+        not_nouns: list[str] = []
+        for line in gzip.decompress(data).decode().split("\n"):
+            cells = line.split("\t")
+            if line.startswith("!"):
+                exceptions[cells[1], cells[0][1:]] = cells[2]
+            elif line.startswith("-"):
+                not_nouns.append(line[1:])
+            elif len(cells) >= 2:
+                entries[cells[0]] = _parse_entry(cells[1], cells[2] if len(cells) > 2 else "")
+        return cls(entries=entries, lemma_exceptions=exceptions, not_nouns=not_nouns)
+
+
+def strip_plural(form: str) -> str:
+    """Singular of a regular plural by spelling alone."""
+    if not form.endswith("s") or form.endswith(_NOT_PLURAL) or len(form) <= _MIN_STEM:
+        return form
+    if form.endswith("ies") and len(form) > _MIN_STEM + 1:
+        return form[:-3] + "y"
+    if form.endswith(("ches", "shes", "xes", "sses", "zzes")):
+        return form[:-2]
+    return form[:-1]
+
+
+def _parse_entry(senses: str, irregular: str) -> LexiconEntry:
+    counts: dict[str, int] = {}
+    pos = ""
+    for character in senses:
+        if character.isdigit():
+            counts[pos] = counts[pos] * 10 + int(character)
+        else:
+            pos = character
+            counts[pos] = 0
+    forms: dict[str, tuple[str, ...]] = {}
+    for item in filter(None, irregular.split(",")):
+        forms[item[0]] = (*forms.get(item[0], ()), item[1:])
+    return LexiconEntry(senses=counts, irregular=forms)

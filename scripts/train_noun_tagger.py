@@ -1,0 +1,287 @@
+"""Train and measure the noun tagger that the package ships.
+
+    python scripts/train_noun_tagger.py                # train, then measure
+    python scripts/train_noun_tagger.py --evaluate     # measure what is shipped
+
+Learns from Universal Dependencies English-EWT, the lexicon Open English WordNet and a hand-written
+grammar of captions; caption data sets serve for measuring only. Both corpora are read from the
+folder that CONCEPTAUDIT_REALDATA names (default: ../shared/data).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import random
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+import numpy as np  # noqa: E402
+import spacy  # noqa: E402
+import thinc  # noqa: E402
+from noun_tagger_captions import CaptionGrammar, Tagged  # noqa: E402
+from noun_tagger_card import write_papers  # noqa: E402
+from noun_tagger_corpus import Sentence, build_forms, concrete_nouns, read_ud, vary  # noqa: E402
+from noun_tagger_scores import (  # noqa: E402
+    CAPTION_FILES,
+    NounOnlyWords,
+    captions_per_second,
+    read_captions,
+    score_captions,
+    score_gold,
+)
+from spacy.language import Language  # noqa: E402
+from spacy.tokens import Doc  # noqa: E402
+from spacy.training import Example  # noqa: E402
+
+from conceptaudit.text.bundled import bundled_path  # noqa: E402
+from conceptaudit.text.noun_lexicon import FACTORY, FEATURES_LAYER  # noqa: E402
+from conceptaudit.text.word_forms import WordForms  # noqa: E402
+
+WIDTH = 96
+ROWS = [5000, 1500, 800, 3000, 500, 500]
+
+
+def build_pipeline(forms: WordForms, *, width: int, rows: list[int], depth: int) -> Language:
+    """Build an untrained pipeline that holds the lexicon."""
+    nlp = spacy.blank("en")
+    encoder = {
+        "@architectures": "spacy.MaxoutWindowEncoder.v2",
+        "width": width,
+        "depth": depth,
+        "window_size": 1,
+        "maxout_pieces": 3,
+    }
+    embed = {"@architectures": "conceptaudit.LexiconEmbed.v1", "width": width, "rows": rows}
+    tok2vec = {"@architectures": "spacy.Tok2Vec.v2", "embed": embed, "encode": encoder}
+    nlp.add_pipe("tok2vec", config={"model": tok2vec})
+    listener = {"@architectures": "spacy.Tok2VecListener.v1", "width": width, "upstream": "tok2vec"}
+    tagger = {"@architectures": "spacy.Tagger.v2", "tok2vec": listener}
+    nlp.add_pipe("morphologizer", config={"model": tagger})
+    nlp.add_pipe(FACTORY)
+    install_forms(nlp, forms.to_bytes())
+    return nlp
+
+
+def install_forms(nlp: Language, data: bytes) -> None:
+    """Give the lexicon to the embedding layer and to the component."""
+    for node in nlp.get_pipe("tok2vec").model.walk():
+        if node.name == FEATURES_LAYER:
+            node.attrs["word_forms"] = data
+    nlp.get_pipe(FACTORY).set_forms(data)
+
+
+def to_example(nlp: Language, sentence: Sentence, *, lemmas: bool = False) -> Example:
+    """Pair an untagged document with its tags."""
+    words = list(sentence.words)
+    gold = Doc(
+        nlp.vocab,
+        words=words,
+        pos=list(sentence.pos),
+        morphs=list(sentence.features),
+        lemmas=list(sentence.lemmas) if lemmas else None,
+    )
+    return Example(Doc(nlp.vocab, words=words), gold)
+
+
+def from_tagged(tagged: list[Tagged]) -> Sentence:
+    """Turn a drawn caption into a sentence."""
+    words, pos, features = zip(*tagged, strict=True)
+    return Sentence(words=words, pos=pos, features=features, lemmas=("",) * len(words))
+
+
+def train(
+    nlp: Language,
+    sentences: list[Sentence],
+    dev: list[Sentence],
+    args: Any,
+    grammar: CaptionGrammar,
+) -> int:
+    """Train in place; afterwards the pipeline holds the averaged weights. Returns the steps."""
+    rng = random.Random(args.seed)
+    spacy.util.fix_random_seed(args.seed)
+    optimizer = nlp.initialize(lambda: [to_example(nlp, s) for s in sentences])
+    steps_per_epoch = -(
+        -sum(len(s.words) for s in sentences) * (1 + args.captions) // args.batch_words
+    )
+    total = int(steps_per_epoch * args.epochs)
+    step = 0
+    start = time.time()
+    for epoch in range(args.epochs):
+        pool = [vary(s, rng) for s in sentences]
+        n_words = sum(len(s.words) for s in pool)
+        n_drawn = 0
+        while n_drawn < args.captions * n_words:
+            pool.append(vary(from_tagged(grammar.draw()), rng))
+            n_drawn += len(pool[-1].words)
+        rng.shuffle(pool)
+        batch: list[Example] = []
+        size = 0
+        losses: dict[str, float] = {}
+        for sentence in pool:
+            batch.append(to_example(nlp, sentence))
+            size += len(sentence.words)
+            if size >= args.batch_words:
+                # Linear warm-up, then linear decay to a tenth: averages alone settle too late.
+                warm = min(1.0, (step + 1) / 200)
+                optimizer.learn_rate = args.learn_rate * warm * max(0.03, 1 - step / total)
+                nlp.update(batch, sgd=optimizer, drop=args.dropout, losses=losses)
+                batch, size, step = [], 0, step + 1
+        with nlp.use_params(optimizer.averages):
+            cased, lower = (score_gold(nlp, dev, lower=flag) for flag in (False, True))
+        print(
+            f"epoch {epoch + 1} step {step} {time.time() - start:.0f}s loss "
+            f"{losses['morphologizer']:.0f} dev {short(cased)} | lower {short(lower)}",
+            flush=True,
+        )
+    context = nlp.use_params(optimizer.averages)
+    context.__enter__()  # for good: the averages are the result
+    return step
+
+
+def short(scores: dict[str, float]) -> str:
+    """Print scores on one line."""
+    return " ".join(f"{key} {value:.4f}" for key, value in scores.items())
+
+
+def save(nlp: Language, folder: Path, config: dict[str, Any]) -> None:
+    """Write the pipeline without the words that training left in its vocabulary."""
+    clean = build_pipeline(nlp.get_pipe(FACTORY).forms, **config)
+    clean.from_bytes(nlp.to_bytes(exclude=["vocab"]), exclude=["vocab"])
+    clean.meta.update(
+        name=folder.name,
+        version="1.0.0",
+        description="Parts of speech and lemmas of English captions",
+        license="CC BY-SA 4.0",
+        url="https://github.com/UniversalDependencies/UD_English-EWT",
+    )
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    clean.to_disk(folder)
+
+
+def plain_pipeline(sentences: list[Sentence]) -> Language:
+    """Build spaCy's plain "efficiency" set-up, barely trained: a yardstick for speed."""
+    nlp = spacy.blank("en")
+    embed = {
+        "@architectures": "spacy.MultiHashEmbed.v2",
+        "width": 96,
+        "attrs": ["NORM", "PREFIX", "SUFFIX", "SHAPE"],
+        "rows": [5000, 1000, 2500, 2500],
+        "include_static_vectors": False,
+    }
+    encode = {
+        "@architectures": "spacy.MaxoutWindowEncoder.v2",
+        "width": 96,
+        "depth": 4,
+        "window_size": 1,
+        "maxout_pieces": 3,
+    }
+    tok2vec = {"@architectures": "spacy.Tok2Vec.v2", "embed": embed, "encode": encode}
+    nlp.add_pipe("tok2vec", config={"model": tok2vec})
+    listener = {"@architectures": "spacy.Tok2VecListener.v1", "width": 96, "upstream": "tok2vec"}
+    tagger = {"@architectures": "spacy.Tagger.v2", "tok2vec": listener}
+    nlp.add_pipe("morphologizer", config={"model": tagger})
+    nlp.add_pipe("trainable_lemmatizer", config={"model": tagger})
+    examples = [to_example(nlp, s, lemmas=True) for s in sentences]
+    optimizer = nlp.initialize(lambda: examples)
+    for start in range(0, len(examples), 64):
+        nlp.update(examples[start : start + 64], sgd=optimizer)
+    return nlp
+
+
+def evaluate(nlp: Language, realdata: Path) -> dict[str, Any]:
+    """Measure on English-EWT test and on every caption set."""
+    test = read_ud(realdata / "ud", "test")
+    words = NounOnlyWords(nlp.get_pipe(FACTORY).forms, read_ud(realdata / "ud", "train"))
+    results: dict[str, Any] = {
+        "ewt_test": {
+            "cased": score_gold(nlp, test, lower=False),
+            "lower": score_gold(nlp, test, lower=True),
+        },
+        "captions": {},
+    }
+    for case, scores in results["ewt_test"].items():
+        print(f"EWT test {case}: {short(scores)}", flush=True)
+    for name in CAPTION_FILES:
+        captions = read_captions(realdata / "captions", name)
+        scores = score_captions(nlp, captions, words)
+        print(name, scores, flush=True)
+        results["captions"][name] = {key: scores[key] for key in ("nounness", "n")}
+    return results
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--evaluate", action="store_true", help="only measure --output")
+    parser.add_argument(
+        "--speed", action="store_true", help="only time --output beside a plain spaCy pipeline"
+    )
+    parser.add_argument("--output", type=Path, default=bundled_path(), help="the model's folder")
+    parser.add_argument("--epochs", type=int, default=12, help="passes over English-EWT")
+    parser.add_argument(
+        "--captions", type=float, default=0.25, help="words from the grammar per word of EWT"
+    )
+    parser.add_argument("--batch-words", type=int, default=1000, help="words per step")
+    parser.add_argument("--learn-rate", type=float, default=0.002, help="highest learning rate")
+    parser.add_argument("--dropout", type=float, default=0.15, help="in [0, 1)")
+    parser.add_argument("--depth", type=int, default=4, help="convolution layers")
+    parser.add_argument("--width", type=int, default=WIDTH, help="width of every layer")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    return parser.parse_args()
+
+
+def load(folder: Path) -> Language:
+    """Load a trained pipeline; the factory was registered by this script's imports."""
+    return spacy.load(folder)
+
+
+def main() -> None:
+    """Train and measure, or only measure."""
+    args = parse_arguments()
+    realdata = Path(os.environ.get("CONCEPTAUDIT_REALDATA", ROOT.parent / "shared" / "data"))
+    sentences = read_ud(realdata / "ud", "train", skip_typos=True)
+    if args.speed:
+        captions = read_captions(realdata / "captions", "flickr30k_en")[::20]
+        pair = {"bundled": load(args.output), "plain": plain_pipeline(sentences[:3000])}
+        rates = captions_per_second(pair, captions)
+        print({name: round(rate) for name, rate in rates.items()}, len(captions), "captions")
+        return
+    if args.evaluate:
+        evaluate(load(args.output), realdata)
+        return
+    forms = build_forms(realdata / "lexicon", sentences)
+    grammar = CaptionGrammar(concrete_nouns(realdata / "lexicon", forms), random.Random(args.seed))
+    config = {"width": args.width, "rows": ROWS, "depth": args.depth}
+    nlp = build_pipeline(forms, **config)
+    steps = train(nlp, sentences, read_ud(realdata / "ud", "dev"), args, grammar)
+    save(nlp, args.output, config)
+    accuracy = {
+        "training": {
+            "command": " ".join(["python", "scripts/train_noun_tagger.py", *sys.argv[1:]]),
+            "seed": args.seed,
+            "epochs": args.epochs,
+            "steps": steps,
+            "versions": {
+                "python": platform.python_version(),
+                "spacy": spacy.__version__,
+                "thinc": thinc.__version__,
+                "numpy": np.__version__,
+            },
+        },
+        **evaluate(load(args.output), realdata),
+    }
+    write_papers(args.output, accuracy)
+
+
+if __name__ == "__main__":
+    main()
