@@ -68,7 +68,8 @@ class Drop:
     key : str
         The external key (or the row number as text where the layout has none).
     part : str
-        What is missing: ``"sample"`` (neither side counts), ``"caption"`` or ``"image"``.
+        What is missing: ``"sample"`` (neither side counts), ``"caption"`` or ``"image"``; or
+        ``"note"``: nothing is missing, a value was changed and that is only reported.
     reason : str
         A short stable code such as ``"null_caption"``; runs count drops by it.
     detail : str
@@ -104,7 +105,8 @@ class SampleBatch:
         in `drops` and holds zeros.
     drops : tuple of Drop
         Parts of these samples that cannot be used. A drop of part ``"sample"`` refers to a row
-        that is not in the batch; the other parts refer to rows whose column holds None.
+        that is not in the batch, ``"note"`` to a row whose columns are all there; the other
+        parts refer to rows whose column holds None.
     """
 
     sample_ids: Int64Array

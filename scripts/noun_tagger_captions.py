@@ -90,6 +90,7 @@ _ADJECTIVES = _words(
     """
 )
 _PARTICIPLES = _words("smiling running flying parked laughing crying jumping painted sleeping")
+_TOYS = _words("toy toy night swim dirt street stage city")
 _MATERIALS = _words(
     """
     leather metal brick stone concrete denim wool cotton glass paper rubber steel straw wood
@@ -125,7 +126,7 @@ _PAST_ONLY = _words(
 _IRREGULAR_ING = {"lie": "lying", "tie": "tying"}
 _DOUBLED = _words(
     """
-    run swim jog hit cut sit set bat hug pet flip spin shop chop stop mop dig stir chat clap
+    knit run swim jog hit cut sit set bat hug pet flip spin shop chop stop mop dig stir chat clap
     score_ skip pat grab nap rub wrap plan slip strum drum drag spot trim
     """
 )
@@ -232,7 +233,11 @@ class CaptionGrammar:
         words = self._noun_phrase(plural=plural, person=True)
         if rng.random() < 0.06:
             words = [("they" if plural else rng.choice(["he", "she", "it"]), "PRON", "")]
-        if plural and rng.random() < 0.25:
+        if plural and rng.random() < 0.15:
+            groups = ["group", "crowd", "couple", "bunch", "team", "pair", "lot", "row"]
+            words = [("a", "DET", ""), (rng.choice(groups), "NOUN", "Number=Sing")]
+            words += [("of", "ADP", ""), (plural_of(rng.choice(_PEOPLE)), "NOUN", "Number=Plur")]
+        elif plural and rng.random() < 0.25:
             words = [*self._noun_phrase(person=True), ("and", "CCONJ", "")]
             words += self._noun_phrase(person=True)
         if rng.random() < 0.12:
@@ -317,12 +322,14 @@ class CaptionGrammar:
             if rng.random() < 0.12:
                 modifiers += [("and", "CCONJ", ""), (rng.choice(_COLOURS), "ADJ", "")]
         elif rng.random() < 0.35:
-            if rng.random() < 0.1:
+            if rng.random() < 0.08:
+                modifiers += self._compound_adjective()
+            elif rng.random() < 0.1:
                 modifiers.append((rng.choice(_PARTICIPLES), "VERB", "VerbForm=Part"))
             else:
                 modifiers.append((rng.choice(_ADJECTIVES), "ADJ", ""))
         if rng.random() < 0.2:
-            pool = _MATERIALS if rng.random() < 0.6 else self._concrete
+            pool = rng.choice([_MATERIALS, _MATERIALS, self._concrete, _THINGS, _TOYS])
             modifiers.append((rng.choice(pool), "NOUN", "Number=Sing"))
         head = (
             plural_of(noun) if plural else noun,
@@ -339,6 +346,13 @@ class CaptionGrammar:
             ]
         phrase = [*modifiers, head]
         return [*self._determiner(phrase[0][0], plural=plural or noun in _ALWAYS_PLURAL), *phrase]
+
+    def _compound_adjective(self) -> list[Tagged]:
+        rng = self._rng
+        first = rng.choice(["light", "dark", *_COLOURS])
+        last = rng.choice(["colored", "haired", "skinned", "clad"])
+        hyphen = [("-", "PUNCT", "")] if rng.random() < 0.7 else []
+        return [(first, "ADJ", ""), *hyphen, (last, "ADJ", "")]
 
     def _determiner(self, following: str, *, plural: bool) -> list[Tagged]:
         rng = self._rng

@@ -42,14 +42,16 @@ from spacy.tokens import Doc  # noqa: E402
 from spacy.training import Example  # noqa: E402
 
 from conceptaudit.text.bundled import bundled_path  # noqa: E402
-from conceptaudit.text.noun_lexicon import FACTORY, FEATURES_LAYER  # noqa: E402
+from conceptaudit.text.noun_lexicon import EMBED_LAYER, FACTORY  # noqa: E402
 from conceptaudit.text.word_forms import WordForms  # noqa: E402
 
 WIDTH = 96
 ROWS = [5000, 1500, 800, 3000, 500, 500]
 
 
-def build_pipeline(forms: WordForms, *, width: int, rows: list[int], depth: int) -> Language:
+def build_pipeline(
+    forms: WordForms, *, width: int, rows: list[int], depth: int, pieces: int
+) -> Language:
     """Build an untrained pipeline that holds the lexicon."""
     nlp = spacy.blank("en")
     encoder = {
@@ -57,7 +59,7 @@ def build_pipeline(forms: WordForms, *, width: int, rows: list[int], depth: int)
         "width": width,
         "depth": depth,
         "window_size": 1,
-        "maxout_pieces": 3,
+        "maxout_pieces": pieces,
     }
     embed = {"@architectures": "conceptaudit.LexiconEmbed.v1", "width": width, "rows": rows}
     tok2vec = {"@architectures": "spacy.Tok2Vec.v2", "embed": embed, "encode": encoder}
@@ -73,7 +75,7 @@ def build_pipeline(forms: WordForms, *, width: int, rows: list[int], depth: int)
 def install_forms(nlp: Language, data: bytes) -> None:
     """Give the lexicon to the embedding layer and to the component."""
     for node in nlp.get_pipe("tok2vec").model.walk():
-        if node.name == FEATURES_LAYER:
+        if node.name == EMBED_LAYER:
             node.attrs["word_forms"] = data
     nlp.get_pipe(FACTORY).set_forms(data)
 
@@ -234,7 +236,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch-words", type=int, default=1000, help="words per step")
     parser.add_argument("--learn-rate", type=float, default=0.002, help="highest learning rate")
     parser.add_argument("--dropout", type=float, default=0.15, help="in [0, 1)")
-    parser.add_argument("--depth", type=int, default=4, help="convolution layers")
+    parser.add_argument("--depth", type=int, default=6, help="convolution layers")
+    parser.add_argument("--pieces", type=int, default=2, help="pieces of a maxout unit")
     parser.add_argument("--width", type=int, default=WIDTH, help="width of every layer")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
     return parser.parse_args()
@@ -261,7 +264,7 @@ def main() -> None:
         return
     forms = build_forms(realdata / "lexicon", sentences)
     grammar = CaptionGrammar(concrete_nouns(realdata / "lexicon", forms), random.Random(args.seed))
-    config = {"width": args.width, "rows": ROWS, "depth": args.depth}
+    config = {"width": args.width, "rows": ROWS, "depth": args.depth, "pieces": args.pieces}
     nlp = build_pipeline(forms, **config)
     steps = train(nlp, sentences, read_ud(realdata / "ud", "dev"), args, grammar)
     save(nlp, args.output, config)

@@ -16,7 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from conceptaudit.curves.statistics import FloatArray, IntArray, Lines, divide, shuffled_within
+from conceptaudit.curves.statistics import (
+    FloatArray,
+    IntArray,
+    Lines,
+    divide,
+    group_means,
+    shuffled_within,
+)
 
 N_EDGES = 12
 N_EDGES_RETRIEVAL = 7
@@ -187,7 +194,7 @@ def fit_bins(
     edges, bins = assign_bins(x, recipe.n_edges)
     sizes = np.bincount(bins, minlength=recipe.n_edges)
     n = sizes.astype(np.float64)
-    means = divide(np.bincount(bins, weights=y, minlength=recipe.n_edges), n)
+    means = group_means(y, bins, recipe.n_edges)
     r = float(_lines_through(edges, means[None, :], recipe).r[0])
     n_points = int(np.isfinite(means[recipe.first : recipe.last]).sum())
     member = np.eye(recipe.n_edges)[bins]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from conceptaudit.curves.rows import Rows
 from conceptaudit.curves.statistics import (
     FloatArray,
     IntArray,
@@ -40,16 +41,9 @@ class Scheme:
         return self.slope, self.intercept, self.low, self.high
 
 
-def one_dataset(
-    x: FloatArray,
-    y: FloatArray,
-    concept: IntArray,
-    name: str,
-    fitted: tuple[float, float],
-    level: float,
-    seed: int,
-) -> Scheme:
+def one_dataset(rows: Rows, fitted: tuple[float, float], level: float, seed: int) -> Scheme:
     """Interval about the fitted line from concepts held out in folds."""
+    x, y, concept, name = rows.x, rows.y, rows.concept, rows.datasets[0]
     residuals = np.full(len(x), np.nan)
     for train, test in _folds(concept, seed):
         slope, intercept, _ = line(x[train], y[train])
@@ -66,10 +60,9 @@ def one_dataset(
     )
 
 
-def new_dataset(
-    x: FloatArray, y: FloatArray, dataset: IntArray, fitted: tuple[float, float], level: float
-) -> Scheme:
+def new_dataset(rows: Rows, fitted: tuple[float, float], level: float) -> Scheme:
     """Interval about the pooled line from whole datasets held out, each with the same weight."""
+    x, y, dataset = rows.x, rows.y, rows.dataset
     n_datasets = int(dataset.max()) + 1
     others = 1 - np.eye(n_datasets, dtype=np.intp)
     lines = resampled_lines(x, y, dataset, others)
@@ -93,26 +86,18 @@ def new_dataset(
     )
 
 
-def known_datasets(
-    x: FloatArray,
-    y: FloatArray,
-    dataset: IntArray,
-    concept: IntArray,
-    names: list[str],
-    level: float,
-    seed: int,
-) -> list[Scheme]:
+def known_datasets(rows: Rows, level: float, seed: int) -> list[Scheme]:
     """Return one scheme per dataset: its own level and spread, each shrunken towards the rest."""
-    n_datasets = len(names)
+    x, y, dataset, n_datasets = rows.x, rows.y, rows.dataset, len(rows.datasets)
     slope, levels = _levels(x, y, dataset, n_datasets)
     residuals = np.full(len(x), np.nan)
-    for train, test in _folds(concept, seed):
+    for train, test in _folds(rows.concept, seed):
         fold_slope, fold_levels = _levels(x[train], y[train], dataset[train], n_datasets)
         residuals[test] = y[test] - fold_levels[dataset[test]] - fold_slope * x[test]
     scale = _shrunken_scale(residuals, dataset, n_datasets)
     common = _quantiles(divide(residuals, scale[dataset]), level)
     schemes = []
-    for index, name in enumerate(names):
+    for index, name in enumerate(rows.datasets):
         own = residuals[dataset == index]
         weight = len(own) / (len(own) + SHRINKAGE_ROWS)
         mixed = [

@@ -88,13 +88,12 @@ def fit_curve(
     policy, notes = _settle(chosen, zero_policy, level)
     accuracies, selected = _of_pretraining(frequencies, accuracies, pretraining)
     joined = join(frequencies, accuracies, count=count, aliases=aliases, duplicates=duplicates)
-    totals = accuracies.table.groupby(list(KEY_COLUMNS), sort=True, dropna=False).size()
     fits: list[ModelFit] = []
     points: list[pd.DataFrame] = []
     failures: list[str] = []
-    groups = dict(list(joined.table.groupby(list(KEY_COLUMNS), sort=True, dropna=False)))
-    for key, total in totals.items():
-        model, origin, metric = (str(part) for part in key)  # type: ignore[union-attr]
+    keys = accuracies.table[list(KEY_COLUMNS)].astype("str").value_counts().sort_index()
+    groups = dict(list(joined.table.groupby(list(KEY_COLUMNS))))
+    for (model, origin, metric), total in zip(keys.index, keys, strict=True):
         settings = ModelSettings(
             family=chosen,
             zero_policy=policy,
@@ -103,7 +102,7 @@ def fit_curve(
             seed=seed,
         )
         try:
-            rows = groups.get(key, joined.table.iloc[:0])
+            rows = groups.get((model, origin, metric), joined.table.iloc[:0])
             usage, used, counted = usable_rows(rows, int(total), policy, joined.count)
             line, effects, binned, remarks = fit_model(used, counted, settings)
         except FitError as error:
@@ -186,18 +185,20 @@ def _of_pretraining(
             f"Got {pretraining!r} instead."
         )
     if not kept:
-        return accuracies, (
+        remark = (
             f"No model is named as pretrained on the audited dataset ({frequencies.source!r}): "
-            f"all models are fitted, pretrained on {', '.join(filter(None, names))}.",
+            f"all models are fitted, pretrained on {', '.join(filter(None, names))}."
         )
+        return accuracies, (remark,)
     if len(kept) == len(names):
         return accuracies, ()
     rows = table["pretraining"].astype("str").isin(kept)
     left_out = [name for name in names if name not in kept]
-    return ConceptAccuracies(table[rows], accuracies.notes), (
+    remark = (
         f"Only models pretrained on {', '.join(kept)} are fitted; left out: "
-        f"{', '.join(name or '(unnamed)' for name in left_out)}.",
+        f"{', '.join(name or '(unnamed)' for name in left_out)}."
     )
+    return ConceptAccuracies(table[rows], accuracies.notes), (remark,)
 
 
 def _folded(name: str) -> str:

@@ -8,11 +8,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from conceptaudit.curves.records import UNMATCHED_COLUMNS
+from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import FREQUENCY_COLUMNS, ConceptAccuracies, ConceptFrequencies
 
@@ -140,8 +142,9 @@ def join(
     check_accuracies(accuracies)
     by_dataset = _joins_by_dataset(frequencies, accuracies)
     counts, notes = _count_rows(frequencies, column, by_dataset, duplicates)
-    scores = accuracies.table
-    pairs = scores[["dataset", "concept"]].astype("str").drop_duplicates()
+    names = dict.fromkeys((*KEY_COLUMNS, "dataset", "concept"), "str")
+    scores = accuracies.table.astype(names)
+    pairs = scores[["dataset", "concept"]].drop_duplicates()
     finder = _Finder(counts, dict(aliases or {}))
     rows = np.array(
         [
@@ -152,9 +155,7 @@ def join(
     )
     found = rows >= 0
     matched = pairs[found].assign(count=counts["count"].to_numpy()[rows[found]])
-    table = scores.astype({"dataset": "str", "concept": "str"}).merge(
-        matched, on=["dataset", "concept"], how="inner"
-    )
+    table = scores.merge(matched, on=["dataset", "concept"], how="inner")
     if finder.normalised:
         notes.append(
             f"{finder.normalised:,} concept names matched only after case, spaces, underscores "
@@ -259,9 +260,7 @@ def _count_rows(
             "key": [normalise_name(name) for name in datasets],
             "dataset": datasets,
             "concept": _texts(table["concept"]),
-            "count": pd.to_numeric(table[column])
-            .astype("Float64")
-            .to_numpy(np.float64, na_value=np.nan),
+            "count": numbers(table[column]),
         }
     )
     repeated = rows.duplicated(["key", "concept"])
@@ -275,15 +274,18 @@ def _count_rows(
             f"once ({int(repeated.sum()):,} repeated rows). Remove them, or choose what they mean "
             "with duplicates='sum' or duplicates='first'."
         )
-    merged = rows.groupby(["key", "concept"], sort=False, as_index=False).agg(
-        {
-            "dataset": "first",
-            "count": (lambda c: c.sum(min_count=1)) if duplicates == "sum" else "first",
-        }
-    )
+    groups = rows.groupby(["key", "concept"], sort=False)
+    count = groups["count"].sum(min_count=1) if duplicates == "sum" else groups["count"].first()
+    merged = groups[["dataset"]].first().assign(count=count).reset_index()
     return merged, [
         f"{int(repeated.sum()):,} repeated frequency rows were merged (duplicates={duplicates!r})."
     ]
+
+
+def numbers(values: "pd.Series[Any]") -> FloatArray:
+    """Turn a column of counts into float64, NaN where it is NA."""
+    floats = pd.to_numeric(values).astype("Float64").to_numpy(np.float64, na_value=np.nan)
+    return floats.astype(np.float64)
 
 
 def _texts(values: Iterable[object]) -> list[str]:

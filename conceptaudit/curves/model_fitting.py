@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.curves.binned import BinnedFit, BinRecipe, fit_bins
-from conceptaudit.curves.families import ZERO_TO_ONE, Family, log_frequency
+from conceptaudit.curves.families import ZERO_TO_ONE, Family
 from conceptaudit.curves.records import DatasetEffects, DatasetSlope, LineFit, Usage
+from conceptaudit.curves.rows import Rows, rows_of
 from conceptaudit.curves.statistics import (
-    FloatArray,
-    IntArray,
     between_slope,
     draw_groups,
     interval,
@@ -54,21 +53,6 @@ class ModelSettings:
     seed: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rows:
-    """The rows of one model, sorted by dataset, concept and then value, as arrays."""
-
-    x: FloatArray
-    y: FloatArray
-    dataset: IntArray
-    concept: IntArray
-    names: tuple[str, ...]
-
-    @property
-    def single(self) -> bool:
-        return len(self.names) == 1
-
-
 def usable_rows(
     rows: pd.DataFrame, total: int, policy: str, count: str
 ) -> tuple[Usage, pd.DataFrame, pd.DataFrame]:
@@ -102,18 +86,6 @@ def usable_rows(
     return usage, used, counted
 
 
-def _arrays(rows: pd.DataFrame, policy: str) -> _Rows:
-    dataset, names = pd.factorize(rows["dataset"], sort=True)
-    concept, _ = pd.factorize(rows["concept"], sort=True)
-    return _Rows(
-        x=log_frequency(rows["count"].to_numpy(np.float64), policy),
-        y=rows["accuracy"].to_numpy(np.float64),
-        dataset=dataset.astype(np.intp),
-        concept=concept.astype(np.intp),
-        names=tuple(str(name) for name in names),
-    )
-
-
 def fit_model(
     used: pd.DataFrame, counted: pd.DataFrame, settings: ModelSettings
 ) -> tuple[LineFit, DatasetEffects, BinnedFit, tuple[str, ...]]:
@@ -132,8 +104,8 @@ def fit_model(
     FitError
         The family has no line through these rows.
     """
-    rows = _arrays(used, settings.zero_policy)
-    everything = _arrays(counted, ZERO_TO_ONE)
+    rows = rows_of(used, settings.zero_policy)
+    everything = rows_of(counted, ZERO_TO_ONE)
     rng = np.random.default_rng(settings.seed)
     line, notes = _line(rows, settings, rng)
     binned = fit_bins(everything.x, everything.y, everything.dataset, settings.recipe, rng)
@@ -144,7 +116,7 @@ def fit_model(
 
 
 def _line(
-    rows: _Rows, settings: ModelSettings, rng: np.random.Generator
+    rows: Rows, settings: ModelSettings, rng: np.random.Generator
 ) -> tuple[LineFit, list[str]]:
     x, y, family, recipe = rows.x, rows.y, settings.family, settings.recipe
     once = np.ones((1, 1), dtype=np.intp)
@@ -197,10 +169,10 @@ def _line(
     return fitted, notes
 
 
-def _effects(rows: _Rows, rng: np.random.Generator) -> DatasetEffects:
-    n = len(rows.names)
+def _effects(rows: Rows, rng: np.random.Generator) -> DatasetEffects:
+    n = len(rows.datasets)
     slopes = []
-    for index, name in enumerate(rows.names):
+    for index, name in enumerate(rows.datasets):
         members = rows.dataset == index
         slope, _, r = least_squares(rows.x[members], rows.y[members])
         enough = bool(members.sum() >= MIN_POINTS)

@@ -26,8 +26,9 @@ import pandas as pd
 from conceptaudit.curves.conformal import Scheme, known_datasets, new_dataset, one_dataset
 from conceptaudit.curves.families import log_frequency
 from conceptaudit.curves.fitting import check_level
-from conceptaudit.curves.joining import normalise_name
+from conceptaudit.curves.joining import normalise_name, numbers
 from conceptaudit.curves.records import Curve, ModelFit
+from conceptaudit.curves.rows import rows_of
 from conceptaudit.curves.statistics import FloatArray, IntArray
 from conceptaudit.errors import DataError
 from conceptaudit.records import ConceptFrequencies
@@ -100,9 +101,7 @@ def predict(
             f"The curve was fitted on {curve.count}: the frequencies must hold it. Got the counts "
             f"{list(frequencies.counted)} instead."
         )
-    counts = (
-        pd.to_numeric(table[curve.count]).astype("Float64").to_numpy(np.float64, na_value=np.nan)
-    )
+    counts = numbers(table[curve.count])
     x = log_frequency(counts, curve.zero_policy)
     head = {"dataset": table["dataset"].to_numpy()} if "dataset" in table else {}
     head["concept"] = table["concept"].to_numpy()
@@ -137,25 +136,13 @@ def _positions(fit: ModelFit, table: pd.DataFrame) -> IntArray:
 def _predicted(
     curve: Curve, fit: ModelFit, queries: _Queries, level: float
 ) -> dict[str, npt.NDArray[np.generic]]:
-    rows = curve.points_of(fit)
-    dataset, names = pd.factorize(rows["dataset"], sort=True)
-    concept, _ = pd.factorize(rows["concept"], sort=True)
-    x = log_frequency(rows["count"].to_numpy(np.float64), curve.zero_policy)
-    y = rows["accuracy"].to_numpy(np.float64)
+    rows = rows_of(curve.points_of(fit), curve.zero_policy)
     line = (fit.line.slope, fit.line.intercept)
-    codes = dataset.astype(np.intp)
-    if len(names) == 1:
-        schemes = [
-            one_dataset(x, y, concept.astype(np.intp), str(names[0]), line, level, curve.seed)
-        ]
+    if rows.single:
+        schemes = [one_dataset(rows, line, level, curve.seed)]
         chosen = np.zeros(len(queries.x), dtype=np.intp)
     else:
-        schemes = [
-            new_dataset(x, y, codes, line, level),
-            *known_datasets(
-                x, y, codes, concept.astype(np.intp), names.tolist(), level, curve.seed
-            ),
-        ]
+        schemes = [new_dataset(rows, line, level), *known_datasets(rows, level, curve.seed)]
         chosen = queries.dataset + 1
     return _apply(schemes, chosen, queries, fit)
 

@@ -7,6 +7,7 @@ Undefined values (a slope over constant x, a correlation with constant y) are Na
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +42,7 @@ def divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
 
 def group_means(values: FloatArray, groups: IntArray, n_groups: int) -> FloatArray:
     """Mean of the values in each group, shape (n_groups,); NaN for an empty group."""
-    totals = np.bincount(groups, weights=values, minlength=n_groups)
+    totals = np.bincount(groups, weights=values, minlength=n_groups).astype(np.float64)
     return divide(totals, np.bincount(groups, minlength=n_groups).astype(np.float64))
 
 
@@ -139,7 +140,7 @@ def shuffled_within(
     step = max(1, CHUNK_VALUES // len(y))
     for start in range(0, n_shuffles, step):
         chunk = np.empty((min(step, n_shuffles - start), len(y)))
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges):
             chunk[:, low:high] = y[low:high]
             chunk[:, low:high] = rng.permuted(chunk[:, low:high], axis=1)
         yield chunk

@@ -58,7 +58,7 @@ def open_dataset(
     images: str | Path | None = None,
     shard_rows: int = DEFAULT_SHARD_ROWS,
 ) -> Dataset:
-    """Open a set of image-caption pairs.
+    r"""Open a set of image-caption pairs.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def open_dataset(
     >>> from pathlib import Path
     >>> folder = tempfile.TemporaryDirectory()
     >>> path = Path(folder.name, "captions.tsv")
-    >>> _ = path.write_text("a dog\\thttp://a/1.jpg\\na cat\\thttp://a/2.jpg\\n")
+    >>> _ = path.write_text("a dog\thttp://a/1.jpg\na cat\thttp://a/2.jpg\n")
     >>> dataset = open_dataset(path)
     >>> dataset.layout, sorted(dataset.provides)
     ('table', ['caption'])

@@ -169,7 +169,7 @@ def rows(
     with reading(path), open_unpacked(path) as stream:
         if cut.offset:
             stream.seek(cut.offset)
-        found = (fields for _, fields in records(stream, dialect, path))
+        found: Iterator[list[str]] = (fields for _, fields in records(stream, dialect, path))
         if dialect.header and not cut.offset:
             next(found, None)
         row = cut.start
@@ -177,7 +177,7 @@ def rows(
         found = islice(found, limit)
         while block := list(islice(found, batch_rows)):
             good = [i for i, fields in enumerate(block) if len(fields) == width]
-            faults = ()
+            faults: tuple[Fault, ...] = ()
             if len(good) < len(block):
                 faults = tuple(
                     Fault(

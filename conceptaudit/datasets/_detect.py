@@ -3,10 +3,10 @@
 import re
 from collections import Counter
 
+from conceptaudit.datasets._coco_json import is_coco
 from conceptaudit.datasets._files import File, Listing, suffix
 from conceptaudit.datasets._groups import IMAGE_ENDINGS
 from conceptaudit.datasets._pairs import find_pairs
-from conceptaudit.datasets.coco import is_coco
 from conceptaudit.datasets.table import SUFFIXES
 from conceptaudit.datasets.webdataset import ENDINGS
 from conceptaudit.errors import ConfigError

@@ -144,58 +144,69 @@ def _stamped(paths: Sequence[str], root: str) -> tuple[File, ...]:
 
 
 def _walk(root: Path) -> tuple[list[File], list[str]]:
-    """All files below a folder; what symbolic links lead to counts once, and never in a circle."""
+    """All files below a folder; a folder counts once, whatever symbolic links lead to it."""
     files: list[File] = []
     seen: set[tuple[int, int]] = set()
     ignored: list[str] = []
-    links = [(root, "")]
-    while links:  # a link is followed after everything that can be reached without it
-        links.sort(key=lambda link: link[1])
-        path, name = links.pop(0)
-        status = path.stat() if path.exists() else None
-        if status is None or (status.st_dev, status.st_ino) in seen:
-            ignored.append(name)
-        elif path.is_dir():
-            links += _walk_real(path, name, files, seen)
-        else:
-            seen.add((status.st_dev, status.st_ino))
-            files.append(_local_file(str(path), name, status))
+    folders = [(root, "")]
+    links: list[tuple[Path, str]] = []
+    while folders or links:  # a link is followed after everything that can be reached without it
+        if not folders:
+            links.sort(key=lambda link: link[1], reverse=True)
+        linked = not folders
+        folder, prefix = links.pop() if linked else folders.pop()
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            ignored.append(prefix)
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = f"{prefix}/{entry.name}" if prefix else entry.name
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    (links if entry.is_symlink() else folders).append((Path(entry.path), name))
+                elif _is_read(entry, root):
+                    files.append(_local_file(entry.path, name, entry.stat()))
+                elif entry.is_symlink():
+                    ignored.append(name)
     files.sort(key=lambda file: file.name)
     if not ignored:
         return files, []
     shown = ", ".join(sorted(ignored)[:3])
     return files, [
-        f"{len(ignored):,} symbolic links are broken or lead to what is read anyway and were "
-        f"ignored ({shown})."
+        (
+            f"{len(ignored):,} symbolic links are broken or lead to what is read anyway and were "
+            f"ignored ({shown})."
+        )
     ]
 
 
-def _walk_real(
-    root: Path, name: str, files: list[File], seen: set[tuple[int, int]]
-) -> list[tuple[Path, str]]:
-    """Add the files below a folder to `files`, and return the links found on the way."""
-    links: list[tuple[Path, str]] = []
-    todo = [(root, name)]
-    while todo:
-        folder, prefix = todo.pop()
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
+def _is_read(entry: os.DirEntry[str], root: Path) -> bool:
+    """Whether an entry is a file that counts: a link into the dataset itself would count twice."""
+    if not entry.is_file():
+        return False
+    return not entry.is_symlink() or root.resolve() not in Path(entry.path).resolve().parents
+
+
+def list_folder(folder: str, root: str) -> list[File]:
+    """List the files directly in one folder of the dataset at `root`, by the same rules."""
+    with reading(folder, "folder"):
+        if is_remote(folder):
+            filesystem, plain = _filesystem(folder)
+            return [
+                _remote_file(info, filesystem.unstrip_protocol(info["name"]), name)
+                for info in filesystem.ls(plain, detail=True)
+                if info.get("type") != "directory"
+                and not _hidden(name := info["name"].rpartition("/")[2])
+            ]
         with os.scandir(folder) as entries:
-            for entry in entries:
-                below = f"{prefix}/{entry.name}" if prefix else entry.name
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_symlink():
-                    links.append((Path(entry.path), below))
-                elif entry.is_dir():
-                    todo.append((Path(entry.path), below))
-                elif entry.is_file():
-                    status = entry.stat()
-                    seen.add((status.st_dev, status.st_ino))
-                    files.append(_local_file(entry.path, below, status))
-    return links
+            return [
+                _local_file(entry.path, entry.name, entry.stat())
+                for entry in entries
+                if not entry.name.startswith(".") and _is_read(entry, Path(root))
+            ]
 
 
 def _local_file(path: str, name: str, status: os.stat_result) -> File:
@@ -283,8 +294,12 @@ def make_shard(
     start: int = 0,
     stop: int = -1,
     offset: int = 0,
+    stamped: Sequence[File] = (),
 ) -> Shard:
-    """Build a shard of rows [start, stop) of the first file, with name and fingerprint."""
+    """Build a shard of rows [start, stop) of the first file, with name and fingerprint.
+
+    `stamped` are files that the shard depends on without naming them one by one.
+    """
     return Shard(
         name=f"{file_index:07d}-{start:013d}",
         files=tuple(file.path for file in files),
@@ -292,5 +307,5 @@ def make_shard(
         start=start,
         stop=stop,
         offset=offset,
-        fingerprint=fingerprint(files, start, stop, settings),
+        fingerprint=fingerprint([*files, *stamped], start, stop, settings),
     )

@@ -1,4 +1,4 @@
-"""Samples whose parts are separate members or files of one name: ``{key}.jpg``, ``{key}.txt`` …"""
+"""Samples whose parts are separate members or files of one name: ``{key}.jpg``, ``{key}.txt``."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -70,10 +70,10 @@ def read_groups(
             images = [end for end in group.members if end in IMAGE_ENDINGS]
             known = images or group.first((*CAPTION_ENDINGS, "json"))
             if not known:
-                drops.append(_drop(group, file_index, "sample", "no_image_or_caption"))
+                drops.append(group_drop(group, file_index, "sample", "no_image_or_caption"))
                 continue
             if len(images) > 1:
-                drops.append(_drop(group, file_index, "note", "extra_image"))
+                drops.append(group_drop(group, file_index, "note", "extra_image"))
             samples.append(group)
         yield make_batch(
             ids_of(file_index, [group.row for group in samples]),
@@ -86,7 +86,8 @@ def read_groups(
         )
 
 
-def _drop(group: Group, file_index: int, part: str, reason: str) -> Drop:
+def group_drop(group: Group, file_index: int, part: str, reason: str) -> Drop:
+    """Build the drop of a sample, with the endings of its members as detail."""
     return Drop(
         sample_id=sample_id(file_index, group.row),
         key=group.key,

@@ -105,9 +105,12 @@ def _reader(stream: IO[bytes], size: int, path: str) -> ArrayReader:
 
 def array_names(path: str) -> list[str]:
     """Names of the arrays in a ``.npz`` file."""
-    with reading(path, "embedding archive"), open_file(path) as stream:
-        with zipfile.ZipFile(stream) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist()]
+    with (
+        reading(path, "embedding archive"),
+        open_file(path) as stream,
+        zipfile.ZipFile(stream) as archive,
+    ):
+        return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
 IMAGE_ARRAYS = ("b32_img", "l14_img", "image_embeddings", "img_emb")

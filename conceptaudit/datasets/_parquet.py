@@ -61,7 +61,7 @@ def _kind(data_type: Any) -> str:
 
 
 def row_count(path: str) -> int:
-    """Number of rows, from the footer."""
+    """Count the rows, from the footer."""
     with _opened(path) as file:
         return int(file.metadata.num_rows)
 
@@ -82,7 +82,8 @@ def rows(
     A column ``"image.path"`` is the field ``path`` of the struct column ``image``.
     """
     with _opened(path) as file:
-        first, groups, base = 0, [], 0
+        groups: list[int] = []
+        first = base = 0
         for group in range(file.num_row_groups):
             end = first + file.metadata.row_group(group).num_rows
             if end > start and (stop < 0 or first < stop):

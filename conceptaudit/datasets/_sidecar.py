@@ -1,6 +1,7 @@
 """img2dataset's ``{shard}.parquet`` beside each shard: what was tried, and what failed."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import PurePosixPath
 
 from conceptaudit.datasets import _parquet
@@ -14,7 +15,7 @@ from conceptaudit.records import Drop, SampleBatch, sample_id
 
 
 def failed_samples(
-    path: str, present: Set[str], *, file_index: int, first_row: int
+    path: str, present: AbstractSet[str], *, file_index: int, first_row: int
 ) -> Iterator[SampleBatch]:
     """List the samples that the shard does not hold, as batches of drops without rows.
 
@@ -66,7 +67,7 @@ def failed_samples(
         yield make_batch(ids_of(file_index, []), [], drops=drops)
 
 
-def sidecar_notes(shards: list[str], names: Set[str]) -> Iterator[str]:
+def sidecar_notes(shards: list[str], names: AbstractSet[str]) -> Iterator[str]:
     """Say what img2dataset left beside its shards, and which of them it did not finish.
 
     Parameters
@@ -93,5 +94,5 @@ def sidecar_notes(shards: list[str], names: Set[str]) -> Iterator[str]:
 
 
 def beside(names: dict[str, File], shard: str) -> list[File]:
-    """The table beside a shard, if there is one, as a list of none or one."""
+    """Find the table beside a shard: a list of none or one."""
     return [names[f"{shard}.parquet"]] if f"{shard}.parquet" in names else []

@@ -80,7 +80,7 @@ def peek_samples(stream: IO[bytes], path: str, n_members: int) -> list[Group]:
 def _members(stream: IO[bytes], path: str) -> Iterator[tuple[str, str, Member]]:
     with tarfile.open(fileobj=stream, mode="r:") as archive:
         while (info := archive.next()) is not None:
-            archive.members = []  # tarfile would keep every header of a huge archive
+            archive.members = []  # type: ignore[attr-defined] # tarfile would keep every header of a huge archive
             match = _NAME.fullmatch(info.name)
             if match is None or info.isdir():
                 continue
@@ -91,7 +91,7 @@ def _members(stream: IO[bytes], path: str) -> Iterator[tuple[str, str, Member]]:
 
 
 def _check_end(stream: IO[bytes], offset: int, path: str) -> None:
-    """The tarfile module takes a damaged header for the end; only a zero block is the end."""
+    """Tell the end from damage: the tarfile module takes any damaged header for the end."""
     stream.seek(offset)
     block = stream.read(_BLOCK)
     if len(block) < _BLOCK or any(block):

@@ -90,7 +90,14 @@ class EmbeddingDataset:
         with open_array(path, self._member(path)) as array:
             if not tables:
                 for block in _numbered(array.rows, shard):
-                    yield _batch(block, None, shard, parts, array, frozenset())
+                    yield _batch(
+                        block,
+                        columns=None,
+                        shard=shard,
+                        parts=parts,
+                        array=array,
+                        repeated=frozenset(),
+                    )
                 return
             columns = metadata_columns(tables[0], self.choice)
             if columns.caption is None and CAPTION in parts:
@@ -108,7 +115,14 @@ class EmbeddingDataset:
             for block in _parquet.rows(
                 tables[0], shard.start, shard.stop, names, DEFAULT_BATCH_ROWS
             ):
-                yield _batch(block, columns, shard, parts, array, repeated)
+                yield _batch(
+                    block,
+                    columns=columns,
+                    shard=shard,
+                    parts=parts,
+                    array=array,
+                    repeated=repeated,
+                )
 
 
 def metadata_columns(path: str, choice: Choice) -> Columns:
@@ -143,6 +157,7 @@ def _repeated(file: File, columns: Columns) -> frozenset[int]:
 
 def _batch(
     block: Rows,
+    *,
     columns: Columns | None,
     shard: Shard,
     parts: frozenset[str],
@@ -177,9 +192,9 @@ def _batch(
 
 def _blank_unusable(vectors: Float32Array, ids: Int64Array, keys: Sequence[str]) -> Iterator[Drop]:
     """Zero the rows that have no direction, in place, and say which and why."""
-    finite = np.isfinite(vectors).all(axis=1)
-    usable = finite & vectors.any(axis=1)
-    for row in np.flatnonzero(~usable):
+    finite = np.all(np.isfinite(vectors), axis=1)
+    usable = finite & np.any(vectors != 0, axis=1)
+    for row in np.flatnonzero(~usable).tolist():
         if finite[row]:
             reason = "zero_embedding"
         elif np.isnan(vectors[row]).any():
@@ -235,9 +250,11 @@ def _describe(
         except DataError as error:
             problem = problem or error
             continue
+        shape += f" (array {member!r})" if member else ""
+        plural = "s" if len(pairs) > 1 else ""
         told = [
-            f"Layout: embeddings, {len(pairs):,} file{'s' if len(pairs) > 1 else ''} of {shape}"
-            f"{f' (array {member!r})' if member else ''}; image counts need no image to be opened."
+            f"Layout: embeddings, {len(pairs):,} file{plural} of {shape}.",
+            "Images are counted from their embeddings; no image is opened.",
         ]
         keys = columns.identity if columns and columns.identity else "row numbers"
         if columns is None or columns.caption is None:

@@ -128,8 +128,10 @@ def open_webdataset(location: str, caption_field: str | None) -> WebDataset:
     provides = _detect(found, caption_field)
     names = {file.name for file in listing.files}
     notes = [
-        f"Layout: webdataset, {len(found):,} archive{'s' if len(found) > 1 else ''}; "
-        f"{' and '.join(sorted(provides))} per sample."
+        (
+            f"Layout: webdataset, {len(found):,} archive{'s' if len(found) > 1 else ''}; "
+            f"{' and '.join(sorted(provides))} per sample."
+        )
     ]
     if CAPTION not in provides:
         notes.append("No captions were found in the first archive, so only images can be counted.")

@@ -1,0 +1,26 @@
+"""The simulator: captioned scenes whose true concept counts are known, to test every number."""
+
+from conceptaudit.lab.bundled import lab_clip_path
+from conceptaudit.lab.config import CORRUPTIONS, LabConfig
+from conceptaudit.lab.folders import write_image_folder
+from conceptaudit.lab.generate import generate
+from conceptaudit.lab.law import draw_probabilities, lab_vocabulary, presence_probabilities
+from conceptaudit.lab.samples import SampleTruth, scene
+from conceptaudit.lab.truth import LabTruth, read_settings, read_truth, true_frequencies
+
+__all__ = [
+    "CORRUPTIONS",
+    "LabConfig",
+    "LabTruth",
+    "SampleTruth",
+    "draw_probabilities",
+    "generate",
+    "lab_clip_path",
+    "lab_vocabulary",
+    "presence_probabilities",
+    "read_settings",
+    "read_truth",
+    "scene",
+    "true_frequencies",
+    "write_image_folder",
+]

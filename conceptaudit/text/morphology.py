@@ -5,11 +5,14 @@ from functools import cache
 from conceptaudit.text.word_forms import WordForms
 
 
+LEXICON_FILE = "conceptaudit_noun_lexicon/word_forms.txt.gz"
+
+
 @cache
 def _word_forms() -> WordForms:
     from conceptaudit.text.bundled import bundled_path
 
-    return WordForms.from_bytes((bundled_path() / "noun_lexicon" / "forms.txt.gz").read_bytes())
+    return WordForms.from_bytes((bundled_path() / LEXICON_FILE).read_bytes())
 
 
 def english_singular(word: str) -> str:

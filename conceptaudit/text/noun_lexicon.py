@@ -23,26 +23,15 @@ from spacy.strings import hash_string
 from spacy.tokens import Doc
 from spacy.util import registry
 from spacy.vocab import Vocab
-from thinc.api import (
-    HashEmbed,
-    Maxout,
-    Model,
-    chain,
-    concatenate,
-    list2ragged,
-    ragged2list,
-    with_array,
-)
+from thinc.api import HashEmbed, Maxout, Model, chain, concatenate
 
 from conceptaudit.text.word_forms import ANY_NOUN, NOUN_PLURAL, NOUN_SINGULAR, WordForms
 
 FACTORY = "conceptaudit_noun_lexicon"
-FEATURES_LAYER = "lexicon_features"
+EMBED_LAYER = "lexicon_embed"
 N_FEATURES = 6
 _FORMS_FILE = "word_forms.txt.gz"
 _MAX_CACHED = 200_000  # distinct words whose features or lemmas are kept; web text never ends
-
-_Features = NDArray[np.uint64]
 
 
 def word_features(word: str, forms: WordForms) -> tuple[int, ...]:
@@ -78,8 +67,8 @@ def _parse_forms(data: bytes) -> WordForms:
     return WordForms.from_bytes(data)
 
 
-class _FeatureExtractor:
-    """Forward pass of the feature layer; remembers the features of words seen before."""
+class _WordEmbedder:
+    """Forward pass of the embedding layer; remembers the features of words seen before."""
 
     def __init__(self) -> None:
         self._data = b""
@@ -89,25 +78,45 @@ class _FeatureExtractor:
         self,
         model: Model[list[Doc], list[Any]],
         docs: list[Doc],
-        is_train: bool,  # noqa: ARG002
+        is_train: bool,
     ) -> tuple[list[Any], Callable[[list[Any]], list[Doc]]]:
         data = model.attrs["word_forms"]
         if data is not self._data:
             self._data, self._cache = data, {}
-        return [model.ops.asarray(self._rows(doc)) for doc in docs], lambda _: []
+        lengths = [len(doc) for doc in docs]
+        orths = np.concatenate([doc.to_array([ORTH]).ravel() for doc in docs])
+        if is_train:
+            vectors, backprop = model.layers[0](self._rows(orths, docs), is_train)
+        else:
+            # No context yet: each distinct word of the batch is embedded once.
+            distinct, places = np.unique(orths, return_inverse=True)
+            vectors, backprop = model.layers[0](self._rows(distinct, docs), is_train)
+            vectors = vectors[places]
 
-    def _rows(self, doc: Doc) -> _Features:
-        if not len(doc):
-            return np.zeros((0, N_FEATURES), dtype="uint64")
-        orths = doc.to_array([ORTH]).ravel().tolist()
+        def finish(d_vectors: list[Any]) -> list[Doc]:
+            backprop(model.ops.flatten(d_vectors))
+            return docs
+
+        return model.ops.unflatten(vectors, model.ops.asarray1i(lengths)), finish
+
+    def _rows(self, orths: NDArray[Any], docs: list[Doc]) -> NDArray[np.uint64]:
+        words = orths.tolist()
         cache = self._cache
-        for orth in orths:
+        if len(cache) > _MAX_CACHED:
+            cache.clear()
+        for orth in words:
             if orth not in cache:
-                if len(cache) >= _MAX_CACHED:
-                    cache.clear()
-                    return self._rows(doc)
-                cache[orth] = word_features(doc.vocab.strings[orth], _parse_forms(self._data))
-        return np.array([cache[orth] for orth in orths], dtype="uint64")
+                cache[orth] = word_features(docs[0].vocab.strings[orth], _parse_forms(self._data))
+        rows = [cache[orth] for orth in words]
+        return np.array(rows, dtype="uint64").reshape(len(rows), N_FEATURES)
+
+
+def _initialize_embed(
+    model: Model[list[Doc], list[Any]],
+    X: list[Doc] | None = None,  # noqa: ARG001, N803
+    Y: list[Any] | None = None,  # noqa: ARG001, N803
+) -> None:
+    model.layers[0].initialize(X=np.zeros((1, N_FEATURES), dtype="uint64"))
 
 
 @registry.architectures("conceptaudit.LexiconEmbed.v1")
@@ -124,22 +133,20 @@ def build_lexicon_embed(width: int, rows: list[int]) -> Model[list[Doc], list[An
     Returns
     -------
     Model
-        A layer from documents to arrays of shape (n_tokens, width). Its lexicon is the attribute
-        ``word_forms`` of the layer named ``lexicon_features``; it is saved with the weights.
+        A layer from documents to arrays of shape (n_tokens, width). Its lexicon is its attribute
+        ``word_forms``, the bytes of a ``WordForms``; it is saved with the weights.
     """
-    extract: Model[list[Doc], list[Any]] = Model(
-        FEATURES_LAYER, _FeatureExtractor(), attrs={"word_forms": b""}
-    )
     tables: list[Model[Any, Any]] = [
         HashEmbed(width, n, column=i, seed=7 + i, dropout=0.0) for i, n in enumerate(rows)
     ]
     mix: Model[Any, Any] = Maxout(width, width * len(rows), nP=3, dropout=0.0, normalize=True)
-    return chain(
-        extract,
-        list2ragged(),
-        with_array(concatenate(*tables)),
-        with_array(mix),
-        ragged2list(),
+    return Model(
+        EMBED_LAYER,
+        _WordEmbedder(),
+        init=_initialize_embed,
+        layers=[chain(concatenate(*tables), mix)],
+        attrs={"word_forms": b""},
+        dims={"nO": width},
     )
 
 

@@ -16,7 +16,7 @@ from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch, Tags
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
 from conceptaudit.text.matcher import HYPHENS, PhraseMatcher, normalized_words
 from conceptaudit.text.morphology import english_singular
-from conceptaudit.text.normalize import NORMALIZER, normalize
+from conceptaudit.text.normalize import NORMALIZER, caption_text, normalize
 from conceptaudit.text.pipeline import ANY_POS, NounPipeline, load_pipeline
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from spacy.tokens import Doc
 
 SPACY_BATCH = 256
-"""Captions per tagger batch; more gained nothing in measurements and costs memory."""
+"""Captions per forward pass; more gained nothing in measurements and costs memory."""
+
+ZONE_CAPTIONS = 2_048
+"""Captions after which the pipeline forgets the words it has seen."""
 
 MAX_CACHED_WORDS = 500_000
 """Distinct words whose keys are remembered; the corpus's vocabulary is unbounded, memory is not."""
@@ -142,12 +145,13 @@ class CaptionAnnotator:
     def tag(self, captions: Sequence[str]) -> list[Counter[int] | None]:
         """Return the mentions per concept id of each caption, None where the pipeline failed."""
         found: list[Counter[int] | None] = []
-        for start in range(0, len(captions), SPACY_BATCH):
-            found.extend(self._tag_batch(captions[start : start + SPACY_BATCH]))
+        for start in range(0, len(captions), ZONE_CAPTIONS):
+            zone = captions[start : start + ZONE_CAPTIONS]
+            found.extend(self._tag_zone([caption_text(caption) for caption in zone]))
         return found
 
-    def _tag_batch(self, captions: Sequence[str]) -> list[Counter[int] | None]:
-        # the zone frees the batch's new words: without it spaCy's string store grows with the corpus
+    def _tag_zone(self, captions: Sequence[str]) -> list[Counter[int] | None]:
+        # the zone frees new words: without it spaCy's string store grows with the corpus
         with self._nlp.memory_zone():
             try:
                 return [self._match(doc) for doc in self._docs(captions)]
@@ -155,7 +159,7 @@ class CaptionAnnotator:
                 if len(captions) == 1:
                     return [None]
         half = len(captions) // 2
-        return [*self._tag_batch(captions[:half]), *self._tag_batch(captions[half:])]
+        return [*self._tag_zone(captions[:half]), *self._tag_zone(captions[half:])]
 
     def _docs(self, captions: Sequence[str]) -> Iterator[Doc]:
         if self._any_pos:

@@ -1,0 +1,262 @@
+"""Read concept frequencies: from a run of ours, from a table, or from the paper's counts.
+
+The paper publishes one JSON file per evaluation set, pretraining set and kind of search, and says
+which only in its name: ``{dataset}_{pretraining}_{search}_search_counts.json``.
+"""
+
+import glob
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.records import FREQUENCY_COLUMNS, ConceptFrequencies
+
+OUR_FILES = ("frequencies.parquet", "frequencies.csv")
+"""What an audit leaves in its folder; the first that exists is read."""
+
+TABLE_SUFFIXES = (".parquet", ".csv", ".tsv")
+
+HEADLINE = {
+    "n_text": "lemmatized",
+    "n_image": "rampp0.7",
+    "n_joint": "integrated_tlemmatized_i0.7",
+}
+"""The search behind the paper's main figures, taken where the files hold several of a kind."""
+
+_COUNTS_NAME = re.compile(
+    r"(?P<dataset>[A-Za-z0-9-]+)_(?P<pretraining>[A-Za-z0-9_-]+?)_"
+    r"(?P<search>lemmatized|lowercased|rampp0\.\d+|integrated_tlemmatized_i0\.\d+)"
+    r"_search_counts\.json"
+)
+
+KNOWN_NAMES = (
+    "{dataset}_{pretraining}_{lemmatized|lowercased|rampp0.N|integrated_tlemmatized_i0.N}"
+    "_search_counts.json"
+)
+
+_LOW_HIGH = tuple(f"{column}_{end}" for column in FREQUENCY_COLUMNS for end in ("low", "high"))
+
+
+def read_frequencies(
+    source: str | Path | Sequence[str | Path],
+    *,
+    pretraining: str | None = None,
+    searches: Mapping[str, str] | None = None,
+) -> ConceptFrequencies:
+    """Read how often concepts occur.
+
+    Parameters
+    ----------
+    source : path or sequence of paths
+        An audit's run folder; a CSV, TSV or parquet table with ``concept`` and ``n_text``,
+        ``n_image`` or ``n_joint`` (optionally ``dataset`` and ``n_*_low``, ``n_*_high``); or the
+        paper's count files, as files, a folder or a glob.
+    pretraining : str, optional
+        Which pretraining set to take from count files of several.
+    searches : mapping of str to str, optional
+        Search to take for a count column, such as ``{"n_image": "rampp0.5"}``. Without it the
+        only one present is taken, or that of the paper's main figures.
+
+    Returns
+    -------
+    ConceptFrequencies
+        One row per concept (per evaluation set for the paper's counts, in column ``dataset``);
+        several searches of a concept are joined by its name into one row.
+
+    Raises
+    ------
+    ConfigError
+        A search or pretraining set that the files do not hold, or a choice that is needed.
+    DataError
+        A file is missing, damaged, of unknown name, or holds an impossible count.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "pets_cc3m_rampp0.7_search_counts.json"
+    >>> _ = path.write_text('{"dog": 12, "cat": 0}')
+    >>> frequencies = read_frequencies(path)
+    >>> frequencies.source, frequencies.counted
+    ('cc3m', ('n_image',))
+    """
+    files = _files(source)
+    tables = [path for path in files if path.suffix.lower() in TABLE_SUFFIXES]
+    if len(tables) == len(files) == 1:
+        if pretraining is not None or searches is not None:
+            raise ConfigError(
+                "The 'pretraining' and 'searches' parameters of read_frequencies are for the "
+                f"paper's count files. Got them with the table {files[0]} instead."
+            )
+        return _from_table(files[0])
+    if tables:
+        raise DataError(
+            f"Frequencies must come from one table or from the paper's count files. Got "
+            f"{len(files)} files, {tables[0]} among them, instead."
+        )
+    return _from_counts(files, pretraining, searches or {})
+
+
+def holds_table(source: str | Path | Sequence[str | Path]) -> bool:
+    """Tell whether a source is an audit or a table, rather than the paper's count files.
+
+    Raises
+    ------
+    DataError
+        There is nothing at `source`.
+    """
+    return any(path.suffix.lower() in TABLE_SUFFIXES for path in _files(source))
+
+
+def _files(source: str | Path | Sequence[str | Path]) -> list[Path]:
+    files: list[Path] = []
+    for item in [source] if isinstance(source, str | Path) else list(source):
+        path = Path(item)
+        if path.is_dir():
+            ours = [path / name for name in OUR_FILES if (path / name).is_file()]
+            found = ours[:1] or sorted(path.glob("*_search_counts.json"))
+        elif path.exists():
+            found = [path]
+        else:
+            found = [Path(name) for name in sorted(glob.glob(str(item)))]  # noqa: PTH207
+        if not found:
+            raise DataError(
+                f"There are no frequencies at {item}. Name an audit's folder (it holds "
+                f"{OUR_FILES[0]}), a table with a 'concept' column and counts, or the paper's "
+                f"files {KNOWN_NAMES}."
+            )
+        files.extend(found)
+    if not files:
+        raise DataError("No frequency files were named.")
+    return list(dict.fromkeys(files))
+
+
+def _from_table(path: Path) -> ConceptFrequencies:
+    try:
+        if path.suffix.lower() == ".parquet":
+            table = pd.read_parquet(path)
+        else:
+            separator = "\t" if path.suffix.lower() == ".tsv" else ","
+            table = pd.read_csv(
+                path, sep=separator, dtype="str", keep_default_na=False, encoding="utf-8-sig"
+            )
+    except (OSError, ValueError, ImportError) as error:
+        raise DataError(f"Cannot read {path} as a table: {error}.") from error
+    table = table.rename(columns={name: str(name).strip().casefold() for name in table.columns})
+    if "concept" not in table or not set(FREQUENCY_COLUMNS) & set(table):
+        raise DataError(
+            f"{path} must have a 'concept' column and one of {list(FREQUENCY_COLUMNS)}. It has "
+            f"{list(table)}."
+        )
+    table = table.assign(concept=table["concept"].astype("str"))
+    for column in (*FREQUENCY_COLUMNS, *_LOW_HIGH):
+        if column in table:
+            table[column] = _numbers(path, table, column)
+    sources = sorted({str(name) for name in table["source"]}) if "source" in table else []
+    name = sources[0] if len(sources) == 1 else _name_of(path)
+    return ConceptFrequencies(table.drop(columns="source", errors="ignore"), name)
+
+
+def _name_of(path: Path) -> str:
+    """Name a source after its run folder, or after its own file where the name says more."""
+    return path.parent.resolve().name if path.name in OUR_FILES else path.stem
+
+
+def _numbers(path: Path, table: pd.DataFrame, column: str) -> "pd.Series[Any]":
+    """Read a column; empty means not counted, anything else must be a count of at least 0."""
+    given = table[column]
+    values = pd.to_numeric(given, errors="coerce").astype("Float64")
+    empty = given.isna() | given.astype("str").str.strip().isin(["", "NA", "nan", "None"])
+    bad = (values.isna() & ~empty) | (values < 0).fillna(value=False)
+    if bool(bad.any()):
+        row = int(bad.to_numpy(dtype=bool).argmax())
+        raise DataError(
+            f"{path}, row {row + 1}: {column} must be a count of at least 0, or empty. Got "
+            f"{given.iloc[row]!r} for concept {table['concept'].iloc[row]!r} instead."
+        )
+    whole = column in FREQUENCY_COLUMNS and bool((values.dropna() % 1 == 0).all())
+    return values.astype("Int64") if whole else values
+
+
+def _from_counts(
+    files: Sequence[Path], pretraining: str | None, searches: Mapping[str, str]
+) -> ConceptFrequencies:
+    named = pd.DataFrame([_described(path) for path in files])
+    origins = sorted(set(named["pretraining"]))
+    if pretraining is None and len(origins) > 1:
+        raise ConfigError(
+            f"The count files must be of one pretraining set. Got {', '.join(origins)} instead. "
+            "Choose one with the 'pretraining' parameter, or name fewer files."
+        )
+    origin = pretraining or origins[0]
+    if origin not in origins:
+        raise ConfigError(
+            f"The 'pretraining' parameter must be one of {origins}. Got {pretraining!r} instead."
+        )
+    kept = named[named["pretraining"] == origin]
+    columns = []
+    for column, group in kept.groupby("column", sort=True):
+        search = _search(str(column), sorted(set(group["search"])), searches)
+        chosen = group[group["search"] == search]
+        counts = pd.concat([_read_counts(path) for path in chosen["path"]])
+        columns.append(counts.rename(columns={"count": str(column)}))
+    merged = columns[0]
+    for other in columns[1:]:
+        merged = merged.merge(other, on=["dataset", "concept"], how="outer")
+    present = [column for column in FREQUENCY_COLUMNS if column in merged]
+    table = merged.sort_values(["dataset", "concept"], kind="stable").reset_index(drop=True)
+    return ConceptFrequencies(table[["dataset", "concept", *present]], origin)
+
+
+def _described(path: Path) -> dict[str, object]:
+    found = _COUNTS_NAME.fullmatch(path.name)
+    if found is None:
+        raise DataError(
+            f"The name {path.name!r} does not tell what was counted. Known names are "
+            f"{KNOWN_NAMES}; any other counts go into a table with the columns concept and "
+            f"{', '.join(FREQUENCY_COLUMNS)}."
+        )
+    search = found["search"]
+    column = "n_image" if search.startswith("rampp") else "n_text"
+    column = "n_joint" if search.startswith("integrated") else column
+    return {**found.groupdict(), "column": column, "path": path}
+
+
+def _search(column: str, present: Sequence[str], searches: Mapping[str, str]) -> str:
+    """Choose one search per count column for all datasets, so that counts are comparable."""
+    wanted = searches.get(column)
+    if wanted is None and len(present) == 1:
+        return present[0]
+    wanted = wanted or HEADLINE[column]
+    if wanted not in present:
+        raise ConfigError(
+            f"The 'searches' parameter must choose among the searches for {column}: "
+            f"{', '.join(present)}. Got {wanted!r} instead."
+        )
+    return wanted
+
+
+def _read_counts(path: Path) -> pd.DataFrame:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"Cannot read {path} as JSON: {error}.") from error
+    if not isinstance(content, dict) or not content:
+        raise DataError(f"{path} must map class names to counts. Got no such mapping instead.")
+    for concept, count in content.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise DataError(
+                f"{path}: counts must be whole numbers of at least 0. Got {count!r} for concept "
+                f"{concept!r} instead."
+            )
+    found = _COUNTS_NAME.fullmatch(path.name)
+    # The published retrieval concepts hold the empty string, which is no concept.
+    named = {concept: count for concept, count in content.items() if concept.strip()}
+    table = pd.DataFrame({"concept": list(named), "count": list(named.values())})
+    return table.astype({"concept": "str", "count": "Int64"}).assign(
+        dataset=found["dataset"] if found else ""
+    )

@@ -1,0 +1,248 @@
+"""Captions as the web writes them, with exact knowledge of what each one names as a noun."""
+
+import html
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+from conceptaudit.lab.concepts import DATA, load_concepts
+from conceptaudit.lab.config import LabConfig
+from conceptaudit.lab.dice import Dice
+from conceptaudit.lab.law import ranked_concepts
+from conceptaudit.lab.phrases import (
+    Mention,
+    Words,
+    capitalised,
+    enumerate_words,
+    put_into_words,
+    title_case,
+    with_article,
+    with_determiner,
+)
+
+LANGUAGES = ("de", "es", "fr")
+FREE_STYLES = frozenset({"photo", "sentence", "relation", "alt", "list", "proper"})
+"""Styles whose capitals and endings vary; titles and file names keep theirs."""
+
+_TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caption:
+    """A caption and the truth about its words.
+
+    Parameters
+    ----------
+    text : str
+        The caption.
+    mentioned : tuple of str
+        Concepts that it names as a noun, by their English name, plural or alias; the longest
+        name counts ("hot dog" names no dog). In a German, Spanish or French caption a concept
+        counts if its name there is spelled as in English ("ein Tiger").
+    not_noun : tuple of str
+        Concepts whose word occurs in some other role only: as a verb ("they bat first"), as a
+        colour ("an orange car"), or as a foreign word that means something else ("une basket").
+    style : str
+        Which kind of caption it is (``"title"``, ``"file"``, …).
+    language : str
+        ``"en"``, ``"de"``, ``"es"`` or ``"fr"``.
+    """
+
+    text: str
+    mentioned: tuple[str, ...]
+    not_noun: tuple[str, ...]
+    style: str
+    language: str = "en"
+
+
+@cache
+def grammar() -> dict[str, Any]:
+    """Read the templates and words of ``data/captions.toml``."""
+    with (DATA / "captions.toml").open("rb") as file:
+        return tomllib.load(file)
+
+
+@cache
+def _words() -> Words:
+    words = grammar()["words"]
+    return Words(
+        adjectives=words["adjective"],
+        colours=words["colour"],
+        first_names=words["first"],
+        taken=frozenset(form.lower() for c in load_concepts() for form in c.phrases),
+    )
+
+
+@lru_cache(maxsize=16)
+def _verb_names(config: LabConfig) -> tuple[str, ...]:
+    verbs = grammar()["verbs"]
+    return tuple(sorted(c.name for c in ranked_concepts(config) if c.name in verbs))
+
+
+@cache
+def _styles() -> tuple[str, ...]:
+    """Style names, each as often as its weight says."""
+    return tuple(style for style, weight in grammar()["weights"].items() for _ in range(weight))
+
+
+class _Slots(dict[str, str]):
+    """Values of the slots of one caption; those not given are drawn when first asked for."""
+
+    def __init__(self, dice: Dice, **given: str) -> None:
+        super().__init__(given)
+        self.dice = dice
+        self.used_colours: list[str] = []
+
+    def __missing__(self, slot: str) -> str:
+        words, dice = grammar()["words"], self.dice
+        if slot == "number":
+            return str(10 + dice.below(9_990))
+        if slot == "size":
+            return str(10 + dice.below(90))
+        if slot == "small":
+            return str(2 + dice.below(8))
+        if slot == "year":
+            return str(1950 + dice.below(76))
+        if slot == "person":
+            return f"{dice.pick(words['first'])} {dice.pick(words['last'])}"
+        kind = slot.lower().removeprefix("a_").removeprefix("an_")
+        value = dice.pick(words[kind])
+        if kind == "colour":
+            self.used_colours.append(value)
+        if slot.startswith(("a_", "an_")):
+            return with_article(value)
+        return capitalised(value) if slot[0].isupper() else value
+
+
+def write_caption(
+    config: LabConfig, dice: Dice, mentions: Sequence[Mention], *, language: str, verb: bool
+) -> Caption:
+    """Put the mentions into a caption of some style.
+
+    Parameters
+    ----------
+    config : LabConfig
+        Decides which concepts are in use.
+    dice : Dice
+        Where the choices come from.
+    mentions : sequence of Mention
+        What to name, in this order; may be empty.
+    language : str
+        ``"en"`` or one of `LANGUAGES`.
+    verb : bool
+        Also use some concept's word as a verb (English only).
+    """
+    if language != "en":
+        return _foreign(dice, mentions, language)
+    mentioned = tuple(mention.concept.name for mention in mentions)
+    style = dice.pick(_styles()) if mentions else "none"
+    if verb and style in ("file", "title"):
+        style = "photo"
+    if style == "relation" and len(mentions) < 2:
+        style = "sentence"
+    text, colours = _english(dice, mentions, style)
+    others: list[str] = []
+    if verb and _verb_names(config):
+        text, used = _add_verb(config, dice, mentions, text)
+        others.append(used)
+    if any("orange" in colour for colour in colours):
+        others.append("orange")
+    if style in FREE_STYLES:
+        text = _web_habits(dice, text)
+    in_use = {concept.name for concept in ranked_concepts(config)}
+    not_noun = tuple(sorted({*others} & in_use - {*mentioned}))
+    return Caption(text=text, mentioned=mentioned, not_noun=not_noun, style=style)
+
+
+def _english(dice: Dice, mentions: Sequence[Mention], style: str) -> tuple[str, list[str]]:
+    """Fill a template of the style; return the text and the colours that it names."""
+    words = _words()
+    template = dice.pick(grammar()["styles"][style])
+    phrases = [put_into_words(dice, mention, words) for mention in mentions]
+    if style == "file":
+        mark = "_" if dice.chance(0.6) else "-"
+        nouns = [re.sub(r"['’]", "", phrase.noun.lower()).replace(" ", mark) for phrase in phrases]
+        return template.format_map(_Slots(dice, slug=f"{mark}and{mark}".join(nouns))), []
+    colours = [phrase.adjective for phrase in phrases]
+    if style == "title":
+        titles = [title_case(phrase.text) for phrase in phrases]
+        slots = _Slots(dice, title=enumerate_words(titles, dice.pick(("and", "&"))))
+    else:
+        things = [with_determiner(dice, phrase, words) for phrase in phrases]
+        bare = ", ".join(phrase.text for phrase in phrases)
+        slots = _Slots(
+            dice,
+            things=enumerate_words(things, "and"),
+            Things=capitalised(enumerate_words(things, "and")),
+            bare=bare,
+            Bare=capitalised(bare),
+            one=things[0] if things else "",
+            One=capitalised(things[0] if things else ""),
+            others=enumerate_words(things[1:], "and"),
+        )
+    text = template.format_map(slots)
+    return text, [*colours, *slots.used_colours]
+
+
+def _add_verb(
+    config: LabConfig, dice: Dice, mentions: Sequence[Mention], text: str
+) -> tuple[str, str]:
+    """Use some concept's word as a verb; return the new text and that concept's name."""
+    phrases = grammar()["verb_phrases"]
+    first = mentions[0] if mentions else None
+    if first and first.count == 1 and first.concept.kind == "count" and dice.chance(0.4):
+        names = [name for name in _verb_names(config) if name in phrases]
+        if names:
+            # "A duck ducks": the same word as noun and verb, where there is such a verb.
+            own = first.concept.name in names and dice.chance(0.5)
+            name = first.concept.name if own else dice.pick(names)
+            things = [with_article(first.concept.name)]
+            things += [
+                with_determiner(dice, put_into_words(dice, other, _words()), _words())
+                for other in mentions[1:]
+            ]
+            scene = f", next to {enumerate_words(things[1:], 'and')}" if things[1:] else ""
+            return f"{things[0]} {phrases[name]}{scene}", name
+    name = dice.pick(_verb_names(config))
+    clause = dice.pick(grammar()["verbs"][name]).format_map(_Slots(dice))
+    return (f"{clause} {text}" if dice.chance(0.5) else f"{text}. {clause}"), name
+
+
+def _foreign(dice: Dice, mentions: Sequence[Mention], language: str) -> Caption:
+    templates = grammar()["foreign"][language]
+    names = [getattr(mention.concept, language) for mention in mentions]
+    template = dice.pick(templates["some"] if names else templates["none"])
+    text = template.format_map(_Slots(dice, x=enumerate_words(names, templates["and"])))
+    shown = {mention.concept.name for mention in mentions}
+    alike = {name for foreign in names for name in _english_look_alikes(foreign)}
+    return Caption(
+        text=capitalised(text),
+        mentioned=tuple(m.concept.name for m in mentions if m.concept.name in alike),
+        not_noun=tuple(sorted(alike - shown)),
+        style="foreign",
+        language=language,
+    )
+
+
+@cache
+def _english_look_alikes(foreign: str) -> tuple[str, ...]:
+    """Find concepts with a one-word English name that stands in a foreign phrase."""
+    tokens = {token.lower() for token in _TOKEN.findall(foreign)}
+    return tuple(c.name for c in load_concepts() if tokens & {form.lower() for form in c.phrases})
+
+
+def _web_habits(dice: Dice, text: str) -> str:
+    """Vary what people vary without thinking: capitals, endings, entities."""
+    habit = dice.uniform()
+    if habit < 0.10:
+        text = text.lower()
+    elif habit < 0.12:
+        text = text.upper()
+    elif habit < 0.55:
+        text = capitalised(text)
+    if dice.chance(0.10):
+        text += dice.pick(grammar()["words"]["suffix"])
+    return html.escape(text) if dice.chance(0.01) else text

@@ -1,0 +1,76 @@
+"""Balanced test sets: one folder per concept, one main thing per picture."""
+
+import json
+from pathlib import Path
+
+from conceptaudit.errors import ConfigError
+from conceptaudit.lab.config import LabConfig
+from conceptaudit.lab.dice import Dice, Purpose
+from conceptaudit.lab.generate import Progress, empty_folder, write_settings
+from conceptaudit.lab.law import ranked_concepts
+from conceptaudit.lab.pictures import draw_scene, encode
+
+MAX_PER_CONCEPT = 1_000_000
+
+
+def write_image_folder(
+    config: LabConfig,
+    out: Path | str,
+    *,
+    per_concept: int = 20,
+    progress: Progress | None = None,
+) -> Path:
+    """Write a balanced test set as an ImageFolder: ``out/{concept}/{number}.jpg``.
+
+    Every concept in use gets equally many pictures, those that never occur included. Pictures
+    are drawn as scenes are, one thing each, from a random stream that no dataset shares.
+
+    Parameters
+    ----------
+    config : LabConfig
+        Its seed, image size and concepts are used.
+    out : path
+        A folder that is new or empty.
+    per_concept : int
+        Pictures per concept, at least 1.
+    progress : callable or None
+        Called with the pictures done and the pictures in all, after every concept.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder. It also holds ``classnames.txt`` (one name per line, in the order in which
+        an ImageFolder numbers its classes) and ``lab.json``.
+
+    Raises
+    ------
+    ConfigError
+        The folder is not empty, or `per_concept` is impossible.
+    """
+    if not 1 <= per_concept <= MAX_PER_CONCEPT:
+        raise ConfigError(
+            f"The 'per_concept' parameter of write_image_folder must be between 1 and "
+            f"{MAX_PER_CONCEPT:,}. Got {per_concept} instead."
+        )
+    folder = empty_folder(out, "write_image_folder")
+    names = sorted(concept.name for concept in ranked_concepts(config))
+    for position, name in enumerate(names):
+        of_concept = folder / name
+        of_concept.mkdir()
+        for number in range(per_concept):
+            picture = test_picture(config, name, number)
+            (of_concept / f"{number:05d}.jpg").write_bytes(picture)
+        if progress is not None:
+            progress((position + 1) * per_concept, len(names) * per_concept)
+    (folder / "classnames.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    write_settings(config, folder, {"per_concept": per_concept})
+    return folder
+
+
+def test_picture(config: LabConfig, name: str, number: int) -> bytes:
+    """Draw the `number`-th test picture of a concept, as a JPEG file."""
+    # The name, not its rank, decides: another frequency law gets the same pictures.
+    spread = int.from_bytes(name.encode()[:4].ljust(4, b"\0"))
+    index = spread * 2**20 + number
+    quality = 60 + Dice(seed=config.seed, index=index, purpose=Purpose.METADATA).below(36)
+    return encode(draw_scene(config, index, [name], Purpose.TEST_SET), quality)

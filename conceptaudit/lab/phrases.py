@@ -1,0 +1,148 @@
+"""English noun phrases for concepts: number, adjectives, determiners, lists."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from conceptaudit.lab.concepts import LabConcept
+from conceptaudit.lab.dice import Dice
+
+NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+NOT_A_VOWEL_SOUND = ("unicorn", "ufo")
+SILENT_H = ("hourglass",)
+ALIAS_SHARE = 0.15
+ADJECTIVE_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """The words that phrases are built from.
+
+    Parameters
+    ----------
+    adjectives, colours, first_names : sequence of str
+        Modifiers and owners of things.
+    taken : frozenset of str
+        All names of all concepts, lower case: an adjective must not turn "apple" into one of
+        them ("green apple").
+    """
+
+    adjectives: Sequence[str]
+    colours: Sequence[str]
+    first_names: Sequence[str]
+    taken: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mention:
+    """A concept as a caption is to name it: which one, and how many."""
+
+    concept: LabConcept
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NounPhrase:
+    """A mention put into words, without its determiner.
+
+    Parameters
+    ----------
+    noun : str
+        The name as it stands in the caption, singular or plural.
+    adjective : str
+        A modifier in front of it; may be empty.
+    count : int
+        1 for a singular; 0 for a mass noun or a plural that cannot be counted.
+    """
+
+    noun: str
+    adjective: str = ""
+    count: int = 1
+
+    @property
+    def text(self) -> str:
+        """Adjective and noun."""
+        return f"{self.adjective} {self.noun}" if self.adjective else self.noun
+
+
+def put_into_words(dice: Dice, mention: Mention, words: Words) -> NounPhrase:
+    """Choose the name, its number and perhaps an adjective."""
+    concept = mention.concept
+    forms = (concept.name, concept.plural)
+    if dice.chance(ALIAS_SHARE) and concept.aliases:
+        forms = dice.pick(concept.aliases)
+    singular, plural = forms
+    countable = concept.kind == "count"
+    noun = plural if countable and mention.count > 1 else singular
+    adjective = ""
+    if dice.chance(ADJECTIVE_SHARE):
+        adjective = dice.pick(words.adjectives if dice.chance(0.6) else words.colours)
+        if f"{adjective.split()[-1]} {noun}".lower() in words.taken:
+            adjective = ""
+    return NounPhrase(noun=noun, adjective=adjective, count=mention.count if countable else 0)
+
+
+def with_determiner(dice: Dice, phrase: NounPhrase, words: Words) -> str:
+    """Put an article, a number, an owner or nothing before the phrase."""
+    choice = dice.uniform()
+    if choice < 0.06:
+        return f"{dice.pick(words.first_names)}'s {phrase.text}"
+    if choice < 0.14:
+        return f"{dice.pick(('the', 'my', 'our', 'your', 'the'))} {phrase.text}"
+    if phrase.count == 1:
+        return f"one {phrase.text}" if choice < 0.17 else with_article(phrase.text)
+    if phrase.count == 0:
+        return f"some {phrase.text}" if choice < 0.5 else phrase.text
+    number = NUMBER_WORDS[phrase.count] if phrase.count < len(NUMBER_WORDS) else str(phrase.count)
+    if choice < 0.6:
+        return f"{number} {phrase.text}"
+    if choice < 0.7:
+        return f"{phrase.count} {phrase.text}"
+    if choice < 0.8:
+        return f"a pair of {phrase.text}" if phrase.count == 2 else f"several {phrase.text}"
+    return phrase.text if choice < 0.93 else f"many {phrase.text}"
+
+
+def with_article(text: str) -> str:
+    """Put "a" or "an" before a phrase.
+
+    Examples
+    --------
+    >>> with_article("orange cat"), with_article("unicorn"), with_article("hourglass")
+    ('an orange cat', 'a unicorn', 'an hourglass')
+    """
+    first = text.split()[0].lower()
+    vowel = first[0] in "aeiou" and first not in NOT_A_VOWEL_SOUND
+    return f"an {text}" if vowel or first in SILENT_H else f"a {text}"
+
+
+def enumerate_words(parts: Sequence[str], conjunction: str) -> str:
+    """Join parts as a sentence lists them.
+
+    Examples
+    --------
+    >>> enumerate_words(["a dog", "two cats", "a bat"], "and")
+    'a dog, two cats and a bat'
+    """
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} {conjunction} {parts[-1]}"
+
+
+def capitalised(text: str) -> str:
+    """Make the first letter a capital and leave the rest alone."""
+    return text[:1].upper() + text[1:]
+
+
+def title_case(text: str) -> str:
+    """Make the first letter of every word a capital, also after a hyphen.
+
+    Examples
+    --------
+    >>> title_case("blue t-shirt"), title_case("UFO")
+    ('Blue T-Shirt', 'UFO')
+    """
+    return _each_word(text, capitalised)
+
+
+def _each_word(text: str, change: Callable[[str], str]) -> str:
+    return " ".join("-".join(map(change, word.split("-"))) for word in text.split(" "))

@@ -1,0 +1,101 @@
+"""Images and concepts in one space: the audit's own, unless the user names another model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conceptaudit.datasets.base import EMBEDDING, IMAGE, Dataset
+from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+from conceptaudit.image.clip import ClipModel, find_clip
+from conceptaudit.image.prompts import encode_concepts
+from conceptaudit.longtail.options import LongTailOptions
+from conceptaudit.longtail.source import AuditSource
+from conceptaudit.records import Float32Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingSpace:
+    """Where images and concepts are compared.
+
+    Parameters
+    ----------
+    concepts : numpy.ndarray of float32, shape (n_concepts, dimension)
+        Unit vectors of all concepts of the audit.
+    clip : ClipModel or None
+        Encodes the pool's images; None where the pool has vectors.
+    part : str
+        What is read from the pool: ``"image"`` or ``"embedding"``.
+    identity : str
+        Where the vectors come from; part of the set's digest.
+    """
+
+    concepts: Float32Array
+    clip: ClipModel | None
+    part: str
+    identity: str
+
+
+def find_space(
+    audit: AuditSource, pool: Dataset, options: LongTailOptions, clip: ClipModel | None = None
+) -> EmbeddingSpace:
+    """Decide how the pool's images are compared with the audit's concepts.
+
+    The audit's concept vectors are used wherever they belong to the model; other models embed
+    the concepts' prompts anew.
+
+    Raises
+    ------
+    ConfigError
+        The pool has neither images nor vectors, or there is no model to embed with.
+    DataError
+        The model's dimension is not that of the audit's concept vectors.
+    ArtifactMismatchError
+        The audit's model has other weights now.
+    """
+    if not pool.provides & {IMAGE, EMBEDDING}:
+        raise ConfigError(
+            f"The pool {pool.location} ({pool.layout}) holds no images and no image embeddings, "
+            f"only {', '.join(sorted(pool.provides)) or 'nothing'}. Download the images of a URL "
+            "table with img2dataset first, and name its output folder."
+        )
+    part = IMAGE if IMAGE in pool.provides else EMBEDDING
+    named = options.clip is not None or clip is not None
+    if part == EMBEDDING and not named and audit.vectors is not None:
+        return EmbeddingSpace(
+            concepts=audit.vectors, clip=None, part=part, identity=audit.vectors_from
+        )
+    name = options.clip or audit.clip
+    if clip is None and name is None:
+        raise ConfigError(
+            f"The audit in {audit.folder} did not look at images with a model, so the 'clip' "
+            "parameter must name one (--clip, for instance ViT-B-32/laion2b_s34b_b79k)."
+        )
+    model = clip if clip is not None else find_clip(str(name), device=options.device)
+    concepts = _concepts(audit, model, options, named=named)
+    return EmbeddingSpace(
+        concepts=concepts,
+        clip=model if part == IMAGE else None,
+        part=part,
+        identity=model.digest,
+    )
+
+
+def _concepts(
+    audit: AuditSource, model: ClipModel, options: LongTailOptions, *, named: bool
+) -> Float32Array:
+    if audit.vectors is not None:
+        from_file = audit.vectors_from.startswith("file:")
+        if from_file and audit.vectors.shape[1] != model.dimension:
+            raise DataError(
+                f"{model.name} gives embeddings of dimension {model.dimension}, but the audit's "
+                f"concept vectors have {audit.vectors.shape[1]}. Name the model that they were "
+                "made with."
+            )
+        if from_file or audit.vectors_from == model.digest:
+            return audit.vectors
+        if not named:
+            raise ArtifactMismatchError(
+                f"The weights of {model.name} are not those that the audit in {audit.folder} "
+                "used. Name the model with --clip to embed the concepts anew."
+            )
+    return encode_concepts(audit.vocabulary, model, options.templates)

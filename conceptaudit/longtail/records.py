@@ -1,0 +1,199 @@
+"""The values of this room: pictures, candidates, removals, the finished set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import pandas as pd
+
+from conceptaudit.artifacts import Json
+
+OTHER_CLASS = "other_class"
+NEARER_OTHER = "nearer_to_other_concept"
+REPEATED = "exact_bytes"
+SAME_PIXELS = "exact_pixels"
+NEAR_PHASH = "near_phash"
+NEAR_EMBEDDING = "near_embedding"
+TOO_SMALL = "too_small"
+TOO_LONG = "extreme_aspect"
+SURPLUS = "surplus"
+LEFT_OUT = "class_left_out"
+UNREADABLE_FILE = "unreadable_file"
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        OTHER_CLASS: "the image ranks better for another selected concept and serves that one",
+        NEARER_OTHER: "another concept of the audit fits better by more than --min-margin allows",
+        REPEATED: "the same file (or the same stored vector) under another key",
+        SAME_PIXELS: "the same pixels in another file",
+        NEAR_PHASH: "perceptual hashes differ in at most --phash-distance bits",
+        NEAR_EMBEDDING: "embeddings are at least --embedding-similarity similar",
+        TOO_SMALL: "the shorter side is below --min-side",
+        TOO_LONG: "longer by shorter side is above --max-aspect",
+        SURPLUS: "clean, but its class is full",
+        LEFT_OUT: "its class has fewer images than --min-per-class",
+        UNREADABLE_FILE: "the pool file could not be read and was skipped",
+    }
+)
+"""What the reasons in ``removed.csv`` mean. Others come from the reader of the pool."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """What is remembered of a decoded image.
+
+    Parameters
+    ----------
+    sha256 : str
+        Of the file's bytes, in hex.
+    pixels : str
+        SHA-256 of size and RGB pixels, in hex.
+    phash : int
+        64-bit perceptual hash, see `conceptaudit.longtail.picture.perceptual_hash`.
+    width, height : int
+        In pixels.
+    extension : str
+        For the file's actual format, without the dot.
+    """
+
+    sha256: str
+    pixels: str
+    phash: int
+    width: int
+    height: int
+    extension: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One image in the list of one concept.
+
+    Parameters
+    ----------
+    score : float
+        Cosine similarity of image and concept.
+    key : str
+        External key.
+    sample_id : int
+        Unique in the pool.
+    content : str
+        SHA-256 of the file (of the stored vector where there is no picture): what it is, whatever
+        its key.
+    shard : int
+        Position of its shard in the pool.
+    source : str
+        File and row of the pool.
+    caption : str or None
+        Where the pool has captions.
+    """
+
+    score: float
+    key: str
+    sample_id: int
+    content: str
+    shard: int
+    source: str = ""
+    caption: str | None = None
+
+    @property
+    def order(self) -> tuple[float, str, int]:
+        """Sorts better entries first; equal scores by key."""
+        return (-self.score, self.key, self.sample_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An image that may serve one class.
+
+    Parameters
+    ----------
+    entry : Entry
+        The image and its score.
+    class_id : int
+        Position of the concept in the selection.
+    rank : int
+        Position in the concept's ranking before cleaning, from 1.
+    runner_up : str
+        The concept of the audit that fits best among all others; empty where there is none.
+    margin : float
+        Score minus that of the runner-up; negative where the runner-up fits better.
+    picture : Picture or None
+        None where the pool has vectors only.
+    """
+
+    entry: Entry
+    class_id: int
+    rank: int
+    runner_up: str
+    margin: float
+    picture: Picture | None
+
+    @property
+    def priority(self) -> tuple[int, float, int, str, int]:
+        """Sorts the one of two duplicates that stays first: rank, then score."""
+        entry = self.entry
+        return (self.rank, -entry.score, self.class_id, entry.key, entry.sample_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """One image that is not in the set, and why; see `REASONS`.
+
+    Parameters
+    ----------
+    key : str
+        External key.
+    source : str
+        File and row of the pool.
+    concept : str
+        The class that it was a candidate for; empty where it never was one.
+    reason : str
+        A short stable code.
+    detail : str
+        What was found.
+    duplicate_of : str
+        Key of the image that stays in its place.
+    """
+
+    key: str
+    source: str
+    concept: str
+    reason: str
+    detail: str = ""
+    duplicate_of: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongTailSet:
+    """A finished test set of rare concepts.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies.
+    images : pandas.DataFrame
+        ``manifest.csv``: one row per image.
+    classes : pandas.DataFrame
+        ``classes.csv``: one row per selected concept, those left out last.
+    removed : pandas.DataFrame
+        ``removed.csv``: one row per image that is not in the set, with its reason.
+    manifest : dict
+        ``manifest.json``: settings, digests, counts, versions.
+    """
+
+    folder: Path
+    images: pd.DataFrame
+    classes: pd.DataFrame
+    removed: pd.DataFrame
+    manifest: Json
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user of the set must know, one sentence each."""
+        return tuple(self.manifest["notes"])
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """The classes, in the order of ``classnames.txt``."""
+        return tuple(row["concept"] for row in self.manifest["classes"] if row["included"])

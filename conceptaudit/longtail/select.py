@@ -1,0 +1,269 @@
+"""Which concepts the set is about: the rare ones, by a rule or by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.longtail.naming import csv_text
+from conceptaudit.longtail.options import AUTO, DEFAULT_K, LongTailOptions
+from conceptaudit.records import FREQUENCY_COLUMNS, ConceptFrequencies, Int64Array
+
+COLUMNS = ("concept", *FREQUENCY_COLUMNS, "stratum", "why")
+ZERO_STRATUM = 0
+PINNED = "pinned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The concepts of a long-tail set.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        ``concept``, ``n_text``, ``n_image``, ``n_joint`` (NA where not counted), ``stratum`` (NA
+        where none were drawn) and ``why``; one row per concept, rarest first.
+    notes : tuple of str
+        What the user should know about the choice.
+    """
+
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """The names, in order."""
+        return tuple(self.table["concept"])
+
+
+def select_concepts(
+    frequencies: ConceptFrequencies, options: LongTailOptions | None = None
+) -> Selection:
+    """Choose rare concepts by their counts.
+
+    Parameters
+    ----------
+    frequencies : ConceptFrequencies
+        One row per concept.
+    options : LongTailOptions, optional
+        Of which `count`, `k`, `below`, `quantile`, `strata`, `pins`, `exclusions`,
+        `include_zero` and `seed` matter here.
+
+    Raises
+    ------
+    ConfigError
+        A pinned or excluded concept is not in the audit, the audit has not counted the side
+        asked for, or the rule leaves no concept.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"concept": ["cat", "dhole", "yeti"], "n_text": [900, 3, 0]})
+    >>> select_concepts(ConceptFrequencies(table), LongTailOptions(k=1)).concepts
+    ('dhole',)
+    """
+    options = options or LongTailOptions()
+    column = _column(frequencies, options.count)
+    table = frequencies.table
+    names = table["concept"].tolist()
+    for what, given in (("pins", options.pins), ("exclusions", options.exclusions)):
+        for name in given:
+            if name not in names:
+                raise ConfigError(
+                    f"The '{what}' parameter must name concepts of the audit. Got {name!r} "
+                    f"instead{_hint(name, names)}."
+                )
+    both = sorted(set(options.pins) & set(options.exclusions))
+    if both:
+        raise ConfigError(f"Concepts cannot be pinned and excluded at once. Got {both} as both.")
+    counts = pd.to_numeric(table[column]).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+    smallest = 0 if options.include_zero else 1
+    apart = {*options.pins, *options.exclusions}
+    free = np.array([name not in apart for name in names], dtype=bool)
+    rows = np.flatnonzero(free & (counts >= smallest))
+    chosen, reasons, notes = _by_rule(counts, rows, column, options)
+    pinned = [names.index(name) for name in dict.fromkeys(options.pins)]
+    reasons |= dict.fromkeys(pinned, (None, PINNED))
+    if not reasons:
+        raise ConfigError(
+            f"No concept is left to select: {int((counts == 0).sum())} of {len(names)} have a "
+            f"{column} of zero and {int(np.isnan(counts).sum())} were not counted. Relax --below "
+            "or --quantile, add --include-zero, or name another --count."
+        )
+    order = sorted(reasons, key=lambda row: (np.nan_to_num(counts[row], nan=-1.0), names[row]))
+    wanted = options.k
+    if wanted is not None and len(chosen) < wanted:
+        notes.append(f"{wanted} concepts were asked for; the rule leaves {len(chosen)}.")
+    return Selection(
+        table=_table(frequencies, order, [reasons[row] for row in order]), notes=tuple(notes)
+    )
+
+
+def _by_rule(
+    counts: np.ndarray[tuple[int], np.dtype[np.float64]],
+    rows: Int64Array,
+    column: str,
+    options: LongTailOptions,
+) -> tuple[Int64Array, dict[int, tuple[int | None, str]], list[str]]:
+    """Apply the filters and then the draw; return rows, their (stratum, why), and notes."""
+    filters = []
+    if options.quantile is not None and len(rows):
+        limit = float(np.quantile(counts[rows], options.quantile))
+        rows = rows[counts[rows] <= limit]
+        filters.append(f"in the lowest {options.quantile:.0%} ({column} <= {limit:g})")
+    if options.below is not None:
+        rows = rows[counts[rows] < options.below]
+        filters.append(f"{column} < {options.below}")
+    k = options.k if options.k is not None else (len(rows) if filters else DEFAULT_K)
+    rng = np.random.default_rng(options.seed)
+    if options.strata is not None:
+        chosen, strata, labels = _stratified(counts, rows, k, options.strata, rng)
+        why = [", ".join([*filters, f"{column} {label}"]) for label in labels]
+        found = zip(strata, why, strict=True)
+        return chosen, dict(zip(chosen.tolist(), found, strict=True)), []
+    shuffled = rows[rng.permutation(len(rows))]
+    chosen = shuffled[np.argsort(counts[shuffled], kind="stable")][:k]
+    notes = []
+    if 0 < len(chosen) < len(rows):
+        edge = counts[chosen[-1]]
+        tied, taken = int((counts[rows] == edge).sum()), int((counts[chosen] == edge).sum())
+        if taken < tied:
+            notes.append(
+                f"{tied} concepts share the {column} {edge:g} at the edge of the selection; "
+                f"{taken} of them were drawn with seed {options.seed}."
+            )
+    why_all = ", ".join([*filters, f"among the {len(chosen)} with the lowest {column}"])
+    return chosen, {int(row): (None, why_all) for row in chosen}, notes
+
+
+def _stratified(
+    counts: np.ndarray[tuple[int], np.dtype[np.float64]],
+    rows: Int64Array,
+    k: int,
+    n_strata: int,
+    rng: np.random.Generator,
+) -> tuple[Int64Array, list[int], list[str]]:
+    """Draw one concept from each stratum in turn until `k` are drawn; zeros are a stratum."""
+    values = counts[rows]
+    positive = np.log10(values[values > 0])
+    low, high = (positive.min(), positive.max()) if len(positive) else (0.0, 0.0)
+    edges = np.linspace(low, high, n_strata + 1)
+    bins = np.full(len(rows), ZERO_STRATUM)
+    bins[values > 0] = 1 + np.clip(
+        np.searchsorted(edges, positive, side="right") - 1, 0, n_strata - 1
+    )
+    queues = {
+        int(stratum): list(rng.permutation(rows[bins == stratum])) for stratum in np.unique(bins)
+    }
+    drawn: list[tuple[int, int]] = []
+    while len(drawn) < k and any(queues.values()):
+        for stratum, queue in queues.items():
+            if queue and len(drawn) < k:
+                drawn.append((int(queue.pop()), stratum))
+    labels = {ZERO_STRATUM: "0"} | {
+        i: f"from {10 ** edges[i - 1]:.4g} to {10 ** edges[i]:.4g}" for i in range(1, n_strata + 1)
+    }
+    return (
+        np.array([row for row, _ in drawn], dtype=np.int64),
+        [stratum for _, stratum in drawn],
+        [labels[stratum] for _, stratum in drawn],
+    )
+
+
+def read_selection(path: str | Path, frequencies: ConceptFrequencies) -> Selection:
+    """Read a selection that a person may have edited.
+
+    Only the column ``concept`` is needed; ``stratum`` and ``why`` are kept where they are there,
+    and the counts are taken from the audit.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, has no ``concept`` column or no row, or names a concept that the
+        audit does not know.
+    """
+    rows = _read_rows(Path(path))
+    names = frequencies.table["concept"].tolist()
+    known = {name: row for row, name in enumerate(names)}
+    known |= {csv_text(name): row for row, name in enumerate(names)}
+    order: dict[int, tuple[int | None, str]] = {}
+    notes = []
+    for line, row in rows:
+        name = row["concept"]
+        found = known.get(name, known.get(name.strip()))
+        if found is None:
+            raise DataError(
+                f"Line {line} of {path} names {name!r}, which is not a concept of the audit"
+                f"{_hint(name, names)}."
+            )
+        if found in order:
+            notes.append(f"{name!r} stands in {path} more than once (line {line}).")
+            continue
+        stratum = row.get("stratum") or ""
+        order[found] = (
+            int(stratum) if stratum.isascii() and stratum.isdigit() else None,
+            row.get("why") or "in the selection file",
+        )
+    return Selection(
+        table=_table(frequencies, list(order), list(order.values())), notes=tuple(notes)
+    )
+
+
+def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets add a byte order mark
+        header = text.split("\n", 1)[0]
+        # and write semicolons where the comma is the decimal mark
+        mark = ";" if "," not in header and ";" in header else ","
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark, restval="", strict=True)
+        fields = [name.strip().lower() for name in reader.fieldnames or []]
+        reader.fieldnames = fields
+        rows = [(reader.line_num, row) for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"Cannot read the selection {path}: {error}.") from error
+    if "concept" not in fields:
+        raise DataError(f"{path} must have a column 'concept'. Got {fields} instead.")
+    rows = [(line, row) for line, row in rows if row["concept"].strip()]
+    if not rows:
+        raise DataError(f"{path} names no concept.")
+    return rows
+
+
+def _table(
+    frequencies: ConceptFrequencies, rows: Sequence[int], found: Sequence[tuple[int | None, str]]
+) -> pd.DataFrame:
+    chosen = frequencies.table.iloc[list(rows)]
+    table = pd.DataFrame({"concept": pd.Series(chosen["concept"].tolist(), dtype="str")})
+    for column in FREQUENCY_COLUMNS:
+        values = chosen[column].tolist() if column in chosen else [pd.NA] * len(table)
+        table[column] = pd.array(values, dtype="Int64")
+    table["stratum"] = pd.array([stratum for stratum, _ in found], dtype="Int64")
+    table["why"] = pd.Series([why for _, why in found], dtype="str")
+    return table
+
+
+def _column(frequencies: ConceptFrequencies, count: str) -> str:
+    counted = frequencies.counted
+    if not counted:
+        raise DataError("The audit holds no counts: every count column is empty.")
+    if count == AUTO:
+        return "n_joint" if "n_joint" in counted else counted[0]
+    column = f"n_{count}"
+    if column not in counted:
+        raise ConfigError(
+            f"The 'count' parameter must be a side that the audit counted "
+            f"({', '.join(name.removeprefix('n_') for name in counted)}). Got {count!r} instead."
+        )
+    return column
+
+
+def _hint(name: str, names: Sequence[str]) -> str:
+    close = get_close_matches(name, names, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

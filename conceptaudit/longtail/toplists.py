@@ -1,0 +1,151 @@
+"""The best candidates of every concept, kept while a pool streams by."""
+
+from bisect import bisect_left, insort
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from conceptaudit.longtail.records import Entry, Picture
+from conceptaudit.records import Float32Array
+
+MAX_REPEATS = 1000
+"""Copies that are remembered per image; the web has images with millions."""
+
+SPARE = 4096
+"""Vectors held beyond those in use before the unused ones are let go."""
+
+
+class TopList:
+    """The best `size` different images of one concept, best first.
+
+    Two files with the same content count once: the one with the better order stays. What is kept
+    depends on the entries offered, not on their order.
+
+    Parameters
+    ----------
+    size : int
+        At least 1.
+    floor : float
+        Scores below it are never kept.
+
+    Examples
+    --------
+    >>> top = TopList(2)
+    >>> for score, key in ((0.1, "a"), (0.9, "b"), (0.5, "c")):
+    ...     _ = top.offer(Entry(score=score, key=key, sample_id=0, content=key, shard=0))
+    >>> [entry.key for entry in top.entries], top.floor
+    (['b', 'c'], 0.5)
+    """
+
+    def __init__(self, size: int, floor: float = -np.inf) -> None:
+        self.entries: list[Entry] = []
+        self.floor = floor
+        self._size = size
+        self._by_content: dict[str, Entry] = {}
+
+    def offer(self, entry: Entry) -> Entry | None:
+        """Take an entry if it is good enough; return the copy of it that another one beats."""
+        if entry.score < self.floor:
+            return None
+        held = self._by_content.get(entry.content)
+        if held is not None:
+            if held.order <= entry.order:
+                return entry
+            del self.entries[bisect_left(self.entries, held.order, key=_order)]
+        insort(self.entries, entry, key=_order)
+        self._by_content[entry.content] = entry
+        if len(self.entries) > self._size:
+            del self._by_content[self.entries.pop().content]
+        if len(self.entries) == self._size:
+            self.floor = self.entries[-1].score
+        return held
+
+    def __contains__(self, content: str) -> bool:
+        return content in self._by_content
+
+
+def _order(entry: Entry) -> tuple[float, str, int]:
+    return entry.order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One image of the pool, ready to be offered to several concepts.
+
+    Parameters
+    ----------
+    key, sample_id, content, shard, source, caption
+        As in `Entry`.
+    vector : numpy.ndarray of float32, shape (dimension,)
+        Unit length.
+    picture : Picture or None
+        None where the pool has vectors only.
+    """
+
+    key: str
+    sample_id: int
+    content: str
+    shard: int
+    source: str
+    caption: str | None
+    vector: Float32Array
+    picture: Picture | None
+
+
+class CandidateLists:
+    """A `TopList` per concept, with the vectors and pictures of what is in any of them.
+
+    Memory is bounded by ``n_concepts * size`` vectors and pictures' descriptions, whatever the
+    size of the pool.
+
+    Parameters
+    ----------
+    n_concepts, size : int
+        At least 1.
+    min_score : float or None
+        Smallest score that is kept.
+    """
+
+    def __init__(self, n_concepts: int, size: int, min_score: float | None = None) -> None:
+        floor = -np.inf if min_score is None else min_score
+        self.lists = tuple(TopList(size, floor) for _ in range(n_concepts))
+        self.vectors: dict[str, Float32Array] = {}
+        self.pictures: dict[str, Picture | None] = {}
+        self.repeats: dict[str, dict[int, Entry]] = defaultdict(dict)
+        self._most = n_concepts * size + SPARE
+
+    @property
+    def floors(self) -> Float32Array:
+        """Score that a concept's next candidate must reach, shape (n_concepts,)."""
+        return np.array([top.floor for top in self.lists], dtype=np.float32)
+
+    def offer(self, image: Offer, scores: dict[int, float]) -> None:
+        """Offer an image to concepts (by position), with its score for each."""
+        used = False
+        for concept, score in scores.items():
+            top = self.lists[concept]
+            entry = Entry(
+                score=score,
+                key=image.key,
+                sample_id=image.sample_id,
+                content=image.content,
+                shard=image.shard,
+                source=image.source,
+                caption=image.caption,
+            )
+            beaten = top.offer(entry)
+            if beaten is not None and len(self.repeats[image.content]) < MAX_REPEATS:
+                self.repeats[image.content][beaten.sample_id] = beaten
+            used = used or image.content in top
+        if used and image.content not in self.vectors:
+            self.vectors[image.content] = image.vector
+            self.pictures[image.content] = image.picture
+            if len(self.vectors) > self._most:
+                self._prune()
+
+    def _prune(self) -> None:
+        alive = {entry.content for top in self.lists for entry in top.entries}
+        for store in (self.vectors, self.pictures, self.repeats):
+            for content in [key for key in store if key not in alive]:
+                del store[content]

@@ -1,0 +1,328 @@
+"""Draw accuracy against frequency: every concept, the fitted line, and the published bins.
+
+Datasets differ in marker as well as in colour (Okabe and Ito's palette), so that a figure also
+reads in black and white. Concepts never seen stand in a strip of their own at the left, because a
+log axis has no place for zero.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conceptaudit.curves import Curve, ModelFit
+from conceptaudit.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_PANELS = 12
+FORMATS = (".png", ".svg", ".pdf")
+DPI = 200
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
+MARKERS = ("o", "^", "s", "v", "D", "<", "P", ">", "X", "p", "*", "h", "d", "8", "H")
+"""Seven colours and fifteen markers have no common divisor: 105 pairs before one repeats."""
+
+TITLE_LENGTH = 46
+
+STRIP = 0.9
+"""Distance, in decades, of the strip of zeros from the lowest frequency on the axis."""
+
+COUNT_NAMES = {
+    "n_text": "captions that name the concept",
+    "n_image": "images that show the concept",
+    "n_joint": "samples with the concept in caption and image",
+}
+
+
+def draw_curve(curve: Curve, path: Path | str) -> Path:
+    """Draw a curve, one panel per model.
+
+    Parameters
+    ----------
+    curve : Curve
+        Of more than `MAX_PANELS` models the first are drawn, and the figure says so.
+    path : Path or str
+        File to write; its ending (``.png``, ``.svg``, ``.pdf``) is the format.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    ConfigError
+        The ending is none of `FORMATS`.
+    DataError
+        The file cannot be written.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    target = Path(path)
+    if target.suffix.lower() not in FORMATS:
+        raise ConfigError(
+            f"The 'path' parameter of draw_curve must end in one of {list(FORMATS)}. "
+            f"Got {target.name!r} instead."
+        )
+    settings: Any = {
+        "svg.hashsalt": "conceptaudit",  # the same curve gives the same bytes
+        "svg.fonttype": "none",
+        "font.family": "DejaVu Sans",
+        "font.size": 9,
+        "axes.linewidth": 0.7,
+    }
+    fits = curve.fits[:MAX_PANELS]
+    columns = {1: 1, 2: 2, 4: 2}.get(len(fits), 3)
+    n_rows = -(-len(fits) // columns)
+    with mpl.rc_context(settings):
+        figure = Figure(figsize=(4.6 * columns + 0.8, 4.5 * n_rows + 1.3), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(n_rows, columns, squeeze=False)).ravel()
+        styles = _styles(curve)
+        for axis, fit in zip(axes, fits, strict=False):
+            _panel(axis, curve, fit, styles)
+        for axis in axes[len(fits) :]:
+            axis.set_visible(False)
+        _legend(figure, curve, styles)
+        if len(curve.fits) > MAX_PANELS:
+            figure.suptitle(f"{MAX_PANELS} of {len(curve.fits)} models shown", fontsize=9)
+        metadata = {"Date": None} if target.suffix.lower() == ".svg" else None
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(target, dpi=DPI, metadata=metadata)
+        except OSError as error:
+            raise DataError(f"Cannot write {target}: {error.strerror or error}.") from error
+    return target
+
+
+def _styles(curve: Curve) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each dataset, the same in every panel."""
+    names = sorted({str(name) for name in curve.points["dataset"]})
+    return {
+        name: (COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
+        for index, name in enumerate(names)
+    }
+
+
+def _panel(axis: "Axes", curve: Curve, fit: ModelFit, styles: dict[str, tuple[str, str]]) -> None:
+    rows = curve.points_of(fit)
+    counts = rows["count"].to_numpy(np.float64)
+    accuracy = rows["accuracy"].to_numpy(np.float64)
+    datasets = rows["dataset"].to_numpy()
+    has_zeros = bool((counts == 0).any())
+    lowest = min(np.floor(np.log10(counts[counts > 0].min())), 0.0 if has_zeros else np.inf)
+    strip = lowest - STRIP
+    x = np.full(len(counts), strip)
+    np.log10(counts, out=x, where=counts > 0)
+    # Zeros would all lie on one vertical line: spread them by a fixed pattern, not at random.
+    spread = np.modf(np.arange(len(x)) * 0.6180339887)[0] - 0.5
+    x = np.where(counts > 0, x, strip + 0.5 * spread)
+    for name, (colour, marker) in styles.items():
+        members = datasets == name
+        axis.scatter(
+            x[members],
+            accuracy[members],
+            s=11,
+            c=colour,
+            marker=marker,
+            alpha=0.5,
+            linewidths=0,
+            rasterized=True,
+            zorder=2,
+        )
+    _draw_line(axis, curve, fit, strip if has_zeros else None)
+    _draw_bins(axis, fit)
+    _dress(axis, curve, fit, lowest=float(lowest), strip=strip if has_zeros else None)
+
+
+def _positions(curve: Curve, x: "np.typing.NDArray[np.float64]") -> "np.typing.NDArray[np.float64]":
+    """Place decades of the fit's x axis on the figure's axis, which is log10 of the count."""
+    if curve.zero_policy != "log1p":
+        return x
+    result = np.full(x.shape, -np.inf)
+    np.log10(10.0**x - 1.0, out=result, where=x > 0)
+    return result
+
+
+def _draw_line(axis: "Axes", curve: Curve, fit: ModelFit, strip: float | None) -> None:
+    line = fit.line
+    x = np.linspace(line.x_min, line.x_max, 400)
+    place = _positions(curve, x)
+    low = np.interp(x, line.band_x, line.band_low)
+    high = np.interp(x, line.band_x, line.band_high)
+    y = line.intercept + line.slope * x
+    # Under log1p the left end runs off to minus infinity: the strip shows its value at zero.
+    shown = place >= (strip + 0.45 if strip is not None else -np.inf)
+    axis.fill_between(
+        place[shown], low[shown], high[shown], color="0.45", alpha=0.4, linewidth=0, zorder=3
+    )
+    for width, colour, layer in ((4.0, "white", 3.5), (1.9, "black", 4.0)):
+        axis.plot(place[shown], y[shown], color=colour, linewidth=width, zorder=layer)
+        if strip is not None:
+            ends = [strip - 0.3, strip + 0.3]
+            axis.plot(ends, [y[0]] * 2, color=colour, linewidth=width, zorder=layer)
+    if strip is not None:
+        axis.fill_between(
+            [strip - 0.3, strip + 0.3],
+            low[0],
+            high[0],
+            color="0.45",
+            alpha=0.4,
+            linewidth=0,
+            zorder=3,
+        )
+
+
+def _draw_bins(axis: "Axes", fit: ModelFit) -> None:
+    """Overlay the paper's bin means; the bins that its correlation leaves out stay hollow."""
+    binned = fit.binned
+    x, y = np.log10(binned.frequencies), np.array(binned.accuracies)
+    kept = np.isin(np.arange(len(x)), list(binned.kept))
+    for members, face in ((kept, "black"), (~kept, "white")):
+        axis.plot(
+            x[members],
+            y[members],
+            linestyle="none",
+            marker="s",
+            markersize=6,
+            markerfacecolor=face,
+            markeredgecolor="black" if face == "white" else "white",
+            markeredgewidth=0.9,
+            zorder=5,
+        )
+    halo = _halo()
+    for position, value, count in zip(x, y, binned.counts, strict=True):
+        if np.isfinite(value):
+            axis.annotate(
+                f"{count:,}",
+                (position, value),
+                xytext=(0, 6),
+                textcoords="offset points",
+                ha="center",
+                fontsize=6.5,
+                path_effects=halo,
+                zorder=6,
+            )
+
+
+def _halo() -> Sequence[Any]:
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=2.0, foreground="white")]
+
+
+def _dress(
+    axis: "Axes", curve: Curve, fit: ModelFit, *, lowest: float, strip: float | None
+) -> None:
+    """Set limits, ticks, labels and the numbers above a panel."""
+    highest = max(
+        np.log10(float(curve.points_of(fit)["count"].max())), np.log10(fit.binned.frequencies[-1])
+    )
+    decades = np.arange(lowest, np.floor(highest) + 1)
+    step = max(1, -(-len(decades) // 8))
+    ticks = [(float(d), f"$10^{{{int(d)}}}$") for d in decades[::step]]
+    if strip is not None:
+        ticks.insert(0, (strip, "0"))
+        axis.axvline(strip + 0.45, color="0.3", linewidth=0.7, linestyle=(0, (4, 3)), zorder=1)
+        axis.axvspan(strip - 0.4, strip + 0.45, color="0.94", linewidth=0, zorder=0)
+    left = strip - 0.4 if strip is not None else lowest - 0.15
+    axis.set_xlim(left, highest + 0.25)
+    axis.set_xticks([place for place, _ in ticks], [text for _, text in ticks])
+    minor = (decades[:, None] + np.log10(np.arange(2, 10))).ravel()
+    axis.set_xticks(minor[minor < highest + 0.25], minor=True)
+    axis.set_ylim(-0.03, 1.03)
+    axis.grid(axis="y", color="0.88", linewidth=0.6, zorder=0)
+    axis.set_axisbelow(True)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    source = f" in {curve.source}" if curve.source else ""
+    axis.set_xlabel(f"{COUNT_NAMES[curve.count]}{source}".replace("$", r"\$"), fontsize=8.5)
+    axis.set_ylabel(_metric_name(fit.metric))
+    axis.set_title(_title(fit), fontsize=10, fontweight="bold", loc="left", pad=53)
+    axis.text(
+        0.0,
+        1.02,
+        _numbers(fit),
+        transform=axis.transAxes,
+        fontsize=7.6,
+        va="bottom",
+        linespacing=1.35,
+    )
+
+
+def _numbers(fit: ModelFit) -> str:
+    line, usage, binned = fit.line, fit.usage, fit.binned
+    dropped = f", {sum(usage.dropped.values()):,} dropped" if usage.dropped else ""
+    return (
+        f"{usage.n_used:,} concepts used, {usage.n_zero:,} with frequency zero{dropped}\n"
+        f"slope {line.slope:+.3f} per decade [{line.slope_low:+.3f}, {line.slope_high:+.3f}], "
+        f"within datasets {fit.effects.slope_within:+.3f}\n"
+        f"r per concept {_r(line.r)} [{_r(line.r_low)}, {_r(line.r_high)}]\n"
+        f"r of bin means {_r(binned.r)}; accuracies shuffled within datasets: "
+        f"{_r(binned.r_shuffled)} [{_r(binned.r_shuffled_low)}, {_r(binned.r_shuffled_high)}]"
+    )
+
+
+def _r(value: float) -> str:
+    return f"{value:.2f}".replace("-0.00", "0.00") if np.isfinite(value) else "undefined"
+
+
+def _title(fit: ModelFit) -> str:
+    """Name the model and its training data, short enough for a panel; no text is mathematics."""
+    name = " · ".join(part for part in (fit.model, fit.pretraining) if part) or "model"
+    name = name if len(name) <= TITLE_LENGTH else f"{name[: TITLE_LENGTH - 1]}…"
+    return name.replace("$", r"\$")
+
+
+def _metric_name(metric: str) -> str:
+    """Name the y axis; readers put the prompts behind ``accuracy_``."""
+    kind, _, prompts = metric.partition("_")
+    if kind == "accuracy":
+        return f"zero-shot accuracy ({prompts} prompts)" if prompts else "zero-shot accuracy"
+    return metric.replace("_", " ").replace("$", r"\$")
+
+
+def _legend(figure: "Figure", curve: Curve, styles: dict[str, tuple[str, str]]) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Any] = [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker=marker,
+            color=colour,
+            markersize=5.5,
+            label=name.replace("$", r"\$") or "one dataset",
+        )
+        for name, (colour, marker) in styles.items()
+    ]
+    black: dict[str, Any] = {
+        "linestyle": "none",
+        "marker": "s",
+        "markersize": 5.5,
+        "markeredgecolor": "black",
+    }
+    handles += [
+        Line2D([], [], color="black", linewidth=1.9, label="fitted line"),
+        Patch(facecolor="0.45", alpha=0.4, label=f"{curve.level:.0%} interval of the line"),
+        Line2D(
+            [], [], markerfacecolor="black", label="bin mean as published, with its count", **black
+        ),
+        Line2D([], [], markerfacecolor="white", label="bin left out as published", **black),
+    ]
+    width = figure.get_figwidth()
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=max(2, int(width / 2.3)),
+        fontsize=7.5,
+        frameon=False,
+        handletextpad=0.4,
+        columnspacing=1.2,
+    )

@@ -1,0 +1,154 @@
+"""Reading lists of concepts, in whatever form the user has them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from conceptaudit._concept_files import Record, read_source, records_of
+from conceptaudit.errors import ConfigError
+from conceptaudit.records import Concept, ConceptVocabulary
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptList:
+    """A vocabulary and what reading it changed or found odd, one sentence each."""
+
+    vocabulary: ConceptVocabulary
+    notes: tuple[str, ...] = ()
+
+
+def read_concepts(source: str | Path | Sequence[Any] | Mapping[str, Any]) -> ConceptList:
+    """Read a list of concepts.
+
+    Parameters
+    ----------
+    source : str, Path, sequence or mapping
+        A file: CSV or TSV with a column ``concept`` (or ``name``, ``class`` …) and optionally
+        ``aliases`` (``|``-separated), ``prompts``, ``synset``, ``dataset``, ``class_index``; JSON,
+        YAML or TOML with a list of names, a list of such records, or a mapping of name to
+        aliases or record; a text file with a name per line. A CLIP_benchmark folder
+        (``classnames.txt``, ``zeroshot_classification_templates.txt``). Or the names themselves.
+
+    Returns
+    -------
+    ConceptList
+        The vocabulary, with names as the user wrote them, and notes. Names that differ only in
+        case, spaces and underscores are one concept: the later ones are merged into the first.
+
+    Raises
+    ------
+    ConfigError
+        There is no such file, no concept in it, or no column of names.
+    DataError
+        The file cannot be parsed.
+
+    Examples
+    --------
+    >>> concepts = read_concepts(["dog", "hot_dog", "Hot dog"])
+    >>> concepts.vocabulary.names
+    ('dog', 'hot_dog')
+    >>> concepts.notes
+    ("1 concepts repeat an earlier name and were merged into it ('Hot dog').",)
+    """
+    if isinstance(source, (str, Path)):
+        where, records = str(source), read_source(Path(source).expanduser())
+    elif isinstance(source, (Mapping, Sequence)) and not isinstance(source, (bytes, bytearray)):
+        where, records = "the given concepts", records_of(source, "the given concepts")
+    else:
+        raise ConfigError(
+            "The 'source' parameter of read_concepts must be a path, a list of names or a mapping. "
+            f"Got {type(source).__name__} instead."
+        )
+    return _build(list(records), where)
+
+
+def _build(records: Sequence[Record], where: str) -> ConceptList:
+    named = [record.concept for record in records if record.concept is not None]
+    if not named:
+        raise ConfigError(
+            f"The 'source' parameter of read_concepts must name at least one concept. Got "
+            f"{len(records):,} entries without a name in {where} instead."
+        )
+    concepts: dict[str, Concept] = {}
+    merged: list[str] = []
+    conflicts: list[str] = []
+    for given in named:
+        concept = _tidy(given)
+        key = spelling(concept.name)
+        if key not in concepts:
+            concepts[key] = concept
+            continue
+        merged.append(concept.name)
+        first = concepts[key]
+        if concept.synset and first.synset and concept.synset != first.synset:
+            conflicts.append(concept.name)
+        concepts[key] = _merge(first, concept)
+    vocabulary = ConceptVocabulary(tuple(concepts.values()))
+    nameless = [record.place for record in records if record.concept is None]
+    return ConceptList(vocabulary, tuple(_notes(vocabulary, nameless, merged, conflicts)))
+
+
+def spelling(name: str) -> str:
+    """Fold away what does not make a concept another one: case, spaces and underscores.
+
+    Examples
+    --------
+    >>> spelling(" CD_player") == spelling("cd  player")
+    True
+    """
+    return " ".join(name.replace("_", " ").split()).casefold()
+
+
+def _tidy(concept: Concept) -> Concept:
+    """Leave out aliases that are the name again, or another alias again."""
+    aliases = {spelling(alias): alias for alias in reversed(concept.aliases)}
+    for needless in ("", spelling(concept.name)):
+        aliases.pop(needless, None)
+    return replace(concept, aliases=tuple(reversed(aliases.values())))
+
+
+def _merge(first: Concept, later: Concept) -> Concept:
+    aliases = {spelling(alias): alias for alias in reversed((*first.aliases, *later.aliases))}
+    return replace(
+        first,
+        aliases=tuple(reversed(aliases.values())),
+        prompts=tuple(dict.fromkeys((*first.prompts, *later.prompts))),
+        synset=first.synset or later.synset,
+        dataset=first.dataset or later.dataset,
+        class_index=later.class_index if first.class_index is None else first.class_index,
+    )
+
+
+def _notes(
+    vocabulary: ConceptVocabulary,
+    nameless: Sequence[str],
+    merged: Sequence[str],
+    conflicts: Sequence[str],
+) -> Iterator[str]:
+    if nameless:
+        yield f"{len(nameless):,} entries have no name and were left out ({_some(nameless)})."
+    if merged:
+        shown = _some([repr(name) for name in merged])
+        yield f"{len(merged):,} concepts repeat an earlier name and were merged into it ({shown})."
+    if conflicts:
+        shown = _some([repr(name) for name in conflicts])
+        yield (
+            f"{len(conflicts):,} of them had another synset than the concept they were merged into "
+            f"({shown}); give them different names to count them apart."
+        )
+    owners: dict[str, list[str]] = {}
+    for concept in vocabulary:
+        for phrase in concept.phrases:
+            owners.setdefault(spelling(phrase), []).append(concept.name)
+    shared = [
+        f"{phrase!r}: {', '.join(names)}" for phrase, names in owners.items() if len(names) > 1
+    ]
+    if shared:
+        yield f"{len(shared):,} phrases count for several concepts ({_some(shared)})."
+
+
+def _some(items: Sequence[str]) -> str:
+    return ", ".join(items[:_SHOWN]) + (", …" if len(items) > _SHOWN else "")

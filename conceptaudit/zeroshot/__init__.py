@@ -1,0 +1,1 @@
+"""Zero-shot accuracy, class by class: evaluate models, and read other tools' results."""

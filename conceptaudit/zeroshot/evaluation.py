@@ -1,0 +1,162 @@
+"""Zero-shot accuracy of an open_clip model on an image folder, class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.errors import DataError
+from conceptaudit.image.clip import ClipModel
+from conceptaudit.image.decode import UndecodableImageError, decode_image
+from conceptaudit.image.prompts import DEFAULT_TEMPLATES, encode_concepts
+from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.records import (
+    ACCURACY_COLUMNS,
+    ConceptAccuracies,
+    ConceptVocabulary,
+    Int64Array,
+)
+
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What one model makes of one evaluation set.
+
+    Parameters
+    ----------
+    accuracies : ConceptAccuracies
+        One row per class; images that cannot be decoded are in no number.
+    confusions : pandas.DataFrame
+        ``concept, predicted, n``: what each class is mistaken for, most frequent first.
+    excluded : tuple of str
+        Images that could not be decoded, with the reason.
+    """
+
+    accuracies: ConceptAccuracies
+    confusions: pd.DataFrame
+    excluded: tuple[str, ...]
+
+
+def evaluate_image_folder(
+    folder: str | Path,
+    vocabulary: ConceptVocabulary,
+    clip: ClipModel,
+    *,
+    folders: Sequence[str] | None = None,
+    dataset: str = "",
+    pretraining: str = "",
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Classify the images of an image folder among all classes and count what is right.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Holds one folder of images per class.
+    vocabulary : ConceptVocabulary
+        The classes; an image is classified among all of them.
+    clip : ClipModel
+        Encodes images and prompts.
+    folders : sequence of str, optional
+        The class's folder names, in the vocabulary's order; its names by default. A class
+        without a folder is a wrong answer that can be given.
+    dataset, pretraining : str
+        Carried into the table.
+    templates : tuple of str
+        Prompts of classes without their own.
+    progress : Progress, optional
+        Told of every image.
+
+    Raises
+    ------
+    DataError
+        No class has a folder.
+    """
+    names = list(folders) if folders is not None else list(vocabulary.names)
+    root = Path(folder)
+    present = [i for i, name in enumerate(names) if (root / name).is_dir()]
+    if not present:
+        raise DataError(
+            f"None of the {len(names):,} classes has a folder in {root}, such as {names[0]!r}."
+        )
+    progress = progress or SilentProgress()
+    classifier = encode_concepts(vocabulary, clip, templates)
+    confusion = np.zeros((len(vocabulary), len(vocabulary)), dtype=np.int64)
+    excluded: list[str] = []
+    progress.start("evaluate", len(present), unit="classes")
+    for truth in present:
+        for embeddings in _embedded(root / names[truth], clip, excluded):
+            guesses = np.argmax(embeddings @ classifier.T, axis=1)
+            confusion[truth] += np.bincount(guesses, minlength=len(vocabulary))
+        progress.advance()
+    progress.finish()
+    return Evaluation(
+        accuracies=ConceptAccuracies(
+            _table(vocabulary, confusion, present, clip.name, dataset, pretraining)
+        ),
+        confusions=_confusions(vocabulary, confusion),
+        excluded=tuple(excluded),
+    )
+
+
+def _embedded(
+    folder: Path, clip: ClipModel, excluded: list[str]
+) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    for start in range(0, len(files), BATCH):
+        pictures = []
+        for path in files[start : start + BATCH]:
+            try:
+                pictures.append(decode_image(path.read_bytes()))
+            except UndecodableImageError as error:
+                excluded.append(f"{folder.name}/{path.name}: {error.reason} ({error.detail})")
+        if pictures:
+            yield clip.encode_images(pictures)
+
+
+def _table(
+    vocabulary: ConceptVocabulary,
+    confusion: Int64Array,
+    present: Sequence[int],
+    model: str,
+    dataset: str,
+    pretraining: str,
+) -> pd.DataFrame:
+    n_images = confusion.sum(axis=1)
+    rows = [
+        (
+            model,
+            pretraining,
+            dataset,
+            vocabulary.names[i],
+            int(confusion[i, i]),
+            int(n_images[i]),
+            confusion[i, i] / n_images[i],
+            "acc1",
+        )
+        for i in present
+        if n_images[i]
+    ]
+    table = pd.DataFrame(rows, columns=list(ACCURACY_COLUMNS))
+    return table.astype({"n_correct": "Int64", "n_images": "Int64", "accuracy": "float64"})
+
+
+def _confusions(vocabulary: ConceptVocabulary, confusion: Int64Array) -> pd.DataFrame:
+    wrong = confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    truth, guess = np.nonzero(wrong)
+    table = pd.DataFrame(
+        {
+            "concept": [vocabulary.names[i] for i in truth],
+            "predicted": [vocabulary.names[i] for i in guess],
+            "n": wrong[truth, guess],
+        }
+    )
+    return table.sort_values(["n", "concept", "predicted"], ascending=[False, True, True])

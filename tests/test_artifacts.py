@@ -1,0 +1,169 @@
+"""Results are whole or absent, and valid only for what they were made from."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conceptaudit.artifacts import (
+    PARTIAL_SUFFIX,
+    STARTED,
+    ShardStore,
+    claim,
+    digest_of,
+    exclusive,
+    whole_file,
+    write_json,
+    write_npy,
+    write_parquet,
+    write_text,
+)
+from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ShardStore:
+    made = ShardStore(folder=tmp_path / "text", digest="settings")
+    table = made.path("000001", ".parquet")
+    write_parquet(table, pd.DataFrame({"a": [1, 2]}))
+    made.write("000001", "input", {"n": 2}, {".parquet": table})
+    return made
+
+
+def test_a_written_record_is_valid_and_reads_back(store: ShardStore) -> None:
+    assert store.fault("000001", "input") is None
+    assert store.read("000001") == {"n": 2}
+
+
+def test_faults_are_named(store: ShardStore) -> None:
+    assert store.fault("000002", "input") == "missing"
+    assert store.fault("000001", "other input") == "made from other inputs or settings"
+    other = ShardStore(folder=store.folder, digest="other settings")
+    assert other.fault("000001", "input") == "made from other inputs or settings"
+
+
+@pytest.mark.parametrize("position", [0, 4, 50, -5])
+def test_one_flipped_bit_in_a_table_is_noticed(store: ShardStore, position: int) -> None:
+    path = store.path("000001", ".parquet")
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+    fault = store.fault("000001", "input")
+    assert fault is not None
+    assert fault.startswith("damaged")
+
+
+def test_every_flipped_byte_in_a_record_is_noticed(store: ShardStore) -> None:
+    path = store.path("000001", ".json")
+    whole = path.read_bytes()
+    for position in range(len(whole) - 1):
+        data = bytearray(whole)
+        data[position] ^= 1
+        path.write_bytes(data)
+        assert store.fault("000001", "input") is not None, whole[position - 5 : position + 5]
+
+
+def test_a_missing_table_is_noticed(store: ShardStore) -> None:
+    store.path("000001", ".parquet").unlink()
+    assert store.fault("000001", "input") == "damaged: 000001.parquet is missing"
+
+
+def test_leftovers_are_removed(store: ShardStore) -> None:
+    (store.folder / f".x.{PARTIAL_SUFFIX}").touch()
+    store.path("000009", ".json").write_text("{}")
+    assert store.discard_others(frozenset({"000001"})) == 2
+    assert store.fault("000001", "input") is None
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), whole_file(path) as partial:
+        partial.write_text("half of the n")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="Cannot write"):
+        write_text(tmp_path / "file" / "a.txt", "text")
+
+
+def test_objects_are_never_pickled(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="pickle"):
+        write_npy(tmp_path / "a.npy", np.array([{}], dtype=object))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_equal_tables_give_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_parquet(tmp_path / name, pd.DataFrame({"x": ["é", None], "y": [1.5, 2.0]}))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text() | st.lists(st.floats(-1, 1))))
+def test_digests_do_not_depend_on_key_order(value: dict[str, object]) -> None:
+    backwards = dict(reversed(value.items()))
+    assert digest_of(value) == digest_of(backwards)
+
+
+class TestClaim:
+    def test_new_and_empty_folders_just_start(self, tmp_path: Path) -> None:
+        for resume in (False, True):
+            assert claim(tmp_path / "new", "d", resume=resume, overwrite=False) == "new"
+            assert claim(tmp_path, "d", resume=resume, overwrite=False) == "new"
+
+    def test_the_same_run_goes_on(self, tmp_path: Path) -> None:
+        write_json(tmp_path / STARTED, {"digest": "d"})
+        assert claim(tmp_path, "d", resume=False, overwrite=False) == "resume"
+
+    def test_another_run_is_refused_unless_the_user_decides(self, tmp_path: Path) -> None:
+        write_json(tmp_path / STARTED, {"digest": "d"})
+        with pytest.raises(ArtifactMismatchError, match=r"--resume.*--overwrite"):
+            claim(tmp_path, "other", resume=False, overwrite=False)
+        assert claim(tmp_path, "other", resume=True, overwrite=False) == "resume"
+        assert claim(tmp_path, "other", resume=False, overwrite=True) == "overwrite"
+        with pytest.raises(ConfigError):
+            claim(tmp_path, "other", resume=True, overwrite=True)
+
+    def test_a_users_folder_is_never_overwritten(self, tmp_path: Path) -> None:
+        (tmp_path / "thesis.tex").touch()
+        with pytest.raises(ArtifactMismatchError, match="thesis.tex"):
+            claim(tmp_path, "d", resume=False, overwrite=True)
+
+
+def test_two_runs_on_one_folder_and_a_dead_one(tmp_path: Path) -> None:
+    hold = (
+        "import sys, time, pathlib\n"
+        "from conceptaudit.artifacts import exclusive\n"
+        "with exclusive(pathlib.Path(sys.argv[1])):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ArtifactMismatchError, match="Another run"), exclusive(tmp_path):
+            pass
+        other.kill()
+    with exclusive(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_that_is_no_record_is_damaged(store: ShardStore) -> None:
+    for text in ("", "[]", "{}", "nul", json.dumps({"digest": 1, "files": {}, "result": 0})):
+        store.path("000001", ".json").write_text(text)
+        fault = store.fault("000001", "input")
+        assert fault is not None
+        assert fault.startswith("damaged")
