@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,22 +54,11 @@ def read_source(path: Path) -> Iterator[Record]:
             f"or folder. Got {str(path)!r} instead, which does not exist."
         )
     text = _text(path)
-    match path.suffix.lower():
-        case ".csv" | ".tsv" | ".tab":
-            return _table(text, path)
-        case ".json":
-            return records_of(_parsed(json.loads, text, path, "JSON"), str(path))
-        case ".jsonl" | ".ndjson":
-            lines = [line for line in text.splitlines() if line.strip()]
-            return records_of(
-                [_parsed(json.loads, line, path, "JSON") for line in lines], str(path)
-            )
-        case ".yaml" | ".yml":
-            return records_of(_parse_yaml(text, path), str(path))
-        case ".toml":
-            return records_of(_parsed(tomllib.loads, text, path, "TOML"), str(path))
-        case _:
-            return _lines(text, ())
+    ending = path.suffix.lower()
+    if ending in {".csv", ".tsv", ".tab"}:
+        return _table(text, path)
+    parse = _PARSERS.get(ending)
+    return _lines(text, ()) if parse is None else records_of(parse(text, path), str(path))
 
 
 def _text(path: Path) -> str:
@@ -85,11 +74,16 @@ def _text(path: Path) -> str:
     return text
 
 
-def _parsed(parse: Any, text: str, path: Path, kind: str) -> Any:
-    try:
-        return parse(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"The concept file {path} is not valid {kind}: {error}.") from error
+def _parse_json(text: str, path: Path) -> Any:
+    return _parsed(json.loads, text, path, "JSON")
+
+
+def _parse_json_lines(text: str, path: Path) -> Any:
+    return [_parse_json(line, path) for line in text.splitlines() if line.strip()]
+
+
+def _parse_toml(text: str, path: Path) -> Any:
+    return _parsed(tomllib.loads, text, path, "TOML")
 
 
 def _parse_yaml(text: str, path: Path) -> Any:
@@ -100,6 +94,23 @@ def _parse_yaml(text: str, path: Path) -> Any:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         found = " ".join(str(error).split())
         raise DataError(f"The concept file {path} is not valid YAML: {found}.") from error
+
+
+def _parsed(parse: Callable[[str], Any], text: str, path: Path, kind: str) -> Any:
+    try:
+        return parse(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"The concept file {path} is not valid {kind}: {error}.") from error
+
+
+_PARSERS = {
+    ".json": _parse_json,
+    ".jsonl": _parse_json_lines,
+    ".ndjson": _parse_json_lines,
+    ".yaml": _parse_yaml,
+    ".yml": _parse_yaml,
+    ".toml": _parse_toml,
+}
 
 
 def _read_folder(path: Path) -> Iterator[Record]:
@@ -115,7 +126,8 @@ def _read_folder(path: Path) -> Iterator[Record]:
     odd = [template for template in templates if "{c}" not in template]
     if odd:
         raise DataError(
-            f"Every template of {file} must hold {{c}}, where the name goes. Got {odd[0]!r} instead."
+            f"Every template of {file} must hold {{c}}, where the name goes. "
+            f"Got {odd[0]!r} instead."
         )
     return _lines(_text(names), templates)
 

@@ -1,5 +1,6 @@
 """Reading lists of concepts, in whatever form the user has them."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from conceptaudit.errors import ConfigError
 from conceptaudit.records import Concept, ConceptVocabulary
 
 _SHOWN = 5
+_QUALIFIER = re.compile(r"[\s_]*\([^()]*\)\s*$")
+"""LVIS's "bow_(weapon)": captions hold only what stands before the brackets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +107,25 @@ def spelling(name: str) -> str:
 
 def _tidy(concept: Concept) -> Concept:
     """Leave out aliases that are the name again, or another alias again."""
-    aliases = {spelling(alias): alias for alias in reversed(concept.aliases)}
+    aliases: dict[str, str] = {}
+    for alias in concept.aliases:
+        aliases.setdefault(spelling(alias), alias)
     for needless in ("", spelling(concept.name)):
         aliases.pop(needless, None)
-    return replace(concept, aliases=tuple(reversed(aliases.values())))
+    return replace(concept, aliases=tuple(aliases.values()))
 
 
 def _merge(first: Concept, later: Concept) -> Concept:
-    aliases = {spelling(alias): alias for alias in reversed((*first.aliases, *later.aliases))}
-    return replace(
-        first,
-        aliases=tuple(reversed(aliases.values())),
-        prompts=tuple(dict.fromkeys((*first.prompts, *later.prompts))),
-        synset=first.synset or later.synset,
-        dataset=first.dataset or later.dataset,
-        class_index=later.class_index if first.class_index is None else first.class_index,
+    """Add to a concept what a later one of the same name has."""
+    return _tidy(
+        replace(
+            first,
+            aliases=(*first.aliases, *later.aliases),
+            prompts=tuple(dict.fromkeys((*first.prompts, *later.prompts))),
+            synset=first.synset or later.synset,
+            dataset=first.dataset or later.dataset,
+            class_index=later.class_index if first.class_index is None else first.class_index,
+        )
     )
 
 
@@ -142,7 +149,9 @@ def _notes(
     owners: dict[str, list[str]] = {}
     for concept in vocabulary:
         for phrase in concept.phrases:
-            owners.setdefault(spelling(phrase), []).append(concept.name)
+            bare = spelling(_QUALIFIER.sub("", phrase) or phrase)
+            if concept.name not in owners.setdefault(bare, []):
+                owners[bare].append(concept.name)
     shared = [
         f"{phrase!r}: {', '.join(names)}" for phrase, names in owners.items() if len(names) > 1
     ]

@@ -25,7 +25,7 @@ _CONCRETE = {"person", "artifact", "animal", "food", "plant", "object", "body"}
 # Pairs of one thing, and singulars that end like plurals, which the corpus is too small to show.
 _OWN_LEMMA = _words(
     """
-    glasses shorts tights leggings overalls pyjamas pajamas goggles binoculars eyeglasses
+    glasses panties knickers statistics shorts tights leggings overalls pyjamas pajamas goggles binoculars eyeglasses
     spectacles sunglasses pliers briefs boxers breeches chinos corduroys jodhpurs khakis
     fatigues scissors tweezers lens species series corps crossroads mathematics physics news
     gens genus customs checkers craps suspenders underpants trousers pants jeans clothes
@@ -35,6 +35,17 @@ _OWN_LEMMA = _words(
     politics tennis gas bus yes
     """
 )
+# Plurals of two nouns, or of none that the lexicon has: the sense that captions have in mind.
+_LEMMAS = {
+    "axes": "axe",
+    "bases": "base",
+    "lenses": "lens",
+    "onesies": "onesie",
+    "selfies": "selfie",
+    "taxis": "taxi",
+    "men": "man",
+    "women": "woman",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +168,7 @@ def build_forms(lexicon: Path, train: list[Sentence]) -> WordForms:
     for form, pos in wrong:
         exceptions[form, pos] = by_form[form, pos].most_common(1)[0][0]
     exceptions.update({(form, "NOUN"): form for form in _OWN_LEMMA})
+    exceptions.update({(form, "NOUN"): lemma for form, lemma in _LEMMAS.items()})
     return WordForms(entries=plain.entries, lemma_exceptions=exceptions, not_nouns=not_nouns)
 
 

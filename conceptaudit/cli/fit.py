@@ -71,12 +71,12 @@ def fit(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    r"""Fit how zero-shot accuracy grows with pretraining frequency, concept by concept.
+    """Fit how zero-shot accuracy grows with pretraining frequency, concept by concept.
 
     Writes curve.json (for `conceptaudit predict`), fit.csv (a row per model), unmatched.csv
     (concepts on one side only), curve.png and curve.svg.
 
-    \b
+    \u0008
     Example:
       conceptaudit fit runs/both --accuracies accuracies.csv -o curves/ours
       conceptaudit fit search_counts --pretraining cc3m -a 'zero_shot/*_ensemble_results.json' -o c

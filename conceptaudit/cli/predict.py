@@ -41,11 +41,11 @@ def predict(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all predictions as JSON.")] = False,
 ) -> None:
-    r"""Predict zero-shot accuracy, concept by concept, with an interval.
+    """Predict zero-shot accuracy, concept by concept, with an interval.
 
     The 'basis' of a prediction says what its interval rests on, or why there is none.
 
-    \b
+    \u0008
     Example:
       conceptaudit predict curves/ours --frequencies runs/other -o predictions.csv
     """

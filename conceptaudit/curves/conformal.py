@@ -3,7 +3,7 @@
 A `Scheme` is a line and the two distances from it between which a new accuracy is expected.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +12,14 @@ from conceptaudit.curves.rows import Rows
 from conceptaudit.curves.statistics import (
     FloatArray,
     IntArray,
+    Lines,
     divide,
     group_means,
-    line,
-    resampled_lines,
     within_slope,
 )
+
+LineFunction = Callable[[FloatArray, FloatArray, IntArray, IntArray], Lines]
+"""(x, y, groups, draws) to one line per row of draws; see `families`."""
 
 N_FOLDS = 10
 
@@ -41,14 +43,16 @@ class Scheme:
         return self.slope, self.intercept, self.low, self.high
 
 
-def one_dataset(rows: Rows, fitted: tuple[float, float], level: float, seed: int) -> Scheme:
+def one_dataset(
+    rows: Rows, lines: LineFunction, fitted: tuple[float, float], level: float, seed: int
+) -> Scheme:
     """Interval about the fitted line from concepts held out in folds."""
     x, y, concept, name = rows.x, rows.y, rows.concept, rows.datasets[0]
+    once = np.ones((1, 1), dtype=np.intp)
     residuals = np.full(len(x), np.nan)
     for train, test in _folds(concept, seed):
-        slope, intercept, _ = line(x[train], y[train])
-        if np.isfinite(slope):
-            residuals[test] = y[test] - intercept - slope * x[test]
+        held_in = lines(x[train], y[train], np.zeros(len(train), dtype=np.intp), once)
+        residuals[test] = y[test] - held_in.intercept[0] - held_in.slope[0] * x[test]
     low, high = _quantiles(residuals[np.isfinite(residuals)], level)
     return Scheme(
         slope=fitted[0],
@@ -60,13 +64,15 @@ def one_dataset(rows: Rows, fitted: tuple[float, float], level: float, seed: int
     )
 
 
-def new_dataset(rows: Rows, fitted: tuple[float, float], level: float) -> Scheme:
+def new_dataset(
+    rows: Rows, lines: LineFunction, fitted: tuple[float, float], level: float
+) -> Scheme:
     """Interval about the pooled line from whole datasets held out, each with the same weight."""
     x, y, dataset = rows.x, rows.y, rows.dataset
     n_datasets = int(dataset.max()) + 1
     others = 1 - np.eye(n_datasets, dtype=np.intp)
-    lines = resampled_lines(x, y, dataset, others)
-    residuals = y - lines.intercept[dataset] - lines.slope[dataset] * x
+    held_in = lines(x, y, dataset, others)
+    residuals = y - held_in.intercept[dataset] - held_in.slope[dataset] * x
     usable = np.isfinite(residuals)
     sizes = np.bincount(dataset[usable], minlength=n_datasets).astype(np.float64)
     weights = 1.0 / (sizes[dataset[usable]] * np.count_nonzero(sizes))
@@ -82,7 +88,7 @@ def new_dataset(rows: Rows, fitted: tuple[float, float], level: float) -> Scheme
         intercept=fitted[1],
         low=low,
         high=high,
-        basis=f"new dataset: {n_datasets} datasets held out one by one{remark}",
+        basis=f"as for a new dataset: {n_datasets} datasets held out one by one{remark}",
     )
 
 

@@ -4,8 +4,8 @@ A family is one function that fits a line once per resampled set of rows; a new 
 in `FAMILIES`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -19,8 +19,14 @@ ZERO_POLICIES = ("log1p", "exclude")
 ZERO_TO_ONE = "one"
 """The paper's own policy: a count of zero is taken as one."""
 
-LineFunction = Callable[[FloatArray, FloatArray, IntArray, IntArray, BinRecipe], Lines]
-"""(x, y, groups, draws, recipe) to one line per row of draws."""
+
+class FamilyLines(Protocol):
+    """Fits one line per resampled set of rows; see `statistics.resampled_lines`."""
+
+    def __call__(
+        self, x: FloatArray, y: FloatArray, groups: IntArray, draws: IntArray, recipe: BinRecipe
+    ) -> Lines:
+        """Fit y against x once per row of `draws`."""
 
 
 def log_frequency(counts: FloatArray, zero_policy: str) -> FloatArray:
@@ -63,19 +69,24 @@ class Family:
         Fits one line per resampled set of rows.
     zero_policy : str or None
         The policy the family insists on; None leaves the choice to the user.
+    has_levels : bool
+        Whether a dataset in the fit is predicted at its own level, or all on the same line.
     summary : str
         One line for help texts.
     """
 
     name: str
-    lines: LineFunction
+    lines: FamilyLines
     zero_policy: str | None
+    has_levels: bool
     summary: str
 
 
 def _least_squares(
-    x: FloatArray, y: FloatArray, groups: IntArray, draws: IntArray, _: BinRecipe
+    x: FloatArray, y: FloatArray, groups: IntArray, draws: IntArray, recipe: BinRecipe
 ) -> Lines:
+    """Fit the rows themselves; the bins of `recipe` have no part in it."""
+    del recipe
     return resampled_lines(x, y, groups, draws)
 
 
@@ -86,12 +97,14 @@ FAMILIES = {
             name="loglinear",
             lines=_least_squares,
             zero_policy=None,
+            has_levels=True,
             summary="least squares of per-concept accuracy on log10 frequency",
         ),
         Family(
             name="paper",
             lines=binned_lines,
             zero_policy=ZERO_TO_ONE,
+            has_levels=False,
             summary="the published recipe: a line through trimmed bin means, zeros taken as one",
         ),
     )

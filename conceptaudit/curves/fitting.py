@@ -174,7 +174,7 @@ def _of_pretraining(
 ) -> tuple[ConceptAccuracies, tuple[str, ...]]:
     """Keep the models whose training data is what was audited."""
     table = accuracies.table
-    names = sorted({str(name) for name in table["pretraining"]})
+    names = sorted(str(name) for name in table["pretraining"].unique())
     if pretraining == "all" or (pretraining == "auto" and names == [""]):
         return accuracies, ()
     wanted = _folded(frequencies.source if pretraining == "auto" else pretraining)

@@ -8,7 +8,8 @@ Three cases, told apart per row and written in the ``basis`` column:
 * the curve was fitted on one dataset: its line, and residuals of concepts held out in folds;
 * the row's dataset is one of several in the fit: the slope within datasets, that dataset's own
   level (shrunken towards the others), and the spread of its own held-out concepts (likewise);
-* the row's dataset is new or not named: the pooled line, and residuals of whole datasets held out.
+* the row's dataset is new or not named, or the family has one line for all datasets (``paper``):
+  the pooled line, and residuals of whole datasets held out.
 
 References
 ----------
@@ -18,13 +19,15 @@ Journal of the American Statistical Association 118 (2023).
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from conceptaudit.curves.binned import BinRecipe
 from conceptaudit.curves.conformal import Scheme, known_datasets, new_dataset, one_dataset
-from conceptaudit.curves.families import log_frequency
+from conceptaudit.curves.families import family_named, log_frequency
 from conceptaudit.curves.fitting import check_level
 from conceptaudit.curves.joining import normalise_name, numbers
 from conceptaudit.curves.records import Curve, ModelFit
@@ -138,12 +141,17 @@ def _predicted(
 ) -> dict[str, npt.NDArray[np.generic]]:
     rows = rows_of(curve.points_of(fit), curve.zero_policy)
     line = (fit.line.slope, fit.line.intercept)
+    family, binned = family_named(curve.family), fit.binned
+    recipe = BinRecipe(n_edges=len(binned.counts), first=binned.first, last=binned.last)
+    lines = partial(family.lines, recipe=recipe)
+    chosen = np.zeros(len(queries.x), dtype=np.intp)
     if rows.single:
-        schemes = [one_dataset(rows, line, level, curve.seed)]
-        chosen = np.zeros(len(queries.x), dtype=np.intp)
+        schemes = [one_dataset(rows, lines, line, level, curve.seed)]
     else:
-        schemes = [new_dataset(rows, line, level), *known_datasets(rows, level, curve.seed)]
-        chosen = queries.dataset + 1
+        schemes = [new_dataset(rows, lines, line, level)]
+        if family.has_levels:
+            schemes.extend(known_datasets(rows, level, curve.seed))
+            chosen = queries.dataset + 1
     return _apply(schemes, chosen, queries, fit)
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from conceptaudit.errors import ConfigError, DataError
 
 CAPTION_ALIASES = (
-    "caption", "top_caption", "text", "txt", "alt_text", "alt", "caption_text", "raw_caption",
-    "title", "description", "sentence", "raw",
+    "caption", "top_caption", "text", "txt", "alt_text", "alt", "captions", "caption_text",
+    "raw_caption", "title", "description", "sentence", "raw",
 )  # fmt: skip
 """LAION-COCO carries TEXT beside the better top_caption, hence the order of the first three."""
 

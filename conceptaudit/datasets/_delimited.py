@@ -96,6 +96,11 @@ def records(
     Bytes that are not UTF-8 arrive as lone surrogates.
     """
     offset = 0
+    if stream.tell() == 0:
+        if stream.read(len(_BOM)) == _BOM:
+            offset = len(_BOM)
+        else:
+            stream.seek(0)
     lines = iter(stream)
     for line in lines:
         size = len(line)
@@ -111,7 +116,7 @@ def records(
 
 
 def _text(line: bytes) -> str:
-    return line.removeprefix(_BOM).rstrip(b"\r\n").decode("utf-8", "surrogateescape")
+    return line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
 
 
 def _quoted(line: bytes, rest: Iterator[bytes], delimiter: str, path: str) -> tuple[list[str], int]:

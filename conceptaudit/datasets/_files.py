@@ -246,12 +246,15 @@ def open_file(path: str) -> IO[bytes]:
     return cast("IO[bytes]", filesystem.open(plain, "rb"))
 
 
-def open_unpacked(path: str) -> IO[bytes]:
+@contextmanager
+def open_unpacked(path: str) -> Iterator[IO[bytes]]:
     """Like `open_file`, with ``.gz`` (and ``.tgz``) decompressed on the fly."""
-    stream = open_file(path)
-    if path.lower().endswith((".gz", ".tgz")):
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=stream, mode="rb"))
-    return stream
+    with open_file(path) as stream:
+        if not path.lower().endswith((".gz", ".tgz")):
+            yield stream
+            return
+        with gzip.GzipFile(fileobj=stream, mode="rb") as unpacked:
+            yield cast("IO[bytes]", unpacked)
 
 
 @contextmanager

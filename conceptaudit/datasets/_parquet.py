@@ -25,7 +25,12 @@ def _opened(path: str) -> Iterator[Any]:
             # A buffer makes pyarrow stream a column chunk instead of loading a giant one whole.
             with (
                 open_file(path) as stream,
-                pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file,
+                pq.ParquetFile(
+                    stream,
+                    buffer_size=_BUFFER_BYTES,
+                    pre_buffer=False,
+                    page_checksum_verification=True,
+                ) as file,
             ):
                 yield file
         except (pa.ArrowException, UnicodeDecodeError) as error:

@@ -47,6 +47,7 @@ class FilesDataset:
     """
 
     location: str
+    root: str
     provides: frozenset[str]
     notes: tuple[str, ...]
     settings: dict[str, str]
@@ -84,7 +85,7 @@ class FilesDataset:
 
     def _grouped(self, folder: str) -> list[tuple[str, list[File]]]:
         groups: dict[str, list[File]] = {}
-        for file in list_folder(folder, self.location):
+        for file in list_folder(folder, self.root):
             if suffix(file.name)[1:] in _ENDINGS and not file.name.endswith("_stats.json"):
                 groups.setdefault(_stem(file.name), []).append(file)
         return [
@@ -97,7 +98,7 @@ class FilesDataset:
         check_parts(parts, self.provides, self.layout)
         folder, *tables = shard.files
         grouped = self._grouped(folder)
-        inside = folder.removeprefix(self.location.rstrip("/")).strip("/")
+        inside = folder.removeprefix(self.root.rstrip("/")).strip("/")
         prefix = "" if self.numbered or not inside else f"{inside}/"
         stop = len(grouped) if shard.stop < 0 else shard.stop
         samples = [
@@ -190,6 +191,7 @@ def open_files(
     notes += sidecar_notes([f for f in folders if f], {file.name for file in listing.files})
     return FilesDataset(
         location=location,
+        root=listing.root,
         provides=provides,
         notes=(*listing.notes, *notes),
         settings={

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from conceptaudit.datasets import _delimited, _json, _parquet
@@ -142,15 +143,19 @@ class TableDataset:
         wanted += [columns.image] if IMAGE in parts else []
         names = [name for name in dict.fromkeys(wanted) if name is not None]
         names = names or [name for name in (columns.caption, columns.image) if name][:1]
-        repeated = _repeated_keys(source)
+        repeated = _repeated_keys(source, stat_file(source.path))
         cut = Cut(start=shard.start, stop=shard.stop, offset=shard.offset)
         size = IMAGE_BATCH_ROWS if IMAGE in parts else DEFAULT_BATCH_ROWS
         for block in source.rows(cut, names, size):
             yield _batch(block, source, shard.file_index, parts, repeated)
 
 
-def _repeated_keys(source: TableFile) -> frozenset[int]:
-    """Rows of an img2dataset table whose key an earlier row has; other tables may repeat keys."""
+@lru_cache(maxsize=4)
+def _repeated_keys(source: TableFile, file: File) -> frozenset[int]:  # noqa: ARG001
+    """Rows of an img2dataset table whose key an earlier row has; other tables may repeat keys.
+
+    `file` is there for its stamp: a changed file is read again.
+    """
     key = source.columns.key
     if source.columns.status is None or key is None or key.lower() != "key":
         return frozenset()

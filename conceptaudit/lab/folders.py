@@ -58,7 +58,7 @@ def write_image_folder(
         of_concept = folder / name
         of_concept.mkdir()
         for number in range(per_concept):
-            picture = test_picture(config, name, number)
+            picture = draw_test_picture(config, name, number)
             (of_concept / f"{number:05d}.jpg").write_bytes(picture)
         if progress is not None:
             progress((position + 1) * per_concept, len(names) * per_concept)
@@ -67,7 +67,7 @@ def write_image_folder(
     return folder
 
 
-def test_picture(config: LabConfig, name: str, number: int) -> bytes:
+def draw_test_picture(config: LabConfig, name: str, number: int) -> bytes:
     """Draw the `number`-th test picture of a concept, as a JPEG file."""
     # The name, not its rank, decides: another frequency law gets the same pictures.
     spread = int.from_bytes(name.encode()[:4].ljust(4, b"\0"))

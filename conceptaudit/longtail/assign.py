@@ -73,9 +73,7 @@ def assign_classes(
     claims: dict[str, list[_Claim]] = defaultdict(list)
     for class_id, top in enumerate(found.lists):
         for rank, entry in enumerate(top.entries, start=1):
-            claims[entry.content].append(
-                _Claim(rank=rank, deficit=-entry.score, class_id=class_id)
-            )
+            claims[entry.content].append(_Claim(rank=rank, deficit=-entry.score, class_id=class_id))
     names = [vocabulary.names[concept] for concept in concept_ids]
     removals: list[Removal] = []
     winners: list[tuple[_Claim, Entry]] = []

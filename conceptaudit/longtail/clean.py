@@ -52,7 +52,8 @@ def hamming(left: npt.NDArray[np.uint64], right: npt.NDArray[np.uint64]) -> npt.
     >>> hamming(np.array([0b1011], dtype=np.uint64), np.array([0b0010, 3], dtype=np.uint64))
     array([[2, 1]], dtype=uint8)
     """
-    return np.bitwise_count(left[:, None] ^ right[None, :])
+    counts: npt.NDArray[np.uint8] = np.bitwise_count(left[:, None] ^ right[None, :])
+    return counts
 
 
 def first_resembling(n: int, resemble: Resemblance, *, block: int = BLOCK) -> Int64Array:
@@ -125,7 +126,8 @@ def remove_duplicates(
     checks.append(_by_embedding(vectors, options.embedding_similarity))
     for reason, resemble, describe in checks:
         owner = first_resembling(len(stay), _among(stay, resemble))
-        for loser, winner in zip(stay[owner >= 0], stay[owner[owner >= 0]], strict=True):
+        pairs = zip(stay[owner >= 0].tolist(), stay[owner[owner >= 0]].tolist(), strict=True)
+        for loser, winner in pairs:
             lost, kept = candidates[loser], candidates[winner]
             other = "" if lost.class_id == kept.class_id else f", in {names[kept.class_id]}"
             removals.append(
@@ -134,12 +136,12 @@ def remove_duplicates(
                     source=lost.entry.source,
                     concept=names[lost.class_id],
                     reason=reason,
-                    detail=describe(int(loser), int(winner)) + other,
+                    detail=describe(loser, winner) + other,
                     duplicate_of=kept.entry.key,
                 )
             )
         stay = stay[owner < 0]
-    return Cleaned(candidates=tuple(candidates[i] for i in stay), removals=tuple(removals))
+    return Cleaned(candidates=tuple(candidates[i] for i in stay.tolist()), removals=tuple(removals))
 
 
 def _among(stay: Int64Array, resemble: Resemblance) -> Resemblance:

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from conceptaudit.datasets.base import CAPTION, EMBEDDING, IMAGE, Dataset, Shard
 from conceptaudit.errors import ConfigError, DataError
@@ -22,7 +23,7 @@ from conceptaudit.longtail.picture import describe_picture
 from conceptaudit.longtail.records import TOO_LONG, TOO_SMALL, UNREADABLE_FILE, Removal
 from conceptaudit.longtail.toplists import CandidateLists, Offer
 from conceptaudit.progress import Progress
-from conceptaudit.records import ROW_BITS, Float32Array, SampleBatch
+from conceptaudit.records import ROW_BITS, Float32Array, Int64Array, SampleBatch
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -47,7 +48,7 @@ class PoolAccount:
     ----------
     n_samples : int
         Samples read.
-    n_offered : int
+    n_compared : int
         Images that were compared with the concepts.
     dropped : Counter of str
         Images that could not be, by reason.
@@ -56,7 +57,7 @@ class PoolAccount:
     """
 
     n_samples: int = 0
-    n_offered: int = 0
+    n_compared: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     removals: list[Removal] = field(default_factory=list)
 
@@ -114,9 +115,7 @@ class Collector:
                 "Leave it out, or name a pool with captions."
             )
         self.account = PoolAccount()
-        self.candidates = CandidateLists(
-            len(concept_ids), options.n_candidates, options.min_score
-        )
+        self.candidates = CandidateLists(len(concept_ids), options.n_candidates, options.min_score)
         self._pool = pool
         self._space = space
         self._ids = tuple(concept_ids)
@@ -157,7 +156,7 @@ class Collector:
         for rows, vectors in (
             self._stored(batch) if self._space.part == EMBEDDING else self._encoded(batch, shard)
         ):
-            self.account.n_offered += len(rows)
+            self.account.n_compared += len(rows)
             self._offer(rows, vectors, shard, number)
 
     def _stored(self, batch: SampleBatch) -> Iterator[tuple[list[_Row], Float32Array]]:
@@ -190,9 +189,7 @@ class Collector:
         if rows:
             yield rows, self._encode(rows)
 
-    def _decode(
-        self, batch: SampleBatch, i: int, data: bytes, shard: Shard
-    ) -> Image.Image | None:
+    def _decode(self, batch: SampleBatch, i: int, data: bytes, shard: Shard) -> Image.Image | None:
         key, source = batch.keys[i], source_of(self._pool, shard, int(batch.sample_ids[i]))
         try:
             image = decode_image(data)
@@ -216,12 +213,10 @@ class Collector:
         vectors = clip.encode_images([row.image for row in rows if row.image is not None])
         return unit_rows(vectors)
 
-    def _offer(
-        self, rows: list[_Row], vectors: Float32Array, shard: Shard, number: int
-    ) -> None:
+    def _offer(self, rows: list[_Row], vectors: Float32Array, shard: Shard, number: int) -> None:
         proposed = vectors @ self._concepts.T >= self.candidates.floors - SLACK
         if self._annotator is not None:
-            proposed &= self._named(rows, proposed.any(axis=1))
+            proposed &= self._named(rows, np.flatnonzero(proposed.any(axis=1)))
         for i in np.flatnonzero(proposed.any(axis=1)):
             row, vector = rows[i], vectors[i]
             wanted = np.flatnonzero(proposed[i])
@@ -240,12 +235,10 @@ class Collector:
             )
             self.candidates.offer(image, dict(zip(wanted.tolist(), scores.tolist(), strict=True)))
 
-    def _named(
-        self, rows: list[_Row], wanted: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    ) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    def _named(self, rows: list[_Row], wanted: Int64Array) -> npt.NDArray[np.bool_]:
         """Which concepts the captions of the wanted rows name, shape (n_rows, n_selected)."""
         named = np.zeros((len(rows), len(self._ids)), dtype=bool)
-        told = [int(i) for i in np.flatnonzero(wanted) if rows[int(i)].caption]
+        told = [int(i) for i in wanted if rows[int(i)].caption]
         if self._annotator is None or not told:
             return named
         captions = [rows[i].caption or "" for i in told]

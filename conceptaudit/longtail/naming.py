@@ -63,11 +63,14 @@ def folder_names(names: Sequence[str]) -> tuple[str, ...]:
     parts = [safe_part(name) for name in names]
     shared = Counter(part.casefold() for part in parts)
     kept = [
-        shared[part.casefold()] == 1 and _is_told(name) for name, part in zip(names, parts, strict=True)
+        shared[part.casefold()] == 1 and _is_told(name)
+        for name, part in zip(names, parts, strict=True)
     ]
     for digits in (8, 16, 64):
         folders = tuple(
-            part if keep else f"{part[: MAX_NAME - digits - 1].rstrip('-_')}-{_digest(name, digits)}"
+            part
+            if keep
+            else f"{part[: MAX_NAME - digits - 1].rstrip('-_')}-{_digest(name, digits)}"
             for name, part, keep in zip(names, parts, kept, strict=True)
         )
         if len({folder.casefold() for folder in folders}) == len(folders):
@@ -85,11 +88,11 @@ def _digest(name: str, digits: int) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Put text on one line without control, format (such as bidirectional) or broken characters.
+    r"""Put text on one line without control, format (such as bidirectional) or broken characters.
 
     Examples
     --------
-    >>> plain_text("a\\tb\\x1b[31m")
+    >>> plain_text("a\tb\x1b[31m")
     'a b�[31m'
     """
     text = re.sub(r"[\t\r\n\v\f\x85\u2028\u2029]+", " ", text)

@@ -14,7 +14,7 @@ COUNTS = (AUTO, *MODALITIES)
 DEFAULT_K = 50
 
 PHASH_DISTANCE = 10
-"""Bits of 64 in which near-duplicates may differ, as Let It Wag! used (arXiv 2404.04125, app. I)."""
+"""Bits of 64 in which near-duplicates may differ, as published (Let It Wag!, arXiv 2404.04125)."""
 
 EMBEDDING_SIMILARITY = 0.985
 """Cosine similarity from which two pictures count as the same; strict enough to keep siblings."""

@@ -46,12 +46,12 @@ def perceptual_hash(image: Image.Image) -> int:
     --------
     >>> from PIL import Image
     >>> f"{perceptual_hash(Image.linear_gradient('L')):016x}"
-    'aa00aa00aa00aa00'
+    '8000800080008000'
     """
-    from PIL import Image as images
+    from PIL.Image import Resampling
     from scipy.fft import dctn
 
-    grey = image.convert("L").resize((SAMPLE_SIDE, SAMPLE_SIDE), images.Resampling.LANCZOS)
+    grey = image.convert("L").resize((SAMPLE_SIDE, SAMPLE_SIDE), Resampling.LANCZOS)
     low = dctn(np.asarray(grey, dtype=np.float64), type=2)[:HASH_SIDE, :HASH_SIDE]
     low = np.round(low, ZERO_DIGITS)
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
@@ -81,11 +81,11 @@ def describe_picture(data: bytes, image: Image.Image) -> Picture:
 
 
 def _extension(data: bytes) -> str:
-    from PIL import Image as images
+    from PIL.Image import open as open_picture
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with images.open(io.BytesIO(data)) as picture:
+        with open_picture(io.BytesIO(data)) as picture:
             name = picture.format or "img"
     plain = "".join(char for char in name.lower() if char.isascii() and char.isalnum())
     return _EXTENSIONS.get(name, plain)

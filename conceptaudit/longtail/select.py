@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.errors import ConfigError, DataError
@@ -107,7 +108,7 @@ def select_concepts(
 
 
 def _by_rule(
-    counts: np.ndarray[tuple[int], np.dtype[np.float64]],
+    counts: npt.NDArray[np.floating],
     rows: Int64Array,
     column: str,
     options: LongTailOptions,
@@ -144,7 +145,7 @@ def _by_rule(
 
 
 def _stratified(
-    counts: np.ndarray[tuple[int], np.dtype[np.float64]],
+    counts: npt.NDArray[np.floating],
     rows: Int64Array,
     k: int,
     n_strata: int,
@@ -222,7 +223,9 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         header = text.split("\n", 1)[0]
         # and write semicolons where the comma is the decimal mark
         mark = ";" if "," not in header and ";" in header else ","
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark, restval="", strict=True)
+        reader = csv.DictReader(
+            io.StringIO(text, newline=""), delimiter=mark, restval="", strict=True
+        )
         fields = [name.strip().lower() for name in reader.fieldnames or []]
         reader.fieldnames = fields
         rows = [(reader.line_num, row) for row in reader]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conceptaudit.curves import Curve, ModelFit
+from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ FORMATS = (".png", ".svg", ".pdf")
 DPI = 200
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
-MARKERS = ("o", "^", "s", "v", "D", "<", "P", ">", "X", "p", "*", "h", "d", "8", "H")
+MARKERS: tuple[Any, ...] = (
+    *("o", "^", "s", "v", "D", "<", "P", ">", "X", "p", "*", "h", "d"),
+    (4, 1, 0),
+    (6, 1, 0),
+)
 """Seven colours and fifteen markers have no common divisor: 105 pairs before one repeats."""
 
 TITLE_LENGTH = 46
@@ -99,7 +104,7 @@ def draw_curve(curve: Curve, path: Path | str) -> Path:
     return target
 
 
-def _styles(curve: Curve) -> dict[str, tuple[str, str]]:
+def _styles(curve: Curve) -> dict[str, tuple[str, Any]]:
     """Colour and marker of each dataset, the same in every panel."""
     names = sorted({str(name) for name in curve.points["dataset"]})
     return {
@@ -108,7 +113,7 @@ def _styles(curve: Curve) -> dict[str, tuple[str, str]]:
     }
 
 
-def _panel(axis: "Axes", curve: Curve, fit: ModelFit, styles: dict[str, tuple[str, str]]) -> None:
+def _panel(axis: "Axes", curve: Curve, fit: ModelFit, styles: dict[str, tuple[str, Any]]) -> None:
     rows = curve.points_of(fit)
     counts = rows["count"].to_numpy(np.float64)
     accuracy = rows["accuracy"].to_numpy(np.float64)
@@ -139,7 +144,7 @@ def _panel(axis: "Axes", curve: Curve, fit: ModelFit, styles: dict[str, tuple[st
     _dress(axis, curve, fit, lowest=float(lowest), strip=strip if has_zeros else None)
 
 
-def _positions(curve: Curve, x: "np.typing.NDArray[np.float64]") -> "np.typing.NDArray[np.float64]":
+def _positions(curve: Curve, x: FloatArray) -> FloatArray:
     """Place decades of the fit's x axis on the figure's axis, which is log10 of the count."""
     if curve.zero_policy != "log1p":
         return x
@@ -286,7 +291,7 @@ def _metric_name(metric: str) -> str:
     return metric.replace("_", " ").replace("$", r"\$")
 
 
-def _legend(figure: "Figure", curve: Curve, styles: dict[str, tuple[str, str]]) -> None:
+def _legend(figure: "Figure", curve: Curve, styles: dict[str, tuple[str, Any]]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

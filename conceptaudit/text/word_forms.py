@@ -218,13 +218,17 @@ class WordForms:
         return regular[0][0] if regular else form
 
     def _noun_lemma(self, form: str, pos: str, plural: bool | None) -> str:
+        if form.endswith(("'s", "’s")):
+            return self.lemma(form[:-2], pos)
+        known = self._has(form, "n")
         irregular = [lemma for p, lemma in self._irregular.get(form, ()) if p == "n"]
         regular = self._regular(form, "n")
-        if irregular and not (irregular[0].endswith("is") and regular):
-            return irregular[0]  # "bases" and "axes" in captions are of base and axe
-        if regular and not form.endswith(_NOT_PLURAL):
+        # "cola" is a drink before it is several colons; "bases" are of base before of basis.
+        if irregular and not known and not (irregular[0].endswith("is") and regular):
+            return irregular[0]
+        if regular and not (known and form.endswith(_NOT_PLURAL)):
             return regular[0][0]
-        if self._has(form, "n") or regular or not plural:
+        if known or not plural:
             return form
         if pos == "NOUN" and (form, "PROPN") in self.lemma_exceptions:
             return self.lemma_exceptions[form, "PROPN"]

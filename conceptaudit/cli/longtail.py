@@ -1,0 +1,210 @@
+"""``conceptaudit longtail``: a clean, balanced test set of rare concepts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+
+if TYPE_CHECKING:
+    from conceptaudit.longtail import LongTailSet
+
+SHOWN = 20
+"""Classes and notes shown; the rest is in the files."""
+
+
+def longtail(
+    run: Annotated[Path, typer.Argument(help="Run folder that 'conceptaudit audit' wrote.")],
+    *,
+    images: Annotated[
+        str,
+        typer.Option(
+            "--images",
+            "-i",
+            help="Pool to take images from: image folder, WebDataset tars, parquet with image "
+            "bytes, or a folder of image embeddings (then the set is a list of keys).",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the set to write.")],
+    count: Annotated[
+        str,
+        typer.Option(
+            help="What makes a concept rare: 'text', 'image', 'joint', or 'auto' for joint counts "
+            "where the audit has them."
+        ),
+    ] = "auto",
+    k: Annotated[
+        int | None,
+        typer.Option(
+            "--k", help="Number of concepts; 50, or all that --below and --quantile leave."
+        ),
+    ] = None,
+    below: Annotated[
+        int | None, typer.Option(help="Only concepts that occur fewer times than this.")
+    ] = None,
+    quantile: Annotated[
+        float | None, typer.Option(help="Only concepts up to this quantile of the counts.")
+    ] = None,
+    strata: Annotated[
+        int | None,
+        typer.Option(help="Draw evenly from so many strata over log10 frequency, not the lowest."),
+    ] = None,
+    pin: Annotated[
+        list[str] | None, typer.Option(help="A concept that is always in, on top of K; repeat.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="A concept that is never in; repeat.")
+    ] = None,
+    selection: Annotated[
+        Path | None,
+        typer.Option(help="Edited selection.csv of an earlier set; replaces the rules above."),
+    ] = None,
+    include_zero: Annotated[
+        bool, typer.Option("--include-zero", help="Allow concepts that were never seen.")
+    ] = False,
+    per_class: Annotated[int, typer.Option(help="Images per class.")] = 20,
+    min_per_class: Annotated[
+        int, typer.Option(help="Leave out classes with fewer images, and list them.")
+    ] = 1,
+    oversample: Annotated[
+        int, typer.Option(help="Candidates kept per concept, as a multiple of PER_CLASS.")
+    ] = 5,
+    layout: Annotated[str, typer.Option(help="Layout of the pool; 'auto' detects it.")] = "auto",
+    clip: Annotated[
+        str | None,
+        typer.Option(
+            help="open_clip model that finds the images: 'lab', MODEL/WEIGHTS such as "
+            "ViT-B-32/laion2b_s34b_b79k, or a folder; the audit's by default."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")] = "auto",
+    template: Annotated[
+        list[str] | None, typer.Option(help="Prompt template with {}; repeat for an ensemble.")
+    ] = None,
+    require_text: Annotated[
+        bool, typer.Option("--require-text", help="The caption must name the concept.")
+    ] = False,
+    spacy_model: Annotated[
+        str, typer.Option(help="spaCy pipeline for --require-text.")
+    ] = "bundled",
+    min_score: Annotated[
+        float | None, typer.Option(help="Smallest cosine similarity of image and concept.")
+    ] = None,
+    min_margin: Annotated[
+        float | None,
+        typer.Option(
+            help="Smallest lead over every other concept of the audit; 0 keeps only what the "
+            "model classifies correctly, which makes the set easier."
+        ),
+    ] = None,
+    phash_distance: Annotated[
+        int,
+        typer.Option(help="Perceptual hashes within so many bits are duplicates; -1: no check."),
+    ] = 10,
+    embedding_similarity: Annotated[
+        float,
+        typer.Option(help="Embeddings at least so similar are duplicates; 2: no check."),
+    ] = 0.985,
+    min_side: Annotated[int, typer.Option(help="Smallest shorter side, in pixels.")] = 32,
+    max_aspect: Annotated[float, typer.Option(help="Largest ratio of the sides.")] = 4.0,
+    seed: Annotated[int, typer.Option(help="Decides draws and ties of the selection.")] = 0,
+    skip_unreadable: Annotated[
+        bool,
+        typer.Option("--skip-unreadable", help="List pool files that cannot be read, and go on."),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the long-tail set that OUT holds.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    r"""Build a clean, balanced test set of the concepts that an audit found to be rare.
+
+    OUT appears when it is finished: images/ (the original files), manifest.csv, classes.csv,
+    removed.csv (every image that was left out, and why), selection.csv, contact_sheet.png.
+
+    \b
+    Example:
+      conceptaudit longtail runs/both --images photos/ -o tail --k 30 --per-class 20
+      conceptaudit longtail runs/both --images photos/ -o tail2 --selection tail/selection.csv
+    """
+    from dataclasses import replace
+
+    from conceptaudit.longtail import LongTailOptions, build_long_tail
+
+    options = LongTailOptions(
+        count=count,
+        k=k,
+        below=below,
+        quantile=quantile,
+        strata=strata,
+        pins=tuple(pin or ()),
+        exclusions=tuple(exclude or ()),
+        include_zero=include_zero,
+        selection=selection,
+        seed=seed,
+        layout=layout,
+        skip_unreadable=skip_unreadable,
+        clip=clip,
+        device=device,
+        require_text=require_text,
+        spacy_model=spacy_model,
+        min_score=min_score,
+        min_margin=min_margin,
+        per_class=per_class,
+        min_per_class=min_per_class,
+        oversample=oversample,
+        phash_distance=phash_distance,
+        embedding_similarity=embedding_similarity,
+        min_side=min_side,
+        max_aspect=max_aspect,
+    )
+    if template:
+        options = replace(options, templates=tuple(template))
+    with progress_bar() as progress:
+        made = build_long_tail(
+            run, images, out, options=options, overwrite=overwrite, progress=progress
+        )
+    if as_json:
+        emit_json(summary(made))
+    else:
+        _show(made)
+
+
+def summary(made: LongTailSet) -> dict[str, object]:
+    """Lay a set's numbers out for a machine."""
+    names = ("n_classes", "n_images", "account", "removed", "classes", "notes")
+    return {"set": str(made.folder), **{name: made.manifest[name] for name in names}}
+
+
+def _show(made: LongTailSet) -> None:
+    from conceptaudit.longtail import REASONS
+
+    manifest = made.manifest
+    for note in made.notes[:SHOWN]:
+        say(f"note: {note}")
+    account = manifest["account"]
+    say(f"\n{account['n_samples']:,} samples in the pool, {account['n_compared']:,} compared")
+    for reason, n in manifest["removed"].items():
+        say(f"  {n:,} {reason}{f': {REASONS[reason]}' if reason in REASONS else ''}")
+    rows = [
+        [
+            one["concept"],
+            one["n_joint"],
+            one["n_text"],
+            one["n_image"],
+            one["n_images"],
+            one["n_missing"],
+            one["lowest_score"],
+            one["n_runner_up_leads"],
+        ]
+        for one in manifest["classes"][:SHOWN]
+    ]
+    say()
+    headers = ["concept", "n_joint", "n_text", "n_image", "images", "missing", "lowest score"]
+    say_table([*headers, "runner-up leads"], rows)
+    if len(manifest["classes"]) > SHOWN:
+        say(f"… and {len(manifest['classes']) - SHOWN:,} more in {made.folder / 'classes.csv'}")
+    say(f"\n{manifest['n_images']:,} images of {manifest['n_classes']:,} classes in {made.folder}")

@@ -1,0 +1,235 @@
+"""The files of a long-tail set."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from conceptaudit.artifacts import MANIFEST, Json, file_digest, write_csv, write_json, write_text
+from conceptaudit.datasets.base import IMAGE, Dataset, Shard
+from conceptaudit.errors import DataError
+from conceptaudit.longtail.balance import Balanced
+from conceptaudit.longtail.naming import csv_text, plain_text, safe_part
+from conceptaudit.longtail.records import Candidate, Removal
+from conceptaudit.longtail.select import Selection
+from conceptaudit.longtail.sheet import ContactSheet
+from conceptaudit.progress import Progress
+
+IMAGES = "images"
+IMAGE_TABLE = "manifest.csv"
+CLASS_TABLE = "classes.csv"
+REMOVED_TABLE = "removed.csv"
+SELECTION_TABLE = "selection.csv"
+MAX_KEY = 60
+
+IMAGE_COLUMNS = (
+    "file",
+    "concept",
+    "class_index",
+    "key",
+    "source",
+    "score",
+    "rank",
+    "candidate_rank",
+    "runner_up",
+    "margin",
+    "phash",
+    "sha256",
+    "width",
+    "height",
+    "caption",
+    "why",
+)
+REMOVED_COLUMNS = ("key", "source", "concept", "reason", "detail", "duplicate_of")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """An image of the set and where it belongs.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        The image.
+    class_index : int
+        Its class.
+    concept : str
+        Its class's name.
+    rank : int
+        Position in its class, from 1.
+    file : str
+        Path below the set's folder; empty where the pool has no pictures.
+    why : str
+        Why the concept was selected.
+    """
+
+    candidate: Candidate
+    class_index: int
+    concept: str
+    rank: int
+    file: str
+    why: str
+
+
+def place_images(balanced: Balanced) -> list[Placed]:
+    """Name the file of every image, in the order of classes and ranks."""
+    placed = []
+    for index, one in enumerate(balanced.included):
+        for rank, candidate in enumerate(one.images, start=1):
+            picture, key = candidate.picture, candidate.entry.key
+            name = f"{rank:04d}_{safe_part(key, limit=MAX_KEY)}"
+            placed.append(
+                Placed(
+                    candidate=candidate,
+                    class_index=index,
+                    concept=one.concept,
+                    rank=rank,
+                    file=f"{IMAGES}/{one.folder}/{name}.{picture.extension}" if picture else "",
+                    why=str(one.facts["why"]),
+                )
+            )
+    return placed
+
+
+def write_images(
+    folder: Path,
+    placed: Sequence[Placed],
+    *,
+    pool: Dataset,
+    shards: Sequence[Shard],
+    sheet: ContactSheet,
+    progress: Progress,
+) -> None:
+    """Copy the original files of the chosen images from the pool.
+
+    Raises
+    ------
+    DataError
+        The pool has changed since it was searched, or the disk is full.
+    """
+    by_shard: dict[int, dict[int, Placed]] = defaultdict(dict)
+    for one in placed:
+        by_shard[one.candidate.entry.shard][one.candidate.entry.sample_id] = one
+    progress.start("images", len(placed), "images")
+    for number, wanted in sorted(by_shard.items()):
+        for sample, data in _read_images(pool, shards[number], frozenset(wanted)):
+            one = wanted.pop(sample)
+            path = folder / one.file
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            except OSError as error:
+                raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
+            picture = one.candidate.picture
+            if picture is None or file_digest(path) != picture.sha256:
+                raise DataError(
+                    f"The image {one.candidate.entry.key!r} of {pool.location} has changed while "
+                    "the set was being built. Run again when the pool is at rest."
+                )
+            sheet.add(one.class_index, one.rank, data)
+            progress.advance()
+        if wanted:
+            keys = sorted(one.candidate.entry.key for one in wanted.values())
+            raise DataError(
+                f"The image {keys[0]!r} is no longer in {pool.location}. "
+                "Run again when the pool is at rest."
+            )
+    progress.finish()
+
+
+def _read_images(
+    pool: Dataset, shard: Shard, wanted: frozenset[int]
+) -> Iterator[tuple[int, bytes]]:
+    left = set(wanted)
+    for batch in pool.read(shard, frozenset({IMAGE})):
+        for sample, data in zip(batch.sample_ids.tolist(), batch.images or (), strict=True):
+            if sample in left and data is not None:
+                left.remove(sample)
+                yield sample, data
+        if not left:
+            return
+
+
+def write_tables(
+    folder: Path,
+    placed: Sequence[Placed],
+    balanced: Balanced,
+    removals: Sequence[Removal],
+    *,
+    selection: Selection,
+) -> None:
+    """Write the CSV tables; text in them can be opened in a spreadsheet without harm."""
+    rows = [_image_row(one) for one in placed]
+    write_csv(folder / IMAGE_TABLE, _inert(pd.DataFrame(rows, columns=list(IMAGE_COLUMNS))))
+    classes = pd.DataFrame([one.as_json() for one in balanced.classes])
+    for name in ("class_index", "n_text", "n_image", "n_joint", "stratum"):
+        classes[name] = pd.array(classes[name].tolist(), dtype="Int64")
+    write_csv(folder / CLASS_TABLE, _inert(classes))
+    ordered = sorted(removals, key=lambda r: (r.reason, r.concept, r.key, r.source, r.detail))
+    table = pd.DataFrame([asdict(one) for one in ordered], columns=list(REMOVED_COLUMNS))
+    write_csv(folder / REMOVED_TABLE, _inert(table))
+    write_csv(folder / SELECTION_TABLE, _inert(selection.table))
+
+
+def _image_row(one: Placed) -> dict[str, object]:
+    entry, picture = one.candidate.entry, one.candidate.picture
+    return {
+        "file": one.file,
+        "concept": one.concept,
+        "class_index": one.class_index,
+        "key": entry.key,
+        "source": entry.source,
+        "score": round(entry.score, 6),
+        "rank": one.rank,
+        "candidate_rank": one.candidate.rank,
+        "runner_up": one.candidate.runner_up,
+        "margin": one.candidate.margin if one.candidate.runner_up else None,
+        "phash": f"{picture.phash:016x}" if picture else "",
+        "sha256": picture.sha256 if picture else "",
+        "width": picture.width if picture else None,
+        "height": picture.height if picture else None,
+        "caption": entry.caption or "",
+        "why": one.why,
+    }
+
+
+def _inert(table: pd.DataFrame) -> pd.DataFrame:
+    texts = {
+        name: table[name].map(lambda value: csv_text(value) if isinstance(value, str) else value)
+        for name in table.columns
+        if not pd.api.types.is_numeric_dtype(table[name])
+    }
+    return table.assign(**texts)
+
+
+def write_names(folder: Path, balanced: Balanced, templates: Sequence[str]) -> None:
+    """Write class names and prompt templates as CLIP_benchmark reads them."""
+    names = [plain_text(one.concept) for one in balanced.included]
+    write_text(folder / "classnames.txt", "".join(f"{name}\n" for name in names))
+    prompts = [plain_text(template).replace("{}", "{c}") for template in templates]
+    write_text(
+        folder / "zeroshot_classification_templates.txt",
+        "".join(f"{prompt}\n" for prompt in prompts),
+    )
+
+
+def write_manifest(
+    folder: Path, balanced: Balanced, removals: Sequence[Removal], told: Json
+) -> None:
+    """Write ``manifest.json``, last: what the set is, what it is made from, and every file."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    write_json(
+        folder / MANIFEST,
+        {
+            **told,
+            "classes": [one.as_json() for one in balanced.classes],
+            "n_classes": len(balanced.included),
+            "n_images": sum(len(one.images) for one in balanced.included),
+            "removed": dict(sorted(Counter(one.reason for one in removals).items())),
+            "files": {path.relative_to(folder).as_posix(): file_digest(path) for path in files},
+        },
+    )

@@ -1,0 +1,98 @@
+import json
+
+import pandas as pd
+import pytest
+
+from conceptaudit.datasets import CAPTION, IMAGE, open_dataset
+from conceptaudit.errors import ConfigError
+
+
+def write(root, files):
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return root
+
+
+@pytest.mark.parametrize("rows", [1, 2, 100])
+def test_img2dataset_files_output(tmp_path, read_all, rows):
+    write(
+        tmp_path,
+        {
+            "00000/000000001.jpg": "one",
+            "00000/000000001.txt": "a dog",
+            "00000/000000001.json": json.dumps({"caption": "json"}),
+            "00000/000000000.jpg": "zero",
+            "00000/000000000.txt": "a cat",
+            "00000_stats.json": "{}",
+            "00001/000010000.jpg": "ten",
+            "00001/000010000.txt": b"caf\xe9",
+        },
+    )
+    pd.DataFrame(
+        {
+            "key": ["000000002", "000000001", "000000000"],
+            "status": ["failed_to_download", "success", "success"],
+            "error_message": ["404", None, None],
+        }
+    ).to_parquet(tmp_path / "00000.parquet")
+    dataset = open_dataset(tmp_path, shard_rows=rows)
+    found = read_all(dataset)
+    assert dataset.layout == "files"
+    assert found.pairs == [("000000000", "a cat"), ("000000001", "a dog"), ("000010000", "caf�")]
+    assert found.images == [b"zero", b"one", b"ten"]
+    assert found.ids == [0, 1, 1 << 40]
+    assert [(d.sample_id, d.key, d.reason) for d in found.drops if d.part == "sample"] == [
+        (2, "000000002", "status_failed_to_download")
+    ]
+    assert any("did not finish them (00001)" in note for note in dataset.notes)
+    assert read_all(open_dataset(tmp_path, caption_column="caption")).captions[1] == "json"
+
+
+def test_plain_folder_with_captions_ignores_a_readme(tmp_path, read_all):
+    write(
+        tmp_path,
+        {"a.b.JPG": "i", "a.b.txt": "a dog", "c.png": "", "README.txt": "hello", "LICENSE": "x"},
+    )
+    found = read_all(open_dataset(tmp_path))
+    assert found.pairs == [("a.b", "a dog"), ("c", None)]
+    assert found.reasons == {
+        "sample:no_image": 1,
+        "image:empty_image": 1,
+        "caption:missing_caption": 1,
+    }
+
+
+def test_class_folders_without_captions(tmp_path, read_all):
+    write(tmp_path, {"dog/1.jpg": "d", "cat/1.jpg": "c", "notes/README.txt": "x"})
+    dataset = open_dataset(tmp_path)
+    assert dataset.provides == {IMAGE}
+    found = read_all(dataset)
+    assert (found.keys, found.images) == (["cat/1", "dog/1"], [b"c", b"d"])
+
+
+def test_captions_alone(tmp_path):
+    write(tmp_path, {"1.txt": "a dog"})
+    assert open_dataset(tmp_path).provides == {CAPTION}
+
+
+def test_links_do_not_loop_and_count_once(tmp_path, read_all):
+    root = write(tmp_path / "set", {"a/1.jpg": "x", "b/2.jpg": "y"})
+    outside = write(tmp_path / "other", {"3.jpg": "z"})
+    (root / "a" / "loop").symlink_to(root)
+    (root / "a" / "again.jpg").symlink_to(root / "b" / "2.jpg")
+    (root / "a" / "broken.jpg").symlink_to(root / "nowhere")
+    (root / "c").symlink_to(outside)
+    (root / "a" / "far.jpg").symlink_to(outside / "3.jpg")
+    dataset = open_dataset(root)
+    assert read_all(dataset).keys == ["a/1", "a/far", "b/2", "c/3"]
+    assert any("3 symbolic links" in note for note in dataset.notes)
+
+
+def test_only_folders(tmp_path):
+    write(tmp_path, {"1.jpg": "x"})
+    with pytest.raises(ConfigError, match="must be a folder"):
+        open_dataset(tmp_path / "1.jpg", layout="files")
+    with pytest.raises(ConfigError, match="must hold images or captions"):
+        open_dataset(write(tmp_path / "d", {"a.bin": "x"}), layout="files")
