@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         ConceptVocabulary,
     )
     from conceptaudit.vocabulary import read_concepts
-    from conceptaudit.zeroshot import read_accuracies
+    from conceptaudit.zeroshot.readers import read_accuracies
 
 _HOMES = {
     "ArtifactMismatchError": "errors",
@@ -50,7 +50,7 @@ _HOMES = {
     "fit_curve": "curves",
     "open_dataset": "datasets",
     "predict": "curves",
-    "read_accuracies": "zeroshot",
+    "read_accuracies": "zeroshot.readers",
     "read_concepts": "vocabulary",
     "read_frequencies": "frequency.readers",
 }

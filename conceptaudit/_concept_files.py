@@ -66,8 +66,9 @@ def _text(path: Path) -> str:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"The concept file {path} must be UTF-8 text. Got byte {error.object[error.start]:#04x} "
-            f"at position {error.start:,} instead; save it as UTF-8."
+            f"The concept file {path} must be UTF-8 text. Got byte "
+            f"{error.object[error.start]:#04x} at position {error.start:,} instead; "
+            "save it as UTF-8."
         ) from error
     except OSError as error:
         raise DataError(f"The concept file {path} cannot be read: {error.strerror}.") from error

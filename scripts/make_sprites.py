@@ -68,7 +68,9 @@ def main() -> None:
     sheet.save(target, lossless=True, quality=100, method=6)
     content = target.read_bytes()
     if len(content) > MAX_BYTES:
-        raise SystemExit(f"The sheet has {len(content):,} bytes; at most {MAX_BYTES:,} are allowed.")
+        raise SystemExit(
+            f"The sheet has {len(content):,} bytes; at most {MAX_BYTES:,} are allowed."
+        )
     index = {
         "font": "Noto Color Emoji",
         "font_version": arguments.font_version,

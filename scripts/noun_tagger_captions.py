@@ -74,7 +74,7 @@ _BOTH = _words(
 )
 _COLOURS = _words(
     """
-    red orange blue green yellow white black brown pink purple gray grey gold silver tan
+    red orange orange blue green yellow white black brown pink purple gray grey gold silver tan
     beige maroon turquoise violet teal
     """
 )
@@ -91,13 +91,22 @@ _ADJECTIVES = _words(
 )
 _PARTICIPLES = _words("smiling running flying parked laughing crying jumping painted sleeping")
 _TOYS = _words("toy toy night swim dirt street stage city")
+_COMPOUNDS = _words(
+    """
+    light_pole light_bulb light_post light_fixture street_light traffic_light stage_light toy_train
+    train_set train_car train_conductor jet_ski ski_pole ski_jacket ski_mask ski_boot tire_swing
+    swing_set rope_swing park_bench park_ranger theme_park water_park skate_park drill_team
+    drill_bit power_drill wrist_watch pocket_watch rock_wall face_paint track_suit soccer_ball
+    swim_trunk dress_shirt wedding_dress bathing_suit hard_hat hula_hoop life_jacket
+    """
+)
 _MATERIALS = _words(
     """
-    leather metal brick stone concrete denim wool cotton glass paper rubber steel straw wood
-    plastic cardboard soccer football basketball baseball tennis hockey volleyball golf
-    police fire traffic street ski fishing hiking running swimming cowboy winter summer
-    water train bus light watch park drill orange apple chocolate
-    """
+  leather metal brick stone concrete denim wool cotton glass paper rubber steel straw wood
+  plastic cardboard soccer football basketball baseball tennis hockey volleyball golf
+  police fire traffic street ski fishing hiking running swimming cowboy winter summer
+  water train bus watch park drill apple chocolate
+  """
 )
 _VERBS = _words(
     """
@@ -148,6 +157,8 @@ _ADVERBS = [
     "upside-down",
 ]
 _NUMBERS = ["two", "three", "four", "five", "six", "several", "many", "some"]
+# "An orange shirt" and "a light shirt" are no shirts for oranges and lights.
+_MODIFIERS = [noun for noun in _THINGS if noun not in {"orange", "light"}]
 _IRREGULAR_PLURALS = {
     "man": "men", "woman": "women", "child": "children", "person": "people", "fireman": "firemen",
     "policeman": "policemen", "sheep": "sheep", "goose": "geese", "leaf": "leaves",
@@ -314,6 +325,8 @@ class CaptionGrammar:
             noun = rng.choice(_PEOPLE if kind < 0.8 else _BOTH if kind < 0.88 else self._concrete)
         else:
             noun = rng.choice(_THINGS if kind < 0.4 else _BOTH if kind < 0.7 else self._concrete)
+            if rng.random() < 0.08:
+                noun = rng.choice(_COMPOUNDS)
         modifiers: list[Tagged] = []
         if rng.random() < 0.18:
             if rng.random() < 0.4:
@@ -329,15 +342,13 @@ class CaptionGrammar:
             else:
                 modifiers.append((rng.choice(_ADJECTIVES), "ADJ", ""))
         if rng.random() < 0.2:
-            pool = rng.choice([_MATERIALS, _MATERIALS, self._concrete, _THINGS, _TOYS])
+            pool = rng.choice([_MATERIALS, _MATERIALS, self._concrete, _MODIFIERS, _TOYS])
             modifiers.append((rng.choice(pool), "NOUN", "Number=Sing"))
-        head = (
-            plural_of(noun) if plural else noun,
-            "NOUN",
-            f"Number={'Plur' if plural else 'Sing'}",
-        )
-        if noun in _ALWAYS_PLURAL:
-            head = (noun, "NOUN", "Number=Plur")
+        *compound, noun = noun.split("_")
+        modifiers += [(word, "NOUN", "Number=Sing") for word in compound]
+        plural = plural or noun in _ALWAYS_PLURAL
+        number = "Number=Plur" if plural else "Number=Sing"
+        head = (plural_of(noun) if plural else noun, "NOUN", number)
         if rng.random() < 0.03:
             modifiers = [
                 (rng.choice(_PEOPLE), "NOUN", "Number=Sing"),
@@ -345,7 +356,7 @@ class CaptionGrammar:
                 *modifiers,
             ]
         phrase = [*modifiers, head]
-        return [*self._determiner(phrase[0][0], plural=plural or noun in _ALWAYS_PLURAL), *phrase]
+        return [*self._determiner(phrase[0][0], plural=plural), *phrase]
 
     def _compound_adjective(self) -> list[Tagged]:
         rng = self._rng

@@ -16,10 +16,11 @@ https://github.com/UniversalDependencies/UD_English-EWT, CC BY-SA 4.0.
 Changes: part-of-speech tags, number, verb form and lemmas were learnt by a neural network, and
 lemmas that differ from the lexicon's rules were copied into word_forms.txt.gz.
 
-The file word_forms.txt.gz, a copy of which is stored with the network's first layer, also holds the
-single-word lemmas, parts of speech, numbers of senses and irregular forms of Open English WordNet,
-https://github.com/globalwordnet/english-wordnet, copyright (c) 2019-present The Open English WordNet
-Team, CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/), which derives from Princeton WordNet:
+The file word_forms.txt.gz, a copy of which is stored with the network's first layer, also holds
+the single-word lemmas, parts of speech, numbers of senses and irregular forms of Open English
+WordNet, https://github.com/globalwordnet/english-wordnet, copyright (c) 2019-present The Open
+English WordNet Team, CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/), which derives from
+Princeton WordNet:
 
 WordNet License
 
@@ -54,7 +55,7 @@ CARD = """\
 # {name}: the bundled noun tagger
 
 A spaCy pipeline for English captions: `tok2vec`, `morphologizer` and `conceptaudit_noun_lexicon`.
-It sets `pos` (Universal Dependencies), `morph` (number of nouns and form of verbs only) and `lemma`.
+It sets `pos` (Universal Dependencies), `morph` (number of nouns, form of verbs) and `lemma`.
 `conceptaudit.text.bundled.load_bundled()` loads it. To load it by path, import
 `conceptaudit.text.noun_lexicon` first.
 
@@ -75,18 +76,19 @@ English-EWT test, gold tokens; NOUN and PROPN are one class; lemmas are compared
 |---|---|---|---|---|---|
 {gold}
 
-Captions (never trained on): of the tokens that can only be nouns, the share that is tagged as nouns.
-A token can only be a noun if every lemma that it may inflect from, in Open English WordNet, is a
-noun, and English-EWT does not use it as a closed-class word.
+Captions (never trained on): of the tokens that can only be nouns, the share that is tagged so. A
+token can only be a noun if every lemma that it may inflect from, in Open English WordNet, is a noun,
+unless English-EWT train mostly uses it as a closed-class word or interjection.
 
 | captions | share | tokens |
 |---|---|---|
 {captions}
 
 ## Conventions
-- A colour before a noun is an adjective ("an orange shirt"), after "in" a noun ("a man in orange").
+- A colour before a noun is an adjective ("an orange shirt"), on its own a noun ("in orange").
 - The lemma of a noun is its lower-case singular. Pairs and other pluralia tantum keep their form, as
   in English-EWT: glasses, scissors, pants, jeans, shorts, clothes; "people" stays "people".
+- "-ing" and "-ed" forms are verbs where they describe what somebody does ("a man skiing").
 - A proper noun keeps its capitals; its plural is undone ("Americans", "American").
 """
 

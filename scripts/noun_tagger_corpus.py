@@ -39,6 +39,8 @@ _OWN_LEMMA = _words(
 _LEMMAS = {
     "axes": "axe",
     "bases": "base",
+    "elves": "elf",
+    "oxen": "ox",
     "lenses": "lens",
     "onesies": "onesie",
     "selfies": "selfie",

@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "text": {"errors", "records", "artifacts", "datasets", "engine", "tagtable"},
     "image": {"errors", "records", "artifacts", "datasets", "engine", "tagtable", "text"},
     "frequency": {"errors", "records", "artifacts", "datasets", "progress"},
-    "zeroshot": {"errors", "records", "artifacts", "image", "datasets"},
+    "zeroshot": {"errors", "records", "artifacts", "progress", "image", "datasets"},
     "curves": {"errors", "records"},
     "auditing": {
         "errors", "records", "artifacts", "progress", "datasets", "engine", "text", "image",

@@ -19,7 +19,11 @@ RECORD = Concept(
     dataset="x",
     class_index=3,
 )
-CSV = "concept,aliases,prompts,synset,dataset,class_index\ndog,hound|pup,a dog.,dog.n.01,x,3\ncat,,,,,\n"
+CSV = """\
+concept,aliases,prompts,synset,dataset,class_index
+dog,hound|pup,a dog.,dog.n.01,x,3
+cat,,,,,
+"""
 FIELDS = {
     "aliases": ["hound", "pup"],
     "prompts": ["a dog."],
@@ -42,13 +46,17 @@ FIELDS = {
         ("a.jsonl", json.dumps({"concept": "dog", **FIELDS}) + '\n"cat"\n'),
         (
             "a.yaml",
-            "dog: {aliases: hound|pup, prompts: [a dog.], synset: dog.n.01, dataset: x, "
-            "class_index: 3}\ncat:\n",
+            (
+                "dog: {aliases: hound|pup, prompts: [a dog.], synset: dog.n.01, dataset: x, "
+                "class_index: 3}\ncat:\n"
+            ),
         ),
         (
             "a.toml",
-            "[[concepts]]\nconcept = 'dog'\naliases = ['hound', 'pup']\nprompts = ['a dog.']\n"
-            "synset = 'dog.n.01'\ndataset = 'x'\nclass_index = 3\n[[concepts]]\nconcept = 'cat'\n",
+            (
+                "[[concepts]]\nname = 'dog'\naliases = ['hound', 'pup']\nprompts = ['a dog.']\n"
+                "synset = 'dog.n.01'\ndataset = 'x'\nclass_index = 3\n[[concepts]]\nname = 'cat'\n"
+            ),
         ),
     ],
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
+from collections.abc import Callable
 from importlib import import_module, metadata
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,6 +32,15 @@ app = typer.Typer(
 )
 
 
+class _State:
+    """What the options before the verb set."""
+
+    debug = False
+
+
+_state = _State()
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         say(f"conceptaudit {metadata.version('conceptaudit')}")
@@ -47,12 +58,32 @@ def options(
     ] = False,
 ) -> None:
     """Hold the options that stand before the verb."""
+    _state.debug = debug
     if not debug:
         warnings.simplefilter("ignore")
 
 
-for verb in VERBS:
-    app.command(verb)(getattr(import_module(f"conceptaudit.cli.{verb}"), verb))
+def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a verb: an error of ours is one line and exit code 2, Ctrl-C is exit code 130."""
+
+    @functools.wraps(verb)
+    def run_verb(*args: Any, **kwargs: Any) -> None:
+        try:
+            verb(*args, **kwargs)
+        except KeyboardInterrupt:
+            complain("Interrupted. Finished shards are kept: run the same command to go on.")
+            sys.exit(EXIT_INTERRUPTED)
+        except ConceptAuditError as error:
+            if _state.debug:
+                raise
+            complain(f"error: {error}")
+            sys.exit(EXIT_USER)
+
+    return run_verb
+
+
+for _verb in VERBS:
+    app.command(_verb)(_guarded(getattr(import_module(f"conceptaudit.cli.{_verb}"), _verb)))
 
 
 def run() -> None:
@@ -68,21 +99,8 @@ def main(arguments: list[str]) -> int:
     int
         0; 1 where a check found faults; 2 where the call or the data are at fault; 130 on Ctrl-C.
     """
-    import click
-
     try:
-        outcome = app(arguments, standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        complain("Interrupted. Finished shards are kept: run the same command to go on.")
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        return 0
-    except ConceptAuditError as error:
-        if "--debug" in arguments:
-            raise
-        complain(f"error: {error}")
-        return EXIT_USER
-    return outcome if isinstance(outcome, int) else 0
+        app(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0

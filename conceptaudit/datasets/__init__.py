@@ -7,7 +7,8 @@ from pathlib import Path
 
 from conceptaudit.datasets._columns import Choice
 from conceptaudit.datasets._detect import LAYOUTS, detect_layout
-from conceptaudit.datasets._files import as_location, list_files
+from conceptaudit.datasets._files import as_location
+from conceptaudit.datasets._listing import list_files
 from conceptaudit.datasets.base import (
     CAPTION,
     DEFAULT_BATCH_ROWS,

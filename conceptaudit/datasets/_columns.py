@@ -75,13 +75,17 @@ def resolve(
         CAPTION_ALIASES, texts
     )
     # A binary column called "caption" holds text; a numeric one is better than none.
-    caption = caption or _first(CAPTION_ALIASES, [n for n, k in found.items() if k != OTHER])
+    caption = caption or _first(
+        CAPTION_ALIASES, [n for n, k in found.items() if k in (BINARY, NUMBER)]
+    )
     image = _first(IMAGE_ALIASES, [name for name in pictures if name != caption])
     structs = [name for name in pictures if found[name] == IMAGE_STRUCT and name != caption]
     image = image or (structs[0] if structs else None)
     if required and caption is None and image is None:
+        nested = _first(CAPTION_ALIASES, [n for n, k in found.items() if k == OTHER])
+        hint = f" {nested!r} holds lists or records, which are not read." if nested else ""
         raise DataError(
-            f"No caption column found in {path}. Its columns are {list(found)}; "
+            f"No caption column found in {path}. Its columns are {list(found)};{hint} "
             "name the one that holds the captions with caption_column."
         )
     usable = [name for name in scalars if name != caption]

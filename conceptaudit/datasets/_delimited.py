@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import IO
 
-from conceptaudit.datasets._columns import CAPTION_ALIASES, KEY_ALIASES, TEXT, URL_ALIASES
+from conceptaudit.datasets._columns import TEXT
 from conceptaudit.datasets._files import open_unpacked, reading, suffix
 from conceptaudit.datasets._rows import Cut, Fault, Rows
 from conceptaudit.errors import DataError
@@ -15,7 +15,6 @@ _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _PEEK_ROWS = 100
 _URL_STARTS = ("http://", "https://", "//", "s3://", "ftp://")
-_KNOWN = frozenset(CAPTION_ALIASES) | frozenset(KEY_ALIASES) | frozenset(URL_ALIASES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +52,9 @@ def inspect(path: str, named: Sequence[str] = ()) -> Dialect:
     if any("\r" in field for field in rows[0]):
         raise DataError(f"The file {path} ends its lines with CR alone. Convert them to LF.")
     first = [field.strip() for field in rows[0]]
-    known = {name.lower() for name in first} & (_KNOWN | {name.lower() for name in named})
     addresses = [field.lower().startswith(_URL_STARTS) for field in first]
-    if known or not any(addresses):
+    told = {name.lower() for name in first} & {name.lower() for name in named}
+    if told or not any(addresses):  # no column is called by a URL
         names, header = first, True
     else:
         names, header = _headerless(rows, addresses), False

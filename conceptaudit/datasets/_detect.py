@@ -4,8 +4,9 @@ import re
 from collections import Counter
 
 from conceptaudit.datasets._coco_json import is_coco
-from conceptaudit.datasets._files import File, Listing, suffix
+from conceptaudit.datasets._files import File, suffix
 from conceptaudit.datasets._groups import IMAGE_ENDINGS
+from conceptaudit.datasets._listing import Listing
 from conceptaudit.datasets._pairs import find_pairs
 from conceptaudit.datasets.table import SUFFIXES
 from conceptaudit.datasets.webdataset import ENDINGS
@@ -39,19 +40,24 @@ def detect_layout(listing: Listing, location: str) -> str:
     if any(_COCO.fullmatch(name) and is_coco(file.path) for name, file in _json_files(listing)):
         return "coco"
     has_images = any(suffix(name)[1:] in IMAGE_ENDINGS for name in names)
+    sidecars = _sidecars(names)
     tables = [
         name
         for name in names
-        if suffix(name) in SUFFIXES and suffix(name) != ".json" and not _is_sidecar(name, names)
+        if suffix(name) in SUFFIXES and suffix(name) != ".json" and name not in sidecars
     ]
     if has_images and tables:
         raise ConfigError(
             f"{location!r} holds both images and tables ({', '.join(tables[:3])}). Set layout="
             "'table' to read the tables' captions, or layout='files' to read the images."
         )
-    if has_images or any(suffix(name) == ".txt" for name in names):
+    if has_images:
         return "files"
-    if tables or any(suffix(name) == ".json" for name in names):
+    if tables:
+        return "table"
+    if any(suffix(name) == ".txt" for name in names):
+        return "files"
+    if any(suffix(name) == ".json" for name in names):
         return "table"
     raise ConfigError(_unknown(names, location))
 
@@ -77,12 +83,24 @@ def _json_files(listing: Listing) -> list[tuple[str, File]]:
     return [(file.name, file) for file in listing.files if suffix(file.name) == ".json"]
 
 
-def _is_sidecar(name: str, names: list[str]) -> bool:
-    """Whether a table describes the folder of the same name, as img2dataset's do."""
-    if suffix(name) != ".parquet":
-        return False
-    folder = name.removesuffix(".parquet") + "/"
-    return any(other.startswith(folder) for other in names)
+def _sidecars(names: list[str]) -> set[str]:
+    """Tables that describe a folder beside them, as img2dataset's do.
+
+    Where one does, its numbered neighbours belong to shards whose downloads all failed.
+    """
+    folders = {name.rpartition("/")[0] for name in names}
+    tables = [name for name in names if suffix(name) == ".parquet"]
+    places = {table.rpartition("/")[0] for table in tables if _stem(table) in folders}
+    return {
+        table
+        for table in tables
+        if _stem(table) in folders
+        or (table.rpartition("/")[0] in places and _stem(table).rpartition("/")[2].isdigit())
+    }
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _unknown(names: list[str], location: str) -> str:

@@ -1,6 +1,5 @@
-"""Files on disk and behind fsspec URLs: list them in a fixed order, stamp them, open them."""
+"""Files on disk and behind fsspec URLs: stamp them, open them, say what is wrong with them."""
 
-import glob
 import gzip
 import hashlib
 import json
@@ -17,7 +16,6 @@ from typing import IO, Any, cast
 from conceptaudit.datasets.base import Shard
 from conceptaudit.errors import ConfigError, DataError, MissingDependencyError
 
-_WILDCARDS = frozenset("*?[")
 _STAMPS = ("ETag", "etag", "checksum", "md5Hash", "LastModified", "last_modified", "mtime")
 _DAMAGE = (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 
@@ -30,21 +28,6 @@ class File:
     name: str
     size: int
     stamp: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """The files that a location names, sorted by name.
-
-    `root` is the folder that names are relative to; `is_file` says that the location is one file,
-    `whole` that it is a folder.
-    """
-
-    root: str
-    files: tuple[File, ...]
-    is_file: bool = False
-    whole: bool = False
-    notes: tuple[str, ...] = ()
 
 
 def is_remote(path: str) -> bool:
@@ -60,7 +43,8 @@ def as_location(location: str | os.PathLike[str]) -> str:
     return text if is_remote(text) else str(Path(text).expanduser())
 
 
-def _filesystem(url: str) -> tuple[Any, str]:
+def filesystem_of(url: str) -> tuple[Any, str]:
+    """Find the fsspec file system of a URL, and the path in it."""
     import fsspec
 
     try:
@@ -73,147 +57,13 @@ def _filesystem(url: str) -> tuple[Any, str]:
         raise ConfigError(f"The location {url!r} cannot be opened: {error}") from error
 
 
-def list_files(location: str) -> Listing:
-    """List the files of a file, folder, glob pattern or fsspec URL, sorted by name.
-
-    Hidden names are left out. A folder is entered once, whatever symbolic links lead to it.
-    """
-    if is_remote(location):
-        return _list_remote(location)
-    path = Path(location)
-    if path.is_file():
-        return Listing(root=str(path.parent), files=(stat_file(str(path)),), is_file=True)
-    if path.is_dir():
-        files, notes = _walk(path)
-        return Listing(root=str(path), files=tuple(files), whole=True, notes=tuple(notes))
-    if _WILDCARDS & set(location):
-        root = _fixed_part(location)
-        found = [name for name in glob.glob(location, recursive=True) if Path(name).is_file()]  # noqa: PTH207
-        if found:
-            return Listing(root=root, files=_stamped(sorted(found), root))
-    raise ConfigError(
-        "The 'location' parameter of open_dataset must be an existing file, folder, glob pattern "
-        f"or fsspec URL. Got {location!r} instead, which names nothing that exists."
-    )
-
-
-def _list_remote(url: str) -> Listing:
-    filesystem, path = _filesystem(url)
-    with reading(url):
-        if filesystem.isfile(path):
-            return Listing(root=url.rpartition("/")[0], files=(stat_file(url),), is_file=True)
-        if _WILDCARDS & set(path):
-            root, found = _fixed_part(path), filesystem.glob(path, detail=True)
-        else:
-            root, found = path.rstrip("/"), filesystem.find(path, detail=True)
-        files = [
-            _remote_file(info, filesystem.unstrip_protocol(name), _relative(name, root))
-            for name, info in sorted(found.items())
-            if info.get("type") != "directory"
-        ]
-        if not files and not filesystem.exists(path):
-            raise ConfigError(
-                "The 'location' parameter of open_dataset must be an existing file, folder, glob "
-                f"pattern or fsspec URL. Got {url!r} instead, which names nothing that exists."
-            )
-        return Listing(
-            root=filesystem.unstrip_protocol(root),
-            files=tuple(file for file in files if not _hidden(file.name)),
-            whole=not _WILDCARDS & set(path),
-        )
-
-
-def _hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
-
-
-def _relative(name: str, root: str) -> str:
-    return name.lstrip("/").removeprefix(root.lstrip("/")).lstrip("/")
-
-
-def _fixed_part(pattern: str) -> str:
-    parts = pattern.split("/")
-    wild = next(i for i, part in enumerate(parts) if _WILDCARDS & set(part))
-    return "/".join(parts[:wild]) or ("/" if pattern.startswith("/") else ".")
-
-
-def _stamped(paths: Sequence[str], root: str) -> tuple[File, ...]:
-    return tuple(
-        stat_file(path, name=Path(os.path.relpath(path, root)).as_posix()) for path in paths
-    )
-
-
-def _walk(root: Path) -> tuple[list[File], list[str]]:
-    """All files below a folder; a folder counts once, whatever symbolic links lead to it."""
-    files: list[File] = []
-    seen: set[tuple[int, int]] = set()
-    ignored: list[str] = []
-    folders = [(root, "")]
-    links: list[tuple[Path, str]] = []
-    while folders or links:  # a link is followed after everything that can be reached without it
-        if not folders:
-            links.sort(key=lambda link: link[1], reverse=True)
-        linked = not folders
-        folder, prefix = links.pop() if linked else folders.pop()
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in seen:
-            ignored.append(prefix)
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = f"{prefix}/{entry.name}" if prefix else entry.name
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    (links if entry.is_symlink() else folders).append((Path(entry.path), name))
-                elif _is_read(entry, root):
-                    files.append(_local_file(entry.path, name, entry.stat()))
-                elif entry.is_symlink():
-                    ignored.append(name)
-    files.sort(key=lambda file: file.name)
-    if not ignored:
-        return files, []
-    shown = ", ".join(sorted(ignored)[:3])
-    return files, [
-        (
-            f"{len(ignored):,} symbolic links are broken or lead to what is read anyway and were "
-            f"ignored ({shown})."
-        )
-    ]
-
-
-def _is_read(entry: os.DirEntry[str], root: Path) -> bool:
-    """Whether an entry is a file that counts: a link into the dataset itself would count twice."""
-    if not entry.is_file():
-        return False
-    return not entry.is_symlink() or root.resolve() not in Path(entry.path).resolve().parents
-
-
-def list_folder(folder: str, root: str) -> list[File]:
-    """List the files directly in one folder of the dataset at `root`, by the same rules."""
-    with reading(folder, "folder"):
-        if is_remote(folder):
-            filesystem, plain = _filesystem(folder)
-            return [
-                _remote_file(info, filesystem.unstrip_protocol(info["name"]), name)
-                for info in filesystem.ls(plain, detail=True)
-                if info.get("type") != "directory"
-                and not _hidden(name := info["name"].rpartition("/")[2])
-            ]
-        with os.scandir(folder) as entries:
-            return [
-                _local_file(entry.path, entry.name, entry.stat())
-                for entry in entries
-                if not entry.name.startswith(".") and _is_read(entry, Path(root))
-            ]
-
-
-def _local_file(path: str, name: str, status: os.stat_result) -> File:
+def local_file(path: str, name: str, status: os.stat_result) -> File:
+    """Build the record of a local file."""
     return File(path=path, name=name, size=status.st_size, stamp=str(status.st_mtime_ns))
 
 
-def _remote_file(info: Mapping[str, Any], path: str, name: str) -> File:
+def remote_file(info: Mapping[str, Any], path: str, name: str) -> File:
+    """Build the record of a remote file from what its file system says of it."""
     stamp = next((str(info[key]) for key in _STAMPS if info.get(key)), str(info.get("created")))
     return File(path=path, name=name, size=int(info.get("size") or 0), stamp=stamp)
 
@@ -223,15 +73,15 @@ def stat_file(path: str, *, name: str | None = None) -> File:
     short = name or path.rstrip("/").rpartition("/")[2]
     with reading(path):
         if not is_remote(path):
-            return _local_file(path, name or Path(path).name, Path(path).stat())
-        filesystem, plain = _filesystem(path)
-        return _remote_file(filesystem.info(plain), path, short)
+            return local_file(path, name or Path(path).name, Path(path).stat())
+        filesystem, plain = filesystem_of(path)
+        return remote_file(filesystem.info(plain), path, short)
 
 
 def if_exists(path: str, name: str) -> list[File]:
     """One file as a list of one, or of none where there is no such file."""
     if is_remote(path):
-        filesystem, plain = _filesystem(path)
+        filesystem, plain = filesystem_of(path)
         found = filesystem.isfile(plain)
     else:
         found = Path(path).is_file()
@@ -242,7 +92,7 @@ def open_file(path: str) -> IO[bytes]:
     """Open a local path or fsspec URL for reading bytes, seekable."""
     if not is_remote(path):
         return Path(path).open("rb")
-    filesystem, plain = _filesystem(path)
+    filesystem, plain = filesystem_of(path)
     return cast("IO[bytes]", filesystem.open(plain, "rb"))
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from conceptaudit.datasets._columns import CAPTION_ALIASES
-from conceptaudit.datasets._samples import Missing, ids_of, make_batch
+from conceptaudit.datasets._samples import Missing, ids_of, key_text, make_batch
 from conceptaudit.datasets.base import CAPTION, DEFAULT_BATCH_ROWS, IMAGE, IMAGE_BATCH_ROWS
 from conceptaudit.records import Drop, SampleBatch, sample_id
 
@@ -77,7 +77,7 @@ def read_groups(
             samples.append(group)
         yield make_batch(
             ids_of(file_index, [group.row for group in samples]),
-            [group.key for group in samples],
+            [key_text(group.key, group.row) for group in samples],
             captions=[caption_of(group, fetch, caption_field) for group in samples]
             if CAPTION in parts
             else None,
@@ -90,7 +90,7 @@ def group_drop(group: Group, file_index: int, part: str, reason: str) -> Drop:
     """Build the drop of a sample, with the endings of its members as detail."""
     return Drop(
         sample_id=sample_id(file_index, group.row),
-        key=group.key,
+        key=key_text(group.key, group.row),
         part=part,
         reason=reason,
         detail=", ".join(sorted(group.members)),

@@ -4,6 +4,7 @@ Read with a file handle and not a memory map: the same code then serves URLs and
 the pages of a map count as memory of the process, which grows to the size of the file.
 """
 
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,11 @@ _HEADERS = {
     (1, 0): npy_format.read_array_header_1_0,
     (2, 0): npy_format.read_array_header_2_0,
 }
+
+# numpy parses the header as a Python literal, after mending it with the tokenizer.
+_BAD_HEADER = (
+    ValueError, KeyError, TypeError, EOFError, SyntaxError, RecursionError, tokenize.TokenError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +75,13 @@ def open_array(path: str, member: str | None = None) -> Iterator[ArrayReader]:
         size = stat_file(path).size
         if member is not None:
             archive = stack.enter_context(zipfile.ZipFile(stream))
-            size = archive.getinfo(f"{member}.npy").file_size
-            stream = stack.enter_context(archive.open(f"{member}.npy"))
+            try:
+                size = archive.getinfo(f"{member}.npy").file_size
+                stream = stack.enter_context(archive.open(f"{member}.npy"))
+            except (KeyError, RuntimeError) as error:  # encrypted, or an unknown compression
+                raise DataError(
+                    f"The array {member!r} of {path} cannot be read: {error}"
+                ) from error
         yield _reader(stream, size, path if member is None else f"{path}[{member}]")
 
 
@@ -78,7 +89,7 @@ def _reader(stream: IO[bytes], size: int, path: str) -> ArrayReader:
     try:
         version = npy_format.read_magic(stream)
         shape, by_column, dtype = _HEADERS[version](stream)
-    except (ValueError, KeyError, EOFError, SyntaxError) as error:
+    except _BAD_HEADER as error:
         raise DataError(
             f"The file {path} ({size:,} bytes) is no .npy array: {error}. It is truncated or was "
             "written by something else; write it again with numpy.save."
@@ -88,7 +99,7 @@ def _reader(stream: IO[bytes], size: int, path: str) -> ArrayReader:
             f"The array {path} holds Python objects (dtype {dtype}), which are never loaded "
             "because that runs code from the file. Save it again as float16 or float32."
         )
-    if dtype.kind != "f" or len(shape) != 2 or by_column:
+    if dtype.kind != "f" or len(shape) != 2 or min(shape) < 0 or shape[1] == 0 or by_column:
         order = "column by column" if by_column else "row by row"
         raise DataError(
             f"The array {path} must be of shape (rows, dimension), floating point and stored row "

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from conceptaudit.datasets._files import File, Listing
+from conceptaudit.datasets._files import File
+from conceptaudit.datasets._listing import Listing
 from conceptaudit.errors import ConfigError, DataError
 
 _ARRAY = re.compile(r"(?:(?P<folder>.*)/)?img_emb/img_emb_?(?P<index>\d+)\.npy")
@@ -57,7 +58,13 @@ def find_pairs(listing: Listing) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
             ),
             tuple(notes),
         )
-    return tuple(_named_alike(names)), ()
+    pairs = tuple(_named_alike(names))
+    paired = {file.name for pair in pairs for file in (pair.array, pair.metadata) if file}
+    lonely = [n for n in sorted(names) if n.endswith((".npz", ".parquet")) and n not in paired]
+    if not pairs or not lonely:
+        return pairs, ()
+    note = f"{len(lonely):,} files have no partner of the same name and were ignored "
+    return pairs, (note + f"({', '.join(lonely[:3])}).",)
 
 
 def _by_index(names: dict[str, File], pattern: re.Pattern[str]) -> dict[tuple[str, int], File]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def ids_of(file_index: int, numbers: Sequence[int]) -> Int64Array:
 def key_text(value: Any, fallback: int) -> str:
     """Turn a key column's value into text; the row's sample id where there is none."""
     if isinstance(value, str):
-        return value if value and value.isascii() else _unicode(value) or str(fallback)
+        return value or str(fallback)
     if value is None or _is_nan(value):
         return str(fallback)
     if isinstance(value, bytes):
@@ -161,6 +161,8 @@ def make_batch(
     drops: Iterable[Drop] = (),
 ) -> SampleBatch:
     """Build a batch from raw columns of equal length; faults join the drops given."""
+    if not _is_unicode("".join(keys)):
+        keys = [_unicode(key) for key in keys]
     found = list(drops)
     texts = pictures = None
     if captions is not None:
@@ -175,8 +177,15 @@ def make_batch(
         captions=texts,
         images=pictures,
         embeddings=embeddings,
-        drops=tuple(found),
+        drops=tuple(map(_writable, found)),
     )
+
+
+def _writable(drop: Drop) -> Drop:
+    """Make a drop's key and detail valid Unicode: they quote what was found, and are written."""
+    if _is_unicode(drop.key + drop.detail):
+        return drop
+    return replace(drop, key=_unicode(drop.key), detail=_unicode(drop.detail))
 
 
 def repeated_rows(identities: Callable[[], Iterator[tuple[int, Any]]]) -> frozenset[int]:

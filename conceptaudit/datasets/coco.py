@@ -7,16 +7,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from conceptaudit.datasets._coco_json import Annotation, annotations, is_coco, uncaptioned
-from conceptaudit.datasets._files import (
-    File,
-    Listing,
-    if_exists,
-    is_remote,
-    list_files,
-    make_shard,
-    open_file,
-    suffix,
-)
+from conceptaudit.datasets._files import File, if_exists, is_remote, make_shard, open_file, suffix
+from conceptaudit.datasets._listing import Listing, list_files
 from conceptaudit.datasets._rows import Cut, even_cuts
 from conceptaudit.datasets._samples import (
     MAX_CAPTION_CHARS,
@@ -63,7 +55,7 @@ class CocoDataset:
                 rows = annotations(file.path)
                 pictures = self._pictures(file.path, rows)
                 cuts = even_cuts(len(rows), self.shard_rows)
-            except DataError:  # told when the shard is read
+            except (DataError, ConfigError):  # told when the shard is read
                 rows, pictures, cuts = (), {}, [Cut(start=0, stop=-1)]
             for cut in cuts:
                 named = sorted({row.file_name for row in rows[cut.start : cut.stop]})

@@ -9,7 +9,8 @@ import numpy as np
 
 from conceptaudit.datasets import _parquet
 from conceptaudit.datasets._columns import Choice, Columns
-from conceptaudit.datasets._files import File, Listing, list_files, make_shard, stat_file
+from conceptaudit.datasets._files import File, make_shard, stat_file
+from conceptaudit.datasets._listing import Listing, list_files
 from conceptaudit.datasets._npy import ArrayReader, choose_array, open_array
 from conceptaudit.datasets._pairs import Pair, require_pairs
 from conceptaudit.datasets._rows import Cut, Rows, even_cuts
@@ -22,6 +23,7 @@ from conceptaudit.datasets._samples import (
     make_batch,
     repeated_rows,
 )
+from conceptaudit.datasets._table_file import open_table_file
 from conceptaudit.datasets.base import (
     CAPTION,
     DEFAULT_BATCH_ROWS,
@@ -29,7 +31,6 @@ from conceptaudit.datasets.base import (
     EMBEDDING,
     Shard,
 )
-from conceptaudit.datasets.table import open_table_file
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import Drop, Float32Array, Int64Array, SampleBatch
 

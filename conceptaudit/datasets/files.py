@@ -3,16 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from conceptaudit.datasets._files import (
-    File,
-    Listing,
-    list_files,
-    list_folder,
-    make_shard,
-    open_file,
-    reading,
-    suffix,
-)
+from conceptaudit.datasets._files import File, make_shard, open_file, reading, suffix
 from conceptaudit.datasets._groups import (
     CAPTION_ENDINGS,
     IMAGE_ENDINGS,
@@ -22,6 +13,7 @@ from conceptaudit.datasets._groups import (
     group_drop,
     read_groups,
 )
+from conceptaudit.datasets._listing import Listing, list_files, list_folder
 from conceptaudit.datasets._rows import even_cuts
 from conceptaudit.datasets._samples import (
     MAX_CAPTION_CHARS,
@@ -65,8 +57,15 @@ class FilesDataset:
         listing = list_files(self.location)
         names = {file.name: file for file in listing.files}
         shards: list[Shard] = []
-        for index, folder in enumerate(media_folders(listing, self.provides)):
-            files = self._grouped(_path(listing.root, folder))
+        folders = set(media_folders(listing, self.provides))
+        # A shard whose downloads all failed has a table but no files.
+        tables_of = {
+            stem
+            for name in names
+            if suffix(name) == ".parquet" and (stem := _stem(name)).rpartition("/")[2].isdigit()
+        }
+        for index, folder in enumerate(sorted(folders | tables_of)):
+            files = self._grouped(_path(listing.root, folder)) if folder in folders else []
             cuts = even_cuts(len(files), self.shard_rows)
             for cut in cuts:
                 tables = beside(names, folder) if cut is cuts[-1] and folder else []
@@ -97,7 +96,7 @@ class FilesDataset:
         """Read a range of a folder's samples, in the order of their names."""
         check_parts(parts, self.provides, self.layout)
         folder, *tables = shard.files
-        grouped = self._grouped(folder)
+        grouped = self._grouped(folder) if shard.stop else []
         inside = folder.removeprefix(self.root.rstrip("/")).strip("/")
         prefix = "" if self.numbered or not inside else f"{inside}/"
         stop = len(grouped) if shard.stop < 0 else shard.stop

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from conceptaudit.datasets import _delimited, _json, _parquet
-from conceptaudit.datasets._columns import Choice, Columns, resolve
-from conceptaudit.datasets._files import File, Listing, list_files, make_shard, stat_file, suffix
+from conceptaudit.datasets._columns import Choice
+from conceptaudit.datasets._files import File, make_shard, stat_file, suffix
+from conceptaudit.datasets._listing import Listing, list_files
 from conceptaudit.datasets._rows import Cut, Rows
 from conceptaudit.datasets._samples import (
     MAX_CAPTION_CHARS,
@@ -19,6 +19,7 @@ from conceptaudit.datasets._samples import (
     make_batch,
     repeated_rows,
 )
+from conceptaudit.datasets._table_file import TableFile, open_table_file
 from conceptaudit.datasets.base import (
     CAPTION,
     DEFAULT_BATCH_ROWS,
@@ -33,64 +34,6 @@ from conceptaudit.records import Drop, SampleBatch, sample_id
 SUFFIXES = (".parquet", ".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")
 SUCCESS = "success"
 """img2dataset's status of a row whose image was downloaded; only these were trained on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableFile:
-    """One table file and the columns that matter in it."""
-
-    path: str
-    columns: Columns
-    dialect: _delimited.Dialect | None = None
-
-    def cuts(self, shard_rows: int) -> list[Cut]:
-        """Row ranges of about `shard_rows` rows."""
-        kind = suffix(self.path)
-        if kind == ".parquet":
-            return _parquet.cuts(self.path, shard_rows)
-        if self.dialect is not None:
-            return _delimited.cuts(self.path, self.dialect, shard_rows)
-        if kind == ".json":
-            return _json.cut_table(self.path, shard_rows)
-        return _json.cut_lines(self.path, shard_rows)
-
-    def rows(self, cut: Cut, names: Sequence[str], batch_rows: int) -> Iterator[Rows]:
-        """Read one cut's columns."""
-        kind = suffix(self.path)
-        if kind == ".parquet":
-            return _parquet.rows(self.path, cut.start, cut.stop, names, batch_rows)
-        if self.dialect is not None:
-            return _delimited.rows(self.path, self.dialect, cut, names, batch_rows)
-        if kind == ".json":
-            return _json.rows_of_table(self.path, cut, names, batch_rows)
-        return _json.rows_of_lines(self.path, cut, names, batch_rows)
-
-
-def open_table_file(path: str, choice: Choice, *, required: bool = True) -> TableFile:
-    """Find the columns of one table file; `required` as for `_columns.resolve`.
-
-    Raises
-    ------
-    DataError
-        The file is damaged, or no caption or image column is among its columns.
-    ConfigError
-        A column that the user named is not there.
-    """
-    kind, dialect = suffix(path), None
-    if kind == ".parquet":
-        found = _parquet.columns_of(path)
-    elif kind in {".jsonl", ".ndjson"}:
-        found = _json.columns_of_lines(path)
-    elif kind == ".json":
-        found = _json.columns_of_table(path)
-    else:
-        named = [name for name in (choice.caption, choice.key, choice.url) if name]
-        dialect = _delimited.inspect(path, named)
-        found = _delimited.columns_of(dialect)
-    if not found:
-        raise DataError(f"The table {path} is empty: it has no rows and no column names.")
-    columns = resolve(found, choice, path, required=required)
-    return TableFile(path=path, columns=columns, dialect=dialect)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,7 +235,7 @@ def _notes(files: Sequence[File], source: TableFile) -> Iterator[str]:
     plural = "files" if len(files) > 1 else "file"
     yield (
         f"Layout: table, {len(files):,} {suffix(source.path)[1:]} {plural}; captions from "
-        f"{columns.caption!r}, keys from {columns.identity or 'row numbers'!r}."
+        f"{columns.caption or 'nowhere'!r}, keys from {columns.identity or 'row numbers'!r}."
     )
     if source.dialect is not None and not source.dialect.header:
         yield f"The file has no header; its columns were taken as {list(source.dialect.names)}."

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from conceptaudit.datasets._files import File, Listing, if_exists, list_files, make_shard
-from conceptaudit.datasets._groups import IMAGE_ENDINGS, Group, caption_of, read_groups
+from conceptaudit.datasets._files import File, if_exists, make_shard, open_unpacked, reading
+from conceptaudit.datasets._groups import IMAGE_ENDINGS, Group, caption_of, group_drop, read_groups
+from conceptaudit.datasets._listing import Listing, list_files
 from conceptaudit.datasets._samples import (
     MAX_CAPTION_CHARS,
     Missing,
@@ -18,7 +19,7 @@ from conceptaudit.datasets._sidecar import beside, failed_samples, sidecar_notes
 from conceptaudit.datasets._tar import index_samples, peek_samples, read_member, seekable
 from conceptaudit.datasets.base import CAPTION, IMAGE, Shard
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.records import Drop, SampleBatch, sample_id
+from conceptaudit.records import SampleBatch
 
 ENDINGS = (".tar", ".tar.gz", ".tgz")
 _PEEK_MEMBERS = 300
@@ -75,16 +76,7 @@ class WebDataset:
 
 
 def _duplicates(repeated: list[Group], file_index: int) -> SampleBatch:
-    drops = [
-        Drop(
-            sample_id=sample_id(file_index, group.row),
-            key=group.key,
-            part="sample",
-            reason="duplicate_key",
-            detail=", ".join(sorted(group.members)),
-        )
-        for group in repeated
-    ]
+    drops = [group_drop(group, file_index, "sample", "duplicate_key") for group in repeated]
     return make_batch(ids_of(file_index, []), [], drops=drops)
 
 
@@ -155,7 +147,7 @@ def _detect(found: Sequence[File], caption_field: str | None) -> frozenset[str]:
     for file in found[:20]:
         parts: set[str] = set()
         try:
-            with seekable(file.path) as stream:
+            with reading(file.path, "archive"), open_unpacked(file.path) as stream:
                 for group in peek_samples(stream, file.path, _PEEK_MEMBERS):
                     text = caption_of(group, partial(read_member, stream), caption_field)
                     if not isinstance(text, Missing):

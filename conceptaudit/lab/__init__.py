@@ -2,11 +2,12 @@
 
 from conceptaudit.lab.bundled import lab_clip_path
 from conceptaudit.lab.config import CORRUPTIONS, LabConfig
+from conceptaudit.lab.counts import true_frequencies
 from conceptaudit.lab.folders import write_image_folder
 from conceptaudit.lab.generate import generate
 from conceptaudit.lab.law import draw_probabilities, lab_vocabulary, presence_probabilities
 from conceptaudit.lab.samples import SampleTruth, scene
-from conceptaudit.lab.truth import LabTruth, read_settings, read_truth, true_frequencies
+from conceptaudit.lab.truth import LabTruth, read_settings, read_truth
 
 __all__ = [
     "CORRUPTIONS",

@@ -47,10 +47,11 @@ def _pattern(kind: int, dice: Dice, size: int) -> Float32Array:
     angle = dice.uniform(0, np.pi)
     slope = np.float32(np.cos(angle)) * x + np.float32(np.sin(angle)) * y
     if kind == 3:  # linear gradient
-        return slope * np.float32(0.35) + np.float32(0.5)
+        return np.asarray(slope * np.float32(0.35) + np.float32(0.5))
     if kind == 4:  # radial gradient
         centre = dice.uniform(-0.5, 0.5)
-        return np.minimum(np.hypot(x - np.float32(centre), y), 1).astype(np.float32)
+        distance = np.hypot(x - np.float32(centre), y)
+        return np.asarray(np.minimum(distance, 1), dtype=np.float32)
     if kind == 5:  # stripes, or checks where two of them meet
         width = np.float32(dice.uniform(2, 9))
         stripes = np.floor(slope * width) % 2
@@ -59,7 +60,8 @@ def _pattern(kind: int, dice: Dice, size: int) -> Float32Array:
             stripes = (stripes + np.floor(across * width)) % 2
         return (stripes * np.float32(dice.uniform(0.2, 1))).astype(np.float32)
     height = np.float32(dice.uniform(-0.2, 0.6))  # ground under a sky that pales downwards
-    return np.where(y > height, 1, (y + 1) * np.float32(0.2) + 0 * x).astype(np.float32)
+    sky = (y + 1) * np.float32(0.2) + 0 * x
+    return np.asarray(np.where(y > height, 1, sky), dtype=np.float32)
 
 
 def _blend(share: Float32Array, dice: Dice) -> Image.Image:

@@ -27,6 +27,9 @@ LANGUAGES = ("de", "es", "fr")
 FREE_STYLES = frozenset({"photo", "sentence", "relation", "alt", "list", "proper"})
 """Styles whose capitals and endings vary; titles and file names keep theirs."""
 
+_NUMBERS = {"number": (10, 10_000), "size": (10, 100), "small": (2, 10), "year": (1950, 2026)}
+"""Slots that hold a whole number, with its range."""
+
 _TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
@@ -98,14 +101,9 @@ class _Slots(dict[str, str]):
 
     def __missing__(self, slot: str) -> str:
         words, dice = grammar()["words"], self.dice
-        if slot == "number":
-            return str(10 + dice.below(9_990))
-        if slot == "size":
-            return str(10 + dice.below(90))
-        if slot == "small":
-            return str(2 + dice.below(8))
-        if slot == "year":
-            return str(1950 + dice.below(76))
+        if slot in _NUMBERS:
+            low, high = _NUMBERS[slot]
+            return str(low + dice.below(high - low))
         if slot == "person":
             return f"{dice.pick(words['first'])} {dice.pick(words['last'])}"
         kind = slot.lower().removeprefix("a_").removeprefix("an_")
@@ -229,9 +227,16 @@ def _foreign(dice: Dice, mentions: Sequence[Mention], language: str) -> Caption:
 
 @cache
 def _english_look_alikes(foreign: str) -> tuple[str, ...]:
-    """Find concepts with a one-word English name that stands in a foreign phrase."""
-    tokens = {token.lower() for token in _TOKEN.findall(foreign)}
-    return tuple(c.name for c in load_concepts() if tokens & {form.lower() for form in c.phrases})
+    """Find concepts whose English name stands in a foreign phrase; the longest name counts."""
+    words = f" {' '.join(_TOKEN.findall(foreign)).lower()} "
+    found = {
+        form: concept.name
+        for concept in load_concepts()
+        for form in concept.phrases
+        if f" {form.lower()} " in words
+    }
+    longest = (form for form in found if not any(form != f and form in f for f in found))
+    return tuple(sorted({found[form] for form in longest}))
 
 
 def _web_habits(dice: Dice, text: str) -> str:

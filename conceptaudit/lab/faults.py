@@ -47,12 +47,12 @@ def damage_image(content: bytes, kind: str) -> bytes | None:
 
 
 def damage_caption(caption: str, kind: str) -> bytes | None:
-    """Encode a caption as UTF-8 and damage it.
+    r"""Encode a caption as UTF-8 and damage it.
 
     Examples
     --------
     >>> damage_caption("a dog", "bad_utf8"), damage_caption("a dog", "empty_caption")
-    (b'a dog caf\\xe9', b'')
+    (b'a dog caf\xe9', b'')
     """
     if kind == "bad_utf8":
         return caption.encode() + LATIN_1_TAIL

@@ -1,6 +1,6 @@
 """Balanced test sets: one folder per concept, one main thing per picture."""
 
-import json
+import hashlib
 from pathlib import Path
 
 from conceptaudit.errors import ConfigError
@@ -70,7 +70,7 @@ def write_image_folder(
 def draw_test_picture(config: LabConfig, name: str, number: int) -> bytes:
     """Draw the `number`-th test picture of a concept, as a JPEG file."""
     # The name, not its rank, decides: another frequency law gets the same pictures.
-    spread = int.from_bytes(name.encode()[:4].ljust(4, b"\0"))
+    spread = int.from_bytes(hashlib.sha256(name.encode()).digest()[:5])
     index = spread * 2**20 + number
     quality = 60 + Dice(seed=config.seed, index=index, purpose=Purpose.METADATA).below(36)
     return encode(draw_scene(config, index, [name], Purpose.TEST_SET), quality)

@@ -88,10 +88,15 @@ def with_determiner(dice: Dice, phrase: NounPhrase, words: Words) -> str:
         return f"{dice.pick(words.first_names)}'s {phrase.text}"
     if choice < 0.14:
         return f"{dice.pick(('the', 'my', 'our', 'your', 'the'))} {phrase.text}"
+    if phrase.count > 1:
+        return _with_number(phrase, choice)
     if phrase.count == 1:
         return f"one {phrase.text}" if choice < 0.17 else with_article(phrase.text)
-    if phrase.count == 0:
-        return f"some {phrase.text}" if choice < 0.5 else phrase.text
+    return f"some {phrase.text}" if choice < 0.5 else phrase.text
+
+
+def _with_number(phrase: NounPhrase, choice: float) -> str:
+    """Say how many, in one of the ways that captions do; `choice` in [0, 1) decides which."""
     number = NUMBER_WORDS[phrase.count] if phrase.count < len(NUMBER_WORDS) else str(phrase.count)
     if choice < 0.6:
         return f"{number} {phrase.text}"
@@ -110,7 +115,7 @@ def with_article(text: str) -> str:
     >>> with_article("orange cat"), with_article("unicorn"), with_article("hourglass")
     ('an orange cat', 'a unicorn', 'an hourglass')
     """
-    first = text.split()[0].lower()
+    first = text.split(maxsplit=1)[0].lower()
     vowel = first[0] in "aeiou" and first not in NOT_A_VOWEL_SOUND
     return f"an {text}" if vowel or first in SILENT_H else f"a {text}"
 

@@ -107,12 +107,12 @@ def _rows_with_image(
 def _row_schema(*, image: bool) -> "pa.Schema":
     import pyarrow as pa
 
-    fields = [pa.field(name, pa.string()) for name in ("url", "caption", "key")]
-    fields += [pa.field(name, pa.string()) for name in ("status", "error_message")]
-    sizes = ("width", "height", "original_width", "original_height")
-    fields += [pa.field(name, pa.int32()) for name in sizes]
-    fields += [pa.field(name, pa.string()) for name in ("exif", "sha256")]
-    return pa.schema([*fields, pa.field("jpg", pa.binary())] if image else fields)
+    columns: dict[str, pa.DataType] = dict.fromkeys(
+        ("url", "caption", "key", "status", "error_message"), pa.string()
+    )
+    columns |= dict.fromkeys(("width", "height", "original_width", "original_height"), pa.int32())
+    columns |= dict.fromkeys(("exif", "sha256"), pa.string())
+    return pa.schema(columns | {"jpg": pa.binary()} if image else columns)
 
 
 def _write_rows(path: Path, samples: Iterable[list[Row]], *, image: bool = False) -> None:

@@ -1,19 +1,18 @@
 """The truth of a simulated dataset: one row per sample, and the true counts they add up to."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.lab.config import LabConfig
-from conceptaudit.lab.law import lab_vocabulary
+from conceptaudit.lab.fates import Fate
 from conceptaudit.lab.samples import SampleTruth
-from conceptaudit.records import ConceptFrequencies
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +23,15 @@ SETTINGS = "lab.json"
 UNREADABLE_IMAGE = frozenset({"truncated", "wrong_magic", "bomb", "missing_image"})
 UNREADABLE_CAPTION = frozenset({"bad_utf8", "empty_caption", "missing_caption"})
 
-COPY_KINDS = ("", "exact", "near")
+
+def image_is_ok(fate: Fate) -> bool:
+    """Tell whether a sample's picture can still be read."""
+    return not fate.link_rot and fate.corrupt not in UNREADABLE_IMAGE
+
+
+def text_is_ok(fate: Fate) -> bool:
+    """Tell whether a sample's caption can still be read."""
+    return not fate.link_rot and fate.corrupt not in UNREADABLE_CAPTION
 
 
 @cache
@@ -40,34 +47,35 @@ def truth_schema() -> "pa.Schema":
     import pyarrow as pa
 
     names = pa.list_(pa.string())
-    return pa.schema(
-        [
-            ("index", pa.int64()),
-            ("key", pa.string()),
-            ("caption", pa.string()),
-            ("image", names),
-            ("text", names),
-            ("joint", names),
-            ("not_noun", names),
-            ("n_things", pa.int32()),
-            ("style", pa.string()),
-            ("language", pa.string()),
-            ("unrelated", pa.bool_()),
-            ("duplicate_of", pa.string()),
-            ("duplicate_kind", pa.string()),
-            ("corrupt", pa.string()),
-            ("link_rot", pa.bool_()),
-            ("image_ok", pa.bool_()),
-            ("text_ok", pa.bool_()),
-        ]
-    )
+    columns: list[tuple[str, pa.DataType]] = [
+        ("index", pa.int64()),
+        ("key", pa.string()),
+        ("caption", pa.string()),
+        ("image", names),
+        ("text", names),
+        ("joint", names),
+        ("not_noun", names),
+        ("n_things", pa.int32()),
+        ("style", pa.string()),
+        ("language", pa.string()),
+        ("unrelated", pa.bool_()),
+        ("duplicate_of", pa.string()),
+        ("duplicate_kind", pa.string()),
+        ("corrupt", pa.string()),
+        ("link_rot", pa.bool_()),
+        ("image_ok", pa.bool_()),
+        ("text_ok", pa.bool_()),
+    ]
+    return pa.schema(columns)
 
 
-def truth_table(rows: Sequence[SampleTruth], keys: Sequence[str], sources: Sequence[str]) -> "pa.Table":
+def truth_table(
+    rows: Sequence[SampleTruth], keys: Sequence[str], sources: Sequence[str]
+) -> "pa.Table":
     """Turn truths into a table; `keys` and `sources` are their keys and those they copy."""
     import pyarrow as pa
 
-    columns = {
+    columns: dict[str, Sequence[Any]] = {
         "index": [row.index for row in rows],
         "key": list(keys),
         "caption": [row.caption for row in rows],
@@ -86,12 +94,8 @@ def truth_table(rows: Sequence[SampleTruth], keys: Sequence[str], sources: Seque
         "duplicate_kind": [row.fate.copy_kind for row in rows],
         "corrupt": [row.fate.corrupt for row in rows],
         "link_rot": [row.fate.link_rot for row in rows],
-        "image_ok": [
-            not row.fate.link_rot and row.fate.corrupt not in UNREADABLE_IMAGE for row in rows
-        ],
-        "text_ok": [
-            not row.fate.link_rot and row.fate.corrupt not in UNREADABLE_CAPTION for row in rows
-        ],
+        "image_ok": [image_is_ok(row.fate) for row in rows],
+        "text_ok": [text_is_ok(row.fate) for row in rows],
     }
     return pa.table(columns, schema=truth_schema())
 
@@ -129,10 +133,6 @@ class LabTruth:
         """Read the whole table; see `truth_schema` for its columns."""
         return read_truth(self.folder)
 
-    def frequencies(self, **options: bool) -> ConceptFrequencies:
-        """Count each concept; see `true_frequencies`."""
-        return true_frequencies(self.folder, **options)
-
 
 def read_truth(path: Path | str) -> pd.DataFrame:
     """Read ``truth.parquet`` of a generated dataset.
@@ -154,82 +154,26 @@ def read_truth(path: Path | str) -> pd.DataFrame:
     """
     import pyarrow.parquet as pq
 
-    frame: pd.DataFrame = pq.read_table(_truth_file(path)).to_pandas()
+    frame: pd.DataFrame = pq.read_table(truth_file(path)).to_pandas()
     return frame
-
-
-def true_frequencies(
-    path: Path | str, *, lost: bool = False, damaged: bool = False, copies: bool = True
-) -> ConceptFrequencies:
-    """Add up the true number of samples per concept, in constant memory.
-
-    Parameters
-    ----------
-    path : path
-        The dataset's folder.
-    lost : bool
-        Also count samples that could not be downloaded.
-    damaged : bool
-        Also count sides that damage has made unreadable.
-    copies : bool
-        False counts exact and near duplicates once, with the sample that they repeat.
-
-    Returns
-    -------
-    ConceptFrequencies
-        ``concept, n_text, n_image, n_joint``; one row per concept in use, zeros included, most
-        frequent first in the law.
-
-    Raises
-    ------
-    DataError
-        A file is missing.
-    """
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    file = pq.ParquetFile(_truth_file(path))
-    names = lab_vocabulary(read_settings(path)).names
-    position = {name: row for row, name in enumerate(names)}
-    counts = {side: np.zeros(len(names), dtype=np.int64) for side in ("text", "image", "joint")}
-    for group in range(file.num_row_groups):
-        table = file.read_row_group(group)
-        keep = np.ones(table.num_rows, dtype=bool)
-        if not lost:
-            keep &= ~table["link_rot"].to_numpy()
-        if not copies:
-            keep &= table["duplicate_of"].is_null().to_numpy()
-        for side, total in counts.items():
-            rows = keep.copy()
-            for part in ("text", "image"):
-                if not damaged and side in (part, "joint"):
-                    rows &= table[f"{part}_ok"].to_numpy() | table["link_rot"].to_numpy()
-            found = pc.value_counts(pc.list_flatten(table[side].filter(rows)))
-            for entry in found.to_pylist():
-                total[position[entry["values"]]] += entry["counts"]
-    return ConceptFrequencies(
-        pd.DataFrame({"concept": names, **{f"n_{side}": total for side, total in counts.items()}}),
-        source=str(Path(path).name),
-    )
 
 
 def read_settings(path: Path | str) -> LabConfig:
     """Read the knobs of a generated dataset from its ``lab.json``."""
-    import json
-
     folder = Path(path)
     file = folder / SETTINGS if folder.is_dir() else folder.with_name(SETTINGS)
     if not file.is_file():
         raise DataError(f"The folder {file.parent} is not a lab dataset: it has no {SETTINGS}.")
     try:
         return LabConfig.from_json(json.dumps(json.loads(file.read_text("utf-8"))["config"]))
-    except (ValueError, KeyError) as error:
-        if isinstance(error, ConfigError):
-            raise
+    except ConfigError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"The settings {file} of a lab dataset cannot be read: {error}.") from error
 
 
-def _truth_file(path: Path | str) -> Path:
+def truth_file(path: Path | str) -> Path:
+    """Find the table of truths in a dataset's folder, or take the file that is named."""
     file = Path(path)
     file = file / TRUTH if file.is_dir() else file
     if not file.is_file():

@@ -88,10 +88,9 @@ def balance_classes(
     """
     names = selection.concepts
     folders = folder_names(names)
-    ranked = [
-        sorted((c for c in candidates if c.class_id == i), key=lambda c: c.priority)
-        for i in range(len(names))
-    ]
+    ranked: list[list[Candidate]] = [[] for _ in names]
+    for candidate in sorted(candidates, key=lambda c: c.priority):
+        ranked[candidate.class_id].append(candidate)
     order = sorted(range(len(names)), key=lambda i: folders[i])
     kept = [i for i in order if len(ranked[i]) >= options.min_per_class]
     if not kept:

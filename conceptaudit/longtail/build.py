@@ -27,7 +27,7 @@ from conceptaudit.longtail.export import (
 from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.records import LongTailSet, Removal
 from conceptaudit.longtail.select import Selection, read_selection, select_concepts
-from conceptaudit.longtail.sheet import ContactSheet
+from conceptaudit.longtail.sheet import SHOWN, ContactSheet
 from conceptaudit.longtail.source import AuditSource, read_audit
 from conceptaudit.longtail.stored import (
     KIND,
@@ -164,7 +164,8 @@ class _Job:
         if self.space.clip is None:
             notes.append(NO_PICTURES)
         else:
-            sheet = ContactSheet([_title(one) for one in balanced.included])
+            titles = [_title(one) for one in balanced.included]
+            sheet = ContactSheet(titles, shown=min(SHOWN, self.options.per_class))
             write_images(
                 site,
                 placed,

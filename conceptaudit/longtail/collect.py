@@ -214,13 +214,17 @@ class Collector:
         return unit_rows(vectors)
 
     def _offer(self, rows: list[_Row], vectors: Float32Array, shard: Shard, number: int) -> None:
-        proposed = vectors @ self._concepts.T >= self.candidates.floors - SLACK
+        floors = self.candidates.floors
+        proposed = vectors @ self._concepts.T >= (floors - SLACK).astype(np.float32)
         if self._annotator is not None:
             proposed &= self._named(rows, np.flatnonzero(proposed.any(axis=1)))
         for i in np.flatnonzero(proposed.any(axis=1)):
             row, vector = rows[i], vectors[i]
             wanted = np.flatnonzero(proposed[i])
             scores = np.einsum("ij,j->i", self._concepts[wanted], vector, dtype=np.float64)
+            good = scores >= floors[wanted]  # they rise while the block is worked through
+            if not good.any():
+                continue
             image = Offer(
                 key=row.key,
                 sample_id=row.sample_id,
@@ -233,7 +237,8 @@ class Collector:
                 if row.data is not None and row.image is not None
                 else None,
             )
-            self.candidates.offer(image, dict(zip(wanted.tolist(), scores.tolist(), strict=True)))
+            pairs = zip(wanted[good].tolist(), scores[good].tolist(), strict=True)
+            self.candidates.offer(image, dict(pairs))
 
     def _named(self, rows: list[_Row], wanted: Int64Array) -> npt.NDArray[np.bool_]:
         """Which concepts the captions of the wanted rows name, shape (n_rows, n_selected)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -170,7 +170,8 @@ def write_tables(
         classes[name] = pd.array(classes[name].tolist(), dtype="Int64")
     write_csv(folder / CLASS_TABLE, _inert(classes))
     ordered = sorted(removals, key=lambda r: (r.reason, r.concept, r.key, r.source, r.detail))
-    table = pd.DataFrame([asdict(one) for one in ordered], columns=list(REMOVED_COLUMNS))
+    lost = [[getattr(one, name) for name in REMOVED_COLUMNS] for one in ordered]
+    table = pd.DataFrame(lost, columns=list(REMOVED_COLUMNS), dtype=str)
     write_csv(folder / REMOVED_TABLE, _inert(table))
     write_csv(folder / SELECTION_TABLE, _inert(selection.table))
 

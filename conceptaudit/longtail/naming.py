@@ -95,6 +95,8 @@ def plain_text(text: str) -> str:
     >>> plain_text("a\tb\x1b[31m")
     'a b�[31m'
     """
+    if text.isascii() and text.isprintable():
+        return text
     text = re.sub(r"[\t\r\n\v\f\x85\u2028\u2029]+", " ", text)
     return "".join("\ufffd" if _is_unshown(char) else char for char in text)
 

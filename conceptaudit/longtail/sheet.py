@@ -28,8 +28,9 @@ ROWS = 30
 
 FONT_SIZE = 13
 MAX_TITLE = 90
+MIN_WIDTH = 320
+"""A strip is wide enough for most names even where it has few pictures."""
 
-STRIP_WIDTH = SHOWN * (SIDE + GAP) + GAP
 STRIP_HEIGHT = LINE + SIDE + 2 * GAP
 
 PAPER = (255, 255, 255)
@@ -51,6 +52,7 @@ class ContactSheet:
     def __init__(self, titles: Sequence[str], shown: int = SHOWN) -> None:
         self._titles = [plain_text(title) for title in titles]
         self._shown = shown
+        self._width = max(shown * (SIDE + GAP) + GAP, MIN_WIDTH)
         self._small: dict[tuple[int, int], Image.Image] = {}
 
     def add(self, class_index: int, rank: int, data: bytes) -> None:
@@ -82,13 +84,13 @@ class ContactSheet:
 
         n_rows = -(-len(page) // STRIPS)
         strips = min(STRIPS, len(page))
-        sheet = new("RGB", (strips * STRIP_WIDTH + GAP, n_rows * STRIP_HEIGHT + GAP), PAPER)
+        sheet = new("RGB", (strips * self._width + GAP, n_rows * STRIP_HEIGHT + GAP), PAPER)
         pen = ImageDraw.Draw(sheet)
         font = _font()
         for place, class_index in enumerate(page):
             column, row = divmod(place, n_rows)
-            left, top = column * STRIP_WIDTH + GAP, row * STRIP_HEIGHT + GAP
-            title = _fitting(self._titles[class_index], font, STRIP_WIDTH - 2 * GAP)
+            left, top = column * self._width + GAP, row * STRIP_HEIGHT + GAP
+            title = _fitting(self._titles[class_index], font, self._width - 2 * GAP)
             pen.text((left, top), title, fill=INK, font=font)
             for rank in range(1, self._shown + 1):
                 x, y = left + (rank - 1) * (SIDE + GAP), top + LINE

@@ -1,6 +1,6 @@
 """The best candidates of every concept, kept while a pool streams by."""
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -14,6 +14,9 @@ MAX_REPEATS = 1000
 
 SPARE = 4096
 """Vectors held beyond those in use before the unused ones are let go."""
+
+
+Order = tuple[float, str, int]
 
 
 class TopList:
@@ -41,6 +44,7 @@ class TopList:
     def __init__(self, size: int, floor: float = -np.inf) -> None:
         self.entries: list[Entry] = []
         self.floor = floor
+        self._orders: list[Order] = []
         self._size = size
         self._by_content: dict[str, Entry] = {}
 
@@ -48,25 +52,30 @@ class TopList:
         """Take an entry if it is good enough; return the copy of it that another one beats."""
         if entry.score < self.floor:
             return None
+        order = entry.order
         held = self._by_content.get(entry.content)
         if held is not None:
-            if held.order <= entry.order:
+            if held.order <= order:
                 return entry
-            del self.entries[bisect_left(self.entries, held.order, key=_order)]
-        insort(self.entries, entry, key=_order)
+            self._remove(bisect_left(self._orders, held.order))
+        place = bisect_left(self._orders, order)
+        if place >= self._size:
+            return None
+        self._orders.insert(place, order)
+        self.entries.insert(place, entry)
         self._by_content[entry.content] = entry
         if len(self.entries) > self._size:
-            del self._by_content[self.entries.pop().content]
+            self._remove(self._size)
         if len(self.entries) == self._size:
             self.floor = self.entries[-1].score
         return held
 
+    def _remove(self, place: int) -> None:
+        del self._orders[place]
+        del self._by_content[self.entries.pop(place).content]
+
     def __contains__(self, content: str) -> bool:
         return content in self._by_content
-
-
-def _order(entry: Entry) -> tuple[float, str, int]:
-    return entry.order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +114,11 @@ class CandidateLists:
         At least 1.
     min_score : float or None
         Smallest score that is kept.
+
+    Attributes
+    ----------
+    floors : numpy.ndarray of float64, shape (n_concepts,)
+        Score that each concept's next candidate must reach.
     """
 
     def __init__(self, n_concepts: int, size: int, min_score: float | None = None) -> None:
@@ -113,12 +127,8 @@ class CandidateLists:
         self.vectors: dict[str, Float32Array] = {}
         self.pictures: dict[str, Picture | None] = {}
         self.repeats: dict[str, dict[int, Entry]] = defaultdict(dict)
+        self.floors = np.full(n_concepts, floor, dtype=np.float64)
         self._most = n_concepts * size + SPARE
-
-    @property
-    def floors(self) -> Float32Array:
-        """Score that a concept's next candidate must reach, shape (n_concepts,)."""
-        return np.array([top.floor for top in self.lists], dtype=np.float32)
 
     def offer(self, image: Offer, scores: dict[int, float]) -> None:
         """Offer an image to concepts (by position), with its score for each."""
@@ -135,11 +145,13 @@ class CandidateLists:
                 caption=image.caption,
             )
             beaten = top.offer(entry)
+            self.floors[concept] = top.floor
             if beaten is not None and len(self.repeats[image.content]) < MAX_REPEATS:
                 self.repeats[image.content][beaten.sample_id] = beaten
             used = used or image.content in top
         if used and image.content not in self.vectors:
-            self.vectors[image.content] = image.vector
+            # a copy, because a view would hold the whole block that it is a row of
+            self.vectors[image.content] = image.vector.copy()
             self.pictures[image.content] = image.picture
             if len(self.vectors) > self._most:
                 self._prune()

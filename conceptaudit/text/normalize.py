@@ -20,6 +20,7 @@ took 16 seconds.
 
 _LONG_RUN = re.compile(r"\S{%d,}" % LONGEST_RUN)
 _MARK = re.compile(r"(\W)")
+_FILE_ENDING = re.compile(r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|heic|avif)\b", re.IGNORECASE)
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u2018": "'", "\u0060": "'"})
 _QUALIFIER = re.compile(r"\s*\([^()]*\)\s*$")
 _SEPARATORS = re.compile(r"[\s_]+")
@@ -28,18 +29,25 @@ _SEPARATORS = re.compile(r"[\s_]+")
 def caption_text(caption: str) -> str:
     """Prepare a caption for the pipeline.
 
-    Unicode is composed (NFKC), control characters become spaces, and the marks within a run of
-    more than `LONGEST_RUN` characters without white space are set apart.
+    Unicode is composed (NFKC) and control characters become spaces. A file's name becomes words,
+    as web captions often are one: underscores and the ending go. The marks within a run of more
+    than `LONGEST_RUN` characters without white space are set apart.
 
     Examples
     --------
     >>> caption_text("cafe" + chr(0x301)) == "caf" + chr(0xE9), caption_text("a" + chr(0) + "b")
     (True, 'a b')
+    >>> caption_text("red_fox-2.jpg")
+    'red fox-2 '
     """
     if not caption.isascii():
         caption = unicodedata.normalize("NFKC", caption)
     if not caption.isprintable():
         caption = "".join(" " if unicodedata.category(c) == "Cc" else c for c in caption)
+    if "_" in caption:
+        caption = caption.replace("_", " ")
+    if "." in caption:
+        caption = _FILE_ENDING.sub(" ", caption)
     if len(caption) >= LONGEST_RUN:
         caption = _LONG_RUN.sub(lambda run: _MARK.sub(r" \1 ", run.group()), caption)
     return caption

@@ -1,7 +1,5 @@
 """Curves small enough to check by hand, what is dropped and why, and what must not matter."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,7 +58,9 @@ def test_excluding_zeros_takes_the_logarithm_of_the_count(make_frequencies, make
 def test_residual_sd_has_two_degrees_of_freedom_less(make_frequencies, make_accuracies):
     counts, values = np.array([9, 99, 999, 9999]), np.array([0.1, 0.3, 0.2, 0.5])
     fit = fit_curve(make_frequencies(counts), make_accuracies(values)).fits[0]
-    residuals = values - np.polyval(np.polyfit(np.log10(1 + counts), values, 1), np.log10(1 + counts))
+    residuals = values - np.polyval(
+        np.polyfit(np.log10(1 + counts), values, 1), np.log10(1 + counts)
+    )
     assert fit.line.residual_sd == pytest.approx(np.sqrt((residuals**2).sum() / 2))
 
 
@@ -116,7 +116,9 @@ def test_only_models_of_the_audited_data_by_default(make_frequencies, make_accur
     assert any("No model is named as pretrained" in note for note in unknown.notes)
     named = fit_curve(make_frequencies(counts, source="my run"), scores, pretraining="cc3m")
     assert [fit.pretraining for fit in named.fits] == ["cc3m"]
-    assert len(fit_curve(make_frequencies(counts, source="cc3m"), scores, pretraining="all").fits) == 2
+    assert (
+        len(fit_curve(make_frequencies(counts, source="cc3m"), scores, pretraining="all").fits) == 2
+    )
     with pytest.raises(ConfigError, match="'pretraining' parameter must be"):
         fit_curve(make_frequencies(counts), scores, pretraining="cc12m")
 
@@ -124,9 +126,7 @@ def test_only_models_of_the_audited_data_by_default(make_frequencies, make_accur
 def test_effects_within_and_between_datasets(make_frequencies, make_accuracies):
     # Simpson: accuracy rises inside each dataset and falls from one dataset to the next.
     counts = [10**k - 1 for k in (1, 2, 3, 4, 5, 6)]
-    scores = make_accuracies(
-        [0.7, 0.8, 0.9, 0.1, 0.2, 0.3], dataset=["a", "a", "a", "b", "b", "b"]
-    )
+    scores = make_accuracies([0.7, 0.8, 0.9, 0.1, 0.2, 0.3], dataset=["a", "a", "a", "b", "b", "b"])
     fit = fit_curve(make_frequencies(counts), scores).fits[0]
     assert fit.effects.slope_within == pytest.approx(0.1)
     assert fit.effects.slope_between == pytest.approx(-0.2)
@@ -171,7 +171,7 @@ def test_constant_accuracy_is_said_not_warned_about(make_frequencies, make_accur
 
 @pytest.mark.parametrize("family", ["loglinear", "paper"])
 def test_too_few_points(family, make_frequencies, make_accuracies):
-    with pytest.raises(FitError, match="at least 3 concepts .* Got 2 of 2 instead"):
+    with pytest.raises(FitError, match=r"at least 3 concepts .* Got 2 of 2 instead"):
         fit_curve(make_frequencies([1, 2]), make_accuracies([0.1, 0.2]), family=family)
 
 
@@ -248,9 +248,13 @@ def test_the_paper_family_says_when_it_has_no_line(make_frequencies, make_accura
         )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(0, 2**32 - 1), st.sampled_from([2, 10, 1000]))
-def test_scaling_all_counts_leaves_the_slope(seed, factor, make_frequencies, make_accuracies, quick):
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**32 - 1), factor=st.sampled_from([2, 10, 1000]))
+def test_scaling_all_counts_leaves_the_slope(
+    seed, factor, make_frequencies, make_accuracies, quick
+):
     concepts, dataset, counts, values = several(3, 6, seed)
     scores = make_accuracies(values, concepts, dataset=dataset)
     one, other = (
@@ -263,8 +267,10 @@ def test_scaling_all_counts_leaves_the_slope(seed, factor, make_frequencies, mak
     assert other.line.r == pytest.approx(one.line.r, abs=1e-9)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(0, 2**32 - 1))
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**32 - 2))
 def test_the_order_of_rows_has_no_influence(seed, make_frequencies, make_accuracies, quick):
     concepts, dataset, counts, values = several(3, 6)
     order, other = (np.random.default_rng(seed + k).permutation(len(counts)) for k in (0, 1))
@@ -276,7 +282,7 @@ def test_the_order_of_rows_has_no_influence(seed, make_frequencies, make_accurac
         make_accuracies(values[other], [concepts[i] for i in other], dataset=dataset[other]),
     )
     assert mixed.digest == one.digest
-    assert dataclasses.asdict(mixed.fits[0]) == dataclasses.asdict(one.fits[0])
+    assert repr(mixed.fits[0]) == repr(one.fits[0])  # NaN equals NaN here
 
 
 def test_the_seed_decides_and_the_digest_tells(make_frequencies, make_accuracies, quick):

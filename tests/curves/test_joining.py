@@ -39,7 +39,8 @@ def test_spellings_that_are_not(one, other):
 
 def test_exact_names_come_before_folded_ones(make_frequencies, make_accuracies):
     joined = join(
-        make_frequencies([1, 2], ["crane", "Crane"]), make_accuracies([0.1, 0.2], ["Crane", "crane"])
+        make_frequencies([1, 2], ["crane", "Crane"]),
+        make_accuracies([0.1, 0.2], ["Crane", "crane"]),
     )
     assert dict(zip(joined.table["concept"], joined.table["count"], strict=True)) == {
         "Crane": 2.0,
@@ -147,7 +148,7 @@ def test_frequencies_without_any_count_are_refused(make_frequencies, make_accura
 
 
 @settings(max_examples=60, deadline=None)
-@given(NAMES, NAMES, st.randoms())
+@given(counted=NAMES, scored=NAMES, random=st.randoms())
 def test_every_name_is_joined_from_both_sides_or_listed(
     make_frequencies, make_accuracies, counted, scored, random
 ):

@@ -173,7 +173,7 @@ def test_the_paper_family_has_one_line_for_all_datasets(make_frequencies, make_a
         family="paper",
     )
     found = predict(curve, make_frequencies([100, 100], ["a", "b"], dataset=["set 1", "set 2"]))
-    assert found["accuracy"].nunique() == 1
+    assert found["accuracy"].iloc[0] == found["accuracy"].iloc[1]
     assert found["basis"].str.startswith("as for a new dataset").all()
 
 
@@ -195,9 +195,10 @@ def test_intervals_hold_for_known_datasets(make_frequencies, make_accuracies, qu
         concepts, dataset, counts, y = simulated(rng, 12, 60)
         held = np.arange(len(y)) % 3 == 0
         parts = [
-            ([c for c, h in zip(concepts, held == keep, strict=True) if h], *(
-                column[held == keep] for column in (dataset, counts, y)
-            ))
+            (
+                [c for c, h in zip(concepts, held == keep, strict=True) if h],
+                *(column[held == keep] for column in (dataset, counts, y)),
+            )
             for keep in (False, True)
         ]
         share, _ = coverage(*parts, make_frequencies, make_accuracies, named=True)
@@ -212,7 +213,8 @@ def test_intervals_hold_for_new_datasets(make_frequencies, make_accuracies, quic
         train, test = simulated(rng, 30, 20), simulated(rng, 30, 20, first=100)
         share, _ = coverage(train, test, make_frequencies, make_accuracies, named=True)
         shares.append(share)
-    assert 0.87 <= np.mean(shares) <= 0.93
+    # A new dataset is one draw among 31: the correction for that, 1/31, makes it conservative.
+    assert 0.87 <= np.mean(shares) <= 0.93 + 1 / 31
 
 
 def test_a_hundred_thousand_concepts(make_frequencies, straight):

@@ -134,6 +134,8 @@ def npy(array, **options):
         (npy(vectors(3))[:40], r"no \.npy array"),
         (b"", r"no \.npy array"),
         (b"\x80\x04pickle", r"no \.npy array"),
+        (npy(vectors(3)).replace(b"}", b" "), r"no \.npy array"),
+        (npy(vectors(3)).replace(b"(3, 4)", b"(3, 0)"), r"shape \(3, 0\)"),
         (npy(np.zeros(3, np.float32)), r"shape \(3,\)"),
         (npy(np.zeros((3, 2), np.int8)), "int8"),
         (npy(np.asfortranarray(vectors(3))), "column by column"),
@@ -173,6 +175,11 @@ def test_datacomp_archives(datacomp, read_all, rows):
     np.testing.assert_array_equal(np.stack(read_all(dataset).embeddings), expected)
     with pytest.raises(ConfigError, match=r"one of \['b32_img', 'l14_img', 'b32_txt'\].*'x'"):
         open_dataset(datacomp, embedding_array="x")
+
+
+def test_datacomp_files_without_partner_are_told(datacomp):
+    pd.DataFrame({"uid": ["x"]}).to_parquet(datacomp / "other.parquet")
+    assert any("other.parquet" in note for note in open_dataset(datacomp).notes)
 
 
 def test_damaged_archive(datacomp):

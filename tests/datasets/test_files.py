@@ -38,8 +38,8 @@ def test_img2dataset_files_output(tmp_path, read_all, rows):
         }
     ).to_parquet(tmp_path / "00000.parquet")
     dataset = open_dataset(tmp_path, shard_rows=rows)
-    found = read_all(dataset)
     assert dataset.layout == "files"
+    found = read_all(dataset)
     assert found.pairs == [("000000000", "a cat"), ("000000001", "a dog"), ("000010000", "caf�")]
     assert found.images == [b"zero", b"one", b"ten"]
     assert found.ids == [0, 1, 1 << 40]
@@ -48,6 +48,20 @@ def test_img2dataset_files_output(tmp_path, read_all, rows):
     ]
     assert any("did not finish them (00001)" in note for note in dataset.notes)
     assert read_all(open_dataset(tmp_path, caption_column="caption")).captions[1] == "json"
+
+
+def test_a_shard_whose_downloads_all_failed_is_reported(tmp_path, read_all):
+    write(tmp_path, {"00000/0.jpg": "zero", "00000/0.txt": "a cat"})
+    for shard, key, status in (("00000", "0", "success"), ("00001", "1", "failed_to_download")):
+        pd.DataFrame({"key": [key], "status": [status], "error_message": [None]}).to_parquet(
+            tmp_path / f"{shard}.parquet"
+        )
+    (tmp_path / "00001").mkdir()
+    found = read_all(open_dataset(tmp_path))
+    assert found.keys == ["0"]
+    assert found.reasons == {"sample:status_failed_to_download": 1}
+    (tmp_path / "00001").rmdir()
+    assert read_all(open_dataset(tmp_path, layout="files")).drops == found.drops
 
 
 def test_plain_folder_with_captions_ignores_a_readme(tmp_path, read_all):

@@ -61,6 +61,13 @@ def test_mixtures_must_be_told_apart(tmp_path, read_all):
     assert read_all(open_dataset(tmp_path, layout="files")).images == [b"x"]
 
 
+def test_a_readme_beside_tables_is_no_caption(tmp_path):
+    (tmp_path / "a.tsv").write_text(TSV)
+    (tmp_path / "README.txt").write_text("about")
+    (tmp_path / "infos.json").write_text("{}")
+    assert open_dataset(tmp_path).layout == "table"
+
+
 def test_files_are_in_name_order_and_hidden_ones_left_out(tmp_path, read_all):
     for name in ("b/2", "a", "b/1", ".hidden/x", ".b"):
         path = tmp_path / f"{name}.csv"

@@ -64,10 +64,23 @@ def test_headerless_tsv_is_told_by_where_the_urls_are(tmp_path, read_all, order)
     assert any("no header" in note for note in dataset.notes)
 
 
+def test_a_url_in_the_first_row_means_no_header(tmp_path, read_all):
+    path = tmp_path / "cc12m.tsv"
+    path.write_text("https://a/1.jpg\ttitle\nhttps://a/2.jpg\tcaption\n")
+    assert read_all(open_dataset(path)).captions == ["title", "caption"]
+
+
+def test_list_columns_are_explained(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", {"caption": [["a", "b"]]})
+    with pytest.raises(DataError, match="'caption' holds lists or records"):
+        open_dataset(path)
+
+
 def test_csv_with_newlines_quotes_and_blank_lines(tmp_path, read_all):
     path = tmp_path / "a.csv"
     path.write_bytes(
-        b'\xef\xbb\xbfkey,caption\r\n1,"two\r\nlines, ""quoted"""\r\n\r\n2,5" disc\r\n3,"a\rb"\r\n4\r\n'
+        b'\xef\xbb\xbfkey,caption\r\n1,"two\r\nlines, ""quoted"""\r\n\r\n'
+        b'2,5" disc\r\n3,"a\rb"\r\n4\r\n'
     )
     for rows in (1, 2, 100):
         found = read_all(open_dataset(path, shard_rows=rows))
@@ -134,6 +147,14 @@ def test_bad_json_lines_are_counted(tmp_path, read_all):
     }
     for caption in found.captions:
         assert caption is None or caption.encode()
+
+
+def test_keys_and_details_can_be_written(tmp_path, read_all):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"key": "\\udc80", "caption": "x"}\n{"key": "\xff", "caption": ""}\n\xff\n')
+    found = read_all(open_dataset(path))
+    assert found.keys == ["\ufffd", "\ufffd"]
+    assert [(drop.key, drop.detail) for drop in found.drops] == [("2", "\ufffd"), ("\ufffd", "''")]
 
 
 def test_captions_that_cannot_be_used_as_they_are(tmp_path, read_all):

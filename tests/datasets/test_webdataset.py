@@ -174,7 +174,7 @@ def test_nothing_usable(tmp_path, write_tar):
     path = write_tar(tmp_path / "a.tar", [("1.cls", b"0")])
     with pytest.raises(DataError, match="must hold images"):
         open_dataset(path)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a.csv").write_text("caption\nx\n")
     with pytest.raises(ConfigError, match=r"must name \.tar archives"):
-        (tmp_path / "d").mkdir()
-        (tmp_path / "d" / "a.csv").write_text("caption\nx\n")
         open_dataset(tmp_path / "d", layout="webdataset")

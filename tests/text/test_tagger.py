@@ -75,6 +75,7 @@ def count() -> Count:
         ("people at a café", {"café": 1}),
         ("people at a cafe\u0301", {"café": 1}),
         ("a woman with glasses holds a glass", {"spectacles": 1, "glass": 1}),
+        ("old_dog-and-mouse.JPG", {"dog": 1, "mouse_(animal)": 1}),
         ("a doghouse", {}),
         ("", {}),
     ],

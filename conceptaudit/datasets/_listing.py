@@ -1,0 +1,172 @@
+"""Which files a location names: a file, a folder, a glob pattern or a URL, in a fixed order."""
+
+import glob
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conceptaudit.datasets._files import (
+    File,
+    filesystem_of,
+    is_remote,
+    local_file,
+    reading,
+    remote_file,
+    stat_file,
+)
+from conceptaudit.errors import ConfigError
+
+_WILDCARDS = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """The files that a location names, sorted by name.
+
+    `root` is the folder that names are relative to; `is_file` says that the location is one file,
+    `whole` that it is a folder.
+    """
+
+    root: str
+    files: tuple[File, ...]
+    is_file: bool = False
+    whole: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def list_files(location: str) -> Listing:
+    """List the files of a file, folder, glob pattern or fsspec URL, sorted by name.
+
+    Hidden names are left out. A folder is entered once, whatever symbolic links lead to it.
+    """
+    if is_remote(location):
+        return _list_remote(location)
+    path = Path(location)
+    if path.is_file():
+        return Listing(root=str(path.parent), files=(stat_file(str(path)),), is_file=True)
+    if path.is_dir():
+        with reading(location, "folder"):
+            files, notes = _walk(path)
+        return Listing(root=str(path), files=tuple(files), whole=True, notes=tuple(notes))
+    if _WILDCARDS & set(location):
+        root = _fixed_part(location)
+        found = [name for name in glob.glob(location, recursive=True) if Path(name).is_file()]  # noqa: PTH207
+        if found:
+            return Listing(root=root, files=_stamped(sorted(found), root))
+    raise ConfigError(
+        "The 'location' parameter of open_dataset must be an existing file, folder, glob pattern "
+        f"or fsspec URL. Got {location!r} instead, which names nothing that exists."
+    )
+
+
+def _list_remote(url: str) -> Listing:
+    filesystem, path = filesystem_of(url)
+    with reading(url):
+        if filesystem.isfile(path):
+            return Listing(root=url.rpartition("/")[0], files=(stat_file(url),), is_file=True)
+        if _WILDCARDS & set(path):
+            root, found = _fixed_part(path), filesystem.glob(path, detail=True)
+        else:
+            root, found = path.rstrip("/"), filesystem.find(path, detail=True)
+        files = [
+            remote_file(info, filesystem.unstrip_protocol(name), _relative(name, root))
+            for name, info in sorted(found.items())
+            if info.get("type") != "directory"
+        ]
+        if not files and not filesystem.exists(path):
+            raise ConfigError(
+                "The 'location' parameter of open_dataset must be an existing file, folder, glob "
+                f"pattern or fsspec URL. Got {url!r} instead, which names nothing that exists."
+            )
+        return Listing(
+            root=filesystem.unstrip_protocol(root),
+            files=tuple(file for file in files if not _hidden(file.name)),
+            whole=not _WILDCARDS & set(path),
+        )
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _relative(name: str, root: str) -> str:
+    return name.lstrip("/").removeprefix(root.lstrip("/")).lstrip("/")
+
+
+def _fixed_part(pattern: str) -> str:
+    parts = pattern.split("/")
+    wild = next(i for i, part in enumerate(parts) if _WILDCARDS & set(part))
+    return "/".join(parts[:wild]) or ("/" if pattern.startswith("/") else ".")
+
+
+def _stamped(paths: Sequence[str], root: str) -> tuple[File, ...]:
+    return tuple(
+        stat_file(path, name=Path(os.path.relpath(path, root)).as_posix()) for path in paths
+    )
+
+
+def _walk(root: Path) -> tuple[list[File], list[str]]:
+    """All files below a folder; a folder counts once, whatever symbolic links lead to it."""
+    files: list[File] = []
+    seen: set[tuple[int, int]] = set()
+    ignored: list[str] = []
+    folders = [(root, "")]
+    links: list[tuple[Path, str]] = []
+    while folders or links:  # a link is followed after everything that can be reached without it
+        if not folders:
+            links.sort(key=lambda link: link[1], reverse=True)
+        linked = not folders
+        folder, prefix = links.pop() if linked else folders.pop()
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            ignored.append(prefix)
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = f"{prefix}/{entry.name}" if prefix else entry.name
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    (links if entry.is_symlink() else folders).append((Path(entry.path), name))
+                elif _is_read(entry, root):
+                    files.append(local_file(entry.path, name, entry.stat()))
+                elif entry.is_symlink():
+                    ignored.append(name)
+    files.sort(key=lambda file: file.name)
+    if not ignored:
+        return files, []
+    shown = ", ".join(sorted(ignored)[:3])
+    return files, [
+        (
+            f"{len(ignored):,} symbolic links are broken or lead to what is read anyway and were "
+            f"ignored ({shown})."
+        )
+    ]
+
+
+def _is_read(entry: os.DirEntry[str], root: Path) -> bool:
+    """Whether an entry is a file that counts: a link into the dataset itself would count twice."""
+    if not entry.is_file():
+        return False
+    return not entry.is_symlink() or root.resolve() not in Path(entry.path).resolve().parents
+
+
+def list_folder(folder: str, root: str) -> list[File]:
+    """List the files directly in one folder of the dataset at `root`, by the same rules."""
+    with reading(folder, "folder"):
+        if is_remote(folder):
+            filesystem, plain = filesystem_of(folder)
+            return [
+                remote_file(info, filesystem.unstrip_protocol(info["name"]), name)
+                for info in filesystem.ls(plain, detail=True)
+                if info.get("type") != "directory"
+                and not _hidden(name := info["name"].rpartition("/")[2])
+            ]
+        with os.scandir(folder) as entries:
+            return [
+                local_file(entry.path, entry.name, entry.stat())
+                for entry in entries
+                if not entry.name.startswith(".") and _is_read(entry, Path(root))
+            ]

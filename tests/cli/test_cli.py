@@ -1,0 +1,117 @@
+"""The program as a user meets it: help, exit codes, messages, JSON."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from conceptaudit.cli.console import printable, say_table
+from conceptaudit.cli.main import VERBS, main
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Example" in text
+    assert f"conceptaudit {verb}" in text
+    for line in text.splitlines():
+        if line.strip().startswith("--") and len(line.split()) == 1:
+            pytest.fail(f"{line.strip()} has no help")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_in_the_readme(verb: str) -> None:
+    assert f"conceptaudit {verb}" in README
+
+
+def test_options_without_help_are_found() -> None:
+    from typer.main import get_command
+
+    from conceptaudit.cli.main import app
+
+    for name, command in get_command(app).commands.items():
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), f"{name}: {parameter.name} has no help"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["audit", "/no/such/place", "-c", "{concepts}", "-o", "{out}"], "/no/such/place"),
+        (["audit", "{table}", "-c", "/no/such/list.txt", "-o", "{out}"], "/no/such/list.txt"),
+        (["audit", "{nocaption}", "-c", "{concepts}", "-o", "{out}"], "height"),
+        (["audit", "{table}", "-c", "{empty}", "-o", "{out}"], "concept"),
+        (["audit", "{table}", "-c", "{concepts}", "-o", "{table}"], "{table}"),
+        (["audit", "{table}", "-c", "{concepts}", "-o", "{out}", "--threshold", "7"], "threshold"),
+        (["audit", "{table}", "-c", "{concepts}", "-o", "{out}", "--spacy-model", "no_x"], "no_x"),
+        (["audit", "{table}"], "Missing option"),
+        (["predict", "{out}", "--frequencies", "{table}"], "{out}"),
+        (["fit", "{counts}", "-a", "/no/such", "-o", "{out}"], "/no/such"),
+        (["fit", "{table}", "-a", "/no/such", "-o", "{out}"], "'concept' column"),
+    ],
+)
+def test_a_users_mistake_is_one_message_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    pd.DataFrame({"text": ["a dog"]}).to_parquet(tmp_path / "t.parquet")
+    pd.DataFrame({"height": [1], "width": [2]}).to_parquet(tmp_path / "n.parquet")
+    (tmp_path / "c.txt").write_text("dog\n")
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "counts.csv").write_text("concept,n_text\ndog,3\n")
+    names = {
+        "table": tmp_path / "t.parquet",
+        "nocaption": tmp_path / "n.parquet",
+        "concepts": tmp_path / "c.txt",
+        "counts": tmp_path / "counts.csv",
+        "empty": tmp_path / "empty.txt",
+        "out": tmp_path / "out",
+    }
+    assert main([argument.format(**names) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert message.format(**names) in error
+    assert "Traceback" not in error
+
+
+def test_audit_json_is_json(tmp_path: Path) -> None:
+    pd.DataFrame({"text": ["a dog", None]}).to_parquet(tmp_path / "t.parquet")
+    (tmp_path / "c.txt").write_text("dog\ncat\n")
+    command = ["audit", "t.parquet", "-c", "c.txt", "-o", "run", "--json", "--workers", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "conceptaudit", *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    summary = json.loads(done.stdout)
+    assert summary["account"]["text"]["dropped"] == {"caption:null_caption": 1}
+    assert summary["n_concepts_found"] == {"n_text": 1}
+    assert "Warning" not in done.stderr
+
+
+def test_debug_shows_the_traceback() -> None:
+    from conceptaudit.errors import ConceptAuditError
+
+    with pytest.raises(ConceptAuditError):
+        main(["--debug", "audit", "/no/such", "-c", "/no/such", "-o", "/no/such"])
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("conceptaudit ")
+
+
+def test_tables_line_up_and_carry_no_control_characters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    say_table(["name", "n"], [["犬\x1b[31m", 1200], ["dog", None]])
+    lines = capsys.readouterr().out.splitlines()
+    assert "\x1b" not in "".join(lines)
+    assert lines[2].endswith("1,200")
+    assert printable("a\u202eb") == "a\ufffdb"

@@ -1,0 +1,126 @@
+"""``fit`` and ``predict`` from the command line, on small tables."""
+
+import json
+
+import pandas as pd
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from conceptaudit.cli.fit import fit
+from conceptaudit.cli.predict import predict
+from conceptaudit.curves import Curve
+from conceptaudit.errors import ArtifactMismatchError, ConceptAuditError
+from conceptaudit.report import curve_figures
+
+app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+app.command("fit")(fit)
+app.command("predict")(predict)
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if isinstance(result.exception, ConceptAuditError):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def tables(tmp_path, quick):
+    names = [f"class {i}" for i in range(30)]
+    counts = [10 ** (i % 5) - 1 for i in range(30)]
+    pd.DataFrame({"concept": names, "n_text": counts}).to_csv(tmp_path / "counts.csv", index=False)
+    pd.DataFrame(
+        {
+            "model": "RN50",
+            "dataset": "zoo",
+            "concept": [*names, "lost"],
+            "n_correct": [10 + 10 * (i % 5) + i % 3 for i in range(31)],
+            "n_images": 100,
+        }
+    ).to_csv(tmp_path / "accuracies.csv", index=False)
+    return tmp_path
+
+
+def test_fit_writes_its_folder_and_prints_a_table(tables):
+    out = tables / "curve"
+    result = run("fit", tables / "counts.csv", "-a", tables / "accuracies.csv", "-o", out)
+    assert result.exit_code == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "curve.json",
+        "curve.png",
+        "curve.svg",
+        "fit.csv",
+        "unmatched.csv",
+    ]
+    for expected in ("slope per decade [90%]", "RN50/accuracy", "binned r, shuffled", "1 concepts"):
+        assert expected in result.stdout
+    written = pd.read_csv(out / "fit.csv")
+    assert written["slope_per_decade"].iloc[0] == Curve.load(out).fits[0].line.slope
+    assert pd.read_csv(out / "unmatched.csv")["concept"].tolist() == ["lost"]
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave the figures empty: drawing them takes most of a fit's time."""
+    monkeypatch.setattr(curve_figures, "draw_curve", lambda _, path: path.touch())
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_fit_prints_json(tables):
+    out = tables / "curve"
+    result = run("fit", tables / "counts.csv", "-a", tables / "accuracies.csv", "-o", out, "--json")
+    printed = json.loads(result.stdout)
+    assert printed["models"][0]["n_used"] == 30
+    assert printed["models"][0]["slope_between"] is None
+    assert printed["n_unmatched"] == {"accuracies": 1}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_curve_is_replaced_only_on_request(tables):
+    out = tables / "curve"
+    call = ("fit", tables / "counts.csv", "-a", tables / "accuracies.csv", "-o", out)
+    run(*call)
+    before = (out / "curve.json").read_bytes()
+    with pytest.raises(ArtifactMismatchError, match="--overwrite"):
+        run(*call)
+    run(*call, "--overwrite")
+    assert (out / "curve.json").read_bytes() == before
+    (out / "thesis.docx").write_text("")
+    with pytest.raises(ArtifactMismatchError, match=r"thesis\.docx"):
+        run(*call, "--overwrite")
+    with pytest.raises(ArtifactMismatchError, match="is a file"):
+        run(*call[:-1], tables / "counts.csv")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_predict_writes_and_prints(tables):
+    out = tables / "curve"
+    run("fit", tables / "counts.csv", "-a", tables / "accuracies.csv", "-o", out)
+    query = tables / "query.csv"
+    query.write_text("concept,n_text\nyak,99\nemu,\n")
+    result = run("predict", out, "-f", query, "-o", tables / "predictions.csv")
+    assert "yak" in result.stdout
+    assert "no prediction: the frequency is missing" in result.stdout
+    written = pd.read_csv(tables / "predictions.csv")
+    assert written["concept"].tolist() == ["yak", "emu"]
+    assert written["accuracy"].isna().tolist() == [False, True]
+    printed = json.loads(run("predict", out, "-f", query, "--json", "--model", "RN50").stdout)
+    assert printed["predictions"][0]["accuracy"] == pytest.approx(written["accuracy"][0])
+    assert printed["predictions"][1]["low"] is None
+
+
+@pytest.mark.parametrize("verb", [fit, predict])
+def test_every_option_has_help_and_the_verb_an_example(verb):
+    command = typer.main.get_command(_app_of(verb))
+    for parameter in command.params:
+        if parameter.name != "help":
+            assert parameter.help, parameter.name
+    text = run(verb.__name__, "--help").stdout
+    assert "\n  Example:\n    conceptaudit" in text
+
+
+def _app_of(verb):
+    single = typer.Typer(add_completion=False)
+    single.command()(verb)
+    return single

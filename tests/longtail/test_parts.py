@@ -1,0 +1,216 @@
+"""The parts: hashes, duplicates, top lists, names."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from conceptaudit.longtail.assign import assign_classes, runners_up
+from conceptaudit.longtail.clean import first_resembling, hamming
+from conceptaudit.longtail.naming import MAX_NAME, csv_text, folder_names, safe_part
+from conceptaudit.longtail.options import LongTailOptions
+from conceptaudit.longtail.picture import describe_picture, perceptual_hash
+from conceptaudit.longtail.records import Entry
+from conceptaudit.longtail.toplists import CandidateLists, Offer, TopList
+from conceptaudit.records import Concept, ConceptVocabulary
+
+RESERVED = {"con", "prn", "aux", "nul"} | {f"{p}{i}" for p in ("com", "lpt") for i in range(10)}
+
+
+def slow_phash(image):
+    """The definition, written out: DCT-II by its sum, row-major bits, first bit highest."""
+    grey = image.convert("L").resize((32, 32), Image.Resampling.LANCZOS)
+    pixels = np.asarray(grey, dtype=np.float64)
+    basis = np.array([[np.cos(np.pi * k * (2 * n + 1) / 64) for n in range(32)] for k in range(8)])
+    low = 4 * basis @ pixels @ basis.T
+    bits = (low > np.median(low)).ravel()
+    return int("".join("1" if bit else "0" for bit in bits), 2)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_phash_equals_its_definition(tools, seed):
+    image = tools.picture("green", seed, size=40 + 13 * seed)
+    assert perceptual_hash(image) == slow_phash(image)
+
+
+def test_phash_of_real_photographs_equals_its_definition(realdata):
+    # imagehash 4.3.2 (run once, not a dependency) agrees on all 239 photographs
+    golden = {"000000125870": "d5d164725b2a2e59", "000000172123": "e6888c939b656ee4"}
+    for name, expected in golden.items():
+        path = realdata / "photos" / "coco-mini" / "train2017" / f"{name}.jpg"
+        with Image.open(path) as image:
+            rgb = image.convert("RGB")
+        assert f"{perceptual_hash(rgb):016x}" == expected
+        assert perceptual_hash(rgb) == slow_phash(rgb)
+
+
+def test_flat_pictures_are_near_duplicates_of_each_other():
+    hashes = {perceptual_hash(Image.new("RGB", (70, 50), (i, i, i))) for i in (9, 100, 254)}
+    assert len(hashes) == 1
+
+
+def test_hash_is_kept_by_resizing_and_recompressing(tools):
+    image = tools.picture("blue", 5, size=200)
+    small = np.array([perceptual_hash(image.resize((90, 90)))], dtype=np.uint64)
+    assert hamming(np.array([perceptual_hash(image)], dtype=np.uint64), small)[0, 0] <= 4
+
+
+def test_picture_is_described_by_its_actual_format(tools):
+    image = tools.picture("blue", 5)
+    extensions = [
+        describe_picture(tools.encoded(image, kind), image).extension
+        for kind in ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
+    ]
+    assert extensions == ["png", "jpg", "webp", "tif", "gif", "bmp"]
+    assert describe_picture(tools.encoded(image), image).pixels != (
+        describe_picture(tools.encoded(image), image.transpose(Image.Transpose.ROTATE_90)).pixels
+    )
+
+
+def test_hamming_counts_bits():
+    values = np.array([0, 1, 2**64 - 1, 0xF0F0], dtype=np.uint64)
+    expected = [[(int(a) ^ int(b)).bit_count() for b in values] for a in values]
+    assert hamming(values, values).tolist() == expected
+
+
+@given(
+    values=st.lists(st.integers(0, 60), max_size=40),
+    within=st.integers(0, 4),
+    block=st.integers(1, 50),
+)
+def test_duplicates_do_not_depend_on_the_block_and_leave_none(values, within, block):
+    array = np.array(values, dtype=np.int64)
+
+    def near(rows, others):
+        return np.abs(array[rows][:, None] - array[others]) <= within
+
+    owner = first_resembling(len(values), near, block=block)
+    stay: list[int] = []
+    for i, value in enumerate(values):
+        first = next((j for j in stay if abs(values[j] - value) <= within), -1)
+        assert owner[i] == first
+        if first < 0:
+            stay.append(i)
+
+
+def entry(score, key, content=None, sample_id=0):
+    return Entry(score=score, key=key, sample_id=sample_id, content=content or key, shard=0)
+
+
+@given(
+    offers=st.lists(
+        st.tuples(st.integers(0, 6), st.integers(0, 9), st.sampled_from("uvwxyz")), max_size=40
+    ),
+    size=st.integers(1, 6),
+    order=st.randoms(use_true_random=False),
+)
+def test_top_list_does_not_depend_on_the_order(offers, size, order):
+    entries = [entry(s / 8, f"k{k}", f"{c}{s}", i) for i, (s, k, c) in enumerate(offers)]
+    best: dict[str, Entry] = {}
+    for one in sorted(entries, key=lambda e: e.order):
+        best.setdefault(one.content, one)
+    order.shuffle(entries)
+    top = TopList(size)
+    for one in entries:
+        top.offer(one)
+    assert top.entries == sorted(best.values(), key=lambda e: e.order)[:size]
+
+
+def offer(key, vector):
+    return Offer(
+        key=key,
+        sample_id=int(key),
+        content=key,
+        shard=0,
+        source="",
+        caption=None,
+        vector=np.array(vector, dtype=np.float32),
+        picture=None,
+    )
+
+
+def test_memory_holds_only_candidates():
+    lists = CandidateLists(2, 3)
+    lists._most = 10
+    for i in range(500):
+        lists.offer(offer(str(i), [1, 0]), {0: i / 500, 1: -i / 500})
+        assert len(lists.vectors) <= 11
+    assert [e.key for e in lists.lists[0].entries] == ["499", "498", "497"]
+    assert [e.key for e in lists.lists[1].entries] == ["0", "1", "2"]
+    assert {"499", "498", "497", "0", "1", "2"} <= set(lists.vectors)
+
+
+def test_image_goes_where_it_ranks_best_not_where_it_scores_best():
+    lists = CandidateLists(2, 5)
+    scores = {"1": (0.9, 0.1), "2": (0.8, 0.3), "3": (0.7, 0.2)}
+    for key, (first, second) in scores.items():
+        lists.offer(offer(key, [first, second]), {0: first, 1: second})
+    names = ConceptVocabulary((Concept(name="a"), Concept(name="b"), Concept(name="c")))
+    concepts = np.array([[1, 0], [0, 1], [0.5, 0.5]], dtype=np.float32)
+    found = assign_classes(lists, concepts, [0, 1], names, LongTailOptions())
+    classes = {c.entry.key: c.class_id for c in found.candidates}
+    assert classes == {"1": 0, "2": 1, "3": 1}
+    rivals = {c.entry.key: (c.runner_up, round(c.margin, 3)) for c in found.candidates}
+    assert rivals["1"] == ("c", 0.4)
+    assert rivals["2"] == ("a", -0.5)
+    assert [r.reason for r in found.removals] == ["other_class"] * 3
+
+
+def test_runner_up_of_a_single_concept_is_nobody():
+    one = np.ones((1, 1), dtype=np.float32)
+    assert runners_up(one, one, [0]) == [(-1, float("inf"))]
+
+
+@settings(max_examples=150)
+@given(names=st.lists(st.text(min_size=1, max_size=120), unique=True, min_size=1, max_size=12))
+def test_folder_names_are_safe_and_distinct(names):
+    folders = folder_names(names)
+    assert len({folder.casefold() for folder in folders}) == len(names)
+    for folder in folders:
+        assert 0 < len(folder) <= MAX_NAME
+        assert set(folder) <= set(
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+        )
+        assert folder.casefold() not in RESERVED
+
+
+@given(text=st.text(max_size=200), limit=st.integers(8, 80))
+def test_any_key_is_one_safe_path_component(text, limit):
+    part = safe_part(text, limit=limit)
+    assert 0 < len(part) <= limit
+    assert not set(part) & set("/\\.: \0")
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("great dane", "great_dane"),
+        ("St. Bernard", "St_Bernard"),
+        ("Boeing 737-200", "Boeing_737-200"),
+        ("2012 Audi A5 Coupe", "2012_Audi_A5_Coupe"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("NUL", "NUL_"),
+        ("a\\b:c", "a-b-c"),
+    ],
+)
+def test_plain_names_keep_their_look(name, folder):
+    assert folder_names([name]) == (folder,)
+
+
+def test_lookalikes_and_case_variants_get_a_digest():
+    latin, cyrillic = "cat", "c\u0430t"
+    folders = folder_names([latin, cyrillic, "Cat", "猫", "g" * 300, "..."])
+    assert len({f.casefold() for f in folders}) == 6
+    assert folders[3].startswith("unnamed-")
+    assert max(map(len, folders)) <= MAX_NAME
+
+
+@given(text=st.text(max_size=80))
+def test_csv_text_is_one_inert_line(text):
+    safe = csv_text(text)
+    assert not safe.lstrip().startswith(("=", "+", "-", "@"))
+    assert "\n" not in safe
+    assert "\r" not in safe
+    assert "\t" not in safe
+    safe.encode()
