@@ -76,8 +76,8 @@ English-EWT test, gold tokens; NOUN and PROPN are one class; lemmas are compared
 |---|---|---|---|---|---|
 {gold}
 
-Captions (never trained on): of the tokens that can only be nouns, the share that is tagged so. A
-token can only be a noun if every lemma that it may inflect from, in Open English WordNet, is a noun,
+Captions (never trained on): of the tokens that can only be nouns, the share that is tagged so.
+A token can only be a noun if every lemma that it may inflect from, in Open English WordNet, is one,
 unless English-EWT train mostly uses it as a closed-class word or interjection.
 
 | captions | share | tokens |
@@ -86,8 +86,8 @@ unless English-EWT train mostly uses it as a closed-class word or interjection.
 
 ## Conventions
 - A colour before a noun is an adjective ("an orange shirt"), on its own a noun ("in orange").
-- The lemma of a noun is its lower-case singular. Pairs and other pluralia tantum keep their form, as
-  in English-EWT: glasses, scissors, pants, jeans, shorts, clothes; "people" stays "people".
+- The lemma of a noun is its lower-case singular. Pairs and other pluralia tantum keep their form,
+  as in English-EWT: glasses, scissors, pants, jeans, shorts, clothes; "people" stays "people".
 - "-ing" and "-ed" forms are verbs where they describe what somebody does ("a man skiing").
 - A proper noun keeps its capitals; its plural is undone ("Americans", "American").
 """

@@ -32,7 +32,7 @@ from conceptaudit.lab.folders import draw_test_picture
 from conceptaudit.lab.samples import make_sample
 
 TEMPLATES = ("a photo of a {}", "{}", "picture of a {}", "a {} on a white background")
-BANDS = {"most frequent 20": (0, 20), "head": (0, 45), "middle": (45, 224), "tail": (224, 448)}
+BANDS = {"most frequent 20": (0, 20), "head": (0, 45), "middle": (45, 224), "tail": (224, 428)}
 MODEL_CFG: dict[str, Any] = {
     "embed_dim": 128,
     "vision_cfg": {"image_size": 64, "layers": [1, 2, 2, 1], "width": 16},
@@ -41,7 +41,7 @@ MODEL_CFG: dict[str, Any] = {
         "vocab_size": 49408,
         "width": 64,
         "heads": 4,
-        "layers": 3,
+        "layers": 2,
     },
 }
 PREPROCESS_CFG = {
@@ -147,7 +147,7 @@ def learning_rate(step: int, arguments: argparse.Namespace) -> float:
 
 
 def train(
-    model: torch.nn.Module,
+    model: open_clip.CLIP,
     pixels: torch.Tensor,
     tokens: torch.Tensor,
     arguments: argparse.Namespace,
@@ -161,7 +161,7 @@ def train(
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6)
     loss_of = open_clip.ClipLoss()
     normalise = Normalise(device)
-    half = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+    half = torch.autocast(device.type, torch.bfloat16)
     history, recent, start = [], [], time.perf_counter()
     order = torch.empty(0, dtype=torch.int64)
     model.train()
@@ -173,11 +173,14 @@ def train(
         # A few pixels' shift keeps the small model from learning pictures by heart.
         down, right = torch.randint(-4, 5, (2,), generator=generator).tolist()
         batch = torch.roll(batch, (down, right), dims=(2, 3))
+        batch = batch.contiguous(memory_format=torch.channels_last)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, arguments)
         with half:
-            image, text, scale = model(batch, tokens[chosen].to(device))
-            loss = loss_of(image, text, scale)
+            image = model.encode_image(batch, normalize=True)
+        # The text tower is too small to gain from half precision.
+        text = model.encode_text(tokens[chosen].to(device), normalize=True)
+        loss = loss_of(image.float(), text, model.logit_scale.exp())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -195,7 +198,7 @@ def train(
 
 @torch.no_grad()
 def evaluate(
-    model: torch.nn.Module,
+    model: open_clip.CLIP,
     tokenizer: open_clip.SimpleTokenizer,
     config: LabConfig,
     arguments: argparse.Namespace,
@@ -252,7 +255,8 @@ def main() -> None:
     context = MODEL_CFG["text_cfg"]["context_length"]
     tokenizer = open_clip.SimpleTokenizer(context_length=context)
     tokens = tokenizer(captions)
-    model = open_clip.CLIP(**MODEL_CFG).to(device)
+    # Channels last makes the narrow convolutions of this model twice as fast on a CPU.
+    model = open_clip.CLIP(**MODEL_CFG).to(device, memory_format=torch.channels_last)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters on {device}", flush=True)
     history = train(model, pixels, tokens, arguments, device)
     trained = time.perf_counter()
@@ -260,57 +264,58 @@ def main() -> None:
     model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{arguments.out}")
     test = LabConfig(seed=arguments.seed + 1, zero_concepts=arguments.zero_concepts)
     right = evaluate(model.to(device), tokenizer, test, arguments, device)
-    write_down(arguments, config, history, counts, right, (drawn - begun, trained - drawn), device)
-
-
-def write_down(
-    arguments: argparse.Namespace,
-    config: LabConfig,
-    history: list[tuple[int, float]],
-    counts: dict[str, int],
-    right: dict[str, int],
-    seconds: tuple[float, float],
-    device: torch.device,
-) -> None:
-    """Write ``metrics.json`` and ``README.md`` beside the weights."""
     n = arguments.test_images
-    ranked = [right[name] / n for name in lab_vocabulary(config).names]
-    bands = {band: float(np.mean(ranked[low:high])) for band, (low, high) in BANDS.items()}
-    metrics = {
-        "training_data": asdict(config),
+    names = lab_vocabulary(config).names
+    run = {
         "steps": arguments.steps,
         "batch": arguments.batch,
         "learning_rate": arguments.learning_rate,
         "device": device.type,
-        "minutes_drawing": round(seconds[0] / 60, 1),
-        "minutes_training": round(seconds[1] / 60, 1),
+        "minutes_drawing": round((drawn - begun) / 60, 1),
+        "minutes_training": round((trained - drawn) / 60, 1),
         "torch": torch.__version__,
         "open_clip": open_clip.__version__,
         "loss": [[step, round(loss, 4)] for step, loss in history],
-        "test_set": {"seed": arguments.seed + 1, "images_per_concept": n},
+        "test_set": {"seed": test.seed, "images_per_concept": n},
         "templates": list(TEMPLATES),
+    }
+    concepts = [
+        {"concept": name, "n_joint": counts[name], "n_correct": right[name], "n_images": n}
+        for name in names
+    ]
+    write_down(arguments.out, config, run, concepts)
+
+
+def write_down(
+    folder: Path, config: LabConfig, run: dict[str, Any], concepts: list[dict[str, Any]]
+) -> None:
+    """Write ``metrics.json`` and ``README.md`` beside the weights."""
+    ranked = [row["n_correct"] / row["n_images"] for row in concepts]
+    bands = {band: float(np.mean(ranked[low:high])) for band, (low, high) in BANDS.items()}
+    unseen = [share for share, row in zip(ranked, concepts, strict=True) if row["n_joint"] == 0]
+    bands |= {"never seen": float(np.mean(unseen))} if unseen else {}
+    metrics = {
+        "training_data": asdict(config),
+        **run,
         "top1_by_training_frequency": {band: round(value, 4) for band, value in bands.items()},
         "top1": round(float(np.mean(ranked)), 4),
-        "concepts": [
-            {"concept": name, "n_joint": counts[name], "n_correct": right[name], "n_images": n}
-            for name in lab_vocabulary(config).names
-        ],
+        "concepts": concepts,
     }
     text = json.dumps(metrics, indent=1, ensure_ascii=False) + "\n"
-    (arguments.out / "metrics.json").write_text(text, encoding="utf-8")
+    (folder / "metrics.json").write_text(text, encoding="utf-8")
     rows = "\n".join(f"| {band} | {value:.1%} |" for band, value in bands.items())
-    (arguments.out / "README.md").write_text(
+    (folder / "README.md").write_text(
         README.format(
             samples=config.n_samples,
             seed=config.seed,
             exponent=config.zipf_exponent,
             zero=config.zero_concepts,
-            steps=arguments.steps,
-            batch=arguments.batch,
-            loss=history[-1][1],
-            minutes=seconds[1] / 60,
-            device=device.type,
-            n=n,
+            steps=run["steps"],
+            batch=run["batch"],
+            loss=run["loss"][-1][1],
+            minutes=run["minutes_training"],
+            device=run["device"],
+            n=run["test_set"]["images_per_concept"],
             concepts=len(ranked),
             rows=rows,
         ),
@@ -325,7 +330,7 @@ A small CLIP model for tests and the offline demo, trained from scratch on simul
 `scripts/train_lab_clip.py`. It is no use outside the lab: emoji on coloured backgrounds are all
 that it has ever seen.
 
-- Architecture: open_clip `CLIP`, a 64-pixel ResNet and a three-layer text transformer; weights in
+- Architecture: open_clip `CLIP`, a 64-pixel ResNet and a two-layer text transformer; weights in
   float16. Load it with `open_clip.create_model_and_transforms("local-dir:PATH")`.
 - Data: {samples:,} lab pairs, seed {seed}, Zipf exponent {exponent}, {zero} of {concepts} concepts
   never seen, the default shares of omissions, hallucinations, unrelated pairs and duplicates.

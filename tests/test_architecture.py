@@ -20,7 +20,7 @@ ROOMS: dict[str, set[str]] = {
     "progress": set(),
     "artifacts": {"errors"},
     "tagtable": {"errors", "records", "artifacts"},
-    "vocabulary": {"errors", "records", "artifacts", "text", "datasets"},
+    "vocabulary": {"errors", "records"},
     "datasets": {"errors", "records", "artifacts"},
     "engine": {"errors", "records", "artifacts", "progress", "datasets"},
     "text": {"errors", "records", "artifacts", "datasets", "engine", "tagtable"},
@@ -38,11 +38,16 @@ ROOMS: dict[str, set[str]] = {
     },
     "lab": {"errors", "records", "artifacts", "progress"},
     "report": {"errors", "records", "artifacts", "curves", "frequency"},
+    "demo": {
+        "errors", "records", "artifacts", "progress", "image", "auditing", "zeroshot", "curves",
+        "longtail", "lab", "report",
+    },
     "cli": {"errors", "progress"},
     "__main__": {"cli"},
 }  # fmt: skip
 LATE = {
     "image": {"lab"},
+    "demo": {"engine"},
     "cli": set(ROOMS) - {"cli"},
 }
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from conceptaudit.datasets.base import DEFAULT_SHARD_ROWS
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.intervals import LEVEL
 from conceptaudit.image.prompts import DEFAULT_TEMPLATES
@@ -46,8 +47,8 @@ class AuditOptions:
         See `conceptaudit.image.exact.ThresholdSearch`; changes no result.
     workers : int or None
         Worker processes; None for one per processor.
-    shard_rows : int or None
-        Rows of a table or array per shard; None for the layout's default. Changes no count.
+    shard_rows : int
+        Rows of a table or array per shard, at least 1. Changes no count.
     skip_unreadable : bool
         Whether a file that cannot be read is listed instead of stopping the audit.
     level : float
@@ -68,7 +69,7 @@ class AuditOptions:
     device: str = "auto"
     backend: str = "auto"
     workers: int | None = 1
-    shard_rows: int | None = None
+    shard_rows: int = DEFAULT_SHARD_ROWS
     skip_unreadable: bool = False
     level: float = LEVEL
 

@@ -22,21 +22,21 @@ from conceptaudit.vocabulary import read_concepts
 
 
 def open_source(dataset: str | Path, options: AuditOptions) -> Dataset:
-    columns = {
-        "caption_column": options.caption_column,
-        "key_column": options.key_column,
-        "url_column": options.url_column,
-    }
-    if options.shard_rows is None:
-        return open_dataset(dataset, layout=options.layout, **columns)
+    """Open the dataset as the options say."""
     return open_dataset(
-        dataset, layout=options.layout, shard_rows=options.shard_rows, **columns
+        dataset,
+        layout=options.layout,
+        caption_column=options.caption_column,
+        key_column=options.key_column,
+        url_column=options.url_column,
+        shard_rows=options.shard_rows,
     )
 
 
 def read_vocabulary(
     concepts: str | Path | Sequence[str] | ConceptVocabulary,
 ) -> tuple[ConceptVocabulary, tuple[str, ...]]:
+    """Take a vocabulary as it is, or read the list that the user named, with its notes."""
     if isinstance(concepts, ConceptVocabulary):
         return concepts, ()
     read = read_concepts(concepts)

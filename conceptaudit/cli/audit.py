@@ -76,8 +76,8 @@ def audit(
         int | None, typer.Option(help="Worker processes; one per processor by default.")
     ] = None,
     shard_rows: Annotated[
-        int | None, typer.Option(help="Rows of a table or array per shard; changes no count.")
-    ] = None,
+        int, typer.Option(help="Rows of a table or array per shard; changes no count.")
+    ] = 20_000,
     skip_unreadable: Annotated[
         bool,
         typer.Option("--skip-unreadable", help="List files that cannot be read, and go on."),

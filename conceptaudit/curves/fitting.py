@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from conceptaudit.curves.binned import recipe_for
+from conceptaudit.curves.checks import KEY_COLUMNS, check_level
 from conceptaudit.curves.families import ZERO_POLICIES, Family, family_named
-from conceptaudit.curves.joining import KEY_COLUMNS, Joined, join
+from conceptaudit.curves.joining import Joined, join
 from conceptaudit.curves.model_fitting import MIN_POINTS, ModelSettings, fit_model, usable_rows
 from conceptaudit.curves.records import POINT_COLUMNS, Curve, ModelFit
 from conceptaudit.errors import ConfigError, FitError
@@ -159,14 +160,6 @@ def _settle(family: Family, zero_policy: str, level: float) -> tuple[str, tuple[
     return family.zero_policy, (
         f"The {family.name!r} family takes counts of zero as one, whatever the zero policy.",
     )
-
-
-def check_level(level: float) -> None:
-    """Refuse an interval level outside (0, 1)."""
-    if not 0.0 < level < 1.0:
-        raise ConfigError(
-            f"The 'level' parameter must be between 0 and 1, such as 0.9. Got {level!r} instead."
-        )
 
 
 def _of_pretraining(

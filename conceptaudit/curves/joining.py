@@ -8,13 +8,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from conceptaudit.curves.checks import KEY_COLUMNS, check_accuracies, numbers
 from conceptaudit.curves.records import UNMATCHED_COLUMNS
-from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import FREQUENCY_COLUMNS, ConceptAccuracies, ConceptFrequencies
 
@@ -22,9 +21,6 @@ AUTO_ORDER = ("n_joint", "n_text", "n_image")
 """What ``count="auto"`` takes, first that was counted: the paper's measure, then the exact one."""
 
 DUPLICATE_POLICIES = ("refuse", "sum", "first")
-
-KEY_COLUMNS = ("model", "pretraining", "metric")
-"""Columns that tell one fit from another."""
 
 _SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015]+")
 
@@ -207,35 +203,6 @@ class _Finder:
         return rows[0] if rows else -1
 
 
-def check_accuracies(accuracies: ConceptAccuracies) -> None:
-    """Refuse rows that contradict themselves or each other.
-
-    Raises
-    ------
-    DataError
-        Naming the first such row.
-    """
-    table = accuracies.table
-    correct = pd.to_numeric(table["n_correct"]).astype("Float64")
-    images = pd.to_numeric(table["n_images"]).astype("Float64")
-    impossible = ((correct > images) | (correct < 0) | (images < 0)).fillna(value=False)
-    if bool(impossible.any()):
-        row = table[impossible.to_numpy(dtype=bool)].iloc[0]
-        raise DataError(
-            f"n_correct must lie between 0 and n_images. Got n_correct = {row['n_correct']} and "
-            f"n_images = {row['n_images']} for concept {row['concept']!r} of {row['dataset']!r}, "
-            f"model {row['model']!r} instead."
-        )
-    repeated = table.duplicated([*KEY_COLUMNS, "dataset", "concept"])
-    if bool(repeated.any()):
-        row = table[repeated].iloc[0]
-        raise DataError(
-            f"Each concept must have one accuracy per model, pretraining, dataset and metric. Got "
-            f"{row['concept']!r} of {row['dataset']!r} twice for model {row['model']!r} "
-            f"({int(repeated.sum()):,} repeated rows). Were the same results read twice?"
-        )
-
-
 def _joins_by_dataset(frequencies: ConceptFrequencies, accuracies: ConceptAccuracies) -> bool:
     if "dataset" not in frequencies.table:
         return False
@@ -280,12 +247,6 @@ def _count_rows(
     return merged, [
         f"{int(repeated.sum()):,} repeated frequency rows were merged (duplicates={duplicates!r})."
     ]
-
-
-def numbers(values: "pd.Series[Any]") -> FloatArray:
-    """Turn a column of counts into float64, NaN where it is NA."""
-    floats = pd.to_numeric(values).astype("Float64").to_numpy(np.float64, na_value=np.nan)
-    return floats.astype(np.float64)
 
 
 def _texts(values: Iterable[object]) -> list[str]:

@@ -26,10 +26,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.curves.binned import BinRecipe
+from conceptaudit.curves.checks import check_level, numbers
 from conceptaudit.curves.conformal import Scheme, known_datasets, new_dataset, one_dataset
 from conceptaudit.curves.families import family_named, log_frequency
-from conceptaudit.curves.fitting import check_level
-from conceptaudit.curves.joining import normalise_name, numbers
+from conceptaudit.curves.joining import normalise_name
 from conceptaudit.curves.records import Curve, ModelFit
 from conceptaudit.curves.rows import rows_of
 from conceptaudit.curves.statistics import FloatArray, IntArray

@@ -6,7 +6,6 @@ A curve carries the rows it was fitted to, so that predictions can be given hone
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from conceptaudit.curves.binned import BinnedFit
@@ -190,7 +189,9 @@ class Curve:
     @property
     def table(self) -> pd.DataFrame:
         """One row per model: what ``fit.csv`` holds."""
-        return pd.DataFrame([_row(self, fit) for fit in self.fits])
+        from conceptaudit.curves.table import curve_table
+
+        return curve_table(self)
 
     def select(self, model: str | None) -> tuple[ModelFit, ...]:
         """Return the fits of a model, named by `ModelFit.label` or by its model name.
@@ -233,46 +234,3 @@ class Curve:
         from conceptaudit.curves.store import load_curve
 
         return load_curve(Path(path))
-
-
-def _row(curve: Curve, fit: ModelFit) -> dict[str, object]:
-    """Flatten a fit; every number that the screen, the CSV and the report show."""
-    line, effects, binned = fit.line, fit.effects, fit.binned
-    return {
-        "model": fit.model,
-        "pretraining": fit.pretraining,
-        "metric": fit.metric,
-        "source": curve.source,
-        "count": curve.count,
-        "family": curve.family,
-        "zero_policy": curve.zero_policy,
-        "level": curve.level,
-        "n_datasets": len(effects.slopes),
-        "n_concepts": fit.usage.n_concepts,
-        "n_used": fit.usage.n_used,
-        "n_zero": fit.usage.n_zero,
-        "n_dropped": sum(fit.usage.dropped.values()),
-        "dropped": "; ".join(f"{reason}: {n}" for reason, n in fit.usage.dropped.items()),
-        "slope_per_decade": line.slope,
-        "slope_low": line.slope_low,
-        "slope_high": line.slope_high,
-        "intercept": line.intercept,
-        "residual_sd": line.residual_sd,
-        "r_per_concept": line.r,
-        "r_low": line.r_low,
-        "r_high": line.r_high,
-        "rho_per_concept": line.rho,
-        "interval_resamples": line.resampled,
-        "slope_within": effects.slope_within,
-        "slope_between": effects.slope_between,
-        "p_within": effects.p_within,
-        "r_binned": binned.r,
-        "p_binned": binned.p_value,
-        "r_binned_shuffled": binned.r_shuffled,
-        "r_binned_shuffled_low": binned.r_shuffled_low,
-        "r_binned_shuffled_high": binned.r_shuffled_high,
-        "bins_kept": f"[{binned.first}:{binned.last}] of {len(binned.counts)}",
-        "n_in_kept_bins": binned.n_in_kept_bins,
-        "notes": " ".join(fit.notes),
-        "n_finite_datasets": int(sum(np.isfinite(s.slope) for s in effects.slopes)),
-    }

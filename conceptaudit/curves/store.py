@@ -72,9 +72,10 @@ def load_curve(path: Path) -> Curve:
             f"{file} has schema version {content.get('schema_version')!r}; this program reads "
             f"version {SCHEMA_VERSION}. Fit the curve again."
         )
+    hints = get_type_hints(Curve)
     try:
         return Curve(
-            **{name: content[name] for name in _SETTINGS},
+            **{name: _decoded(hints[name], content[name]) for name in _SETTINGS},
             notes=tuple(content["notes"]),
             fits=tuple(_decoded(ModelFit, fit) for fit in content["fits"]),
             points=_points(content["concepts"], content["points"]),
@@ -121,7 +122,10 @@ def _points(concepts: Json, fits: Json) -> pd.DataFrame:
     )
     parts = []
     for index, fit in enumerate(fits):
-        part = table.iloc[np.asarray(fit["concept"], dtype=np.intp)]
+        positions = np.asarray(fit["concept"], dtype=np.intp)
+        if len(positions) and positions.min() < 0:
+            raise IndexError("a negative position")
+        part = table.iloc[positions]
         accuracy = np.asarray(fit["accuracy"], dtype=np.float64)
         parts.append(part.assign(fit=index, accuracy=accuracy))
     return pd.concat(parts, ignore_index=True)[list(POINT_COLUMNS)]
@@ -150,6 +154,8 @@ def _decoded(kind: Any, value: Json) -> Any:
     if get_origin(kind) is dict:
         return {str(key): _decoded(get_args(kind)[1], item) for key, item in value.items()}
     if kind is float:
+        if value is not None and not isinstance(value, int | float):
+            raise TypeError(f"expected a number, found {value!r}")
         return math.nan if value is None else float(value)
     if isinstance(kind, types.GenericAlias) or not isinstance(value, kind):
         raise TypeError(f"expected {kind}, found {value!r}")

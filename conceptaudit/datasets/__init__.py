@@ -9,6 +9,7 @@ from conceptaudit.datasets._columns import Choice
 from conceptaudit.datasets._detect import LAYOUTS, detect_layout
 from conceptaudit.datasets._files import as_location
 from conceptaudit.datasets._listing import list_files
+from conceptaudit.datasets._samples import check_rows
 from conceptaudit.datasets.base import (
     CAPTION,
     DEFAULT_BATCH_ROWS,
@@ -112,11 +113,7 @@ def open_dataset(
             f"The 'layout' parameter of open_dataset must be 'auto' or one of {list(LAYOUTS)}. "
             f"Got {layout!r} instead."
         )
-    if shard_rows < 1:
-        raise ConfigError(
-            "The 'shard_rows' parameter of open_dataset must be at least 1. "
-            f"Got {shard_rows} instead."
-        )
+    check_rows(shard_rows)
     listing = list_files(text)
     chosen = detect_layout(listing, text) if layout == "auto" else layout
     given = {

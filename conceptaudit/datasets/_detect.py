@@ -30,15 +30,19 @@ def detect_layout(listing: Listing, location: str) -> str:
             "The 'location' parameter of open_dataset must hold files. "
             f"Got {location!r} instead, which is empty."
         )
-    names = [file.name for file in listing.files]
     if listing.is_file:
         return _of_file(listing, location)
+    names = [file.name for file in listing.files]
     if find_pairs(listing)[0]:
         return "embeddings"
     if any(name.lower().endswith(ENDINGS) for name in names):
         return "webdataset"
     if any(_COCO.fullmatch(name) and is_coco(file.path) for name, file in _json_files(listing)):
         return "coco"
+    return _of_loose_files(names, location)
+
+
+def _of_loose_files(names: list[str], location: str) -> str:
     has_images = any(suffix(name)[1:] in IMAGE_ENDINGS for name in names)
     sidecars = _sidecars(names)
     tables = [
@@ -53,11 +57,10 @@ def detect_layout(listing: Listing, location: str) -> str:
         )
     if has_images:
         return "files"
-    if tables:
-        return "table"
-    if any(suffix(name) == ".txt" for name in names):
+    endings = {suffix(name) for name in names}
+    if not tables and ".txt" in endings:
         return "files"
-    if any(suffix(name) == ".json" for name in names):
+    if tables or ".json" in endings:
         return "table"
     raise ConfigError(_unknown(names, location))
 

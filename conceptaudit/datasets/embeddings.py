@@ -17,7 +17,6 @@ from conceptaudit.datasets._rows import Cut, Rows, even_cuts
 from conceptaudit.datasets._samples import (
     MAX_CAPTION_CHARS,
     check_parts,
-    check_rows,
     ids_of,
     key_text,
     make_batch,
@@ -215,7 +214,6 @@ def open_embeddings(
     embedding_array: str | None,
 ) -> EmbeddingDataset:
     """Open a folder of embeddings, reporting the first pair that can be read."""
-    check_rows(shard_rows)
     pairs, notes = require_pairs(listing, location)
     columns, member, told = _describe(pairs, choice, embedding_array)
     captioned = columns is not None and columns.caption is not None

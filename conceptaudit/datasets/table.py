@@ -13,7 +13,6 @@ from conceptaudit.datasets._rows import Cut, Rows
 from conceptaudit.datasets._samples import (
     MAX_CAPTION_CHARS,
     check_parts,
-    check_rows,
     ids_of,
     key_text,
     make_batch,
@@ -189,7 +188,6 @@ def table_files(listing: Listing) -> list[File]:
 
 def open_table(listing: Listing, location: str, choice: Choice, shard_rows: int) -> TableDataset:
     """Open tables, reporting the columns of the first one that can be read."""
-    check_rows(shard_rows)
     files = table_files(listing)
     if not files:
         raise ConfigError(

@@ -24,7 +24,7 @@ FAISS_HINT = (
 BLOCK_IMAGES = 1024
 """Images per block: the scores of a block against a few thousand concepts stay in cache."""
 
-DECISION_CHUNK = 1 << 16
+DECISION_CHUNK = 1 << 12
 """Pairs decided at once, which bounds the memory of the gathered vectors."""
 
 Proposals = tuple[Int64Array, Int64Array]
@@ -99,8 +99,8 @@ class ThresholdSearch:
             raise ConfigError("Thresholds are cosine similarities and must lie in [-1, 1].")
         self.dimension = concepts.shape[1]
         self._concepts = np.ascontiguousarray(concepts, dtype=np.float32)
-        self._thresholds = thresholds.astype(np.float64)
-        floors = (self._thresholds - rounding_margin(self.dimension)).astype(np.float32)
+        self._thresholds = thresholds.astype(np.float32)
+        floors = self._thresholds - np.float32(rounding_margin(self.dimension))
         propose = _faiss_proposer if backend == "faiss" else _blas_proposer
         self._propose: Proposer = propose(self._concepts, floors)
 
@@ -129,21 +129,18 @@ class ThresholdSearch:
         return Hits(
             rows=rows[kept],
             concept_ids=concept_ids[kept].astype(np.int32),
-            scores=scores[kept].astype(np.float32),
+            scores=scores[kept],
         )
 
     def _scores(
         self, images: Float32Array, rows: Int64Array, concept_ids: Int64Array
-    ) -> npt.NDArray[np.float64]:
-        """Canonical scores: float64 products of the float32 vectors, in one fixed order."""
-        scores = np.empty(len(rows), dtype=np.float64)
+    ) -> Float32Array:
+        """Canonical scores: one float32 product per pair, in one fixed order of additions."""
+        scores = np.empty(len(rows), dtype=np.float32)
         for start in range(0, len(rows), DECISION_CHUNK):
             part = slice(start, start + DECISION_CHUNK)
             scores[part] = np.einsum(
-                "ij,ij->i",
-                images[rows[part]],
-                self._concepts[concept_ids[part]],
-                dtype=np.float64,
+                "ij,ij->i", images[rows[part]], self._concepts[concept_ids[part]]
             )
         return scores
 

@@ -158,8 +158,8 @@ class ImageTagger:
         n_rows = n_used = 0
         for batch in batches:
             drops.extend(batch.drops)
-            unusable = {drop.sample_id for drop in batch.drops if drop.part == IMAGE}
-            usable = np.array([int(i) not in unusable for i in batch.sample_ids], dtype=bool)
+            unusable = [drop.sample_id for drop in batch.drops if drop.part == IMAGE]
+            usable = ~np.isin(batch.sample_ids, unusable)
             n_rows += len(batch)
             n_used += int(usable.sum())
             if batch.embeddings is None:

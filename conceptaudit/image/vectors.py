@@ -19,13 +19,17 @@ def unit_rows(vectors: Float32Array) -> Float32Array:
     Returns
     -------
     numpy.ndarray of float32, shape (n, dimension)
-        Computed in float64, so that the result does not depend on the stored precision's order
-        of additions.
     """
-    wide = np.asarray(vectors, dtype=np.float64)
-    lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-    lengths[lengths == 0.0] = 1.0
-    return (wide / lengths[:, None]).astype(np.float32)
+    rows = np.ascontiguousarray(vectors, dtype=np.float32)
+    squares = np.einsum("ij,ij->i", rows, rows)
+    # squares of very short or long vectors leave float32's range
+    extreme = ~((squares > 1e-20) & (squares < 1e20))
+    lengths = np.sqrt(squares)
+    if extreme.any():
+        wide = np.asarray(vectors[extreme], dtype=np.float64)
+        lengths[extreme] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+        lengths[lengths == 0.0] = 1.0
+    return np.asarray(rows / lengths[:, None], dtype=np.float32)
 
 
 def read_concept_vectors(path: str | Path, n_concepts: int) -> Float32Array:

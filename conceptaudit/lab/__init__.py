@@ -1,6 +1,6 @@
 """The simulator: captioned scenes whose true concept counts are known, to test every number."""
 
-from conceptaudit.lab.bundled import lab_clip_path
+from conceptaudit.lab.bundled import lab_clip_data, lab_clip_path
 from conceptaudit.lab.config import CORRUPTIONS, LabConfig
 from conceptaudit.lab.counts import true_frequencies
 from conceptaudit.lab.folders import write_image_folder
@@ -16,6 +16,7 @@ __all__ = [
     "SampleTruth",
     "draw_probabilities",
     "generate",
+    "lab_clip_data",
     "lab_clip_path",
     "lab_vocabulary",
     "presence_probabilities",

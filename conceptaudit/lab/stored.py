@@ -46,7 +46,8 @@ class StoredSample:
     @property
     def times(self) -> int:
         """How often it is stored under its key."""
-        return 2 if self.truth.fate.corrupt == "duplicate_key" else 1
+        fate = self.truth.fate
+        return 2 if fate.corrupt == "duplicate_key" and not fate.link_rot else 1
 
     @property
     def outcome(self) -> str:

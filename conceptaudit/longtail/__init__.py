@@ -3,7 +3,8 @@
 from conceptaudit.longtail.build import build_long_tail
 from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.records import REASONS, LongTailSet
-from conceptaudit.longtail.select import Selection, read_selection, select_concepts
+from conceptaudit.longtail.select import Selection, select_concepts
+from conceptaudit.longtail.selection_file import read_selection
 from conceptaudit.longtail.stored import read_long_tail
 
 __all__ = [

@@ -26,7 +26,8 @@ from conceptaudit.longtail.export import (
 )
 from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.records import LongTailSet, Removal
-from conceptaudit.longtail.select import Selection, read_selection, select_concepts
+from conceptaudit.longtail.select import Selection, select_concepts
+from conceptaudit.longtail.selection_file import read_selection
 from conceptaudit.longtail.sheet import SHOWN, ContactSheet
 from conceptaudit.longtail.source import AuditSource, read_audit
 from conceptaudit.longtail.stored import (
@@ -175,9 +176,10 @@ class _Job:
                 progress=self.progress,
             )
             sheet.save(site)
+        account = collector.account
+        notes += account.notes()
         write_tables(site, placed, balanced, removals, selection=self.selection)
         write_names(site, balanced, self.options.templates)
-        account = collector.account
         told = {
             "kind": KIND,
             "digest": digest_of(identity),
@@ -189,6 +191,7 @@ class _Job:
             "account": {
                 "n_samples": account.n_samples,
                 "n_compared": account.n_compared,
+                "n_unreadable_files": account.n_unreadable_files,
                 "unusable": dict(sorted(account.dropped.items())),
             },
             "notes": [*notes, *balance_notes(balanced, self.options)],

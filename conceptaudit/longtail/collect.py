@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,11 @@ from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.decode import UndecodableImageError, decode_image
 from conceptaudit.image.stages import ENCODE_BATCH
 from conceptaudit.image.vectors import unit_rows
+from conceptaudit.longtail.account import PoolAccount
 from conceptaudit.longtail.embedding import EmbeddingSpace
 from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.picture import describe_picture
-from conceptaudit.longtail.records import TOO_LONG, TOO_SMALL, UNREADABLE_FILE, Removal
+from conceptaudit.longtail.records import TOO_LONG, TOO_SMALL
 from conceptaudit.longtail.toplists import CandidateLists, Offer
 from conceptaudit.progress import Progress
 from conceptaudit.records import ROW_BITS, Float32Array, Int64Array, SampleBatch
@@ -33,41 +33,8 @@ if TYPE_CHECKING:
 PIXEL_BUDGET = 1 << 26
 """Decoded pixels held at once: 200 MB of RGB, however large the photographs are."""
 
-MAX_LISTED = 10_000
-"""Unusable pool images listed per reason; all of them are counted."""
-
 SLACK = 1e-4
 """Above the float32 error of a cosine: proposals are decided by their float64 product."""
-
-
-@dataclass(slots=True)
-class PoolAccount:
-    """What became of the pool's samples.
-
-    Parameters
-    ----------
-    n_samples : int
-        Samples read.
-    n_compared : int
-        Images that were compared with the concepts.
-    dropped : Counter of str
-        Images that could not be, by reason.
-    removals : list of Removal
-        Those images, at most `MAX_LISTED` per reason.
-    """
-
-    n_samples: int = 0
-    n_compared: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    removals: list[Removal] = field(default_factory=list)
-
-    def drop(self, key: str, source: str, reason: str, detail: str = "") -> None:
-        """Count an image that cannot be used, and list it while there is room."""
-        self.dropped[reason] += 1
-        if self.dropped[reason] <= MAX_LISTED:
-            self.removals.append(
-                Removal(key=key, source=source, concept="", reason=reason, detail=detail)
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +108,7 @@ class Collector:
             except DataError as error:
                 if not self._options.skip_unreadable or isinstance(error, _DimensionError):
                     raise
-                name = source_of(self._pool, shard)
-                self.account.drop(name, name, UNREADABLE_FILE, str(error))
+                self.account.skip_file(source_of(self._pool, shard), str(error))
             progress.advance()
         progress.finish()
 

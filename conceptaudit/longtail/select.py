@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.longtail.naming import csv_text
 from conceptaudit.longtail.options import AUTO, DEFAULT_K, LongTailOptions
 from conceptaudit.records import FREQUENCY_COLUMNS, ConceptFrequencies, Int64Array
 
@@ -79,7 +75,7 @@ def select_concepts(
             if name not in names:
                 raise ConfigError(
                     f"The '{what}' parameter must name concepts of the audit. Got {name!r} "
-                    f"instead{_hint(name, names)}."
+                    f"instead{close_name(name, names)}."
                 )
     both = sorted(set(options.pins) & set(options.exclusions))
     if both:
@@ -103,7 +99,8 @@ def select_concepts(
     if wanted is not None and len(chosen) < wanted:
         notes.append(f"{wanted} concepts were asked for; the rule leaves {len(chosen)}.")
     return Selection(
-        table=_table(frequencies, order, [reasons[row] for row in order]), notes=tuple(notes)
+        table=selection_table(frequencies, order, [reasons[row] for row in order]),
+        notes=tuple(notes),
     )
 
 
@@ -178,70 +175,10 @@ def _stratified(
     )
 
 
-def read_selection(path: str | Path, frequencies: ConceptFrequencies) -> Selection:
-    """Read a selection that a person may have edited.
-
-    Only the column ``concept`` is needed; ``stratum`` and ``why`` are kept where they are there,
-    and the counts are taken from the audit.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, has no ``concept`` column or no row, or names a concept that the
-        audit does not know.
-    """
-    rows = _read_rows(Path(path))
-    names = frequencies.table["concept"].tolist()
-    known = {name: row for row, name in enumerate(names)}
-    known |= {csv_text(name): row for row, name in enumerate(names)}
-    order: dict[int, tuple[int | None, str]] = {}
-    notes = []
-    for line, row in rows:
-        name = row["concept"]
-        found = known.get(name, known.get(name.strip()))
-        if found is None:
-            raise DataError(
-                f"Line {line} of {path} names {name!r}, which is not a concept of the audit"
-                f"{_hint(name, names)}."
-            )
-        if found in order:
-            notes.append(f"{name!r} stands in {path} more than once (line {line}).")
-            continue
-        stratum = row.get("stratum") or ""
-        order[found] = (
-            int(stratum) if stratum.isascii() and stratum.isdigit() else None,
-            row.get("why") or "in the selection file",
-        )
-    return Selection(
-        table=_table(frequencies, list(order), list(order.values())), notes=tuple(notes)
-    )
-
-
-def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets add a byte order mark
-        header = text.split("\n", 1)[0]
-        # and write semicolons where the comma is the decimal mark
-        mark = ";" if "," not in header and ";" in header else ","
-        reader = csv.DictReader(
-            io.StringIO(text, newline=""), delimiter=mark, restval="", strict=True
-        )
-        fields = [name.strip().lower() for name in reader.fieldnames or []]
-        reader.fieldnames = fields
-        rows = [(reader.line_num, row) for row in reader]
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"Cannot read the selection {path}: {error}.") from error
-    if "concept" not in fields:
-        raise DataError(f"{path} must have a column 'concept'. Got {fields} instead.")
-    rows = [(line, row) for line, row in rows if row["concept"].strip()]
-    if not rows:
-        raise DataError(f"{path} names no concept.")
-    return rows
-
-
-def _table(
+def selection_table(
     frequencies: ConceptFrequencies, rows: Sequence[int], found: Sequence[tuple[int | None, str]]
 ) -> pd.DataFrame:
+    """Lay out the selected rows of a frequency table with their (stratum, why)."""
     chosen = frequencies.table.iloc[list(rows)]
     table = pd.DataFrame({"concept": pd.Series(chosen["concept"].tolist(), dtype="str")})
     for column in FREQUENCY_COLUMNS:
@@ -267,6 +204,7 @@ def _column(frequencies: ConceptFrequencies, count: str) -> str:
     return column
 
 
-def _hint(name: str, names: Sequence[str]) -> str:
+def close_name(name: str, names: Sequence[str]) -> str:
+    """Suggest a name that was perhaps meant, in brackets; empty where none is close."""
     close = get_close_matches(name, names, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

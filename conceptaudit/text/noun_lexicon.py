@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import srsly  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from spacy.attrs import MORPH, ORTH, POS
 from spacy.language import Language
 from spacy.pipeline import Pipe
-from spacy.strings import hash_string
+from spacy.strings import hash_string  # type: ignore[attr-defined]
 from spacy.tokens import Doc
 from spacy.util import registry
 from spacy.vocab import Vocab
@@ -84,7 +83,7 @@ class _WordEmbedder:
         if data is not self._data:
             self._data, self._cache = data, {}
         lengths = [len(doc) for doc in docs]
-        orths = np.concatenate([doc.to_array([ORTH]).ravel() for doc in docs])
+        orths = np.concatenate([doc.to_array(["ORTH"]).ravel() for doc in docs])
         if is_train:
             vectors, backprop = model.layers[0](self._rows(orths, docs), is_train)
         else:
@@ -119,7 +118,6 @@ def _initialize_embed(
     model.layers[0].initialize(X=np.zeros((1, N_FEATURES), dtype="uint64"))
 
 
-@registry.architectures("conceptaudit.LexiconEmbed.v1")
 def build_lexicon_embed(width: int, rows: list[int]) -> Model[list[Doc], list[Any]]:
     """Embed words by their letters and their readings in a lexicon.
 
@@ -148,6 +146,9 @@ def build_lexicon_embed(width: int, rows: list[int]) -> Model[list[Doc], list[An
         attrs={"word_forms": b""},
         dims={"nO": width},
     )
+
+
+registry.architectures.register("conceptaudit.LexiconEmbed.v1", func=build_lexicon_embed)
 
 
 class NounLexicon(Pipe):
@@ -187,18 +188,18 @@ class NounLexicon(Pipe):
             return doc
         self._open_with_common_noun(doc)
         cache = self._cache
-        for token, key in zip(doc, doc.to_array([ORTH, POS, MORPH]).tolist(), strict=True):
+        for token, key in zip(doc, doc.to_array(["ORTH", "POS", "MORPH"]).tolist(), strict=True):
             decision = cache.get(tuple(key))
             if decision is None:
                 if len(cache) >= _MAX_CACHED:
                     cache.clear()
                 decision = cache[tuple(key)] = self._decide(
-                    token.text, token.pos_, plural="Plur" in token.morph.get("Number")
+                    token.text, token.pos_, plural="Number=Plur" in str(token.morph)
                 )
             number, token.lemma = decision
             if number is not None:
                 token.pos_ = "NOUN"
-                token.set_morph(f"Number={number}")
+                token.set_morph(f"Number={number}")  # type: ignore[attr-defined]
         return doc
 
     def _decide(self, word: str, pos: str, *, plural: bool) -> tuple[str | None, int]:
@@ -222,7 +223,8 @@ class NounLexicon(Pipe):
         if not in_name and self.forms.is_noun_only(first.text):
             plural = not self.forms.code(first.text) & NOUN_SINGULAR
             first.pos_ = "NOUN"
-            first.set_morph("Number=Plur" if plural else "Number=Sing")
+            number = "Plur" if plural else "Sing"
+            first.set_morph(f"Number={number}")  # type: ignore[attr-defined]
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:  # noqa: ARG002
         """Serialise the lexicon."""

@@ -58,7 +58,7 @@ def test_every_golden_correlation_is_reproduced(pretraining, golden, published, 
     rows = golden[golden["pretraining"] == pretraining]
     frequencies = read_frequencies(reference / "search_counts", pretraining=pretraining)
     for search, group in rows.groupby("search"):
-        used = published.table
+        used = published.table[published.table["pretraining"] == pretraining]
         if search == "lemmatized":
             used = used[used["dataset"] != "imagenet-sketch"]
         accuracies, count = ConceptAccuracies(used), SEARCH_COUNTS[search]

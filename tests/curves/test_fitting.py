@@ -153,13 +153,13 @@ def test_a_strong_effect_has_a_small_p_and_none_has_not(make_frequencies, make_a
 
 def test_the_interval_of_the_slope_holds_the_true_slope(make_frequencies, make_accuracies, quick):
     held = 0
-    for seed in range(60):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
         counts = np.round(10 ** rng.uniform(0, 5, 80))
         values = (0.2 + 0.1 * np.log10(1 + counts) + rng.normal(0, 0.05, 80)).clip(0, 1)
         line = fit_curve(make_frequencies(counts), make_accuracies(values), seed=seed).fits[0].line
         held += line.slope_low <= 0.1 <= line.slope_high
-    assert 46 <= held <= 60  # 0.9 of 60 is 54; four standard deviations are 9
+    assert held >= 29  # 0.9 of 40 is 36; four standard deviations are 7.6
 
 
 def test_constant_accuracy_is_said_not_warned_about(make_frequencies, make_accuracies):

@@ -179,7 +179,7 @@ def test_the_paper_family_has_one_line_for_all_datasets(make_frequencies, make_a
 
 def test_intervals_hold_for_one_dataset(make_frequencies, make_accuracies, quick):
     shares = []
-    for seed in range(40):
+    for seed in range(25):
         rng = np.random.default_rng(seed)
         both = simulated(rng, 1, 400)
         train, test = ([part[s] for part in both] for s in (slice(0, 150), slice(150, 400)))
@@ -208,7 +208,7 @@ def test_intervals_hold_for_known_datasets(make_frequencies, make_accuracies, qu
 
 def test_intervals_hold_for_new_datasets(make_frequencies, make_accuracies, quick):
     shares = []
-    for seed in range(40):
+    for seed in range(25):
         rng = np.random.default_rng(seed)
         train, test = simulated(rng, 30, 20), simulated(rng, 30, 20, first=100)
         share, _ = coverage(train, test, make_frequencies, make_accuracies, named=True)

@@ -62,6 +62,9 @@ def test_undefined_numbers_are_null_and_come_back_undefined(
         ({"fits": None}, "damaged curve"),
         ({"points": [{"concept": [99], "accuracy": [0.1]}]}, "damaged curve"),
         ({"concepts": {}}, "damaged curve"),
+        ({"points": [{"concept": [-1], "accuracy": [0.1]}]}, "damaged curve"),
+        ({"level": "0.9"}, "damaged curve"),
+        ({"seed": None}, "damaged curve"),
     ],
 )
 def test_other_files_are_refused(change, message, curve, tmp_path):

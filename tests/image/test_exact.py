@@ -22,7 +22,7 @@ def pairs(search: ThresholdSearch, images: np.ndarray) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_equals_brute_force_in_double_precision(backend: str) -> None:
+def test_equals_brute_force(backend: str) -> None:
     rng = np.random.default_rng(1)
     images, concepts = unit(rng, BLOCK_IMAGES * 2 + 7, 48), unit(rng, 130, 48)
     thresholds = rng.uniform(0.1, 0.5, 130)

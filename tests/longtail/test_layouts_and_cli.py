@@ -3,14 +3,17 @@
 import io
 import json
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from conceptaudit.errors import ArtifactMismatchError, DataError
 from conceptaudit.longtail import LongTailOptions, build_long_tail
 from conceptaudit.longtail.sheet import ContactSheet
+from conceptaudit.longtail.stored import building
 
 OPTIONS = LongTailOptions(k=3, per_class=5, oversample=4)
 
@@ -117,3 +120,53 @@ def test_lab_model_finds_its_own_scenes_of_photographs(tmp_path, realdata, tools
     made = build_long_tail(run, pool, tmp_path / "out", options=options)
     assert len(made.images) == 6
     assert made.manifest["clip_name"] == "lab"
+
+
+def test_damaged_pool_file_stops_the_work_unless_skipping_is_allowed(
+    tmp_path, run, encoder, plain_files
+):
+    pool = write_tars(tmp_path / "tars", plain_files)
+    damaged = pool / "00001.tar"
+    damaged.write_bytes(damaged.read_bytes()[:700] + b"\xff" * 900)
+    with pytest.raises(DataError, match=r"00001\.tar"):
+        build_long_tail(run, pool, tmp_path / "a", options=OPTIONS, clip=encoder)
+    assert not (tmp_path / "a").exists()
+    options = replace(OPTIONS, skip_unreadable=True)
+    made = build_long_tail(run, pool, tmp_path / "b", options=options, clip=encoder)
+    lost = made.removed[made.removed["reason"] == "unreadable_file"]
+    assert lost["source"].tolist() == ["00001.tar"]
+    account = made.manifest["account"]
+    assert account["n_unreadable_files"] == 1
+    assert account["n_samples"] == account["n_compared"] + sum(account["unusable"].values())
+    assert not set(made.images["source"].str[:9]) - {"00000.tar", "00002.tar"}
+
+
+def test_killed_replacement_is_repaired(tmp_path):
+    out = tmp_path / "out"
+    site = tmp_path / ".out.building"
+    (site / "old").mkdir(parents=True)  # killed between the two renames
+    (site / "old" / "manifest.json").write_text("{}")
+
+    def fail():
+        with building(out):
+            assert (out / "manifest.json").exists()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert (out / "manifest.json").read_text() == "{}"
+    assert not site.exists()
+
+
+def test_two_builders_of_one_set_do_not_meet(tmp_path):
+    out = tmp_path / "out"
+    with building(out) as site:
+        (site / "manifest.json").write_text("{}")
+        with (
+            pytest.raises(ArtifactMismatchError, match="Another run is writing"),
+            building(out),
+        ):
+            pass
+        assert site.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in out.iterdir()] == ["manifest.json"]

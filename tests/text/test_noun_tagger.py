@@ -19,7 +19,7 @@ from conceptaudit.text.bundled import bundled_path, load_bundled
 from conceptaudit.text.word_forms import LexiconEntry, WordForms, strip_plural
 
 NOUNS = {"NOUN", "PROPN"}
-CLOSED = set("ADP AUX CCONJ DET INTJ PART PRON SCONJ".split())
+CLOSED = {"ADP", "AUX", "CCONJ", "DET", "INTJ", "PART", "PRON", "SCONJ"}
 CAPTIONS = ("flickr30k_en.parquet", "flickr8k.parquet", "laion_alt_text_10k.parquet",
             "cc3m_validation.tsv")  # fmt: skip
 MAX_BYTES = 8_000_000
@@ -102,7 +102,7 @@ def test_bytes_and_folders_round_trip(nlp: Language, tmp_path: Path) -> None:
 def test_empty_and_odd_texts(nlp: Language) -> None:
     texts = ["", " ", "\n", "…", "🐶", "日本語の字幕", "x" * 5000, "dog"]
     docs = list(nlp.pipe(texts))
-    assert [len(doc) for doc in docs][0] == 0
+    assert len(docs[0]) == 0
     assert docs[-1][0].pos_ == "NOUN"
     assert list(nlp.pipe([])) == []
 
@@ -309,19 +309,19 @@ def test_lower_case_changes_no_tag(nlp: Language, text: str) -> None:
 # -- lemmas --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("form", "lemma"),
-    [
-        *(line.split() for line in """glasses glasses|scissors scissors|pants pants|jeans jeans
-        |shorts shorts|skis ski|leaves leaf|knives knife|children child|people people|buses bus
-        |men man|women woman|geese goose|mice mouse|sheep sheep|news news|bus bus|grass grass
-        |dress dress|dresses dress|tennis tennis|lens lens|lenses lens|gas gas|feet foot|teeth tooth
-        |wolves wolf|potatoes potato|boxes box|watches watch|babies baby|fishermen fisherman
-        |stairs stair|shoes shoe|horses horse|houses house|axes axe|cacti cactus|firemen fireman
-        |skateboards skateboard|iphones iphone|selfies selfie|quizzes quiz""".split("|")),
-    ],
-)  # fmt: skip
-def test_noun_lemmas(nlp: Language, form: str, lemma: str) -> None:
+LEMMAS = """
+glasses/glasses scissors/scissors pants/pants jeans/jeans shorts/shorts skis/ski leaves/leaf
+knives/knife children/child people/people buses/bus men/man women/woman geese/goose mice/mouse
+sheep/sheep news/news bus/bus grass/grass dress/dress dresses/dress tennis/tennis lens/lens
+lenses/lens gas/gas feet/foot teeth/tooth wolves/wolf potatoes/potato boxes/box watches/watch
+babies/baby fishermen/fisherman stairs/stair shoes/shoe horses/horse houses/house axes/axe
+cacti/cactus firemen/fireman skateboards/skateboard iphones/iphone selfies/selfie quizzes/quiz
+"""
+
+
+@pytest.mark.parametrize("pair", LEMMAS.split())
+def test_noun_lemmas(nlp: Language, pair: str) -> None:
+    form, lemma = pair.split("/")
     for text in (f"The {form} in the picture .", f"the {form}", f"a photo of {form}"):
         token = find(nlp(text), form)
         assert (token.pos_, token.lemma_) == ("NOUN", lemma), text
@@ -396,7 +396,7 @@ def test_lexicon_bytes_round_trip_and_are_stable() -> None:
 
 @pytest.mark.parametrize(
     ("plural", "singular"),
-    [("selfies", "selfie"), ("parties", "party"), ("glitches", "glitch"), ("bus", "bus")],
+    [("parties", "party"), ("glitches", "glitch"), ("bus", "bus"), ("gifs", "gif")],
 )
 def test_unknown_plurals(plural: str, singular: str) -> None:
-    assert strip_plural(plural) in {singular, singular.removesuffix("ie") + "y"}
+    assert strip_plural(plural) == singular

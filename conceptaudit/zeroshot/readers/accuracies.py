@@ -79,7 +79,7 @@ def read_accuracies(
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "pets.csv"
-    >>> _ = path.write_text("model,concept,n_correct,n_images\\nRN50,dog,9,10\n")
+    >>> _ = path.write_text("model,concept,n_correct,n_images\nRN50,dog,9,10\n")
     >>> read_accuracies(path, dataset="pets").table[["dataset", "accuracy"]].values.tolist()
     [['pets', 0.9]]
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from conceptaudit._concept_files import Record, read_source, records_of
+from conceptaudit.vocabulary._files import Record, read_source, records_of
 from conceptaudit.errors import ConfigError
 from conceptaudit.records import Concept, ConceptVocabulary
 

@@ -1,0 +1,288 @@
+"""The whole job on a simulated dataset whose true counts are known, offline.
+
+The simulator draws captioned scenes from the law that the bundled CLIP was trained on. They are
+audited, the model is evaluated on a balanced test set, part of the classes is held out of the
+fit and predicted, and a long-tail set is built from a second dataset.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.artifacts import write_csv
+from conceptaudit.auditing import AuditOptions, AuditRun, audit
+from conceptaudit.curves import Curve, fit_curve, predict
+from conceptaudit.errors import ArtifactMismatchError
+from conceptaudit.image.clip import LAB, ClipModel, find_clip
+from conceptaudit.lab import LabConfig, generate, lab_vocabulary, read_truth, write_image_folder
+from conceptaudit.lab.bundled import lab_training
+from conceptaudit.longtail import LongTailOptions, LongTailSet, build_long_tail
+from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
+from conceptaudit.report import write_report
+from conceptaudit.report.curve_figures import draw_curve
+from conceptaudit.zeroshot.evaluation import evaluate_image_folder
+
+if TYPE_CHECKING:
+    from conceptaudit.records import ConceptVocabulary
+
+MARK = ".conceptaudit-demo"
+"""Written into the folder, so that only a demo is ever overwritten."""
+
+HELD_OUT = 0.25
+"""Share of the classes that the fit does not see."""
+
+MODEL = "lab-clip"
+TEST_SET = "lab-balanced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoSize:
+    """How large the demo is.
+
+    Parameters
+    ----------
+    n_samples : int
+        Pairs in the audited dataset.
+    n_pool : int
+        Pairs in the pool of the long-tail set.
+    per_concept : int
+        Test images per class.
+    """
+
+    n_samples: int = 6_000
+    n_pool: int = 4_000
+    per_concept: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoResult:
+    """Everything that the demo made.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds it all.
+    run : AuditRun
+        The audit.
+    text_error, image_error : float
+        Median over concepts with at least 20 true occurrences of |log10(counted / true)|.
+    curve : Curve
+        Fitted without the held-out classes.
+    held_out : pandas.DataFrame
+        ``concept, count, accuracy (predicted), low, high, observed``.
+    tail : LongTailSet
+        The long-tail set.
+    report : Path
+        The page.
+    """
+
+    folder: Path
+    run: AuditRun
+    text_error: float
+    image_error: float
+    curve: Curve
+    held_out: pd.DataFrame
+    tail: LongTailSet
+    report: Path
+
+    @property
+    def coverage(self) -> float:
+        """Share of held-out classes whose observed accuracy lies in its interval."""
+        inside = self.held_out["observed"].between(self.held_out["low"], self.held_out["high"])
+        return float(inside.mean())
+
+
+def run_demo(
+    out: str | Path,
+    *,
+    size: DemoSize | None = None,
+    seed: int = 1,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> DemoResult:
+    """Run the whole job on simulated data.
+
+    Parameters
+    ----------
+    out : str or Path
+        Folder for everything.
+    size : DemoSize, optional
+        How large.
+    seed : int, default 1
+        Of the simulated data and of the split into fitted and held-out classes.
+    workers : int or None
+        Worker processes; None for one per processor.
+    overwrite : bool, default False
+        Replace an earlier demo in `out`.
+    progress : Progress, optional
+        Told of every step.
+
+    Raises
+    ------
+    ArtifactMismatchError
+        `out` exists and is not a demo, or is one and `overwrite` is False.
+    """
+    size = size or DemoSize()
+    progress = progress or SilentProgress()
+    folder = _fresh(Path(out), overwrite=overwrite)
+    training = lab_training()
+    config = replace(
+        training.config,
+        seed=seed,
+        n_samples=size.n_samples,
+        shard_size=1_000,
+        link_rot_rate=0.02,
+        truncated_rate=0.005,
+        empty_caption_rate=0.005,
+    )
+    vocabulary = lab_vocabulary(config)
+    data = _draw(config, folder / "data", workers, progress)
+    pool = _draw(
+        replace(config, seed=seed + 1, n_samples=size.n_pool, zipf_exponent=0.3, link_rot_rate=0.0),
+        folder / "pool",
+        workers,
+        progress,
+    )
+    progress.start("draw test set", len(vocabulary), unit="classes")
+    tests = write_image_folder(
+        config,
+        folder / "test",
+        per_concept=size.per_concept,
+        progress=_steps(progress, size.per_concept),
+    )
+    progress.finish()
+    options = AuditOptions(
+        clip=LAB, device="cpu", threshold=training.threshold, workers=workers, templates=training.templates
+    )
+    run = audit(data, vocabulary, folder / "audit", options=options, progress=progress)
+    clip = find_clip(LAB, device="cpu")
+    accuracies = _evaluate(tests, vocabulary, clip, training.templates, progress)
+    write_csv(folder / "accuracies.csv", accuracies.table)
+    curve, held_out = _fit_and_predict(run.frequencies, accuracies, seed)
+    curve.save(folder / "curve" / "curve.json")
+    draw_curve(curve, folder / "curve" / "curve.png")
+    write_csv(folder / "predictions.csv", held_out)
+    tail = build_long_tail(
+        folder / "audit",
+        pool,
+        folder / "longtail",
+        options=LongTailOptions(k=20, per_class=8, templates=training.templates),
+        clip=clip,
+        progress=progress,
+    )
+    progress.start("report", 1, unit="pages")
+    report = write_report(
+        folder / "report.html",
+        run=folder / "audit",
+        dataset=data,
+        curve=folder / "curve" / "curve.json",
+        accuracies=folder / "accuracies.csv",
+        predictions=folder / "predictions.csv",
+        longtail=folder / "longtail",
+        truth=data / "truth.parquet",
+        title="A simulated dataset, audited",
+    )
+    progress.advance()
+    progress.finish()
+    truth = read_truth(data)
+    return DemoResult(
+        folder=folder,
+        run=run,
+        text_error=_count_error(run, truth[truth["text_ok"]]["text"], "n_text"),
+        image_error=_count_error(run, truth[truth["image_ok"]]["image"], "n_image"),
+        curve=curve,
+        held_out=held_out,
+        tail=tail,
+        report=report,
+    )
+
+
+def _fresh(folder: Path, *, overwrite: bool) -> Path:
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARK).exists():
+            raise ArtifactMismatchError(
+                f"{folder} holds files that are not a demo. Name a new or empty folder with -o."
+            )
+        if not overwrite:
+            raise ArtifactMismatchError(
+                f"{folder} holds a demo. Add --overwrite to replace it, or name another with -o."
+            )
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
+    return folder
+
+
+def _draw(config: LabConfig, out: Path, workers: int | None, progress: Progress) -> Path:
+    from conceptaudit.engine.base import available_cpus
+
+    progress.start(f"draw {out.name}", config.n_samples, unit="samples")
+    truth = generate(
+        config, out, processes=workers or available_cpus(), progress=_steps(progress, 1)
+    )
+    progress.finish()
+    return truth.folder
+
+
+def _steps(progress: Progress, units: int) -> Callable[[int, int], None]:
+    """Adapt the lab's "done of total" to steps of `units` each."""
+    told = 0
+
+    def tell(done: int, total: int) -> None:  # noqa: ARG001 -- the lab's signature
+        nonlocal told
+        progress.advance(done // units - told)
+        told = done // units
+
+    return tell
+
+
+def _evaluate(
+    tests: Path,
+    vocabulary: ConceptVocabulary,
+    clip: ClipModel,
+    templates: tuple[str, ...],
+    progress: Progress,
+) -> ConceptAccuracies:
+    return evaluate_image_folder(
+        tests,
+        vocabulary,
+        clip,
+        dataset=TEST_SET,
+        pretraining="lab",
+        templates=templates,
+        progress=progress,
+    ).accuracies
+
+
+def _fit_and_predict(
+    frequencies: ConceptFrequencies, accuracies: ConceptAccuracies, seed: int
+) -> tuple[Curve, pd.DataFrame]:
+    """Fit on three quarters of the classes and predict the others."""
+    names = accuracies.table["concept"]
+    rng = np.random.default_rng(seed)
+    held = set(rng.choice(sorted(names), size=round(HELD_OUT * len(names)), replace=False))
+    fitted = ConceptAccuracies(accuracies.table[~names.isin(held)].reset_index(drop=True))
+    curve = fit_curve(frequencies, fitted, pretraining="all", seed=seed)
+    asked = frequencies.table[frequencies.table["concept"].isin(held)].reset_index(drop=True)
+    predicted = predict(curve, ConceptFrequencies(asked, source=frequencies.source))
+    observed = accuracies.table.set_index("concept")["accuracy"]
+    predicted["observed"] = predicted["concept"].map(observed).astype(float)
+    predicted["held_out"] = True
+    return curve, predicted
+
+
+def _count_error(run: AuditRun, names: pd.Series[list[str]], column: str) -> float:
+    true = names.explode().value_counts()
+    counted = run.table.set_index("concept")[column].astype(float)
+    frequent = true[true >= 20]
+    ratio = (counted.reindex(frequent.index).fillna(0) + 0.5) / (frequent + 0.5)
+    return float(np.abs(np.log10(ratio)).median())

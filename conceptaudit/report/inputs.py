@@ -1,0 +1,191 @@
+"""Everything a report is made from, read and checked before anything is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from conceptaudit.artifacts import MANIFEST, Json, read_json
+from conceptaudit.curves import Curve
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.frequency.readers import read_frequencies
+from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
+
+if TYPE_CHECKING:
+    from conceptaudit.longtail import LongTailSet
+
+PREDICTION_COLUMNS = ("concept", "accuracy", "low", "high")
+"""Columns that a table of predictions must have."""
+
+Source = str | Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A finished audit, as its folder tells it.
+
+    Parameters
+    ----------
+    folder : Path
+    frequencies : ConceptFrequencies
+    alignment, manifest : dict
+        ``alignment.json`` and ``manifest.json``.
+    concepts : tuple of str
+        Names by concept id.
+    """
+
+    folder: Path
+    frequencies: ConceptFrequencies
+    alignment: Json
+    manifest: Json
+    concepts: tuple[str, ...]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per concept."""
+        return self.frequencies.table
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The count columns that the audit has."""
+        return self.frequencies.counted
+
+    @property
+    def level(self) -> float:
+        """Coverage that the intervals were made for."""
+        return float(self.manifest["level"])
+
+    @property
+    def strictest(self) -> str:
+        """The count that says most about what a model could learn: both sides, where known."""
+        return self.counted[-1] if len(self.counted) < 3 else "n_joint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportInputs:
+    """What there is to report; None where it was not given."""
+
+    run: RunRecord
+    dataset: str | None = None
+    curve: Curve | None = None
+    accuracies: ConceptAccuracies | None = None
+    predictions: pd.DataFrame | None = None
+    longtail: LongTailSet | None = None
+    truth: Path | None = None
+
+
+def read_inputs(
+    run: Source,
+    *,
+    dataset: Source | None,
+    curve: Source | Curve | None,
+    accuracies: Source | Sequence[Source] | ConceptAccuracies | None,
+    predictions: Source | pd.DataFrame | None,
+    longtail: Source | None,
+    truth: Source | None,
+) -> ReportInputs:
+    """Read all inputs of a report.
+
+    Raises
+    ------
+    ConfigError
+        `run` is no folder of an audit.
+    DataError
+        A file is missing or damaged.
+    """
+    record = read_run(run)
+    if isinstance(curve, str | Path):
+        curve = Curve.load(curve)
+    if accuracies is not None and not isinstance(accuracies, ConceptAccuracies):
+        from conceptaudit.zeroshot.readers import read_accuracies
+
+        accuracies = read_accuracies(accuracies)
+    made = None
+    if longtail is not None:
+        from conceptaudit.longtail import read_long_tail
+
+        made = read_long_tail(longtail)
+    return ReportInputs(
+        run=record,
+        dataset=None if dataset is None else str(dataset),
+        curve=curve,
+        accuracies=accuracies,
+        predictions=None if predictions is None else read_predictions(predictions),
+        longtail=made,
+        truth=None if truth is None else Path(truth),
+    )
+
+
+def read_run(folder: Source) -> RunRecord:
+    """Read an audit's folder."""
+    folder = Path(folder)
+    if not (folder / MANIFEST).is_file():
+        raise ConfigError(
+            f"The 'run' parameter of write_report must be the folder of a finished audit. Got "
+            f"{folder}, which has no {MANIFEST}, instead. Run `conceptaudit audit` first."
+        )
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.get("kind") != "audit":
+        raise ConfigError(
+            f"The 'run' parameter of write_report must be the folder of an audit. Got {folder}, "
+            "whose manifest is of another kind, instead."
+        )
+    table = read_frequencies(folder).table
+    if {"low", "high"} & {name.rpartition("_")[2] for name in table} and table.empty:
+        raise DataError(f"{folder} holds an audit of no concept.")
+    names = tuple(str(one["concept"]) for one in read_json(folder / "concepts.json"))
+    return RunRecord(
+        folder=folder,
+        frequencies=ConceptFrequencies(table, str(manifest.get("dataset", ""))),
+        alignment=read_json(folder / "alignment.json"),
+        manifest=manifest,
+        concepts=names,
+    )
+
+
+def read_predictions(source: Source | pd.DataFrame) -> pd.DataFrame:
+    """Read predictions; ``observed`` and ``held_out`` are optional.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``concept, accuracy, low, high`` and whatever else the table has; ``held_out`` (bool) is
+        there always, ``observed`` is NaN where unknown.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, or a column is missing or outside [0, 1].
+    """
+    if isinstance(source, pd.DataFrame):
+        table, where = source, "The predictions"
+    else:
+        path, where = Path(source), str(source)
+        try:
+            table = (
+                pd.read_parquet(path)
+                if path.suffix.lower() == ".parquet"
+                else pd.read_csv(path, dtype={"concept": "str"}, keep_default_na=False,
+                                 na_values={"observed": [""], "accuracy": [""], "low": [""],
+                                            "high": [""], "count": [""]})
+            )
+        except (OSError, ValueError) as error:
+            raise DataError(f"Cannot read {path} as a table: {error}.") from error
+    missing = [name for name in PREDICTION_COLUMNS if name not in table]
+    if missing:
+        raise DataError(
+            f"{where} must have the columns {list(PREDICTION_COLUMNS)}. Missing: {missing}."
+        )
+    columns = {"concept": table["concept"].astype("str")}
+    for name in ("accuracy", "low", "high", "observed"):
+        values = pd.Series(float("nan"), index=table.index) if name not in table else table[name]
+        columns[name] = pd.to_numeric(values, errors="coerce")
+        if bool(((columns[name] < 0) | (columns[name] > 1)).any()):
+            raise DataError(f"{where}: {name} must lie in [0, 1] in every row.")
+    held = table["held_out"] if "held_out" in table else pd.Series(data=False, index=table.index)
+    flags = held.map(lambda value: str(value).strip().casefold() in ("true", "1", "yes"))
+    return table.assign(**columns, held_out=flags.astype(bool)).reset_index(drop=True)

@@ -1,0 +1,99 @@
+"""Numbers and codes in words that a reader needs no manual for."""
+
+import math
+from collections.abc import Sequence
+
+SIDES = {
+    "n_text": ("captions", "named in the caption"),
+    "n_image": ("images", "seen in the image"),
+    "n_joint": ("both", "in caption and image of the same sample"),
+}
+"""Short name and meaning of each count."""
+
+REASONS = {
+    "empty_caption": "the caption is empty",
+    "null_caption": "there is no caption",
+    "bad_utf8": "the caption is not valid text",
+    "missing_caption": "the caption is missing",
+    "missing_image": "the image is missing",
+    "not_an_image": "the file is not an image",
+    "broken_image": "the image cannot be decoded",
+    "decompression_bomb": "the image is implausibly large",
+    "nan_embedding": "the stored embedding holds no numbers",
+    "zero_embedding": "the stored embedding is all zeros",
+    "link_rot": "the sample could not be downloaded",
+}
+
+
+def count(n: float) -> str:
+    """Write a whole number with thousands separators.
+
+    Examples
+    --------
+    >>> count(12345), count(2.95)
+    ('12,345', '3')
+    """
+    return f"{round(n):,}"
+
+
+def several(n: int, one: str, many: str | None = None) -> str:
+    """Write a number with its noun.
+
+    Examples
+    --------
+    >>> several(1, "class", "classes"), several(2, "concept")
+    ('1 class', '2 concepts')
+    """
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
+def percent(share: float | None) -> str:
+    """Write a share as per cent, with as many digits as tell it from 0 and 100.
+
+    Examples
+    --------
+    >>> percent(0.123), percent(0.00042), percent(1.0), percent(None)
+    ('12.3 %', '0.042 %', '100 %', 'unknown')
+    """
+    if share is None or math.isnan(share):
+        return "unknown"
+    value = 100 * share
+    if value in (0.0, 100.0):
+        return f"{value:.0f} %"
+    text = f"{value:.1f}" if 0.1 <= value <= 99.9 else f"{value:.2g}" if value < 1 else f"{value}"
+    return f"{text[:7]} %"
+
+
+def reason(code: str) -> str:
+    """Say a drop's code in words.
+
+    Examples
+    --------
+    >>> reason("caption:empty_caption"), reason("image:some_new_fault")
+    ('the caption is empty', 'image: some new fault')
+    """
+    part, _, name = code.rpartition(":")
+    if name in REASONS:
+        return REASONS[name]
+    words = name.replace("_", " ")
+    return f"{part}: {words}" if part else words
+
+
+def decimal(value: float, digits: int = 2) -> str:
+    """Write a number with a true minus sign; undefined is said."""
+    if not math.isfinite(value):
+        return "undefined"
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def listed(words: Sequence[str], limit: int = 6) -> str:
+    """List words, and say how many are not listed.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    if len(words) <= limit:
+        return ", ".join(words)
+    return f"{', '.join(words[:limit])} and {len(words) - limit:,} more"
