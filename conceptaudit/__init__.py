@@ -55,7 +55,7 @@ _HOMES = {
     "read_frequencies": "frequency.readers",
 }
 
-__all__ = [  # noqa: PLE0604 -- a test holds this list equal to _HOMES
+__all__ = [
     "ArtifactMismatchError",
     "AuditOptions",
     "AuditRun",

@@ -304,7 +304,7 @@ def claim(folder: Path, digest: str, *, resume: bool, overwrite: bool) -> str:
     if not started.exists():
         raise ArtifactMismatchError(
             f"{folder} holds files that are not a conceptaudit run "
-            f"(such as {sorted(p.name for p in entries)[0]!r}). Name a new or empty folder."
+            f"(such as {min(p.name for p in entries)!r}). Name a new or empty folder."
         )
     if overwrite:
         return "overwrite"

@@ -161,7 +161,11 @@ def run_demo(
     )
     progress.finish()
     options = AuditOptions(
-        clip=LAB, device="cpu", threshold=training.threshold, workers=workers, templates=training.templates
+        clip=LAB,
+        device="cpu",
+        threshold=training.threshold,
+        workers=workers,
+        templates=training.templates,
     )
     run = audit(data, vocabulary, folder / "audit", options=options, progress=progress)
     clip = find_clip(LAB, device="cpu")
@@ -284,5 +288,5 @@ def _count_error(run: AuditRun, names: pd.Series[list[str]], column: str) -> flo
     true = names.explode().value_counts()
     counted = run.table.set_index("concept")[column].astype(float)
     frequent = true[true >= 20]
-    ratio = (counted.reindex(frequent.index).fillna(0) + 0.5) / (frequent + 0.5)
-    return float(np.abs(np.log10(ratio)).median())
+    found = counted.reindex(frequent.index).fillna(0).to_numpy()
+    return float(np.median(np.abs(np.log10((found + 0.5) / (frequent.to_numpy() + 0.5)))))

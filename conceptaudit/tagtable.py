@@ -81,5 +81,3 @@ def check_account(account: Json, n_used: int, where: str) -> None:
             f"{sum(account['dropped'].values()):,} dropped, but {n_used:,} used. "
             "This is a defect of the reader; please report it."
         )
-
-

@@ -46,8 +46,8 @@ def report(title: str, n: int, unit: str, seconds: dict[str, list[float]], base:
             "ratio_max": max(ratios),
         }
         print(
-            f"  {name:<28}{rows[name]['rate']:>12,.0f} {unit}/s   {rows[name]['ratio']:.2f} x {base}"
-            f" ({min(ratios):.2f} to {max(ratios):.2f})"
+            f"  {name:<28}{rows[name]['rate']:>12,.0f} {unit}/s   "
+            f"{rows[name]['ratio']:.2f} x {base} ({min(ratios):.2f} to {max(ratios):.2f})"
         )
     print(json.dumps({"bench": title, "n": n, "unit": unit, "base": base, "rows": rows}))
 

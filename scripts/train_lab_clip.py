@@ -5,7 +5,8 @@ concepts follow Zipf's law, so it knows the head of the law well and its tail po
 
     python scripts/train_lab_clip.py --out conceptaudit/lab/models/lab-clip
 
-takes about 40 minutes on two CPU cores and a few minutes on a GPU. It writes
+takes under an hour on two CPU cores and a few minutes on a GPU. Where other programs use the
+same cores, OMP_WAIT_POLICY=PASSIVE keeps the threads from waiting busily. It writes
 ``open_clip_config.json``, ``open_clip_model.safetensors`` (float16), ``metrics.json`` and
 ``README.md``. The same seed, machine and number of threads give the same weights.
 """
@@ -232,7 +233,9 @@ def save(model: torch.nn.Module, folder: Path) -> None:
         name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
         for name, value in model.state_dict().items()
     }
-    save_file(weights, folder / "open_clip_model.safetensors")
+    target = folder / "open_clip_model.safetensors"
+    save_file(weights, target)
+    target.chmod(0o644)  # safetensors makes files that only their owner can read
     settings = {"model_cfg": MODEL_CFG, "preprocess_cfg": PREPROCESS_CFG}
     (folder / "open_clip_config.json").write_text(json.dumps(settings, indent=2) + "\n")
 

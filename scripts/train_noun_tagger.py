@@ -46,7 +46,7 @@ from conceptaudit.text.noun_lexicon import EMBED_LAYER, FACTORY  # noqa: E402
 from conceptaudit.text.word_forms import WordForms  # noqa: E402
 
 WIDTH = 96
-MAX_CAPTIONS = 16_000  # of each set, evenly spaced: the share is then known to 0.001
+MAX_CAPTIONS = 8_000  # of each set, evenly spaced: the share is then known to 0.001
 ROWS = [5000, 1500, 800, 3000, 500, 500]
 
 

@@ -56,7 +56,9 @@ def imports(path: Path) -> list[tuple[str, bool]]:
     """Names of the package's rooms that a module imports, and whether inside a function."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     top = {id(node) for node in tree.body}
-    checking = [n for n in tree.body if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.dump(n.test)]
+    checking = [
+        n for n in tree.body if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.dump(n.test)
+    ]
     for_types = {id(n) for block in checking for n in ast.walk(block)}
     found = []
     for node in ast.walk(tree):
@@ -86,7 +88,8 @@ def rooms_and_modules() -> list[tuple[str, Path]]:
 
 
 @pytest.mark.parametrize(
-    ("room", "path"), [pytest.param(r, p, id=str(p.relative_to(PACKAGE))) for r, p in rooms_and_modules()]
+    ("room", "path"),
+    [pytest.param(r, p, id=str(p.relative_to(PACKAGE))) for r, p in rooms_and_modules()],
 )
 def test_imports_flow_one_way(room: str, path: Path) -> None:
     assert room in ROOMS, f"{room} is not on the map"

@@ -1,4 +1,4 @@
-"""The audit, end to end: a corpus counted by hand, images with known contents, kills and resumes."""
+"""The audit, end to end: a corpus counted by hand, known images, kills and resumes."""
 
 import hashlib
 import io
@@ -151,8 +151,20 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     config = {
         "embed_dim": 16,
-        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 1},
+        "vision_cfg": {
+            "image_size": 32,
+            "layers": 1,
+            "width": 32,
+            "patch_size": 16,
+            "head_width": 16,
+        },
+        "text_cfg": {
+            "context_length": 77,
+            "vocab_size": 49408,
+            "width": 16,
+            "heads": 1,
+            "layers": 1,
+        },
     }
     folder = tmp_path_factory.mktemp("clip")
     torch.manual_seed(0)
@@ -304,8 +316,9 @@ def test_nothing_to_audit_and_bad_options(captions: Path, tmp_path: Path) -> Non
         AuditOptions(threshold=25.0)
     with pytest.raises(ConfigError, match="workers"):
         audit(captions, CONCEPTS, tmp_path / "run", options=AuditOptions(workers=0))
+    options = AuditOptions(clip="Vit/none")
     with pytest.raises(ConfigError, match="clip"):
-        audit(tmp_path / "pictures", CONCEPTS, tmp_path / "r", options=AuditOptions(clip="Vit/none"))
+        audit(tmp_path / "pictures", CONCEPTS, tmp_path / "r", options=options)
 
 
 def test_pickled_weights_are_refused(tmp_path: Path) -> None:
@@ -329,9 +342,7 @@ def test_an_unreadable_file_stops_or_is_skipped_and_named(tmp_path: Path) -> Non
     (data / "1.parquet").write_bytes(b"PAR1" + bytes(len(whole) - 604) + footer)
     with pytest.raises(DataError, match=r"1\.parquet"):
         audit(data, CONCEPTS, tmp_path / "run")
-    run = audit(
-        data, CONCEPTS, tmp_path / "skipped", options=AuditOptions(skip_unreadable=True)
-    )
+    run = audit(data, CONCEPTS, tmp_path / "skipped", options=AuditOptions(skip_unreadable=True))
     assert run.table["n_text"].iloc[0] == 1
     assert any("1.parquet" in note for note in run.notes)
 

@@ -54,11 +54,19 @@ class AuditPlan:
 
     @property
     def settings(self) -> Json:
+        """Everything that can change a tag, by stage."""
         stages = (self.text, self.encoder, self.image)
         return [None if stage is None else stage.settings for stage in stages]
 
 
 def plan_audit(dataset: Dataset, vocabulary: ConceptVocabulary, options: AuditOptions) -> AuditPlan:
+    """Decide which sides to audit, loading the models that they need.
+
+    Raises
+    ------
+    ConfigError
+        Neither side can be audited with these options.
+    """
     notes: list[str] = []
     text = None
     if CAPTION in dataset.provides:

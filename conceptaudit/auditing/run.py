@@ -81,6 +81,7 @@ class RunningAudit:
     progress: Progress
 
     def execute(self, identity: str) -> AuditRun:
+        """Run the stages that are not done, count, and write the results."""
         reports = self._stages()
         stores = {name: report.store for name, report in reports.items()}
         sides = [stores[name] for name in ("text", "image") if name in stores]
@@ -93,9 +94,7 @@ class RunningAudit:
         counts = count_store(self.folder)
         task = CountShard(text=stores.get("text"), image=stores.get("image"), store=counts)
         engine = open_engine(self.options.workers, n_items=len(counted))
-        reports["counts"] = run_shards(
-            task, counts, counted, engine=engine, progress=self.progress
-        )
+        reports["counts"] = run_shards(task, counts, counted, engine=engine, progress=self.progress)
         return self._finish(identity, counted, stores, counts, reports)
 
     def _stages(self) -> dict[str, StageReport]:
@@ -154,8 +153,7 @@ class RunningAudit:
         )
         failures = _failures(reports)
         notes = (*self.notes, *(f"Skipped: {why}" for why in failures.values()))
-        self._write(identity, frequencies, alignment, account, notes, counted)
-        return AuditRun(
+        run = AuditRun(
             folder=self.folder,
             frequencies=frequencies,
             alignment=alignment,
@@ -166,20 +164,14 @@ class RunningAudit:
                 for name, report in reports.items()
             },
         )
+        self._write(run, identity, counted)
+        return run
 
-    def _write(
-        self,
-        identity: str,
-        frequencies: ConceptFrequencies,
-        alignment: Alignment,
-        account: Json,
-        notes: tuple[str, ...],
-        counted: tuple[Shard, ...],
-    ) -> None:
+    def _write(self, run: AuditRun, identity: str, counted: tuple[Shard, ...]) -> None:
         folder = self.folder
-        write_parquet(folder / "frequencies.parquet", frequencies.table)
-        write_csv(folder / "frequencies.csv", frequencies.table)
-        write_json(folder / "alignment.json", alignment.as_json(self.options.level))
+        write_parquet(folder / "frequencies.parquet", run.table)
+        write_csv(folder / "frequencies.csv", run.table)
+        write_json(folder / "alignment.json", run.alignment.as_json(self.options.level))
         write_json(
             folder / "concepts.json",
             [
@@ -211,8 +203,8 @@ class RunningAudit:
                 "settings": self.plan.settings,
                 "level": self.options.level,
                 "clip": self.options.clip,
-                "account": account,
-                "notes": list(notes),
+                "account": run.account,
+                "notes": list(run.notes),
                 "shards": [shard.name for shard in counted],
                 "versions": package_versions("spacy", "faiss-cpu", "faiss-gpu", "torch"),
                 "files": {p.relative_to(folder).as_posix(): file_digest(p) for p in files},

@@ -146,9 +146,7 @@ def audit(
 def summary(run: AuditRun, level: float) -> dict[str, object]:
     """Lay a run's numbers out for a machine."""
     table = run.table
-    found = {
-        column: int((table[column] > 0).sum()) for column in run.frequencies.counted
-    }
+    found = {column: int((table[column] > 0).sum()) for column in run.frequencies.counted}
     return {
         "run": str(run.folder),
         "account": run.account,

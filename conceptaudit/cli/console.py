@@ -64,15 +64,18 @@ def say_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table: text left, numbers right."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [
-        max(_width(text) for text in column)
-        for column in zip(list(headers), *cells, strict=True)
+        max(_width(text) for text in column) for column in zip(list(headers), *cells, strict=True)
     ]
     numeric = [
         bool(rows) and all(isinstance(row[i], int | float) or row[i] is None for row in rows)
         for i in range(len(headers))
     ]
     for line in (list(headers), ["-" * width for width in widths], *cells):
-        say("  ".join(_pad(text, w, right) for text, w, right in zip(line, widths, numeric, strict=True)).rstrip())
+        say(
+            "  ".join(
+                _pad(text, w, right) for text, w, right in zip(line, widths, numeric, strict=True)
+            ).rstrip()
+        )
 
 
 def _cell(value: object) -> str:

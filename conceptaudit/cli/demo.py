@@ -17,7 +17,9 @@ def demo(
     workers: Annotated[
         int | None, typer.Option(help="Worker processes; one per processor by default.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier demo.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     r"""Audit, fit, predict, build a long-tail set and report, on simulated data, offline.
@@ -56,21 +58,24 @@ def demo(
         )
         return
     account = result.run.account["text"]
-    say(f"\nAudited {account['n_samples']:,} simulated pairs of {len(result.run.table):,} concepts.")
+    say(
+        f"\nAudited {account['n_samples']:,} simulated pairs of {len(result.run.table):,} concepts."
+    )
     say(
         f"Against truth, counts of frequent concepts are off by a factor of {factors['text']:.2f} "
         f"in text and {factors['image']:.2f} in images (median; one uncalibrated threshold)."
     )
     say(
         f"Accuracy grows by {100 * fit.line.slope:.1f} points per decade of frequency "
-        f"({100 * fit.line.slope_low:.1f} to {100 * fit.line.slope_high:.1f}), r = {fit.line.r:.2f} "
-        f"over {fit.usage.n_used:,} concepts."
+        f"({100 * fit.line.slope_low:.1f} to {100 * fit.line.slope_high:.1f}), "
+        f"r = {fit.line.r:.2f} over {fit.usage.n_used:,} concepts."
     )
     say(
         f"{100 * result.coverage:.0f} % of {len(result.held_out):,} held-out classes lie in their "
         f"{100 * result.curve.level:.0f} % interval."
     )
     say(
-        f"Long-tail set: {len(result.tail.images):,} images of {len(result.tail.concepts):,} rare concepts."
+        f"Long-tail set: {len(result.tail.images):,} images of "
+        f"{len(result.tail.concepts):,} rare concepts."
     )
     say(f"\nOpen {result.report}")

@@ -120,7 +120,7 @@ def longtail(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    r"""Build a clean, balanced test set of the concepts that an audit found to be rare.
+    """Build a clean, balanced test set of the concepts that an audit found to be rare.
 
     OUT appears when it is finished: images/ (the original files), manifest.csv, classes.csv,
     removed.csv (every image that was left out, and why), selection.csv, contact_sheet.png.
@@ -129,7 +129,7 @@ def longtail(
     Example:
       conceptaudit longtail runs/both --images photos/ -o tail --k 30 --per-class 20
       conceptaudit longtail runs/both --images photos/ -o tail2 --selection tail/selection.csv
-    """
+    """  # noqa: D301 -- the escape is meant: it keeps the example's lines apart
     from dataclasses import replace
 
     from conceptaudit.longtail import LongTailOptions, build_long_tail

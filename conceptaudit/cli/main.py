@@ -52,7 +52,7 @@ def options(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error, and warnings.")
     ] = False,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 -- its callback acts before this function
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,

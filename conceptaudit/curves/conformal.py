@@ -53,7 +53,7 @@ def one_dataset(
     for train, test in _folds(concept, seed):
         held_in = lines(x[train], y[train], np.zeros(len(train), dtype=np.intp), once)
         residuals[test] = y[test] - held_in.intercept[0] - held_in.slope[0] * x[test]
-    low, high = _quantiles(residuals[np.isfinite(residuals)], level)
+    low, high = _quantiles(residuals, level)
     return Scheme(
         slope=fitted[0],
         intercept=fitted[1],
@@ -75,20 +75,26 @@ def new_dataset(
     residuals = y - held_in.intercept[dataset] - held_in.slope[dataset] * x
     usable = np.isfinite(residuals)
     sizes = np.bincount(dataset[usable], minlength=n_datasets).astype(np.float64)
-    weights = 1.0 / (sizes[dataset[usable]] * np.count_nonzero(sizes))
-    # A new dataset is one more draw beside those seen: each of these counts 1 / (g + 1).
-    share = (1 - level) / 2 * (1 + 1 / n_datasets) - 1 / n_datasets / 2
-    low, high = (
-        _weighted_quantile(residuals[usable], weights, max(share, 0.0)),
-        _weighted_quantile(residuals[usable], weights, min(1 - share, 1.0)),
-    )
-    remark = "" if share > 0 else f", too few for a level of {level:g}: largest residuals taken"
+    n_held_out = np.count_nonzero(sizes)
+    low, high, remark = -np.inf, np.inf, ", too few for any interval"
+    if n_held_out:
+        weights = 1.0 / sizes[dataset[usable]]
+        # A new dataset is one more draw beside those seen: each of these counts 1 / (g + 1).
+        share = (1 - level) / 2 * (1 + 1 / n_held_out) - 1 / n_held_out / 2
+        low = _weighted_quantile(residuals[usable], weights, max(share, 0.0))
+        high = _weighted_quantile(residuals[usable], weights, min(1 - share, 1.0))
+        remark = (
+            ""
+            if share > 0
+            else f", too few for a level of {level:g}: the interval spans their residuals, "
+            "and may be too narrow"
+        )
     return Scheme(
         slope=fitted[0],
         intercept=fitted[1],
         low=low,
         high=high,
-        basis=f"as for a new dataset: {n_datasets} datasets held out one by one{remark}",
+        basis=f"as for a new dataset: {n_held_out} datasets held out one by one{remark}",
     )
 
 
@@ -154,9 +160,11 @@ def _levels(
 
 def _shrunken_scale(residuals: FloatArray, dataset: IntArray, n_datasets: int) -> FloatArray:
     """Root mean square of held-out residuals per dataset, shrunken towards the pooled one."""
-    sums = np.bincount(dataset, weights=residuals**2, minlength=n_datasets)
-    sizes = np.bincount(dataset, minlength=n_datasets)
-    pooled = float(np.mean(residuals**2))
+    usable = np.isfinite(residuals)
+    squares, members = residuals[usable] ** 2, dataset[usable]
+    sums = np.bincount(members, weights=squares, minlength=n_datasets)
+    sizes = np.bincount(members, minlength=n_datasets)
+    pooled = float(squares.mean()) if len(squares) else 0.0
     scale = np.sqrt((sums + SHRINKAGE_ROWS * pooled) / (sizes + SHRINKAGE_ROWS))
     return np.where(scale > 0, scale, 1.0)
 
@@ -174,11 +182,11 @@ def _folds(concept: IntArray, seed: int) -> Iterator[tuple[IntArray, IntArray]]:
 
 def _quantiles(residuals: FloatArray, level: float) -> tuple[float, float]:
     """Lower and upper conformal quantile; unbounded where there are too few residuals."""
-    n = len(residuals)
+    ordered = np.sort(residuals[np.isfinite(residuals)])
+    n = len(ordered)
     rank = int(np.ceil((1 + level) / 2 * (n + 1) - 1e-9))
     if rank > n:
         return -np.inf, np.inf
-    ordered = np.sort(residuals)
     return float(ordered[n - rank]), float(ordered[rank - 1])
 
 

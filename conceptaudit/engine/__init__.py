@@ -3,4 +3,12 @@
 from conceptaudit.engine.base import Engine, open_engine
 from conceptaudit.engine.stage import ShardResult, Stage, StageReport, run_shards, run_stage
 
-__all__ = ["Engine", "ShardResult", "Stage", "StageReport", "open_engine", "run_shards", "run_stage"]
+__all__ = [
+    "Engine",
+    "ShardResult",
+    "Stage",
+    "StageReport",
+    "open_engine",
+    "run_shards",
+    "run_stage",
+]

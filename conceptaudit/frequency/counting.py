@@ -142,8 +142,7 @@ def frequency_table(
     for column in ("synset", "dataset", "class_index"):
         values = [getattr(concept, column) for concept in vocabulary]
         if any(value is not None for value in values):
-            dtype = "Int64" if column == "class_index" else "str"
-            table[column] = pd.array(values, dtype=dtype)
+            table[column] = pd.Series(values, dtype="Int64" if column == "class_index" else "str")
     return ConceptFrequencies(table, source=source)
 
 

@@ -9,9 +9,7 @@ LEVEL = 0.9
 FloatArray = npt.NDArray[np.float64]
 
 
-def poisson_interval(
-    counts: npt.ArrayLike, level: float = LEVEL
-) -> tuple[FloatArray, FloatArray]:
+def poisson_interval(counts: npt.ArrayLike, level: float = LEVEL) -> tuple[FloatArray, FloatArray]:
     """Exact (Garwood) interval of the mean of a Poisson count.
 
     Read as: how often the concept would be expected in another sample of this size from the same
@@ -43,7 +41,7 @@ def poisson_interval(
     n = np.asarray(counts, dtype=np.float64)
     tail = (1.0 - level) / 2.0
     low = np.where(n > 0, gammaincinv(np.maximum(n, 1.0), tail), 0.0)
-    return low, gammaincinv(n + 1.0, 1.0 - tail)
+    return np.asarray(low), np.asarray(gammaincinv(n + 1.0, 1.0 - tail), dtype=np.float64)
 
 
 def wilson_interval(successes: int, trials: int, level: float = LEVEL) -> tuple[float, float]:

@@ -45,9 +45,7 @@ def count_store(folder: Path) -> ShardStore:
     return ShardStore(folder=folder / NAME, digest=digest_of(NAME))
 
 
-def shards_to_count(
-    shards: Sequence[Shard], sides: Sequence[ShardStore]
-) -> tuple[Shard, ...]:
+def shards_to_count(shards: Sequence[Shard], sides: Sequence[ShardStore]) -> tuple[Shard, ...]:
     """Return the shards that every audited side has, identified by the tags they hold."""
     counted = []
     for shard in shards:

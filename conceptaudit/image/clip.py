@@ -191,7 +191,8 @@ def _device(name: str) -> str:
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(
-            f"The 'device' parameter is {name!r}, but torch sees no CUDA device. Use 'cpu' or 'auto'."
+            f"The 'device' parameter is {name!r}, but torch sees no CUDA device. "
+            "Use 'cpu' or 'auto'."
         )
     return name
 

@@ -178,7 +178,8 @@ def _faiss_proposer(concepts: Float32Array, floors: Float32Array) -> Proposer:
         ones = np.ones((len(images), 1), dtype=np.float32)
         radius = np.nextafter(np.float32(-rounding_margin(concepts.shape[1])), np.float32(-1))
         limits, _, concept_ids = index.range_search(np.hstack([images, ones]), float(radius))
-        rows = np.repeat(np.arange(len(images), dtype=np.int64), np.diff(limits.astype(np.int64)))
+        per_image: Int64Array = limits[1:].astype(np.int64) - limits[:-1].astype(np.int64)
+        rows = np.repeat(np.arange(len(images), dtype=np.int64), per_image)
         order = np.lexsort((concept_ids, rows))
         return rows[order], concept_ids[order]
 

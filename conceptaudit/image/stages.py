@@ -87,9 +87,7 @@ class ImageEncoder:
             arrays={".npy": stacked.astype(np.float16)},
         )
 
-    def _decode(
-        self, batch: SampleBatch, drops: list[Drop]
-    ) -> tuple[list[int], list[Image.Image]]:
+    def _decode(self, batch: SampleBatch, drops: list[Drop]) -> tuple[list[int], list[Image.Image]]:
         rows: list[int] = []
         pictures: list[Image.Image] = []
         images: Sequence[bytes | None] = (
@@ -191,8 +189,6 @@ def _joined(parts: Sequence[Tags]) -> Tags:
     return Tags(
         sample_ids=np.concatenate([empty, *(part.sample_ids for part in parts)]),
         keys=[key for part in parts for key in part.keys],
-        concept_ids=np.concatenate(
-            [empty.astype(np.int32), *(part.concept_ids for part in parts)]
-        ),
+        concept_ids=np.concatenate([empty.astype(np.int32), *(part.concept_ids for part in parts)]),
         scores=np.concatenate([empty.astype(np.float32), *(part.scores for part in parts)]),
     )

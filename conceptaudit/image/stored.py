@@ -84,11 +84,7 @@ class StoredEmbeddings:
         by_id = {int(i): row for row, i in enumerate(ids)}
         for start in range(0, len(table), DEFAULT_BATCH_ROWS):
             stop = min(start + DEFAULT_BATCH_ROWS, len(table))
-            here = [
-                drop
-                for drop in drops
-                if start <= by_id.get(drop.sample_id, 0) < stop
-            ]
+            here = [drop for drop in drops if start <= by_id.get(drop.sample_id, 0) < stop]
             yield SampleBatch(
                 sample_ids=ids[start:stop],
                 keys=keys[start:stop],

@@ -80,6 +80,11 @@ def _words() -> Words:
 
 
 @lru_cache(maxsize=16)
+def _names_in_use(config: LabConfig) -> frozenset[str]:
+    return frozenset(concept.name for concept in ranked_concepts(config))
+
+
+@lru_cache(maxsize=16)
 def _verb_names(config: LabConfig) -> tuple[str, ...]:
     verbs = grammar()["verbs"]
     return tuple(sorted(c.name for c in ranked_concepts(config) if c.name in verbs))
@@ -150,8 +155,7 @@ def write_caption(
         others.append("orange")
     if style in FREE_STYLES:
         text = _web_habits(dice, text)
-    in_use = {concept.name for concept in ranked_concepts(config)}
-    not_noun = tuple(sorted({*others} & in_use - {*mentioned}))
+    not_noun = tuple(sorted({*others} & _names_in_use(config) - {*mentioned}))
     return Caption(text=text, mentioned=mentioned, not_noun=not_noun, style=style)
 
 

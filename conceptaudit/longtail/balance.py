@@ -154,8 +154,8 @@ def balance_notes(balanced: Balanced, options: LongTailOptions) -> list[str]:
         told = ", ".join(f"{one.concept} ({one.n_clean})" for one in absent[:10])
         more = f" and {len(absent) - 10} more" if len(absent) > 10 else ""
         notes.append(
-            f"{len(absent)} concepts were left out, with fewer than {options.min_per_class} "
-            f"images: {told}{more}."
+            f"{len(absent)} of {len(balanced.classes)} concepts were left out, with fewer "
+            f"than {options.min_per_class} images: {told}{more}."
         )
     rivals = Counter(image.margin < 0 for one in balanced.included for image in one.images)
     if rivals[True]:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 PIXEL_BUDGET = 1 << 26
 """Decoded pixels held at once: 200 MB of RGB, however large the photographs are."""
 
+MANY_SHARDS = 10
+"""From here on progress is told in shards, which have an end; below, in images."""
+
 SLACK = 1e-4
 """Above the float32 error of a cosine: proposals are decided by their float64 product."""
 
@@ -100,16 +103,20 @@ class Collector:
             have another dimension than the concepts.
         """
         parts = frozenset({self._space.part, CAPTION}) & self._pool.provides
-        progress.start("pool", len(shards))
+        by_shard = len(shards) >= MANY_SHARDS
+        progress.start(
+            "pool", len(shards) if by_shard else None, "shards" if by_shard else "images"
+        )
         for number, shard in enumerate(shards):
             try:
                 for batch in self._pool.read(shard, parts):
                     self._read(batch, shard, number)
+                    progress.advance(0 if by_shard else len(batch))
             except DataError as error:
                 if not self._options.skip_unreadable or isinstance(error, _DimensionError):
                     raise
                 self.account.skip_file(source_of(self._pool, shard), str(error))
-            progress.advance()
+            progress.advance(1 if by_shard else 0)
         progress.finish()
 
     def _read(self, batch: SampleBatch, shard: Shard, number: int) -> None:

@@ -122,12 +122,9 @@ def _open_as_audited(run: RunRecord, location: str) -> Dataset:
     columns = {
         name: reading[name]
         for name in ("caption_column", "key_column", "url_column")
-        if reading.get(name) not in (None, "auto", "")
+        if not str(reading.get(name) or "auto").startswith("auto")
     }
-    try:
-        return open_dataset(location, layout=reading.get("layout", "auto"), **columns)
-    except ValueError:
-        return open_dataset(location)
+    return open_dataset(location, layout=reading.get("layout", "auto"), **columns)
 
 
 def _by_shard(

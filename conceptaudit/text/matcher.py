@@ -15,7 +15,10 @@ from conceptaudit.text.normalize import normalize, phrase_text
 
 HYPHENS = frozenset({"-", "\u2010", "\u2011", "\u2012", "\u2013"})
 
-PREPOSITIONS = frozenset("of in on with for at to from under and de da do del di du des en à".split())
+PREPOSITIONS = frozenset(
+    ("of", "in", "on", "with", "for", "at", "to", "from", "under", "and")
+    + ("de", "da", "do", "del", "di", "du", "des", "en", "à")
+)
 """Words that end the head of a phrase: the head of "bottle of water" is "bottle"."""
 
 Splitter = Callable[[str], Sequence[str]]
@@ -145,7 +148,7 @@ class PhraseMatcher:
             fronts = advanced
 
     def _resolve(self, found: list[Match]) -> list[Match]:
-        """Keep the longest of overlapping matches, and the literal among those of the same words."""
+        """Keep the longest of overlapping matches, the literal among those of the same words."""
         ranked = sorted(found, key=lambda m: (m.start - m.stop, not m.by_surface, m.start))
         kept: list[Match] = []
         seen: set[tuple[int, int, int]] = set()
@@ -168,7 +171,9 @@ class PhraseMatcher:
         if not 1 <= len(terms) <= MAX_WORDS:
             return False
         head = head_of(terms)
-        variants = {(*terms[:head], one, *terms[head + 1 :]) for one in (terms[head], singular(terms[head]))}
+        variants = {
+            (*terms[:head], one, *terms[head + 1 :]) for one in (terms[head], singular(terms[head]))
+        }
         for variant in sorted(variants):
             node = self._root
             for word in variant:

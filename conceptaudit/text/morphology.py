@@ -4,7 +4,6 @@ from functools import cache
 
 from conceptaudit.text.word_forms import WordForms
 
-
 LEXICON_FILE = "conceptaudit_noun_lexicon/word_forms.txt.gz"
 
 

@@ -18,7 +18,7 @@ spaCy peels marks off a run one by one, in time quadratic in its length: ten tho
 took 16 seconds.
 """
 
-_LONG_RUN = re.compile(r"\S{%d,}" % LONGEST_RUN)
+_LONG_RUN = re.compile(rf"\S{{{LONGEST_RUN},}}")
 _MARK = re.compile(r"(\W)")
 _FILE_ENDING = re.compile(r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|heic|avif)\b", re.IGNORECASE)
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u2018": "'", "\u0060": "'"})

@@ -83,7 +83,8 @@ class _WordEmbedder:
         if data is not self._data:
             self._data, self._cache = data, {}
         lengths = [len(doc) for doc in docs]
-        orths = np.concatenate([doc.to_array(["ORTH"]).ravel() for doc in docs])
+        none = np.zeros(0, dtype="uint64")
+        orths = np.concatenate([none, *(doc.to_array(["ORTH"]).ravel() for doc in docs)])
         if is_train:
             vectors, backprop = model.layers[0](self._rows(orths, docs), is_train)
         else:

@@ -84,7 +84,7 @@ def _load(name: str) -> Language:
 
     try:
         # the bundled component may be part of a pipeline that the user trained with our script
-        import conceptaudit.text.noun_lexicon
+        import conceptaudit.text.noun_lexicon  # noqa: F401 -- registers the component
 
         return spacy.load(name, exclude=list(UNNEEDED))
     except (OSError, ValueError, ImportError) as error:
@@ -112,5 +112,7 @@ def _identity(nlp: Language, name: str) -> str:
     folder = nlp.path
     if folder is not None and Path(folder).is_dir():
         files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-        return digest_of([[path.relative_to(folder).as_posix(), file_digest(path)] for path in files])
+        return digest_of(
+            [[path.relative_to(folder).as_posix(), file_digest(path)] for path in files]
+        )
     return digest_of([name, nlp.meta.get("name"), nlp.meta.get("version"), nlp.pipe_names])

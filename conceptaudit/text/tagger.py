@@ -95,12 +95,11 @@ class TextTagger:
                 rows.extend((sample, key, concept, n) for concept, n in sorted(mentions.items()))
         account = part_account(n_rows, drops, part=CAPTION)
         check_account(account, n_tagged, f"captions of shard {shard.name}")
-        columns = list(zip(*rows, strict=True)) or [[], [], [], []]
         tags = Tags(
-            sample_ids=np.array(columns[0], dtype=np.int64),
-            keys=columns[1],
-            concept_ids=np.array(columns[2], dtype=np.int32),
-            scores=np.array(columns[3], dtype=np.float32),
+            sample_ids=np.array([sample for sample, _, _, _ in rows], dtype=np.int64),
+            keys=[key for _, key, _, _ in rows],
+            concept_ids=np.array([concept for _, _, concept, _ in rows], dtype=np.int32),
+            scores=np.array([mentions for _, _, _, mentions in rows], dtype=np.float32),
         )
         return ShardResult(
             summary=account,

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from conceptaudit.vocabulary._files import Record, read_source, records_of
 from conceptaudit.errors import ConfigError
 from conceptaudit.records import Concept, ConceptVocabulary
+from conceptaudit.vocabulary._files import Record, read_source, records_of
 
 _SHOWN = 5
 _QUALIFIER = re.compile(r"[\s_]*\([^()]*\)\s*$")

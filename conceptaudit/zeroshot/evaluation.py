@@ -99,7 +99,7 @@ def evaluate_image_folder(
     progress.finish()
     return Evaluation(
         accuracies=ConceptAccuracies(
-            _table(vocabulary, confusion, present, clip.name, dataset, pretraining)
+            _table(vocabulary, confusion, (clip.name, pretraining, dataset))
         ),
         confusions=_confusions(vocabulary, confusion),
         excluded=tuple(excluded),
@@ -124,25 +124,19 @@ def _embedded(
 def _table(
     vocabulary: ConceptVocabulary,
     confusion: Int64Array,
-    present: Sequence[int],
-    model: str,
-    dataset: str,
-    pretraining: str,
+    labels: tuple[str, str, str],
 ) -> pd.DataFrame:
     n_images = confusion.sum(axis=1)
     rows = [
         (
-            model,
-            pretraining,
-            dataset,
+            *labels,
             vocabulary.names[i],
             int(confusion[i, i]),
             int(n_images[i]),
             confusion[i, i] / n_images[i],
             "acc1",
         )
-        for i in present
-        if n_images[i]
+        for i in np.flatnonzero(n_images).tolist()
     ]
     table = pd.DataFrame(rows, columns=list(ACCURACY_COLUMNS))
     return table.astype({"n_correct": "Int64", "n_images": "Int64", "accuracy": "float64"})

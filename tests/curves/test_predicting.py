@@ -165,6 +165,29 @@ def test_few_datasets_cannot_bound_a_new_one_and_say_so(make_frequencies, make_a
     assert found["basis"].str.contains("3 datasets held out one by one, too few").all()
 
 
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("counts", "concepts", "dataset"),
+    [
+        ([5, 5, 5, 7, 7, 7], list("abcdef"), list("xxxyyy")),  # constant inside each dataset
+        ([1, 2, 3, 4, 5, 6], list("abcdef"), list("uvwxyz")),  # one concept per dataset
+        ([1, 2, 3], ["a", "a", "a"], list("xyz")),  # one concept name in all
+        ([0, 0, 1], list("abc"), list("xxx")),  # three concepts
+    ],
+)
+def test_the_smallest_fits_predict_too(
+    counts, concepts, dataset, make_frequencies, make_accuracies
+):
+    values = np.linspace(0.1, 0.4, len(counts))
+    frequencies = make_frequencies(counts, concepts, dataset=dataset)
+    curve = fit_curve(frequencies, make_accuracies(values, concepts, dataset=dataset))
+    query = make_frequencies([3, 3], ["a", "b"], dataset=["x", "elsewhere"])
+    found = predict(curve, query)
+    assert (found["low"] <= found["accuracy"]).all()
+    assert (found["accuracy"] <= found["high"]).all()
+    assert found[["low", "high"]].notna().all(axis=None)
+
+
 def test_the_paper_family_has_one_line_for_all_datasets(make_frequencies, make_accuracies, quick):
     train = simulated(np.random.default_rng(0), 12, 40)
     curve = fit_curve(

@@ -56,7 +56,9 @@ def test_any_cutting_into_shards_gives_the_same_counts(
     parts = add_shards(
         [count_pairs(part(text, k), part(image, k)) for k in reversed(range(31 // cut + 1))], N
     )
-    assert {k: v.tolist() for k, v in whole[0].items()} == {k: v.tolist() for k, v in parts[0].items()}
+    assert {k: v.tolist() for k, v in whole[0].items()} == {
+        k: v.tolist() for k, v in parts[0].items()
+    }
     assert whole[1] == parts[1]
 
 
@@ -121,4 +123,6 @@ def test_wilson_edges() -> None:
 def test_tables_of_no_tags() -> None:
     empty = SidePairs.from_table(None)
     assert count_pairs(empty, None)["counts"]["text"] == [[], []]
-    assert len(SidePairs.from_table(pd.DataFrame({"sample_id": [], "concept_id": []})).sample_ids) == 0
+    assert (
+        len(SidePairs.from_table(pd.DataFrame({"sample_id": [], "concept_id": []})).sample_ids) == 0
+    )

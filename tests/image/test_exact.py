@@ -57,9 +57,7 @@ def test_a_higher_threshold_adds_no_hit(seed: int, low: float, step: float) -> N
     rng = np.random.default_rng(seed)
     images, concepts = unit(rng, 20, 8), unit(rng, 5, 8)
     high = min(low + step, 1.0)
-    few, many = (
-        set(pairs(ThresholdSearch(concepts, np.full(5, t)), images)) for t in (high, low)
-    )
+    few, many = (set(pairs(ThresholdSearch(concepts, np.full(5, t)), images)) for t in (high, low))
     assert few <= many
 
 

@@ -21,7 +21,10 @@ def matcher(*concepts: str | Concept, nested: bool = False) -> PhraseMatcher:
 
 
 def found(
-    finder: PhraseMatcher, surfaces: str, lemmas: str | None = None, nouns: Sequence[bool] | None = None
+    finder: PhraseMatcher,
+    surfaces: str,
+    lemmas: str | None = None,
+    nouns: Sequence[bool] | None = None,
 ) -> list[tuple[int, int, int]]:
     words = surfaces.split()
     keys = [finder.key(word) for word in words]
@@ -52,7 +55,9 @@ def test_surface_and_lemma_both_match_and_the_literal_one_wins() -> None:
     assert found(matcher("dog"), "dogs", "dog") == [(0, 1, 0)]
     # "glasses" is literally the alias of spectacles; the glass it could also be gives way
     finder = PhraseMatcher(
-        ConceptVocabulary((Concept(name="glass"), Concept(name="spectacles", aliases=("glasses",)))),
+        ConceptVocabulary(
+            (Concept(name="glass"), Concept(name="spectacles", aliases=("glasses",)))
+        ),
         split=lambda phrase: normalized_words(phrase.split()),
         singular=str,
     )
@@ -94,7 +99,10 @@ def test_heads(phrase: str, head: str) -> None:
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=1, max_size=12)
 
 
-@given(st.lists(st.sampled_from(["a", "b", "a b", "b c", "a b c", "c"]), min_size=1, unique=True), WORDS)
+PHRASES = st.sampled_from(["a", "b", "a b", "b c", "a b c", "c"])
+
+
+@given(st.lists(PHRASES, min_size=1, unique=True), WORDS)
 def test_matches_are_disjoint_and_real(names: list[str], words: list[str]) -> None:
     finder = PhraseMatcher(
         ConceptVocabulary(tuple(Concept(name=name) for name in names)),

@@ -45,9 +45,7 @@ def tagger() -> TextTagger:
 
 @pytest.fixture(scope="module")
 def count() -> Count:
-    annotator = CaptionAnnotator(
-        load_pipeline("bundled"), CONCEPTS, any_pos=False, nested=False
-    )
+    annotator = CaptionAnnotator(load_pipeline("bundled"), CONCEPTS, any_pos=False, nested=False)
 
     def tag(caption: str) -> dict[str, int]:
         (mentions,) = annotator.tag([caption])
@@ -107,9 +105,7 @@ def test_strange_captions_are_captions(count: Count, caption: str) -> None:
 @given(st.lists(st.text(max_size=60), max_size=8))
 @settings(max_examples=60, deadline=None)
 def test_captions_do_not_influence_each_other(captions: list[str]) -> None:
-    annotator = CaptionAnnotator(
-        load_pipeline("bundled"), CONCEPTS, any_pos=False, nested=False
-    )
+    annotator = CaptionAnnotator(load_pipeline("bundled"), CONCEPTS, any_pos=False, nested=False)
     assert annotator.tag(captions) == [annotator.tag([caption])[0] for caption in captions]
 
 

@@ -1,0 +1,163 @@
+"""What was counted against what is true, where the truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.errors import DataError
+from conceptaudit.records import MODALITIES
+from conceptaudit.report.inputs import RunRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagQuality:
+    """How right the tags of single samples are.
+
+    Parameters
+    ----------
+    n_tags, n_true, n_right : int
+        (sample, concept) pairs that were tagged, that are true, and both.
+    """
+
+    n_tags: int
+    n_true: int
+    n_right: int
+
+    @property
+    def precision(self) -> float:
+        """Share of tags that are right."""
+        return self.n_right / self.n_tags if self.n_tags else float("nan")
+
+    @property
+    def recall(self) -> float:
+        """Share of true pairs that were tagged."""
+        return self.n_right / self.n_true if self.n_true else float("nan")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One count against its truth.
+
+    Parameters
+    ----------
+    column : str
+        ``"n_text"``, ``"n_image"`` or ``"n_joint"``.
+    table : pandas.DataFrame
+        ``concept, true, counted``.
+    tags : TagQuality or None
+        For the sides that have tags of their own.
+    """
+
+    column: str
+    table: pd.DataFrame
+    tags: TagQuality | None
+
+    @property
+    def n_missed(self) -> int:
+        """Concepts that occur and were never counted."""
+        return int(((self.table["true"] > 0) & (self.table["counted"] == 0)).sum())
+
+    @property
+    def n_invented(self) -> int:
+        """Concepts that were counted and never occur."""
+        return int(((self.table["true"] == 0) & (self.table["counted"] > 0)).sum())
+
+    @property
+    def n_occurring(self) -> int:
+        """Concepts that occur."""
+        return int((self.table["true"] > 0).sum())
+
+    @property
+    def typical_factor(self) -> float:
+        """Median factor between count and truth, over concepts where both are above zero."""
+        both = self.table[(self.table["true"] > 0) & (self.table["counted"] > 0)]
+        if both.empty:
+            return float("nan")
+        return float(np.exp(np.median(np.abs(np.log(both["counted"] / both["true"])))))
+
+    @property
+    def n_within_tenth(self) -> int:
+        """Occurring concepts whose count is within 10 % of the truth; a missed one is not."""
+        true, counted = self.table["true"], self.table["counted"]
+        return int(((counted - true).abs() <= 0.1 * true)[true > 0].sum())
+
+    @property
+    def rank_correlation(self) -> float:
+        """Spearman's correlation over all concepts; NaN where one side is constant."""
+        true, counted = (self.table[name].rank() for name in ("true", "counted"))
+        if true.nunique() < 2 or counted.nunique() < 2:
+            return float("nan")
+        return float(np.corrcoef(true, counted)[0, 1])
+
+
+def measure(run: RunRecord, truth: Path) -> tuple[Measured, ...]:
+    """Compare every count of a run with the truth of a generated dataset.
+
+    The truth counts what an auditor without fault could find: sides that are damaged, and samples
+    that were never downloaded, do not count.
+
+    Raises
+    ------
+    DataError
+        There is no truth, or it knows none of the audited concepts.
+    """
+    from conceptaudit.lab import read_truth
+
+    rows = read_truth(truth)
+    rows = rows[~rows["link_rot"]]
+    usable = {
+        "text": rows["text_ok"],
+        "image": rows["image_ok"],
+        "joint": rows["text_ok"] & rows["image_ok"],
+    }
+    pairs = {side: _pairs(rows[usable[side]], side) for side in MODALITIES}
+    known = {concept for side in pairs.values() for concept in side["concept"].unique()}
+    if not known & set(run.concepts):
+        raise DataError(
+            f"The 'truth' parameter of write_report must be the truth of the audited dataset. "
+            f"{truth} knows none of the {len(run.concepts):,} audited concepts."
+        )
+    keys = frozenset(rows["key"])
+    measured = []
+    for side in MODALITIES:
+        column = f"n_{side}"
+        if column in run.counted:
+            true = pairs[side]["concept"].value_counts()
+            table = pd.DataFrame(
+                {
+                    "concept": run.table["concept"].astype("str"),
+                    "true": run.table["concept"].map(true).fillna(0).astype("int64"),
+                    "counted": run.table[column].astype("int64"),
+                }
+            )
+            tags = None if side == "joint" else _quality(run, side, pairs[side], keys)
+            measured.append(Measured(column=column, table=table, tags=tags))
+    return tuple(measured)
+
+
+def _pairs(rows: pd.DataFrame, side: str) -> pd.DataFrame:
+    """Unfold the lists of concepts into one row per (key, concept)."""
+    table = rows[["key", side]].explode(side).dropna(subset=[side])
+    return table.rename(columns={side: "concept"}).astype({"concept": "str"})
+
+
+def _quality(
+    run: RunRecord, side: str, true: pd.DataFrame, keys: frozenset[str]
+) -> TagQuality | None:
+    paths = [run.folder / side / f"{shard}.parquet" for shard in run.manifest["shards"]]
+    parts = [pd.read_parquet(p, columns=["key", "concept_id"]) for p in paths if p.is_file()]
+    if not parts:
+        return None
+    tags = pd.concat(parts, ignore_index=True)
+    tags = tags[tags["key"].isin(keys)]
+    names = np.array(run.concepts, dtype=object)
+    tagged = pd.DataFrame(
+        {"key": tags["key"].astype("str"), "concept": names[tags["concept_id"]]}
+    ).drop_duplicates()
+    audited = true[true["concept"].isin(run.concepts)].drop_duplicates()
+    right = tagged.merge(audited.astype({"key": "str"}), on=["key", "concept"])
+    return TagQuality(n_tags=len(tagged), n_true=len(audited), n_right=len(right))
