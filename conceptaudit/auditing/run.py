@@ -203,6 +203,8 @@ class RunningAudit:
                 "settings": self.plan.settings,
                 "level": self.options.level,
                 "clip": self.options.clip,
+                "threshold": self.options.threshold,
+                "templates": list(self.options.templates),
                 "account": run.account,
                 "notes": list(run.notes),
                 "shards": [shard.name for shard in counted],

@@ -92,11 +92,11 @@ def audit(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    r"""Count how often each concept occurs in captions, in images, and in both.
+    """Count how often each concept occurs in captions, in images, and in both.
 
     An audit that was interrupted goes on when the same command is run again.
 
-    \b
+    \u0008
     Example:
       conceptaudit audit metadata.parquet --concepts classes.txt -o runs/text
       conceptaudit audit embeddings/ -c classes.csv --clip ViT-B-32/openai -o runs/both

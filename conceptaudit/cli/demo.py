@@ -22,12 +22,12 @@ def demo(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    r"""Audit, fit, predict, build a long-tail set and report, on simulated data, offline.
+    """Audit, fit, predict, build a long-tail set and report, on simulated data, offline.
 
     The true counts of the simulated dataset are known, so the report can say how far off each
     number is.
 
-    \b
+    \u0008
     Example:
       conceptaudit demo -o demo
     """

@@ -99,7 +99,7 @@ def predict(
     """
     check_level(level)
     table = frequencies.table
-    if curve.count not in table:
+    if curve.count not in frequencies.counted:
         raise DataError(
             f"The curve was fitted on {curve.count}: the frequencies must hold it. Got the counts "
             f"{list(frequencies.counted)} instead."

@@ -1,6 +1,7 @@
 """Engines that run one task over many items: in this process or in several."""
 
-from conceptaudit.engine.base import Engine, open_engine
+from conceptaudit.engine.base import Engine
+from conceptaudit.engine.choose import open_engine
 from conceptaudit.engine.stage import ShardResult, Stage, StageReport, run_shards, run_stage
 
 __all__ = [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,11 +136,12 @@ def _open(name: str, device: str) -> _Loaded:
         )
     torch.manual_seed(0)
     try:
-        model, _, preprocess = open_clip.create_model_and_transforms(
-            architecture,
-            pretrained=None if weights == UNTRAINED else weights,
-            device=device,
-        )
+        with _quiet_about_random_weights(weights):
+            model, _, preprocess = open_clip.create_model_and_transforms(
+                architecture,
+                pretrained=None if weights == UNTRAINED else weights,
+                device=device,
+            )
         tokenizer = open_clip.get_tokenizer(architecture)
     except (RuntimeError, OSError, ValueError, KeyError, FileNotFoundError) as error:
         raise DataError(
@@ -174,6 +177,19 @@ def _parse(name: str) -> tuple[str, str | None]:
             f"It knows: {', '.join(known) or 'none'}."
         )
     return architecture, weights
+
+
+@contextmanager
+def _quiet_about_random_weights(weights: str | None) -> Iterator[None]:
+    """Keep open_clip from warning of random weights where the user asked for them."""
+    root = logging.getLogger()
+    before = root.level
+    if weights == UNTRAINED:
+        root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
 
 
 def _weights_digest(model: Any) -> str:

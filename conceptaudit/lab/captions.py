@@ -2,19 +2,18 @@
 
 import html
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
 
-from conceptaudit.lab.concepts import DATA, load_concepts
+from conceptaudit.lab.concepts import load_concepts
 from conceptaudit.lab.config import LabConfig
 from conceptaudit.lab.dice import Dice
+from conceptaudit.lab.grammar import Slots, grammar, vocabulary
 from conceptaudit.lab.law import ranked_concepts
 from conceptaudit.lab.phrases import (
     Mention,
-    Words,
+    NounPhrase,
     capitalised,
     enumerate_words,
     put_into_words,
@@ -26,9 +25,6 @@ from conceptaudit.lab.phrases import (
 LANGUAGES = ("de", "es", "fr")
 FREE_STYLES = frozenset({"photo", "sentence", "relation", "alt", "list", "proper"})
 """Styles whose capitals and endings vary; titles and file names keep theirs."""
-
-_NUMBERS = {"number": (10, 10_000), "size": (10, 100), "small": (2, 10), "year": (1950, 2026)}
-"""Slots that hold a whole number, with its range."""
 
 _TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
@@ -61,24 +57,6 @@ class Caption:
     language: str = "en"
 
 
-@cache
-def grammar() -> dict[str, Any]:
-    """Read the templates and words of ``data/captions.toml``."""
-    with (DATA / "captions.toml").open("rb") as file:
-        return tomllib.load(file)
-
-
-@cache
-def _words() -> Words:
-    words = grammar()["words"]
-    return Words(
-        adjectives=words["adjective"],
-        colours=words["colour"],
-        first_names=words["first"],
-        taken=frozenset(form.lower() for c in load_concepts() for form in c.phrases),
-    )
-
-
 @lru_cache(maxsize=16)
 def _names_in_use(config: LabConfig) -> frozenset[str]:
     return frozenset(concept.name for concept in ranked_concepts(config))
@@ -94,30 +72,6 @@ def _verb_names(config: LabConfig) -> tuple[str, ...]:
 def _styles() -> tuple[str, ...]:
     """Style names, each as often as its weight says."""
     return tuple(style for style, weight in grammar()["weights"].items() for _ in range(weight))
-
-
-class _Slots(dict[str, str]):
-    """Values of the slots of one caption; those not given are drawn when first asked for."""
-
-    def __init__(self, dice: Dice, **given: str) -> None:
-        super().__init__(given)
-        self.dice = dice
-        self.used_colours: list[str] = []
-
-    def __missing__(self, slot: str) -> str:
-        words, dice = grammar()["words"], self.dice
-        if slot in _NUMBERS:
-            low, high = _NUMBERS[slot]
-            return str(low + dice.below(high - low))
-        if slot == "person":
-            return f"{dice.pick(words['first'])} {dice.pick(words['last'])}"
-        kind = slot.lower().removeprefix("a_").removeprefix("an_")
-        value = dice.pick(words[kind])
-        if kind == "colour":
-            self.used_colours.append(value)
-        if slot.startswith(("a_", "an_")):
-            return with_article(value)
-        return capitalised(value) if slot[0].isupper() else value
 
 
 def write_caption(
@@ -139,7 +93,7 @@ def write_caption(
         Also use some concept's word as a verb (English only).
     """
     if language != "en":
-        return _foreign(dice, mentions, language)
+        return _foreign(config, dice, mentions, language)
     mentioned = tuple(mention.concept.name for mention in mentions)
     style = dice.pick(_styles()) if mentions else "none"
     if verb and style in ("file", "title"):
@@ -149,7 +103,7 @@ def write_caption(
     text, colours = _english(dice, mentions, style)
     others: list[str] = []
     if verb and _verb_names(config):
-        text, used = _add_verb(config, dice, mentions, text)
+        text, colours, used = _add_verb(config, dice, mentions, text, colours)
         others.append(used)
     if any("orange" in colour for colour in colours):
         others.append("orange")
@@ -161,21 +115,21 @@ def write_caption(
 
 def _english(dice: Dice, mentions: Sequence[Mention], style: str) -> tuple[str, list[str]]:
     """Fill a template of the style; return the text and the colours that it names."""
-    words = _words()
+    words = vocabulary()
     template = dice.pick(grammar()["styles"][style])
     phrases = [put_into_words(dice, mention, words) for mention in mentions]
     if style == "file":
         mark = "_" if dice.chance(0.6) else "-"
         nouns = [re.sub(r"['’]", "", phrase.noun.lower()).replace(" ", mark) for phrase in phrases]
-        return template.format_map(_Slots(dice, slug=f"{mark}and{mark}".join(nouns))), []
+        return template.format_map(Slots(dice, slug=f"{mark}and{mark}".join(nouns))), []
     colours = [phrase.adjective for phrase in phrases]
     if style == "title":
         titles = [title_case(phrase.text) for phrase in phrases]
-        slots = _Slots(dice, title=enumerate_words(titles, dice.pick(("and", "&"))))
+        slots = Slots(dice, title=enumerate_words(titles, dice.pick(("and", "&"))))
     else:
         things = [with_determiner(dice, phrase, words) for phrase in phrases]
         bare = ", ".join(phrase.text for phrase in phrases)
-        slots = _Slots(
+        slots = Slots(
             dice,
             things=enumerate_words(things, "and"),
             Things=capitalised(enumerate_words(things, "and")),
@@ -190,40 +144,43 @@ def _english(dice: Dice, mentions: Sequence[Mention], style: str) -> tuple[str, 
 
 
 def _add_verb(
-    config: LabConfig, dice: Dice, mentions: Sequence[Mention], text: str
-) -> tuple[str, str]:
-    """Use some concept's word as a verb; return the new text and that concept's name."""
-    phrases = grammar()["verb_phrases"]
+    config: LabConfig, dice: Dice, mentions: Sequence[Mention], text: str, colours: list[str]
+) -> tuple[str, list[str], str]:
+    """Use some concept's word as a verb.
+
+    Returns the caption, the colours that it names, and the concept whose word is the verb.
+    """
+    endings = grammar()["verb_phrases"]
     first = mentions[0] if mentions else None
-    if first and first.count == 1 and first.concept.kind == "count" and dice.chance(0.4):
-        names = [name for name in _verb_names(config) if name in phrases]
-        if names:
-            # "A duck ducks": the same word as noun and verb, where there is such a verb.
-            own = first.concept.name in names and dice.chance(0.5)
-            name = first.concept.name if own else dice.pick(names)
-            things = [with_article(first.concept.name)]
-            things += [
-                with_determiner(dice, put_into_words(dice, other, _words()), _words())
-                for other in mentions[1:]
-            ]
-            scene = f", next to {enumerate_words(things[1:], 'and')}" if things[1:] else ""
-            return f"{things[0]} {phrases[name]}{scene}", name
+    names = [name for name in _verb_names(config) if name in endings]
+    if first and first.count == 1 and first.concept.kind == "count" and dice.chance(0.4) and names:
+        # "A duck ducks": the same word as noun and verb, where there is such a verb.
+        own = first.concept.name in names and dice.chance(0.5)
+        name = first.concept.name if own else dice.pick(names)
+        subject = f"{with_article(first.concept.name)} {endings[name]}"
+        phrases: list[NounPhrase] = []
+        others: list[str] = []
+        for other in mentions[1:]:
+            phrases.append(put_into_words(dice, other, vocabulary()))
+            others.append(with_determiner(dice, phrases[-1], vocabulary()))
+        scene = f", next to {enumerate_words(others, 'and')}" if others else ""
+        return subject + scene, [phrase.adjective for phrase in phrases], name
     name = dice.pick(_verb_names(config))
-    clause = dice.pick(grammar()["verbs"][name]).format_map(_Slots(dice))
-    return (f"{clause} {text}" if dice.chance(0.5) else f"{text}. {clause}"), name
+    clause = dice.pick(grammar()["verbs"][name]).format_map(Slots(dice))
+    return (f"{clause} {text}" if dice.chance(0.5) else f"{text}. {clause}"), colours, name
 
 
-def _foreign(dice: Dice, mentions: Sequence[Mention], language: str) -> Caption:
+def _foreign(config: LabConfig, dice: Dice, mentions: Sequence[Mention], language: str) -> Caption:
     templates = grammar()["foreign"][language]
     names = [getattr(mention.concept, language) for mention in mentions]
     template = dice.pick(templates["some"] if names else templates["none"])
-    text = template.format_map(_Slots(dice, x=enumerate_words(names, templates["and"])))
+    text = template.format_map(Slots(dice, x=enumerate_words(names, templates["and"])))
     shown = {mention.concept.name for mention in mentions}
     alike = {name for foreign in names for name in _english_look_alikes(foreign)}
     return Caption(
         text=capitalised(text),
         mentioned=tuple(m.concept.name for m in mentions if m.concept.name in alike),
-        not_noun=tuple(sorted(alike - shown)),
+        not_noun=tuple(sorted(alike & _names_in_use(config) - shown)),
         style="foreign",
         language=language,
     )

@@ -1,1 +1,5 @@
-"""Figures and reports of what was measured."""
+"""Figures, and the self-contained HTML report."""
+
+from conceptaudit.report.writing import write_report
+
+__all__ = ["write_report"]

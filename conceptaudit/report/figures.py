@@ -15,8 +15,11 @@ from conceptaudit.report.svg import Axis, Canvas, Point, chart, log_minor, log_t
 from conceptaudit.report.wording import SIDES, count, several
 
 STYLES = {"n_text": "s-text", "n_image": "s-image", "n_joint": "s-joint"}
-ZERO = -0.75
+ZERO = -0.9
 """Where zero stands on an axis of decades: below one, behind a gap."""
+
+ZERO_GAP = 14
+"""SVG units between the zero bars of two counts: a line of text."""
 
 MOST_POINTS = 700
 """Places drawn per curve: more than a screen has columns."""
@@ -42,7 +45,7 @@ def frequency_chart(run: RunRecord) -> Markup:
     )
     top = max(math.log10(max(highest, 1)), 0.3) + 0.1
     y = Axis(
-        low=ZERO - 0.25 if has_zeros else -0.1,
+        low=ZERO - 0.5 if has_zeros else -0.1,
         high=top,
         title="↑ samples in which the concept occurs",
         ticks=(*(((ZERO, "0"),) if has_zeros else ()), *log_ticks(0, top)),
@@ -51,7 +54,7 @@ def frequency_chart(run: RunRecord) -> Markup:
     def draw(canvas: Canvas) -> None:
         if has_zeros:
             left, _, right, _ = canvas.box
-            canvas.add("path", d=f"M{left} {canvas.py(ZERO / 2):.1f}H{right}", class_="gap")
+            canvas.add("path", d=f"M{left} {canvas.py(-0.35):.1f}H{right}", class_="gap")
         for order, (column, table) in enumerate(ranked.items()):
             _draw_ranks(canvas, table[column].to_numpy(), STYLES[column], order)
 
@@ -84,10 +87,15 @@ def _draw_ranks(canvas: Canvas, counts: np.ndarray, kind: str, order: int) -> No
         if found <= 150:
             canvas.dots(xs.tolist(), ys.tolist(), f"small {kind}")
     if found < len(counts):
-        ends = [math.log10(found + 1), math.log10(len(counts))]
-        y = ZERO + (order - 1) * 0.1
-        canvas.line([ends[0] if ends[1] > ends[0] else ends[0] - 0.02, ends[1]], [y, y],
-                    f"zeros {kind}")
+        left, right = canvas.px(math.log10(found + 1)), canvas.px(math.log10(len(counts)))
+        left = min(left, right - 3)
+        y = canvas.py(ZERO) + (order - 1) * ZERO_GAP
+        canvas.add("path", d=f"M{left:.1f} {y:.1f}H{right:.1f}", class_=f"line zeros {kind}")
+        text = f"{len(counts) - found:,} never"
+        # a long bar leaves no room on its left: the number then stands on the bar's start
+        end = left - 8 if left > 140 else right
+        lift = 4 if left > 140 else -5
+        canvas.add("text", text, x=end, y=y + lift, class_="end")
 
 
 def _thinned(n: int) -> np.ndarray:
@@ -129,7 +137,7 @@ def truth_chart(measured: Measured) -> Markup:
     ticks = ((ZERO, "0"), *log_ticks(0, top))
 
     def axis(title: str) -> Axis:
-        return Axis(low=ZERO - 0.25, high=top, title=title, ticks=ticks)
+        return Axis(low=ZERO - 0.3, high=top, title=title, ticks=ticks)
 
     xs, ys = _decades(table["true"]), _decades(table["counted"])
     names = table["concept"].tolist()

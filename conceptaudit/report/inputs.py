@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -135,8 +135,6 @@ def read_run(folder: Source) -> RunRecord:
             "whose manifest is of another kind, instead."
         )
     table = read_frequencies(folder).table
-    if {"low", "high"} & {name.rpartition("_")[2] for name in table} and table.empty:
-        raise DataError(f"{folder} holds an audit of no concept.")
     names = tuple(str(one["concept"]) for one in read_json(folder / "concepts.json"))
     return RunRecord(
         folder=folder,
@@ -169,9 +167,18 @@ def read_predictions(source: Source | pd.DataFrame) -> pd.DataFrame:
             table = (
                 pd.read_parquet(path)
                 if path.suffix.lower() == ".parquet"
-                else pd.read_csv(path, dtype={"concept": "str"}, keep_default_na=False,
-                                 na_values={"observed": [""], "accuracy": [""], "low": [""],
-                                            "high": [""], "count": [""]})
+                else pd.read_csv(
+                    path,
+                    dtype={"concept": "str"},
+                    keep_default_na=False,
+                    na_values={
+                        "observed": [""],
+                        "accuracy": [""],
+                        "low": [""],
+                        "high": [""],
+                        "count": [""],
+                    },
+                )
             )
         except (OSError, ValueError) as error:
             raise DataError(f"Cannot read {path} as a table: {error}.") from error
@@ -180,7 +187,7 @@ def read_predictions(source: Source | pd.DataFrame) -> pd.DataFrame:
         raise DataError(
             f"{where} must have the columns {list(PREDICTION_COLUMNS)}. Missing: {missing}."
         )
-    columns = {"concept": table["concept"].astype("str")}
+    columns: dict[str, pd.Series[Any]] = {"concept": table["concept"].astype("str")}
     for name in ("accuracy", "low", "high", "observed"):
         values = pd.Series(float("nan"), index=table.index) if name not in table else table[name]
         columns[name] = pd.to_numeric(values, errors="coerce")

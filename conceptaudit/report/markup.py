@@ -7,7 +7,6 @@ every text and attribute it is given, so a forgotten escape cannot happen.
 import html
 import json
 import unicodedata
-from collections.abc import Iterable
 from typing import Any
 
 Node = "Markup | str | Iterable[Node] | None"

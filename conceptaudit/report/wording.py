@@ -3,6 +3,9 @@
 import math
 from collections.abc import Sequence
 
+NBSP = "\u00a0"
+"""Keeps a number and its unit on one line."""
+
 SIDES = {
     "n_text": ("captions", "named in the caption"),
     "n_image": ("images", "seen in the image"),
@@ -21,6 +24,8 @@ REASONS = {
     "decompression_bomb": "the image is implausibly large",
     "nan_embedding": "the stored embedding holds no numbers",
     "zero_embedding": "the stored embedding is all zeros",
+    "unreadable_file": "its file could not be read",
+    "caption_not_utf8": "parts of the caption are not valid text",
     "link_rot": "the sample could not be downloaded",
 }
 
@@ -52,16 +57,18 @@ def percent(share: float | None) -> str:
 
     Examples
     --------
-    >>> percent(0.123), percent(0.00042), percent(1.0), percent(None)
-    ('12.3 %', '0.042 %', '100 %', 'unknown')
+    >>> [percent(share).replace(NBSP, " ") for share in (0.123, 0.00042, 0.99946, None)]
+    ['12.3 %', '0.042 %', '99.95 %', 'unknown']
     """
     if share is None or math.isnan(share):
         return "unknown"
     value = 100 * share
     if value in (0.0, 100.0):
-        return f"{value:.0f} %"
-    text = f"{value:.1f}" if 0.1 <= value <= 99.9 else f"{value:.2g}" if value < 1 else f"{value}"
-    return f"{text[:7]} %"
+        return f"{value:.0f}{NBSP}%"
+    text = f"{value:.1f}" if 0.1 <= value <= 99.9 else f"{value:.2g}"
+    if value > 99.9:
+        text = f"{100 - float(f'{100 - value:.1g}'):.10g}"
+    return f"{text}{NBSP}%"
 
 
 def reason(code: str) -> str:
@@ -97,3 +104,14 @@ def listed(words: Sequence[str], limit: int = 6) -> str:
     if len(words) <= limit:
         return ", ".join(words)
     return f"{', '.join(words[:limit])} and {len(words) - limit:,} more"
+
+
+def level_name(level: float) -> str:
+    """Name the level of an interval.
+
+    Examples
+    --------
+    >>> level_name(0.9).replace(NBSP, " ")
+    '90 % interval'
+    """
+    return f"{100 * level:g}{NBSP}% interval"

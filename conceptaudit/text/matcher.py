@@ -7,7 +7,7 @@ must be a noun, and where matches overlap the longest wins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from conceptaudit.records import ConceptVocabulary
@@ -16,13 +16,15 @@ from conceptaudit.text.normalize import normalize, phrase_text
 HYPHENS = frozenset({"-", "\u2010", "\u2011", "\u2012", "\u2013"})
 
 PREPOSITIONS = frozenset(
-    ("of", "in", "on", "with", "for", "at", "to", "from", "under", "and")
-    + ("de", "da", "do", "del", "di", "du", "des", "en", "à")
+    "of in on with for at to from under and de da do del di du des en à".split()  # noqa: SIM905
 )
 """Words that end the head of a phrase: the head of "bottle of water" is "bottle"."""
 
 Splitter = Callable[[str], Sequence[str]]
-Singular = Callable[[str], str]
+HeadForms = Callable[[str, bool], Iterable[str]]
+
+DESIGNATION = -1
+"""In place of a head: a phrase with a number ("boeing 747", "audi a5") can only be a name."""
 
 MAX_WORDS = 50
 """Longest phrase; a longer one is refused rather than silently never matched."""
@@ -53,9 +55,9 @@ class PhraseMatcher:
         What to find.
     split : callable
         Splits a phrase into words exactly as captions are split (the pipeline's tokenizer).
-    singular : callable
-        Gives the singular of a plural head word, or the word itself; so that the class name
-        "apples" finds "an apple". Must leave alone plurals that are words of their own.
+    head_forms : callable
+        Gives the forms of a head word that a caption may hold, the word itself among them, and
+        whether it stands alone: "apples" and "apple" for both.
     any_noun : bool, default False
         Whether a phrase needs a noun anywhere instead of at its head: for languages in which
         the place of the head is not known.
@@ -68,7 +70,7 @@ class PhraseMatcher:
         vocabulary: ConceptVocabulary,
         *,
         split: Splitter,
-        singular: Singular,
+        head_forms: HeadForms,
         any_noun: bool = False,
         nested: bool = False,
     ) -> None:
@@ -79,7 +81,7 @@ class PhraseMatcher:
         self._root = _Node()
         for concept_id, concept in enumerate(vocabulary):
             added = [
-                self._add(split(phrase_text(phrase)), concept_id, singular)
+                self._add(split(phrase_text(phrase)), concept_id, head_forms)
                 for phrase in concept.phrases
             ]
             if not any(added):
@@ -135,8 +137,7 @@ class PhraseMatcher:
             position += 1
             for node, by_surface in advanced:
                 for concept_id, head in node.endings:
-                    is_noun = any(nouns[start:position]) if self.any_noun else nouns[start + head]
-                    if is_noun:
+                    if self._is_named(nouns, start, position, head):
                         found.append(
                             Match(
                                 start=start,
@@ -146,6 +147,11 @@ class PhraseMatcher:
                             )
                         )
             fronts = advanced
+
+    def _is_named(self, nouns: Sequence[bool], start: int, stop: int, head: int) -> bool:
+        if head == DESIGNATION:
+            return True
+        return any(nouns[start:stop]) if self.any_noun else nouns[start + head]
 
     def _resolve(self, found: list[Match]) -> list[Match]:
         """Keep the longest of overlapping matches, the literal among those of the same words."""
@@ -166,20 +172,21 @@ class PhraseMatcher:
         overlaps = kept.start < match.stop and match.start < kept.stop
         return overlaps and not self.nested
 
-    def _add(self, words: Sequence[str], concept_id: int, singular: Singular) -> bool:
+    def _add(self, words: Sequence[str], concept_id: int, head_forms: HeadForms) -> bool:
         terms = [word for word in words if word not in HYPHENS]
         if not 1 <= len(terms) <= MAX_WORDS:
             return False
         head = head_of(terms)
-        variants = {
-            (*terms[:head], one, *terms[head + 1 :]) for one in (terms[head], singular(terms[head]))
-        }
+        forms = {terms[head], *head_forms(terms[head], len(terms) == 1)}
+        variants = {(*terms[:head], form, *terms[head + 1 :]) for form in forms}
+        numbered = len(terms) > 1 and any(map(_has_digit, terms))
+        ending = (concept_id, DESIGNATION if numbered else head)
         for variant in sorted(variants):
             node = self._root
             for word in variant:
                 node = node.next.setdefault(self.keys.setdefault(word, len(self.keys)), _Node())
-            if (concept_id, head) not in node.endings:
-                node.endings.append((concept_id, head))
+            if ending not in node.endings:
+                node.endings.append(ending)
         return True
 
 
@@ -195,8 +202,12 @@ def head_of(words: Sequence[str]) -> int:
     (1, 0, 0)
     """
     stop = next((i for i, word in enumerate(words) if i > 0 and word in PREPOSITIONS), len(words))
-    named = [i for i in range(stop) if not any(character.isdigit() for character in words[i])]
+    named = [i for i in range(stop) if not _has_digit(words[i])]
     return named[-1] if named else stop - 1
+
+
+def _has_digit(word: str) -> bool:
+    return any(character.isdigit() for character in word)
 
 
 def normalized_words(words: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from conceptaudit.engine.stage import ShardResult
 from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch, Tags
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
 from conceptaudit.text.matcher import HYPHENS, PhraseMatcher, normalized_words
-from conceptaudit.text.morphology import english_singular
+from conceptaudit.text.morphology import english_head_forms, unchanged
 from conceptaudit.text.normalize import NORMALIZER, caption_text, normalize
 from conceptaudit.text.pipeline import ANY_POS, NounPipeline, load_pipeline
 
@@ -136,7 +136,7 @@ class CaptionAnnotator:
         self.matcher = PhraseMatcher(
             vocabulary,
             split=self._split,
-            singular=english_singular if nlp.lang == "en" else str,
+            head_forms=english_head_forms if nlp.lang == "en" else unchanged,
             any_noun=nlp.lang != "en",
             nested=nested,
         )

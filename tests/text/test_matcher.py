@@ -15,7 +15,7 @@ def matcher(*concepts: str | Concept, nested: bool = False) -> PhraseMatcher:
     return PhraseMatcher(
         ConceptVocabulary(tuple(made)),
         split=lambda phrase: normalized_words(phrase.split()),
-        singular=lambda word: word.removesuffix("s"),
+        head_forms=lambda word, _alone: (word.removesuffix("s"),),
         nested=nested,
     )
 
@@ -45,6 +45,11 @@ def test_the_head_must_be_a_noun_and_the_rest_need_not_be() -> None:
     assert found(finder, "running shoe", nouns=[True, False]) == []
 
 
+def test_a_phrase_with_a_number_is_a_name_whatever_the_tagger_says() -> None:
+    assert found(matcher("boeing 747"), "boeing 747", nouns=[False, False]) == [(0, 2, 0)]
+    assert found(matcher("747"), "747", nouns=[False]) == []
+
+
 def test_a_longer_match_without_a_noun_head_leaves_the_shorter() -> None:
     finder = matcher("dog", "dog house")
     assert found(finder, "dog house", nouns=[True, False]) == [(0, 1, 0)]
@@ -59,7 +64,7 @@ def test_surface_and_lemma_both_match_and_the_literal_one_wins() -> None:
             (Concept(name="glass"), Concept(name="spectacles", aliases=("glasses",)))
         ),
         split=lambda phrase: normalized_words(phrase.split()),
-        singular=str,
+        head_forms=lambda word, _alone: (word,),
     )
     assert found(finder, "glasses", "glass") == [(0, 1, 1)]
 
@@ -107,7 +112,7 @@ def test_matches_are_disjoint_and_real(names: list[str], words: list[str]) -> No
     finder = PhraseMatcher(
         ConceptVocabulary(tuple(Concept(name=name) for name in names)),
         split=str.split,
-        singular=str,
+        head_forms=lambda word, _alone: (word,),
     )
     covered: set[int] = set()
     for start, stop, concept in found(finder, " ".join(words)):

@@ -33,6 +33,7 @@ CONCEPTS = ConceptVocabulary(
             "café": (),
             "glass": (),
             "spectacles": ("glasses",),
+            "wine glass": (),
         }.items()
     )
 )
@@ -74,6 +75,7 @@ def count() -> Count:
         ("people at a cafe\u0301", {"café": 1}),
         ("a woman with glasses holds a glass", {"spectacles": 1, "glass": 1}),
         ("old_dog-and-mouse.JPG", {"dog": 1, "mouse_(animal)": 1}),
+        ("two wine glasses", {"wine glass": 1}),
         ("a doghouse", {}),
         ("", {}),
     ],

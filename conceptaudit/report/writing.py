@@ -1,0 +1,126 @@
+"""From an audit and what came after it to ``report.html``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from conceptaudit.artifacts import package_versions, write_text
+from conceptaudit.curves import Curve
+from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.records import ConceptAccuracies
+from conceptaudit.report.inputs import ReportInputs, read_inputs
+from conceptaudit.report.measured import measure
+from conceptaudit.report.page import page
+from conceptaudit.report.pictures import PictureBudget, fetch_samples
+from conceptaudit.report.samples import Choice, choose_samples
+from conceptaudit.report.sections.accuracy import accuracy_section
+from conceptaudit.report.sections.base import Section
+from conceptaudit.report.sections.concept_table import concept_section, frequency_section
+from conceptaudit.report.sections.longtail import longtail_section
+from conceptaudit.report.sections.method import method_section
+from conceptaudit.report.sections.overview import headline, name_of, overview
+from conceptaudit.report.sections.samples import bands, contact_section, pairs_section
+from conceptaudit.report.sections.truth import truth_section
+
+SEED = 0
+
+
+def write_report(
+    out: str | Path,
+    *,
+    run: str | Path,
+    dataset: str | Path | None = None,
+    curve: str | Path | Curve | None = None,
+    accuracies: str | Path | Sequence[str | Path] | ConceptAccuracies | None = None,
+    predictions: str | Path | pd.DataFrame | None = None,
+    longtail: str | Path | None = None,
+    truth: str | Path | None = None,
+    title: str | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write one HTML file that shows an audit and everything that was made from it.
+
+    A part whose input is missing says so in one sentence. The same inputs give the same bytes.
+
+    Parameters
+    ----------
+    out : str or Path
+        File to write; one that is there is replaced.
+    run : str or Path
+        Folder of the audit.
+    dataset : str or Path, optional
+        The audited dataset, for sample pictures and captions.
+    curve : str, Path or Curve, optional
+        Accuracy against frequency; a file, its folder, or the curve itself.
+    accuracies : str, Path, sequence of these or ConceptAccuracies, optional
+        Per-class accuracies.
+    predictions : str, Path or pandas.DataFrame, optional
+        ``concept, accuracy, low, high`` (as `conceptaudit.predict` gives), with ``observed``
+        (accuracy in [0, 1]) and ``held_out`` (bool) where known; ``level`` says what share of
+        classes the intervals were made to hold.
+    longtail : str or Path, optional
+        Folder of a long-tail set.
+    truth : str or Path, optional
+        ``truth.parquet`` of a simulated dataset, or its folder.
+    title : str, optional
+        Heading of the page; the dataset's name by default.
+    progress : Progress, optional
+        Told of the steps.
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    ConfigError
+        `run` is no audit, or the dataset does not exist.
+    DataError
+        An input is missing, damaged, or belongs to another dataset.
+    """
+    progress = progress or SilentProgress()
+    inputs = read_inputs(
+        run,
+        dataset=dataset,
+        curve=curve,
+        accuracies=accuracies,
+        predictions=predictions,
+        longtail=longtail,
+        truth=truth,
+    )
+    sections = _sections(inputs, progress)
+    name = title or name_of(inputs.run.frequencies.source)
+    version = package_versions().get("conceptaudit", "")
+    target = Path(out)
+    write_text(
+        target,
+        page(name, headline(inputs.run, titled=title is not None), sections, version=version),
+    )
+    return target
+
+
+def _sections(inputs: ReportInputs, progress: Progress) -> list[Section]:
+    run = inputs.run
+    budget = PictureBudget()
+    measured = None if inputs.truth is None else measure(run, inputs.truth)
+    ids = [concept for band in bands(run) for concept in band]
+    choice, seen = Choice(), None
+    if inputs.dataset is not None:
+        choice = choose_samples(run, ids, seed=SEED, progress=progress)
+        seen = fetch_samples(run, inputs.dataset, choice.all(), budget=budget, progress=progress)
+    contact = contact_section(run, choice, seen, budget.n_refused)
+    return [
+        overview(run),
+        frequency_section(run),
+        concept_section(run),
+        contact,
+        pairs_section(run, choice, seen),
+        accuracy_section(inputs),
+        longtail_section(inputs, budget, progress),
+        truth_section(measured),
+        method_section(inputs),
+    ]
