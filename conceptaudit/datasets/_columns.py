@@ -86,7 +86,7 @@ def resolve(
         hint = f" {nested!r} holds lists or records, which are not read." if nested else ""
         raise DataError(
             f"No caption column found in {path}. Its columns are {list(found)};{hint} "
-            "name the one that holds the captions with caption_column."
+            "name the one that holds the captions with caption_column (--caption-column)."
         )
     usable = [name for name in scalars if name != caption]
     key = _named(choice.key, found, "key_column", path) or _first(KEY_ALIASES, usable)

@@ -112,5 +112,5 @@ def _unknown(names: list[str], location: str) -> str:
     return (
         f"The layout of {location!r} is not known: found {found}. It must hold tables "
         f"({', '.join(SUFFIXES)}), .tar archives, images with .txt captions, img_emb/*.npy "
-        f"embeddings or COCO captions; name one of {list(LAYOUTS)} with layout."
+        f"embeddings or COCO captions; name one of {list(LAYOUTS)} with layout (--layout)."
     )

@@ -119,7 +119,7 @@ class ThresholdSearch:
         """
         if images.shape[1:] != (self.dimension,):
             raise ConfigError(
-                f"Image embeddings have dimension {images.shape[1:]}, concept vectors "
+                f"Image embeddings have dimension {images.shape[-1]}, concept vectors "
                 f"{self.dimension}: they come from different models."
             )
         images = np.ascontiguousarray(images, dtype=np.float32)

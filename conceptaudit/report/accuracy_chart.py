@@ -11,7 +11,13 @@ import pandas as pd
 from conceptaudit.curves import Curve, ModelFit
 from conceptaudit.report.markup import Markup
 from conceptaudit.report.svg import Axis, Canvas, Point, Tick, chart, log_minor, log_ticks
-from conceptaudit.report.wording import SIDES, level_name
+from conceptaudit.report.wording import level_name
+
+X_TITLES = {
+    "n_text": "captions that name the class →",
+    "n_image": "images that show the class →",
+    "n_joint": "samples with the class on both sides →",
+}
 
 STRIP = 0.75
 """Decades between the lowest frequency and the place of zero."""
@@ -58,7 +64,7 @@ def accuracy_chart(
     x = Axis(
         low=strip - 0.3 if has_zeros else lowest - 0.05,
         high=highest,
-        title=f"samples with the class {SIDES[column][1]} →",
+        title=X_TITLES[column],
         ticks=(*(((strip, "0"),) if has_zeros else ()), *log_ticks(lowest, highest)),
         minor=log_minor(lowest, highest),
     )

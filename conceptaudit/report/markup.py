@@ -23,6 +23,13 @@ _SCRIPT_ESCAPES = {
 """Makes ``</script>`` and ``<!--`` impossible inside a script element, whatever the data hold."""
 
 
+_SHOWN = {"Cc": "\ufffd", "Cf": "\ufffd", "Cs": "\ufffd", "Zl": " ", "Zp": " "}
+"""What stands for characters of these categories that would not show, or would move others."""
+
+_KEPT = frozenset("\n\t\u200c\u200d")
+"""Line ends, and the joiners that Persian, Hindi and emoji are written with."""
+
+
 class Markup(str):
     """Text that is HTML already."""
 
@@ -33,6 +40,7 @@ def shown(text: str) -> str:
     r"""Make a stranger's text safe to show: no control and no bidirectional characters.
 
     A caption that ends in a right-to-left override would turn round what follows it on the page.
+    Line and paragraph separators become spaces.
 
     Examples
     --------
@@ -40,10 +48,7 @@ def shown(text: str) -> str:
     'photo�gnp.exe�'
     """
     return "".join(
-        "\ufffd"
-        if unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in "\n\t\u200c\u200d"
-        else char
-        for char in text
+        _SHOWN.get(unicodedata.category(char), char) if char not in _KEPT else char for char in text
     )
 
 
@@ -78,7 +83,7 @@ def join(nodes: Any) -> Markup:
     if isinstance(nodes, Markup):
         return nodes
     if isinstance(nodes, str):
-        return Markup(html.escape(shown(nodes)))
+        return Markup(nodes)
     if isinstance(nodes, int | float):
         return Markup(html.escape(str(nodes)))
     return Markup("".join(join(node) for node in nodes))

@@ -12,6 +12,8 @@ from conceptaudit.errors import DataError
 from conceptaudit.records import MODALITIES
 from conceptaudit.report.inputs import RunRecord
 
+TRUTH_COLUMNS = ("key", *MODALITIES, "link_rot", "text_ok", "image_ok")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagQuality:
@@ -108,6 +110,9 @@ def measure(run: RunRecord, truth: Path) -> tuple[Measured, ...]:
     from conceptaudit.lab import read_truth
 
     rows = read_truth(truth)
+    missing = [name for name in TRUTH_COLUMNS if name not in rows]
+    if missing:
+        raise DataError(f"{truth} is not the truth of a generated dataset: it has no {missing}.")
     rows = rows[~rows["link_rot"]]
     usable = {
         "text": rows["text_ok"],

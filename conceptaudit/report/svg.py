@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from conceptaudit.report.markup import Markup, data_script, el
+from conceptaudit.report.markup import Markup, data_script, el, shown
 
 WIDE = (760, 440)
 NARROW = (360, 330)
@@ -70,7 +70,7 @@ def log_minor(low: float, high: float) -> tuple[float, ...]:
 def _decade(d: int) -> str:
     if d < 0:
         return f"{10.0**d:g}"
-    for size, unit in ((9, "bn"), (6, "m")):
+    for size, unit in ((9, "bn"), (6, "M")):
         if d >= size:
             return f"{10 ** (d - size):,} {unit}"
     return f"{10**d:,}"
@@ -93,7 +93,7 @@ class Canvas:
     @property
     def box(self) -> tuple[float, float, float, float]:
         """Left, top, right and bottom of the plot."""
-        return (44.0, 26.0, self.size[0] - 12.0, self.size[1] - 44.0)
+        return (52.0, 26.0, self.size[0] - 12.0, self.size[1] - 44.0)
 
     def px(self, value: float) -> float:
         """Horizontal place of an x value, in SVG units."""
@@ -221,7 +221,7 @@ def chart(
         draw(canvas)
         drawings.append(canvas.svg(label))
     x, y = axes
-    places = [[round(x.share(p.x), 4), round(y.share(p.y), 4), p.text] for p in points]
+    places = [[round(x.share(p.x), 4), round(y.share(p.y), 4), shown(p.text)] for p in points]
     keys = [
         el("li", el("span", class_=f"key {kind}", aria_hidden="true"), text)
         for kind, text in legend

@@ -7,6 +7,7 @@ must be a noun, and where matches overlap the longest wins.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -86,7 +87,8 @@ class PhraseMatcher:
             ]
             if not any(added):
                 self.unmatchable[concept_id] = (
-                    f"{concept.name!r} has no phrase of 1 to {MAX_WORDS} words"
+                    f"{concept.name!r} has no phrase of 1 to {MAX_WORDS} words with a letter, digit or "
+                    "pictograph"
                 )
 
     def key(self, word: str) -> int:
@@ -177,6 +179,8 @@ class PhraseMatcher:
         if not 1 <= len(terms) <= MAX_WORDS:
             return False
         head = head_of(terms)
+        if not any(_is_word_or_picture(character) for character in terms[head]):
+            return False
         forms = {terms[head], *head_forms(terms[head], len(terms) == 1)}
         variants = {(*terms[:head], form, *terms[head + 1 :]) for form in forms}
         numbered = len(terms) > 1 and any(map(_has_digit, terms))
@@ -204,6 +208,10 @@ def head_of(words: Sequence[str]) -> int:
     stop = next((i for i, word in enumerate(words) if i > 0 and word in PREPOSITIONS), len(words))
     named = [i for i in range(stop) if not _has_digit(words[i])]
     return named[-1] if named else stop - 1
+
+
+def _is_word_or_picture(character: str) -> bool:
+    return character.isalnum() or unicodedata.category(character) == "So"
 
 
 def _has_digit(word: str) -> bool:

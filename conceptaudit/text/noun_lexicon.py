@@ -171,7 +171,7 @@ class NounLexicon(Pipe):
         self.vocab = vocab
         self.name = name
         self._data = b""
-        self._cache: dict[tuple[int, int, int], tuple[str | None, int]] = {}
+        self._cache: dict[tuple[int, int, int], tuple[str | None, str]] = {}
 
     @property
     def forms(self) -> WordForms:
@@ -188,7 +188,7 @@ class NounLexicon(Pipe):
         if not len(doc) or not self._data:
             return doc
         self._open_with_common_noun(doc)
-        cache = self._cache
+        cache, add_string = self._cache, self.vocab.strings.add
         for token, key in zip(doc, doc.to_array(["ORTH", "POS", "MORPH"]).tolist(), strict=True):
             decision = cache.get(tuple(key))
             if decision is None:
@@ -197,14 +197,16 @@ class NounLexicon(Pipe):
                 decision = cache[tuple(key)] = self._decide(
                     token.text, token.pos_, plural="Number=Plur" in str(token.morph)
                 )
-            number, token.lemma = decision
+            number, lemma = decision
+            # not cached as a hash: a memory zone forgets the string that it stands for
+            token.lemma = add_string(lemma)
             if number is not None:
                 token.pos_ = "NOUN"
                 token.set_morph(f"Number={number}")  # type: ignore[attr-defined]
         return doc
 
-    def _decide(self, word: str, pos: str, *, plural: bool) -> tuple[str | None, int]:
-        """Return the number to give a token that has to become a noun, and the lemma's hash."""
+    def _decide(self, word: str, pos: str, *, plural: bool) -> tuple[str | None, str]:
+        """Return the number to give a token that has to become a noun, and the lemma."""
         forms = self.forms
         number = None
         if pos not in {"NOUN", "PROPN"} and forms.is_noun_only(word):
@@ -214,7 +216,7 @@ class NounLexicon(Pipe):
         lemma = forms.lemma(word, pos, plural=plural)
         if pos == "PROPN":
             lemma = _recase(lemma, word)
-        return number, self.vocab.strings.add(lemma)
+        return number, lemma
 
     def _open_with_common_noun(self, doc: Doc) -> None:
         first = doc[0]

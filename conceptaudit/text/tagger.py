@@ -86,10 +86,15 @@ class TextTagger:
             found = annotator.tag(list(used.values()))
             for i, mentions in zip(used, found, strict=True):
                 sample, key = int(batch.sample_ids[i]), batch.keys[i]
-                if mentions is None:
-                    drops.append(
-                        Drop(sample_id=sample, key=key, part=CAPTION, reason="tagger_failed")
+                if isinstance(mentions, str):
+                    failure = Drop(
+                        sample_id=sample,
+                        key=key,
+                        part=CAPTION,
+                        reason="tagger_failed",
+                        detail=mentions,
                     )
+                    drops.append(failure)
                     continue
                 n_tagged += 1
                 rows.extend((sample, key, concept, n) for concept, n in sorted(mentions.items()))
@@ -141,22 +146,22 @@ class CaptionAnnotator:
             nested=nested,
         )
 
-    def tag(self, captions: Sequence[str]) -> list[Counter[int] | None]:
-        """Return the mentions per concept id of each caption, None where the pipeline failed."""
-        found: list[Counter[int] | None] = []
+    def tag(self, captions: Sequence[str]) -> list[Counter[int] | str]:
+        """Return each caption's mentions per concept id, or how the pipeline failed on it."""
+        found: list[Counter[int] | str] = []
         for start in range(0, len(captions), ZONE_CAPTIONS):
             zone = captions[start : start + ZONE_CAPTIONS]
             found.extend(self._tag_zone([caption_text(caption) for caption in zone]))
         return found
 
-    def _tag_zone(self, captions: Sequence[str]) -> list[Counter[int] | None]:
+    def _tag_zone(self, captions: Sequence[str]) -> list[Counter[int] | str]:
         # the zone frees new words: without it spaCy's string store grows with the corpus
         with self._nlp.memory_zone():
             try:
                 return [self._match(doc) for doc in self._docs(captions)]
-            except Exception:  # noqa: BLE001 -- any user pipeline may fail on any caption
+            except Exception as error:  # noqa: BLE001 -- any pipeline may fail on any caption
                 if len(captions) == 1:
-                    return [None]
+                    return [f"{type(error).__name__}: {error}"]
         half = len(captions) // 2
         return [*self._tag_zone(captions[:half]), *self._tag_zone(captions[half:])]
 

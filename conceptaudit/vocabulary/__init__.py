@@ -54,7 +54,7 @@ def read_concepts(source: str | Path | Sequence[Any] | Mapping[str, Any]) -> Con
     >>> concepts.vocabulary.names
     ('dog', 'hot_dog')
     >>> concepts.notes
-    ("1 concepts repeat an earlier name and were merged into it ('Hot dog').",)
+    ("Names that repeat an earlier one were merged into it: 1 ('Hot dog').",)
     """
     if isinstance(source, (str, Path)):
         where, records = str(source), read_source(Path(source).expanduser())
@@ -139,7 +139,7 @@ def _notes(
         yield f"{len(nameless):,} entries have no name and were left out ({_some(nameless)})."
     if merged:
         shown = _some([repr(name) for name in merged])
-        yield f"{len(merged):,} concepts repeat an earlier name and were merged into it ({shown})."
+        yield f"Names that repeat an earlier one were merged into it: {len(merged):,} ({shown})."
     if conflicts:
         shown = _some([repr(name) for name in conflicts])
         yield (

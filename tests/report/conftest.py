@@ -26,7 +26,6 @@ os.execv(sys.argv[3], sys.argv[3:])
 """Chromium talks on file descriptors 3 and 4 when it is given --remote-debugging-pipe."""
 
 
-
 class Page:
     """One tab, and everything that happened in it."""
 
@@ -79,8 +78,17 @@ class Browser:
             "--disable-extensions --mute-audio --hide-scrollbars --remote-debugging-pipe"
         )
         self._process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCH, str(theirs_in), str(theirs_out), program,
-             *flags.split(), f"--user-data-dir={profile}", "about:blank"],
+            [
+                sys.executable,
+                "-c",
+                LAUNCH,
+                str(theirs_in),
+                str(theirs_out),
+                program,
+                *flags.split(),
+                f"--user-data-dir={profile}",
+                "about:blank",
+            ],
             pass_fds=(theirs_in, theirs_out),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -110,6 +110,7 @@ def page(
     assert out.read_bytes() == first, "the same inputs must give the same bytes"
     return first.decode()
 
+
 @pytest.fixture(scope="module")
 def read(page: str) -> Elements:
     return Elements(page)
@@ -204,8 +205,8 @@ def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_captions_alone_and_any_sharding(captions: Path, tmp_path: Path) -> None:
     concepts = ["dog", "cat", "bird", "zebra"]
     chosen = []
-    for name, rows in (("whole", None), ("cut", 7)):
-        run = audit(captions, concepts, tmp_path / name, options=AuditOptions(shard_rows=rows))
+    for name, options in (("whole", AuditOptions()), ("cut", AuditOptions(shard_rows=7))):
+        run = audit(captions, concepts, tmp_path / name, options=options)
         record = read_run(run.folder)
         choice = choose_samples(record, (0, 1, 3), seed=4, progress=SilentProgress())
         chosen.append({c: [one.sample_id for one in s] for c, s in choice.by_concept.items()})
@@ -262,9 +263,7 @@ def test_tail_share(counts: list[int], held: float, share: float) -> None:
 
 
 @pytest.mark.parametrize("n_found", range(20))
-def test_bands_are_disjoint_and_ordered(
-    n_found: int, hostile: tuple[Path, Path]
-) -> None:
+def test_bands_are_disjoint_and_ordered(n_found: int, hostile: tuple[Path, Path]) -> None:
     from dataclasses import replace
 
     counts = [n_found - i if i < n_found else 0 for i in range(30)]

@@ -76,3 +76,9 @@ def test_the_truth_of_something_else(lab: tuple[Path, Path], tmp_path: Path) -> 
     audit(lab[0], ["quasar"], tmp_path / "run")
     with pytest.raises(DataError, match="knows none of the 1 audited concepts"):
         measure(read_run(tmp_path / "run"), lab[0] / "truth.parquet")
+
+
+def test_a_table_that_is_no_truth(lab: tuple[Path, Path], tmp_path: Path) -> None:
+    pd.DataFrame({"key": ["a"], "text": ["b"]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="not the truth of a generated dataset"):
+        measure(read_run(lab[1]), tmp_path / "t.parquet")

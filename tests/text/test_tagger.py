@@ -50,7 +50,7 @@ def count() -> Count:
 
     def tag(caption: str) -> dict[str, int]:
         (mentions,) = annotator.tag([caption])
-        assert mentions is not None
+        assert not isinstance(mentions, str)
         return {CONCEPTS.names[i]: n for i, n in mentions.items()}
 
     return tag
@@ -146,14 +146,25 @@ def test_one_caption_that_breaks_the_pipeline_is_dropped_alone(
     result = tagger(SHARD, batches(captions))
     assert result.summary["dropped"] == {"caption:tagger_failed": 1}
     assert len(result.tables[".parquet"]) == 10
-    assert result.tables[".drops.parquet"]["key"].tolist() == ["5"]
+    drops = result.tables[".drops.parquet"]
+    assert drops[["key", "detail"]].to_numpy().tolist() == [["5", "RuntimeError: poison dog"]]
+
+
+def test_what_one_batch_taught_the_pipeline_serves_the_next() -> None:
+    """Strings of a memory zone are forgotten at its end; no cache may still point at them."""
+    caption = "unheard-of zyxwvuts and Zorkmids frobnicate quuxes"
+    for name in ("dog", "cat"):
+        words = ConceptVocabulary((Concept(name=name),))
+        annotator = CaptionAnnotator(load_pipeline("bundled"), words, any_pos=False, nested=False)
+        assert annotator.tag([caption]) == annotator.tag([caption]) == [{}]
 
 
 def test_concepts_that_can_never_match_are_named() -> None:
-    words = ConceptVocabulary((Concept(name="dog"), Concept(name="___")))
+    words = ConceptVocabulary((Concept(name="dog"), Concept(name="___"), Concept(name="!!!")))
     notes = unmatchable_concepts(TextTagger(vocabulary=words, pipeline=find_pipeline()))
-    assert len(notes) == 1
+    assert len(notes) == 2
     assert "'___'" in notes[0]
+    assert "'!!!'" in notes[1]
 
 
 def test_a_pipeline_without_a_tagger_is_refused_with_the_reason(tmp_path: str) -> None:

@@ -14,6 +14,7 @@ from conceptaudit.report.accuracy_chart import Classes, accuracy_chart
 from conceptaudit.report.inputs import ReportInputs, RunRecord
 from conceptaudit.report.markup import Markup, el, join
 from conceptaudit.report.sections.base import Section, absent, folded, table
+from conceptaudit.report.sections.overview import name_of
 from conceptaudit.report.wording import SIDES, count, decimal, level_name, percent, several
 
 MOST_CHARTS = 4
@@ -138,7 +139,8 @@ def _sentences(curve: Curve, fit: ModelFit) -> Markup:
         f"{decimal(100 * line.slope_high, 1)}). The correlation over single classes is r = ",
         el("b", decimal(line.r)),
         f" ({decimal(line.r_low)} to {decimal(line.r_high)}); 1 would be a perfect line, 0 none. "
-        f"Frequency here is the number of samples with the class {SIDES[curve.count][1]}. The fit "
+        f"Frequency here is the number of samples with the class {SIDES[curve.count][1]}"
+        f"{f', counted in {name_of(curve.source)}' if curve.source else ''}. The fit "
         f"uses {count(usage.n_used)} of {count(usage.n_concepts)} classes"
         f"{unseen if usage.n_zero else ''}"
         f"{f' (left out: {dropped})' if dropped else ''}.",

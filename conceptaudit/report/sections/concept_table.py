@@ -21,9 +21,9 @@ def frequency_section(run: RunRecord) -> Section:
     body = [
         el(
             "p",
-            "A few concepts are everywhere and most are rare. Models learn rare concepts badly: "
-            "accuracy grows with the logarithm of how often a concept was seen, so each equal "
-            "step up in accuracy costs ten times the data.",
+            "A few concepts are everywhere and most are rare. That matters: CLIP models were "
+            "found to learn with the logarithm of how often they saw a concept (arXiv 2404.04125): "
+            "each equal step up in accuracy costs ten times the data.",
         ),
         frequency_chart(run),
     ]

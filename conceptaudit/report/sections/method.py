@@ -56,7 +56,11 @@ def method_section(inputs: ReportInputs) -> Section:
         rows.append(["Digest of the curve", el("code", inputs.curve.digest)])
     body = [
         el("h3", "What each number means"),
-        el("dl", [[el("dt", name), el("dd", text)] for name, text in MEANINGS.items()], class_="terms"),
+        el(
+            "dl",
+            [[el("dt", name), el("dd", text)] for name, text in MEANINGS.items()],
+            class_="terms",
+        ),
         el("h3", "What it was made with"),
         table(["what", "value"], rows, caption="Settings, models and versions of this audit"),
         el("h3", "To cite and to repeat"),

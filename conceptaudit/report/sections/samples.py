@@ -94,7 +94,7 @@ def _concept(
 def _thumbnail(one: Seen) -> Markup:
     caption = _cut(one.caption)
     if one.picture is None:
-        return el("q", caption)
+        return el("q", caption, dir="auto")
     return el("img", src=one.picture, alt=caption, title=caption, loading="lazy")
 
 
@@ -151,7 +151,7 @@ def _pair(run: RunRecord, one: Shown, look: Seen) -> Markup:
         picture,
         el(
             "div",
-            el("q", caption),
+            el("q", caption, dir="auto"),
             el(
                 "dl",
                 el("dt", "caption"),

@@ -29,8 +29,8 @@ def truth_section(measured: Sequence[Measured] | None) -> Section:
         "p",
         "This dataset was simulated, so it is known what every caption names and every picture "
         "shows. Each dot is a concept: where it lies on the line, the count is right. Counts are "
-        f"called good where at least {percent(GOOD)} of the concepts are counted to within "
-        f"10{NBSP}% of the truth, mixed from {percent(FAIR)}, and poor below.",
+        f"called good where at least {100 * GOOD:.0f}{NBSP}% of the concepts are counted to within "
+        f"10{NBSP}% of the truth, mixed from {100 * FAIR:.0f}{NBSP}%, and poor below.",
     )
     parts = [join([el("h3", _heading(one)), _said(one), truth_chart(one)]) for one in measured]
     body = [intro, _table(measured), el("div", [el("div", part) for part in parts], class_="trio")]
@@ -54,7 +54,7 @@ def _said(one: Measured) -> Markup:
     ]
     factor = one.typical_factor
     if math.isfinite(factor):
-        exact = "Half of the counts are exact." if factor == 1.0 else ""
+        exact = "At least half of the counts are exact." if factor == 1.0 else ""
         sentences.append(exact or f"A typical count is off by a factor of {decimal(factor)}.")
     sentences.append(
         f"{count(one.n_missed)} concepts that occur were never counted, and "
