@@ -18,7 +18,7 @@ EXIT_FAULTS = 1
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
 
-VERBS = ("demo", "audit", "fit", "predict", "longtail")
+VERBS = ("demo", "audit", "fit", "predict", "longtail", "report", "lab")
 """In the order in which a user meets them; each is a module with a function of its name."""
 
 app = typer.Typer(
