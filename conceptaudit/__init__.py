@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ConceptFrequencies,
         ConceptVocabulary,
     )
+    from conceptaudit.report import write_report
     from conceptaudit.vocabulary import read_concepts
     from conceptaudit.zeroshot.readers import read_accuracies
 
@@ -53,6 +54,7 @@ _HOMES = {
     "read_accuracies": "zeroshot.readers",
     "read_concepts": "vocabulary",
     "read_frequencies": "frequency.readers",
+    "write_report": "report",
 }
 
 __all__ = [
@@ -79,6 +81,7 @@ __all__ = [
     "read_accuracies",
     "read_concepts",
     "read_frequencies",
+    "write_report",
 ]
 
 

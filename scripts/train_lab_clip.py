@@ -17,7 +17,7 @@ import json
 import math
 import multiprocessing
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,16 @@ from conceptaudit.lab.folders import draw_test_picture
 from conceptaudit.lab.samples import make_sample
 
 TEMPLATES = ("a photo of a {}", "{}", "picture of a {}", "a {} on a white background")
-BANDS = {"most frequent 20": (0, 20), "head": (0, 45), "middle": (45, 224), "tail": (224, 428)}
+BANDS = {
+    "10 most frequent": (0, 10),
+    "20 most frequent": (0, 20),
+    "head (first tenth)": (0, 45),
+    "middle (to the half)": (45, 224),
+    "tail (the other half)": (224, 428),
+}
+"""Ranks in the frequency law, from 0, with the name under which they are reported."""
+TAGGED_SCENES = 2_000
+"""Fresh scenes on which the tagging threshold is found."""
 MODEL_CFG: dict[str, Any] = {
     "embed_dim": 128,
     "vision_cfg": {"image_size": 64, "layers": [1, 2, 2, 1], "width": 16},
@@ -61,9 +70,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=20_240_404, help="of data and weights")
     parser.add_argument("--zipf-exponent", type=float, default=1.2)
     parser.add_argument("--zero-concepts", type=int, default=20, help="never seen in training")
-    parser.add_argument("--steps", type=int, default=6_000)
+    parser.add_argument("--steps", type=int, default=2_200)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--test-images", type=int, default=50, help="per concept")
     parser.add_argument("--cache", type=Path, help="keep the drawn training pictures here")
@@ -198,9 +207,43 @@ def train(
 
 
 @torch.no_grad()
-def evaluate(
+def concept_vectors(
     model: open_clip.CLIP,
     tokenizer: open_clip.SimpleTokenizer,
+    names: tuple[str, ...],
+    device: torch.device,
+) -> torch.Tensor:
+    """Average the templates' text vectors; float32, shape (n_concepts, dimension), unit length."""
+    prompts = tokenizer([template.format(name) for name in names for template in TEMPLATES])
+    vectors = model.encode_text(prompts.to(device), normalize=True)
+    vectors = vectors.view(len(names), len(TEMPLATES), -1).mean(dim=1)
+    return torch.nn.functional.normalize(vectors, dim=-1)
+
+
+@torch.no_grad()
+def balanced_threshold(
+    model: open_clip.CLIP, vectors: torch.Tensor, config: LabConfig, device: torch.device
+) -> float:
+    """Find the one similarity at which all tags together are as precise as they are complete.
+
+    At that threshold as many (scene, concept) pairs are tagged as are true.
+    """
+    model.eval()
+    names = lab_vocabulary(config).names
+    normalise, scores, n_true = Normalise(device), [], 0
+    for start in range(0, TAGGED_SCENES, 200):
+        samples = [make_sample(config, index) for index in range(start, start + 200)]
+        n_true += sum(len(set(truth.image) & set(names)) for _, truth in samples)
+        pixels = np.stack([shrink(content or b"") for content, _ in samples])
+        batch = normalise(torch.from_numpy(pixels).to(device))
+        scores.append(model.encode_image(batch, normalize=True) @ vectors.T)
+    return float(torch.cat(scores).flatten().topk(n_true).values[-1])
+
+
+@torch.no_grad()
+def evaluate(
+    model: open_clip.CLIP,
+    vectors: torch.Tensor,
     config: LabConfig,
     arguments: argparse.Namespace,
     device: torch.device,
@@ -208,10 +251,6 @@ def evaluate(
     """Classify the balanced test set among all concepts; count what is right per concept."""
     model.eval()
     names = lab_vocabulary(config).names
-    prompts = tokenizer([template.format(name) for name in names for template in TEMPLATES])
-    vectors = torch.nn.functional.normalize(model.encode_text(prompts.to(device)), dim=-1)
-    vectors = vectors.view(len(names), len(TEMPLATES), -1).mean(dim=1)
-    vectors = torch.nn.functional.normalize(vectors, dim=-1)
     jobs = [(name, number) for name in names for number in range(arguments.test_images)]
     with multiprocessing.get_context("spawn").Pool(arguments.threads) as pool:
         drawn = np.stack(pool.map(partial(test_pixels, config), jobs, chunksize=200))
@@ -252,7 +291,6 @@ def main() -> None:
         zipf_exponent=arguments.zipf_exponent,
         zero_concepts=arguments.zero_concepts,
     )
-    begun = time.perf_counter()
     pixels, captions, counts = training_data(config, arguments)
     drawn = time.perf_counter()
     context = MODEL_CFG["text_cfg"]["context_length"]
@@ -266,7 +304,10 @@ def main() -> None:
     save(model, arguments.out)
     model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{arguments.out}")
     test = LabConfig(seed=arguments.seed + 1, zero_concepts=arguments.zero_concepts)
-    right = evaluate(model.to(device), tokenizer, test, arguments, device)
+    model = model.to(device)
+    vectors = concept_vectors(model, tokenizer, lab_vocabulary(config).names, device)
+    right = evaluate(model, vectors, test, arguments, device)
+    scenes = replace(config, seed=arguments.seed + 2)
     n = arguments.test_images
     names = lab_vocabulary(config).names
     run = {
@@ -274,13 +315,13 @@ def main() -> None:
         "batch": arguments.batch,
         "learning_rate": arguments.learning_rate,
         "device": device.type,
-        "minutes_drawing": round((drawn - begun) / 60, 1),
         "minutes_training": round((trained - drawn) / 60, 1),
         "torch": torch.__version__,
         "open_clip": open_clip.__version__,
         "loss": [[step, round(loss, 4)] for step, loss in history],
         "test_set": {"seed": test.seed, "images_per_concept": n},
         "templates": list(TEMPLATES),
+        "threshold": round(balanced_threshold(model, vectors, scenes, device), 4),
     }
     concepts = [
         {"concept": name, "n_joint": counts[name], "n_correct": right[name], "n_images": n}
@@ -304,7 +345,12 @@ def write_down(
         "top1": round(float(np.mean(ranked)), 4),
         "concepts": concepts,
     }
-    text = json.dumps(metrics, indent=1, ensure_ascii=False) + "\n"
+    lists = {name: metrics.pop(name) for name in ("loss", "concepts")}
+    text = json.dumps(metrics, indent=1, ensure_ascii=False).removesuffix("\n}")
+    for name, rows_of_list in lists.items():  # one row per line: short enough to read
+        lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows_of_list)
+        text += f',\n "{name}": [\n{lines}\n ]'
+    text += "\n}\n"
     (folder / "metrics.json").write_text(text, encoding="utf-8")
     rows = "\n".join(f"| {band} | {value:.1%} |" for band, value in bands.items())
     (folder / "README.md").write_text(

@@ -37,7 +37,10 @@ ROOMS: dict[str, set[str]] = {
         "frequency", "vocabulary",
     },
     "lab": {"errors", "records", "artifacts", "progress"},
-    "report": {"errors", "records", "artifacts", "curves", "frequency"},
+    "report": {
+        "errors", "records", "artifacts", "progress", "datasets", "image", "curves", "frequency",
+        "zeroshot", "longtail", "lab",
+    },
     "demo": {
         "errors", "records", "artifacts", "progress", "image", "auditing", "zeroshot", "curves",
         "longtail", "lab", "report",

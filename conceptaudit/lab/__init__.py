@@ -1,6 +1,6 @@
 """The simulator: captioned scenes whose true concept counts are known, to test every number."""
 
-from conceptaudit.lab.bundled import lab_clip_data, lab_clip_path
+from conceptaudit.lab.bundled import LabTraining, lab_clip_data, lab_clip_path, lab_training
 from conceptaudit.lab.config import CORRUPTIONS, LabConfig
 from conceptaudit.lab.counts import true_frequencies
 from conceptaudit.lab.folders import write_image_folder
@@ -12,12 +12,14 @@ from conceptaudit.lab.truth import LabTruth, read_settings, read_truth
 __all__ = [
     "CORRUPTIONS",
     "LabConfig",
+    "LabTraining",
     "LabTruth",
     "SampleTruth",
     "draw_probabilities",
     "generate",
     "lab_clip_data",
     "lab_clip_path",
+    "lab_training",
     "lab_vocabulary",
     "presence_probabilities",
     "read_settings",

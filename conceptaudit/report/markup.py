@@ -83,7 +83,7 @@ def join(nodes: Any) -> Markup:
     if isinstance(nodes, Markup):
         return nodes
     if isinstance(nodes, str):
-        return Markup(nodes)
+        return Markup(html.escape(shown(nodes)))
     if isinstance(nodes, int | float):
         return Markup(html.escape(str(nodes)))
     return Markup("".join(join(node) for node in nodes))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,9 @@ from conceptaudit.records import (
     ConceptVocabulary,
     Int64Array,
 )
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 BATCH = 64
 
@@ -90,12 +94,15 @@ def evaluate_image_folder(
     classifier = encode_concepts(vocabulary, clip, templates)
     confusion = np.zeros((len(vocabulary), len(vocabulary)), dtype=np.int64)
     excluded: list[str] = []
-    progress.start("evaluate", len(present), unit="classes")
-    for truth in present:
-        for embeddings in _embedded(root / names[truth], clip, excluded):
-            guesses = np.argmax(embeddings @ classifier.T, axis=1)
-            confusion[truth] += np.bincount(guesses, minlength=len(vocabulary))
-        progress.advance()
+    files = [(path, i) for i in present for path in sorted((root / names[i]).iterdir())]
+    progress.start("evaluate", len(files), unit="images")
+    for start in range(0, len(files), BATCH):
+        batch = files[start : start + BATCH]
+        pictures, truths = _decoded(batch, excluded)
+        if pictures:
+            guesses = np.argmax(clip.encode_images(pictures) @ classifier.T, axis=1)
+            np.add.at(confusion, (truths, guesses), 1)
+        progress.advance(len(batch))
     progress.finish()
     return Evaluation(
         accuracies=ConceptAccuracies(
@@ -106,19 +113,18 @@ def evaluate_image_folder(
     )
 
 
-def _embedded(
-    folder: Path, clip: ClipModel, excluded: list[str]
-) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    for start in range(0, len(files), BATCH):
-        pictures = []
-        for path in files[start : start + BATCH]:
-            try:
-                pictures.append(decode_image(path.read_bytes()))
-            except UndecodableImageError as error:
-                excluded.append(f"{folder.name}/{path.name}: {error.reason} ({error.detail})")
-        if pictures:
-            yield clip.encode_images(pictures)
+def _decoded(
+    batch: Sequence[tuple[Path, int]], excluded: list[str]
+) -> tuple[list[Image.Image], list[int]]:
+    """Decode a batch of (file, class); list what cannot be decoded."""
+    pictures, truths = [], []
+    for path, truth in batch:
+        try:
+            pictures.append(decode_image(path.read_bytes()))
+            truths.append(truth)
+        except UndecodableImageError as error:
+            excluded.append(f"{path.parent.name}/{path.name}: {error.reason} ({error.detail})")
+    return pictures, truths
 
 
 def _table(

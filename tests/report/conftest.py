@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 LAUNCH = """
 import fcntl, os, sys
@@ -103,25 +104,37 @@ class Browser:
         self.events: list[dict[str, Any]] = []
 
     def call(self, method: str, session: str | None = None, **params: Any) -> Any:
+        number = self._send(method, session, params)
+        while True:
+            answer = self._next()
+            if answer.get("id") == number:
+                assert "error" not in answer, f"{method}: {answer['error']}"
+                return answer["result"]
+            if "method" in answer:
+                self._note(answer)
+
+    def listen(self) -> None:
+        """Wait for one event."""
+        self._note(self._next())
+
+    def _note(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+        if event["method"] == "Page.javascriptDialogOpening":
+            # an open dialog stops the page; the event tells the test that there was one
+            self._send("Page.handleJavaScriptDialog", event["sessionId"], {"accept": True})
+
+    def _send(self, method: str, session: str | None, params: dict[str, Any]) -> int:
         self._number += 1
         message = {"id": self._number, "method": method, "params": params}
         if session:
             message["sessionId"] = session
         self._write.write(json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._next()
-            if answer.get("id") == self._number:
-                assert "error" not in answer, f"{method}: {answer['error']}"
-                return answer["result"]
-            if "method" in answer:
-                self.events.append(answer)
-
-    def listen(self) -> None:
-        """Wait for one event."""
-        self.events.append(self._next())
+        return self._number
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._read], [], [], PATIENCE)
+            assert ready, "Chromium does not answer; is a dialog of a script open?"
             chunk = os.read(self._read.fileno(), 1 << 16)
             assert chunk, "Chromium went away"
             self._rest += chunk
@@ -178,7 +191,7 @@ NAMES_OF_CONCEPTS = (
     "bird",
     "zebra",
     HOSTILE,
-    "</script><!--\u2028x",
+    "</script /><!--<script /\u2028x",
     '"><img src=x onerror=alert(2)>',
     "\u202egod",
     *(f"filler {i:03d}" for i in range(120)),
