@@ -87,8 +87,8 @@ class PhraseMatcher:
             ]
             if not any(added):
                 self.unmatchable[concept_id] = (
-                    f"{concept.name!r} has no phrase of 1 to {MAX_WORDS} words with a letter, digit or "
-                    "pictograph"
+                    f"{concept.name!r} has no phrase of 1 to {MAX_WORDS} words with a letter, "
+                    "digit or pictograph"
                 )
 
     def key(self, word: str) -> int:
