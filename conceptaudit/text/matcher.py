@@ -78,6 +78,7 @@ class PhraseMatcher:
         self.nested = nested
         self.any_noun = any_noun
         self.keys: dict[str, int] = {}
+        self.head_keys: set[int] = set()
         self.unmatchable: dict[int, str] = {}
         self._root = _Node()
         for concept_id, concept in enumerate(vocabulary):
@@ -189,6 +190,7 @@ class PhraseMatcher:
             node = self._root
             for word in variant:
                 node = node.next.setdefault(self.keys.setdefault(word, len(self.keys)), _Node())
+            self.head_keys.add(self.keys[variant[head]])
             if ending not in node.endings:
                 node.endings.append(ending)
         return True

@@ -27,6 +27,12 @@ from thinc.api import HashEmbed, Maxout, Model, chain, concatenate
 from conceptaudit.text.word_forms import ANY_NOUN, NOUN_PLURAL, NOUN_SINGULAR, WordForms
 
 FACTORY = "conceptaudit_noun_lexicon"
+
+# https://universaldependencies.org/u/pos, and spaCy's SPACE
+_UNIVERSAL_POS = (
+    *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM"),
+    *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X", "SPACE", ""),
+)
 EMBED_LAYER = "lexicon_embed"
 N_FEATURES = 6
 _FORMS_FILE = "word_forms.txt.gz"
@@ -204,6 +210,17 @@ class NounLexicon(Pipe):
                 token.pos_ = "NOUN"
                 token.set_morph(f"Number={number}")  # type: ignore[attr-defined]
         return doc
+
+    def possible_lemmas(self, word: str) -> frozenset[str]:
+        """Return every lemma that a word can get here, in any context, in lower case.
+
+        So a caption none of whose words can ever have a wanted lemma need not be tagged.
+        """
+        return frozenset(
+            self.forms.lemma(word, pos, plural=plural).lower()
+            for pos in _UNIVERSAL_POS
+            for plural in (None, False, True)
+        )
 
     def _decide(self, word: str, pos: str, *, plural: bool) -> tuple[str | None, str]:
         """Return the number to give a token that has to become a noun, and the lemma."""

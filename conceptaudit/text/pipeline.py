@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,6 +94,20 @@ def _load(name: str) -> Language:
             f"Install it (python -m spacy download {Path(name).name}), give a path, or leave "
             "--spacy-model out to use the bundled English one."
         ) from error
+
+
+def possible_lemmas(nlp: Language) -> Callable[[str], frozenset[str]] | None:
+    """Return what gives every lemma that a word can get, where the pipeline can tell.
+
+    The bundled pipeline can: its lemmas come from a lexicon. A learnt lemmatiser cannot.
+    """
+    from conceptaudit.text.noun_lexicon import FACTORY, NounLexicon
+
+    setters = [pipe for pipe in nlp.pipe_names if "token.lemma" in nlp.get_pipe_meta(pipe).assigns]
+    if not setters or nlp.get_pipe_meta(setters[-1]).factory != FACTORY:
+        return None
+    component = nlp.get_pipe(setters[-1])
+    return component.possible_lemmas if isinstance(component, NounLexicon) else None
 
 
 def _require_nouns(nlp: Language, name: str) -> None:

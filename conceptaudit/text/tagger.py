@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from conceptaudit.tagtable import check_account, drop_table, part_account, tag_t
 from conceptaudit.text.matcher import HYPHENS, PhraseMatcher, normalized_words
 from conceptaudit.text.morphology import english_head_forms, unchanged
 from conceptaudit.text.normalize import NORMALIZER, caption_text, normalize
-from conceptaudit.text.pipeline import ANY_POS, NounPipeline, load_pipeline
+from conceptaudit.text.pipeline import ANY_POS, NounPipeline, load_pipeline, possible_lemmas
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -137,6 +137,8 @@ class CaptionAnnotator:
         self._any_pos = any_pos
         self._nouns = frozenset({NOUN, PROPN})
         self._keys: dict[int, int] = {}
+        self._promising: dict[int, bool] = {}
+        self._possible_lemmas = None if any_pos else possible_lemmas(nlp)
         self._hyphens = frozenset(nlp.vocab.strings.add(mark) for mark in HYPHENS)
         self.matcher = PhraseMatcher(
             vocabulary,
@@ -158,17 +160,42 @@ class CaptionAnnotator:
         # the zone frees new words: without it spaCy's string store grows with the corpus
         with self._nlp.memory_zone():
             try:
-                return [self._match(doc) for doc in self._docs(captions)]
+                docs = [self._nlp.make_doc(caption) for caption in captions]
+                promising = [i for i, doc in enumerate(docs) if self._may_match(doc)]
+                found: list[Counter[int] | str] = [Counter() for _ in docs]
+                for i, doc in zip(
+                    promising, self._tagged([docs[i] for i in promising]), strict=True
+                ):
+                    found[i] = self._match(doc)
+                return found
             except Exception as error:  # noqa: BLE001 -- any pipeline may fail on any caption
                 if len(captions) == 1:
                     return [f"{type(error).__name__}: {error}"]
         half = len(captions) // 2
         return [*self._tag_zone(captions[:half]), *self._tag_zone(captions[half:])]
 
-    def _docs(self, captions: Sequence[str]) -> Iterator[Doc]:
-        if self._any_pos:
-            return (self._nlp.make_doc(caption) for caption in captions)
-        return self._nlp.pipe(captions, batch_size=SPACY_BATCH)
+    def _tagged(self, docs: Sequence[Doc]) -> Iterable[Doc]:
+        return docs if self._any_pos else self._nlp.pipe(docs, batch_size=SPACY_BATCH)
+
+    def _may_match(self, doc: Doc) -> bool:
+        """Tell whether any word of a caption can be the head of a phrase; if none, nothing is."""
+        if self._possible_lemmas is None:
+            return True
+        return any(map(self._may_be_head, doc.to_array("ORTH").tolist()))
+
+    def _may_be_head(self, word: int) -> bool:
+        answer = self._promising.get(word)
+        if answer is None:
+            if len(self._promising) >= MAX_CACHED_WORDS:
+                self._promising.clear()
+            text = self._nlp.vocab.strings[word]
+            lemmas = self._possible_lemmas(text) if self._possible_lemmas else ()
+            answer = any(
+                self.matcher.key(normalize(form)) in self.matcher.head_keys
+                for form in (text, *lemmas)
+            )
+            self._promising[word] = answer
+        return answer
 
     def _match(self, doc: Doc) -> Counter[int]:
         from spacy.attrs import LEMMA, ORTH, POS

@@ -1,8 +1,10 @@
 """Captions are tagged with the concepts that they name as nouns."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from conceptaudit.errors import ConfigError, MissingDependencyError
 from conceptaudit.records import Concept, ConceptVocabulary, SampleBatch
 from conceptaudit.text.pipeline import find_pipeline, load_pipeline
 from conceptaudit.text.tagger import CaptionAnnotator, TextTagger, unmatchable_concepts
+from conceptaudit.vocabulary import read_concepts
 
 SHARD = Shard(name="000000", files=(), file_index=0)
 Count = Callable[[str], dict[str, int]]
@@ -198,3 +201,21 @@ def test_settings_tell_pipelines_and_concepts_apart(tagger: TextTagger) -> None:
         vocabulary=ConceptVocabulary((Concept(name="dog"),)), pipeline=tagger.pipeline
     )
     assert len({str(t.settings) for t in (tagger, other, fewer)}) == 3
+
+
+def test_captions_left_untagged_are_those_that_name_nothing(
+    realdata: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Skipping captions without a word that can match changes no count."""
+    lvis = read_concepts(realdata / "clip/detic_text_embeddings/lvis_categories.csv").vocabulary
+    captions = [
+        *pd.read_parquet(realdata / "captions/laion_alt_text_10k.parquet")["TEXT"][:1500],
+        *pd.read_parquet(realdata / "captions/flickr30k_en.parquet")["caption"][:500],
+    ]
+    nlp = load_pipeline("bundled")
+    quick = CaptionAnnotator(nlp, lvis, any_pos=False, nested=False)
+    thorough = CaptionAnnotator(nlp, lvis, any_pos=False, nested=False)
+    monkeypatch.setattr(thorough, "_possible_lemmas", None)
+    assert quick.tag(captions) == thorough.tag(captions)
+    skipped = [c for c in captions if not quick._may_match(nlp.make_doc(c))]
+    assert len(skipped) > len(captions) / 4
