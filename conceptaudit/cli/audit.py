@@ -179,12 +179,12 @@ def _show(run: AuditRun, level: float) -> None:
     for column in run.frequencies.counted:
         found = int((table[column] > 0).sum())
         say(f"{column}: {found:,} of {len(table):,} concepts found, {len(table) - found:,} never")
-    _show_ends(run)
+    _show_ends(run, level)
     _show_alignment(run, level)
     say(f"\nWritten to {run.folder}: frequencies.parquet, frequencies.csv, alignment.json, tags")
 
 
-def _show_ends(run: AuditRun) -> None:
+def _show_ends(run: AuditRun, level: float) -> None:
     """Print the most and least frequent concepts by the last side that was counted."""
     column = run.frequencies.counted[-1] if len(run.frequencies.counted) < 3 else "n_joint"
     counted = [c for c in run.frequencies.counted if c != column]
@@ -198,7 +198,7 @@ def _show_ends(run: AuditRun) -> None:
         if len(rows):
             say(f"\n{title} by {column}")
             say_table(
-                ["concept", column, "90 %" if run.table is not None else "", *counted],
+                ["concept", column, f"{level:.0%}", *counted],
                 [
                     [
                         row["concept"],

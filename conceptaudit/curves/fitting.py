@@ -217,7 +217,10 @@ def _no_fit_message(joined: Joined, failures: list[str]) -> str:
         side: [f"{row.concept!r} of {row.dataset!r}" for row in table.itertuples()]
         for side, table in names.items()
     }
+    if not any(shown.values()):
+        return message
     return (
-        f"{message} Names that did not meet: in the accuracies {', '.join(shown['accuracies'])}; "
-        f"in the frequencies {', '.join(shown['frequencies'])}."
+        f"{message} Names that did not meet: in the accuracies "
+        f"{', '.join(shown['accuracies']) or 'none'}; in the frequencies "
+        f"{', '.join(shown['frequencies']) or 'none'}."
     )

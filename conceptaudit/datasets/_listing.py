@@ -51,7 +51,7 @@ def list_files(location: str) -> Listing:
         return Listing(root=str(path), files=tuple(files), whole=True, notes=tuple(notes))
     if _WILDCARDS & set(location):
         root = _fixed_part(location)
-        found = [name for name in glob.glob(location, recursive=True) if Path(name).is_file()]  # noqa: PTH207
+        found = [name for name in glob.glob(location, recursive=True) if Path(name).is_file()]  # noqa: PTH207 -- absolute too
         if found:
             return Listing(root=root, files=_stamped(sorted(found), root))
     raise ConfigError(

@@ -93,7 +93,7 @@ class TableDataset:
 
 
 @lru_cache(maxsize=4)
-def _repeated_keys(source: TableFile, file: File) -> frozenset[int]:  # noqa: ARG001
+def _repeated_keys(source: TableFile, file: File) -> frozenset[int]:  # noqa: ARG001 -- cache key
     """Rows of an img2dataset table whose key an earlier row has; other tables may repeat keys.
 
     `file` is there for its stamp: a changed file is read again.

@@ -122,7 +122,7 @@ def _files(source: str | Path | Sequence[str | Path]) -> list[Path]:
         elif path.exists():
             found = [path]
         else:
-            found = [Path(name) for name in sorted(glob.glob(str(item)))]  # noqa: PTH207
+            found = [Path(name) for name in sorted(glob.glob(str(item)))]  # noqa: PTH207 -- absolute too
         if not found:
             raise DataError(
                 f"There are no frequencies at {item}. Name an audit's folder (it holds "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -140,7 +141,7 @@ class ImageTagger:
         """Everything that can change an image tag."""
         return {
             "stage": self.name,
-            "concepts": digest_of(self.concepts.tobytes().hex()),
+            "concepts": hashlib.sha256(self.concepts.tobytes()).hexdigest(),
             "thresholds": digest_of(list(self.thresholds)),
             "source": self.source,
             "versions": package_versions(),

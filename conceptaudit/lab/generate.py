@@ -29,7 +29,7 @@ def generate(
     config: LabConfig,
     out: Path | str,
     *,
-    format: str = "webdataset",  # noqa: A002
+    format: str = "webdataset",  # noqa: A002 -- what img2dataset calls it
     processes: int = 1,
     progress: Progress | None = None,
 ) -> LabTruth:

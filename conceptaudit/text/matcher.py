@@ -17,7 +17,7 @@ from conceptaudit.text.normalize import normalize, phrase_text
 HYPHENS = frozenset({"-", "\u2010", "\u2011", "\u2012", "\u2013"})
 
 PREPOSITIONS = frozenset(
-    "of in on with for at to from under and de da do del di du des en à".split()  # noqa: SIM905
+    "of in on with for at to from under and de da do del di du des en à".split()  # noqa: SIM905 -- read as words
 )
 """Words that end the head of a phrase: the head of "bottle of water" is "bottle"."""
 

@@ -119,8 +119,8 @@ class _WordEmbedder:
 
 def _initialize_embed(
     model: Model[list[Doc], list[Any]],
-    X: list[Doc] | None = None,  # noqa: ARG001, N803
-    Y: list[Any] | None = None,  # noqa: ARG001, N803
+    X: list[Doc] | None = None,  # noqa: ARG001, N803 -- thinc calls it so
+    Y: list[Any] | None = None,  # noqa: ARG001, N803 -- thinc calls it so
 ) -> None:
     model.layers[0].initialize(X=np.zeros((1, N_FEATURES), dtype="uint64"))
 
@@ -246,23 +246,23 @@ class NounLexicon(Pipe):
             number = "Plur" if plural else "Sing"
             first.set_morph(f"Number={number}")  # type: ignore[attr-defined]
 
-    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:  # noqa: ARG002
+    def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:  # noqa: ARG002 -- spaCy passes it
         """Serialise the lexicon."""
         packed: bytes = srsly.msgpack_dumps({"word_forms": self._data})
         return packed
 
-    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> NounLexicon:  # noqa: ARG002
+    def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> NounLexicon:  # noqa: ARG002 -- spaCy passes it
         """Read what ``to_bytes`` wrote."""
         self.set_forms(srsly.msgpack_loads(data)["word_forms"])
         return self
 
-    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:  # noqa: ARG002
+    def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:  # noqa: ARG002 -- spaCy passes it
         """Write the lexicon into a folder."""
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FORMS_FILE).write_bytes(self._data)
 
-    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> NounLexicon:  # noqa: ARG002
+    def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> NounLexicon:  # noqa: ARG002 -- spaCy passes it
         """Read what ``to_disk`` wrote."""
         self.set_forms((Path(path) / _FORMS_FILE).read_bytes())
         return self
