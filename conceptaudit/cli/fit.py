@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,10 +11,23 @@ import typer
 from conceptaudit.cli.console import emit_json, say, say_table
 
 if TYPE_CHECKING:
-    from conceptaudit.curves import Curve
+    import pandas as pd
 
-OUR_FILES = ("curve.json", "fit.csv", "unmatched.csv", "curve.png", "curve.svg")
-"""What a curve's folder holds; ``--overwrite`` replaces these and nothing else."""
+    from conceptaudit.curves import Curve, ModelFit
+
+ALWAYS = (
+    "curve.json",
+    "fit.csv",
+    "datasets.csv",
+    "unmatched.csv",
+    "folded.csv",
+    "curve.png",
+    "curve.svg",
+)
+"""What a fit writes into its folder."""
+
+OUR_FILES = (*ALWAYS, "comparison.csv")
+"""What a curve's folder holds at most; ``--overwrite`` replaces these and nothing else."""
 
 
 def fit(
@@ -38,18 +52,27 @@ def fit(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Curve folder to write.")],
     count: Annotated[
-        str, typer.Option(help="Which frequency: 'text', 'image', 'joint'; 'auto' prefers joint.")
+        str,
+        typer.Option(
+            help="Which frequency: 'text', 'image', 'joint', or 'image_corrected', "
+            "'joint_corrected' of a calibrated audit; 'auto' prefers joint."
+        ),
     ] = "auto",
     family: Annotated[
         str,
         typer.Option(
-            help="'loglinear': least squares per concept; 'paper': the published line through "
-            "trimmed bin means."
+            help="'partial-pooling': a line per dataset, drawn towards that of all; 'loglinear': "
+            "one line, least squares per concept; 'binomial', 'beta-binomial': a logit line; "
+            "'isotonic', 'spline': any curve that never falls; 'saturating', 'over-training': with "
+            "an asymptote; 'paper': the published line through trimmed bin means."
         ),
-    ] = "loglinear",
+    ] = "partial-pooling",
     zero_policy: Annotated[
         str,
-        typer.Option(help="Frequencies of zero: 'log1p' keeps them, 'exclude' leaves them out."),
+        typer.Option(
+            help="Frequencies of zero: 'log1p' keeps them, 'exclude' leaves them out, 'hurdle' "
+            "gives them an accuracy of their own, off the line."
+        ),
     ] = "log1p",
     pretraining: Annotated[
         str,
@@ -66,6 +89,19 @@ def fit(
     ] = None,
     level: Annotated[float, typer.Option(help="Level of the intervals, in (0, 1).")] = 0.9,
     seed: Annotated[int, typer.Option(help="Seed of resampling and shuffling.")] = 0,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Compare all families by cross-validation, concepts and datasets held out.",
+        ),
+    ] = False,
+    binned: Annotated[
+        bool,
+        typer.Option(
+            "--binned", help="Show the paper's binned r, beside what shuffled accuracies give."
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the curve that the folder holds.")
     ] = False,
@@ -73,8 +109,9 @@ def fit(
 ) -> None:
     """Fit how zero-shot accuracy grows with pretraining frequency, concept by concept.
 
-    Writes curve.json (for `conceptaudit predict`), fit.csv (a row per model), unmatched.csv
-    (concepts on one side only), curve.png and curve.svg.
+    Writes curve.json (for `conceptaudit predict`), fit.csv (a row per model), datasets.csv (a row
+    per model and dataset), unmatched.csv (concepts on one side only), folded.csv (names that differ
+    in case or separators), curve.png and curve.svg; with --compare also comparison.csv.
 
     \u0008
     Example:
@@ -99,14 +136,33 @@ def fit(
         seed=seed,
     )
     write_csv(out / "fit.csv", curve.table)
+    write_csv(out / "datasets.csv", curve.slopes)
     write_csv(out / "unmatched.csv", curve.unmatched)
+    write_csv(out / "folded.csv", curve.folded)
     draw_curve(curve, out / "curve.png")
     draw_curve(curve, out / "curve.svg")
+    comparison = _compared(curve, out) if compare else None
     curve.save(out / "curve.json")
     if as_json:
-        emit_json(summary(curve, out))
-    else:
-        _show(curve, out)
+        emit_json(
+            summary(curve, out)
+            | ({} if comparison is None else {"comparison": comparison.to_dict("records")})
+        )
+        return
+    _show(curve, binned=binned)
+    if comparison is not None:
+        _show_comparison(comparison, curve.level)
+    written = OUR_FILES if comparison is not None else ALWAYS
+    say(f"\nWritten to {out}: {', '.join(written)}")
+
+
+def _compared(curve: Curve, out: Path) -> pd.DataFrame:
+    from conceptaudit.artifacts import write_csv
+    from conceptaudit.curves.comparison import compare_families
+
+    found = compare_families(curve, level=curve.level, seed=curve.seed)
+    write_csv(out / "comparison.csv", found)
+    return found
 
 
 def _of_counts(frequencies: list[str], pretraining: str) -> str | None:
@@ -161,35 +217,25 @@ def summary(curve: Curve, out: Path) -> dict[str, object]:
     }
 
 
-def _show(curve: Curve, out: Path) -> None:
+def _show(curve: Curve, *, binned: bool) -> None:
     for note in curve.notes:
         say(f"note: {note}")
     say()
-    say_table(
-        [
-            "model",
-            "n used",
-            "n zero",
-            f"slope per decade [{curve.level:.0%}]",
-            "r per concept",
-            "slope within datasets",
-            "binned r (paper)",
-            "binned r, shuffled",
-        ],
-        [
-            [
-                one.label,
-                one.usage.n_used,
-                one.usage.n_zero,
-                f"{one.line.slope:+.4f} [{one.line.slope_low:+.4f}, {one.line.slope_high:+.4f}]",
-                one.line.r,
-                one.effects.slope_within,
-                one.binned.r,
-                one.binned.r_shuffled,
-            ]
-            for one in curve.fits
-        ],
-    )
+    corrected = any(one.count_error for one in curve.fits)
+    columns = [
+        "model",
+        "n used",
+        "n zero",
+        f"slope per decade [{curve.level:.0%}]",
+        *(["without count error"] if corrected else []),
+        "within datasets (p)",
+        "datasets negative",
+        "r per concept",
+        "rank r",
+        "overdispersion",
+        *(["binned r (paper)", "binned r, shuffled"] if binned else []),
+    ]
+    say_table(columns, [_cells(one, corrected=corrected, binned=binned) for one in curve.fits])
     say()
     for remark in dict.fromkeys(note for one in curve.fits for note in one.notes):
         say(f"note: {remark}")
@@ -197,4 +243,55 @@ def _show(curve: Curve, out: Path) -> None:
     for reason in sorted(dropped):
         most = max(one.usage.dropped.get(reason, 0) for one in curve.fits)
         say(f"note: up to {most:,} concepts of a model dropped: {reason}")
-    say(f"\nWritten to {out}: {', '.join(OUR_FILES)}")
+
+
+def _cells(fit: ModelFit, *, corrected: bool, binned: bool) -> list[object]:
+    line, effects, error = fit.line, fit.effects, fit.count_error
+    return [
+        fit.label,
+        fit.usage.n_used,
+        fit.usage.n_zero,
+        f"{line.slope:+.4f} [{line.slope_low:+.4f}, {line.slope_high:+.4f}]",
+        *([f"{error.slope:+.4f}" if error else ""] if corrected else []),
+        f"{effects.slope_within:+.4f} ({effects.p_within:.3f})",
+        f"{effects.n_negative} of {effects.n_sloped}",
+        line.r,
+        line.rho,
+        fit.overdispersion,
+        *([fit.binned.r, fit.binned.r_shuffled] if binned else []),
+    ]
+
+
+def _mean(part: pd.DataFrame, column: str, shown: str, factor: float) -> str:
+    """Write a mean over models; a dash where the family could not be fitted."""
+    value = factor * float(part[column].mean())
+    return shown.format(value) if math.isfinite(value) else "–"
+
+
+def _show_comparison(found: pd.DataFrame, level: float) -> None:
+    """Show errors averaged over models, and how often a family could be told from the default."""
+    from conceptaudit.curves.comparison import APART, BETTER, WORSE
+
+    for scheme, rows in found.groupby("held_out", sort=False):
+        say(f"\nheld-out {scheme}, {rows['model'].nunique():,} models (points of accuracy)")
+        families = rows.groupby("family", sort=False)
+        say_table(
+            ["family", "MAE", "R2", "MAE - default's", "better", "worse", "cannot be told apart"],
+            [
+                [
+                    str(family),
+                    _mean(part, "mae", "{:.1f}", 100),
+                    _mean(part, "r2", "{:.3f}", 1),
+                    _mean(part, "difference", "{:+.2f}", 100),
+                    *(
+                        int((part["verdict"] == verdict).sum())
+                        for verdict in (BETTER, WORSE, APART)
+                    ),
+                ]
+                for family, part in families
+            ],
+        )
+    say(
+        f"\nnote: a family is better or worse where the {level:.0%} interval of its difference "
+        "from the default, over datasets, leaves out 0; the columns count models"
+    )

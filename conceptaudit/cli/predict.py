@@ -12,13 +12,25 @@ from conceptaudit.cli.console import emit_json, say, say_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from conceptaudit.curves import Curve
+    from conceptaudit.curves.anchors import Anchors
+    from conceptaudit.records import ConceptFrequencies
+
 SHOWN = 10
 """Rows shown from each end of the predictions."""
+
+REFERENCE = "reference"
+"""What stands in place of a curve for the published ones."""
 
 
 def predict(
     curve: Annotated[
-        Path, typer.Argument(metavar="CURVE", help="Folder of `conceptaudit fit`, or curve.json.")
+        str,
+        typer.Argument(
+            metavar="CURVE",
+            help="Folder of `conceptaudit fit`, or curve.json; 'reference' for published models, "
+            "where you have frequencies and no evaluation.",
+        ),
     ],
     *,
     frequencies: Annotated[
@@ -27,7 +39,8 @@ def predict(
             "--frequencies",
             "-f",
             help="Audit folder, table with 'concept' and the count that the curve was fitted on, "
-            "or the paper's *_search_counts.json. Repeat for more count files.",
+            "or the paper's *_search_counts.json. Repeat for more count files. A 'dataset' column "
+            "tells evaluation sets apart.",
         ),
     ],
     model: Annotated[
@@ -36,6 +49,57 @@ def predict(
     level: Annotated[
         float, typer.Option(help="Share of concepts an interval is meant to hold, in (0, 1).")
     ] = 0.9,
+    mean: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mean",
+            metavar="DATASET=ACCURACY",
+            help="Known mean accuracy of an evaluation set, in [0, 1]. Repeat for more sets.",
+        ),
+    ] = None,
+    labelled: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--labelled",
+            help="Accuracies of a few classes (3 or more of a set), as for `conceptaudit fit -a`.",
+        ),
+    ] = None,
+    imagenet: Annotated[
+        float | None,
+        typer.Option(
+            help="ImageNet accuracy, in (0, 1), of another model than the fitted one, to predict."
+        ),
+    ] = None,
+    from_models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from-models",
+            help="Per-class accuracies of other models on the classes to predict, as for "
+            "`conceptaudit fit -a`.",
+        ),
+    ] = None,
+    other_model: Annotated[
+        bool,
+        typer.Option(
+            "--other-model",
+            help="The model to be evaluated is not one of the curve's: intervals of left-out sets.",
+        ),
+    ] = False,
+    pretraining: Annotated[
+        str,
+        typer.Option(help="With 'reference': published pretraining set; 'auto' takes the nearest."),
+    ] = "auto",
+    count: Annotated[
+        str, typer.Option(help="With 'reference': 'text', 'image', 'joint'; 'auto' prefers joint.")
+    ] = "auto",
+    rescale: Annotated[
+        bool,
+        typer.Option(
+            "--rescale",
+            help="With 'reference': multiply counts to the published scale, for counters unlike "
+            "the paper's on data about as large.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="CSV file to write all predictions to.")
     ] = None,
@@ -43,29 +107,116 @@ def predict(
 ) -> None:
     """Predict zero-shot accuracy, concept by concept, with an interval.
 
-    The 'basis' of a prediction says what its interval rests on, or why there is none.
+    The 'basis' of a prediction says what it rests on, or why there is none.
 
     \u0008
     Example:
       conceptaudit predict curves/ours --frequencies runs/other -o predictions.csv
+      conceptaudit predict curves/ours -f pets.csv --labelled twenty-classes.csv
+      conceptaudit predict reference -f runs/both -o predictions.csv
     """
     from conceptaudit.artifacts import write_csv
-    from conceptaudit.curves import Curve
     from conceptaudit.curves import predict as predict_accuracy
+    from conceptaudit.curves.transfer import transfer
     from conceptaudit.frequency.readers import read_frequencies
+    from conceptaudit.zeroshot.readers import read_accuracies
 
-    table = predict_accuracy(
-        Curve.load(curve), read_frequencies(frequencies), level=level, model=model
+    counted = read_frequencies(frequencies)
+    fitted, counted, notes = open_curve(
+        curve, counted, pretraining=pretraining, count=count, rescale=rescale
     )
+    anchors = read_anchors(mean or [], labelled or [], imagenet)
+    if from_models:
+        refuse_both(anchors, other_model=other_model or curve == REFERENCE)
+        table = transfer(fitted, counted, read_accuracies(from_models), model=model, level=level)
+    else:
+        same_model = not (other_model or curve == REFERENCE or imagenet is not None)
+        table = predict_accuracy(
+            fitted, counted, level=level, model=model, anchors=anchors, same_model=same_model
+        )
+    notes = (*notes, *circular(fitted))
     if out is not None:
         write_csv(out, table)
     if as_json:
-        emit_json({"level": level, "predictions": table.to_dict("records")})
+        emit_json({"level": level, "notes": list(notes), "predictions": table.to_dict("records")})
     else:
-        _show(table, level, out)
+        _show(table, level, notes, out)
 
 
-def _show(table: pd.DataFrame, level: float, out: Path | None) -> None:
+def open_curve(
+    curve: str, frequencies: ConceptFrequencies, *, pretraining: str, count: str, rescale: bool
+) -> tuple[Curve, ConceptFrequencies, tuple[str, ...]]:
+    """Load a curve, or fit the published one that is nearest; with the counts to use, and notes."""
+    from conceptaudit.curves import Curve
+    from conceptaudit.curves.reference import reference_curve
+    from conceptaudit.errors import ConfigError
+
+    if curve == REFERENCE:
+        found = reference_curve(frequencies, pretraining=pretraining, count=count, rescale=rescale)
+        return found.curve, found.frequencies, found.notes
+    if rescale or pretraining != "auto" or count != "auto":
+        raise ConfigError(
+            "--pretraining, --count and --rescale choose among published curves, and need "
+            f"'reference' in place of the curve. Got {curve!r} instead."
+        )
+    return Curve.load(Path(curve)), frequencies, ()
+
+
+def read_anchors(mean: list[str], labelled: list[str], imagenet: float | None) -> Anchors:
+    """Turn what the user knows into anchors.
+
+    Raises
+    ------
+    ConfigError
+        A mean is not of the form DATASET=ACCURACY.
+    """
+    from conceptaudit.curves.anchors import Anchors
+    from conceptaudit.errors import ConfigError
+    from conceptaudit.zeroshot.readers import read_accuracies
+
+    means = {}
+    for item in mean:
+        name, _, value = item.rpartition("=")
+        try:
+            means[name] = float(value)
+        except ValueError:
+            name = ""
+        if not name:
+            raise ConfigError(f"--mean must be of the form pets=0.81. Got {item!r} instead.")
+    found = read_accuracies(labelled) if labelled else None
+    return Anchors(means=means, labelled=found, imagenet=imagenet)
+
+
+def refuse_both(anchors: Anchors, *, other_model: bool) -> None:
+    """Refuse anchors beside other models' results, which say more than they do.
+
+    Raises
+    ------
+    ConfigError
+        There are both.
+    """
+    from conceptaudit.errors import ConfigError
+
+    if not anchors.empty or other_model:
+        raise ConfigError(
+            "--from-models needs a curve of the model's own and goes without --mean, --labelled, "
+            "--imagenet and --other-model: fit the labelled classes with `conceptaudit fit` first."
+        )
+
+
+def circular(curve: Curve) -> tuple[str, ...]:
+    """Warn where counts may come from the model that is predicted."""
+    if curve.count == "n_text":
+        return ()
+    remark = (
+        f"Frequencies are {curve.count}. If images were tagged by the model that is evaluated, "
+        "this flatters it: it counts often what it recognises well. Text counts have no such "
+        "circle (`conceptaudit fit --count text`)."
+    )
+    return (remark,)
+
+
+def _show(table: pd.DataFrame, level: float, notes: tuple[str, ...], out: Path | None) -> None:
     predicted = table[table["accuracy"].notna()]
     ordered = predicted.sort_values("accuracy", ascending=False, kind="stable")
     rest = ordered.iloc[SHOWN:]
@@ -88,6 +239,8 @@ def _show(table: pd.DataFrame, level: float, out: Path | None) -> None:
                 ],
             )
             say()
+    for note in notes:
+        say(f"note: {note}")
     for reason, n in table["basis"].value_counts().head(SHOWN).items():
         say(f"{n:,} rows: {reason}")
     if out is not None:

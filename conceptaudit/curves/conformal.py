@@ -1,204 +1,199 @@
-"""How far held-out accuracies fall from a curve: within a dataset, and for a new one.
+"""Intervals from the residuals of held-out concepts: local, shortest, and per dataset.
 
-A `Scheme` is a line and the two distances from it between which a new accuracy is expected.
+For a given expectation c the interval is a short one in [0, 1] that holds the wanted share of
+weighted outcomes, one outcome being c plus a held-out residual. Residuals weigh by how close their
+own expectation was to c, because accuracies near 0 and 1 scatter less and lean to one side; and by
+whose they are: all those of the row's dataset count in full, those of the others count as much as
+`SHARED_ROWS` concepts together. The concept that is predicted counts as one more row, of unknown
+outcome, which is what makes the share hold for few rows too.
+
+For a new dataset every dataset held out weighs the same, and the new one counts as half of one
+more. Counting it in full is what proves the share, but takes its outcome to lie outside every time,
+and so held 96 % in place of 90 % on the published data (``docs/benchmarks-curves.md``).
+
+References
+----------
+Lei et al., "Distribution-free predictive inference for regression", JASA 113 (2018);
+Tibshirani et al., "Conformal prediction under covariate shift", NeurIPS 2019 (weighted quantiles);
+Guan, "Localized conformal prediction", Biometrika 110 (2023); Dunn, Wasserman and Ramdas,
+"Distribution-free prediction sets for two-layer hierarchical models", JASA 118 (2023).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from conceptaudit.curves.rows import Rows
-from conceptaudit.curves.statistics import (
-    FloatArray,
-    IntArray,
-    Lines,
-    divide,
-    group_means,
-    within_slope,
-)
+from conceptaudit.curves.predictor import HeldOut
+from conceptaudit.curves.statistics import FloatArray
 
-LineFunction = Callable[[FloatArray, FloatArray, IntArray, IntArray], Lines]
-"""(x, y, groups, draws) to one line per row of draws; see `families`."""
+GRID = np.linspace(0.0, 1.0, 41)
+"""Expectations at which intervals are computed; between them they are interpolated."""
 
-N_FOLDS = 10
+BANDWIDTHS = (0.08, 0.16, 0.32, np.inf)
+"""Standard deviation of the weights about an expectation: the first that sees enough rows."""
 
-SHRINKAGE_ROWS = 20.0
-"""Concepts of its own at which a dataset's residual quantiles weigh as much as all datasets'."""
+ENOUGH_ROWS = 40.0
+
+FAR_WEIGHT = 1e-3
+"""What a row weighs however far its expectation is, so that no place is without rows."""
+
+SHARED_ROWS = 8.0
+
+TAIL_SPLITS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
+"""How much of what an interval leaves out may lie below it. Few choices, because the shortest of
+many intervals is shortest partly by chance, and then holds too little."""
+
+UNKNOWN_ROW, UNKNOWN_DATASET = 1.0, 0.5
+"""What the concept, or the dataset, that is predicted weighs beside those held out."""
+
+Weights = Callable[[FloatArray], FloatArray]
+"""Nearness of each held-out row to an expectation, shape (n,), to the weight of the row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scheme:
-    """A line with the distances below (negative) and above it that its interval spans."""
+class Band:
+    """An interval for every expectation.
 
-    slope: float
-    intercept: float
-    low: float
-    high: float
+    Parameters
+    ----------
+    low, high : numpy.ndarray of float64, shape (41,)
+        At each expectation of `GRID`, in [0, 1].
+    basis : str
+        What the interval rests on.
+    """
+
+    low: FloatArray
+    high: FloatArray
     basis: str
 
-    @property
-    def numbers(self) -> tuple[float, float, float, float]:
-        """``slope, intercept, low, high``."""
-        return self.slope, self.intercept, self.low, self.high
+    def at(self, centre: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the ends of the intervals about these expectations, which they contain."""
+        low = np.interp(centre, GRID, self.low)
+        high = np.interp(centre, GRID, self.high)
+        return np.minimum(low, centre), np.maximum(high, centre)
 
 
-def one_dataset(
-    rows: Rows, lines: LineFunction, fitted: tuple[float, float], level: float, seed: int
-) -> Scheme:
-    """Interval about the fitted line from concepts held out in folds."""
-    x, y, concept, name = rows.x, rows.y, rows.concept, rows.datasets[0]
-    once = np.ones((1, 1), dtype=np.intp)
-    residuals = np.full(len(x), np.nan)
-    for train, test in _folds(concept, seed):
-        held_in = lines(x[train], y[train], np.zeros(len(train), dtype=np.intp), once)
-        residuals[test] = y[test] - held_in.intercept[0] - held_in.slope[0] * x[test]
-    low, high = _quantiles(residuals, level)
-    return Scheme(
-        slope=fitted[0],
-        intercept=fitted[1],
-        low=low,
-        high=high,
-        basis=f"one dataset ({name}): {len(x)} concepts held out in folds"
-        + _unbounded(low, high, level),
-    )
+def known_dataset(held: HeldOut, position: int, name: str, level: float) -> Band:
+    """Interval for concepts of a dataset of the fit, from concepts held out in folds.
 
-
-def new_dataset(
-    rows: Rows, lines: LineFunction, fitted: tuple[float, float], level: float
-) -> Scheme:
-    """Interval about the pooled line from whole datasets held out, each with the same weight."""
-    x, y, dataset = rows.x, rows.y, rows.dataset
-    n_datasets = int(dataset.max()) + 1
-    others = 1 - np.eye(n_datasets, dtype=np.intp)
-    held_in = lines(x, y, dataset, others)
-    residuals = y - held_in.intercept[dataset] - held_in.slope[dataset] * x
-    usable = np.isfinite(residuals)
-    sizes = np.bincount(dataset[usable], minlength=n_datasets).astype(np.float64)
-    n_held_out = np.count_nonzero(sizes)
-    low, high, remark = -np.inf, np.inf, ", too few for any interval"
-    if n_held_out:
-        weights = 1.0 / sizes[dataset[usable]]
-        # A new dataset is one more draw beside those seen: each of these counts 1 / (g + 1).
-        share = (1 - level) / 2 * (1 + 1 / n_held_out) - 1 / n_held_out / 2
-        low = _weighted_quantile(residuals[usable], weights, max(share, 0.0))
-        high = _weighted_quantile(residuals[usable], weights, min(1 - share, 1.0))
-        remark = (
-            ""
-            if share > 0
-            else f", too few for a level of {level:g}: the interval spans their residuals, "
-            "and may be too narrow"
-        )
-    return Scheme(
-        slope=fitted[0],
-        intercept=fitted[1],
-        low=low,
-        high=high,
-        basis=f"as for a new dataset: {n_held_out} datasets held out one by one{remark}",
-    )
-
-
-def known_datasets(rows: Rows, level: float, seed: int) -> list[Scheme]:
-    """Return one scheme per dataset: its own level and spread, each shrunken towards the rest."""
-    x, y, dataset, n_datasets = rows.x, rows.y, rows.dataset, len(rows.datasets)
-    slope, levels = _levels(x, y, dataset, n_datasets)
-    residuals = np.full(len(x), np.nan)
-    for train, test in _folds(rows.concept, seed):
-        fold_slope, fold_levels = _levels(x[train], y[train], dataset[train], n_datasets)
-        residuals[test] = y[test] - fold_levels[dataset[test]] - fold_slope * x[test]
-    scale = _shrunken_scale(residuals, dataset, n_datasets)
-    common = _quantiles(divide(residuals, scale[dataset]), level)
-    schemes = []
-    for index, name in enumerate(rows.datasets):
-        own = residuals[dataset == index]
-        weight = len(own) / (len(own) + SHRINKAGE_ROWS)
-        mixed = [
-            # With too few concepts of its own a quantile is unbounded, and all datasets decide.
-            weight * mine + (1 - weight) * shared if np.isfinite(mine) else shared
-            for mine, shared in zip(
-                _quantiles(own, level), (q * float(scale[index]) for q in common), strict=True
-            )
-        ]
-        schemes.append(
-            Scheme(
-                slope=slope,
-                intercept=float(levels[index]),
-                low=mixed[0],
-                high=mixed[1],
-                basis=f"known dataset ({name}): {len(own)} of its concepts and {len(x) - len(own)} "
-                f"of other datasets held out in folds" + _unbounded(mixed[0], mixed[1], level),
-            )
-        )
-    return schemes
-
-
-def _levels(
-    x: FloatArray, y: FloatArray, dataset: IntArray, n_datasets: int
-) -> tuple[float, FloatArray]:
-    """Slope within datasets, and an intercept per dataset shrunken towards their mean.
-
-    The shrinkage is that of a random-intercept model, with variances estimated by moments; a
-    dataset without rows gets the mean.
+    Parameters
+    ----------
+    held : HeldOut
+    position : int
+        Of the dataset; `held` may have no row of it.
+    name : str
+    level : float
+        In (0, 1).
     """
-    slope = within_slope(x, y, dataset, n_datasets)
-    slope = slope if np.isfinite(slope) else 0.0
-    offsets = y - slope * x
-    sizes = np.bincount(dataset, minlength=n_datasets).astype(np.float64)
-    means = group_means(offsets, dataset, n_datasets)
-    seen = sizes > 0
-    centre = float(means[seen].mean())
-    deviations = offsets - means[dataset]
-    spread = float(deviations @ deviations) / max(len(x) - int(seen.sum()) - 1, 1)
-    noise = float((spread / sizes[seen]).mean())
-    between = max(float(means[seen].var(ddof=1)) - noise, 0.0) if seen.sum() > 1 else 0.0
-    total = between + divide(np.full(n_datasets, spread), sizes)
-    keep = np.where(seen & (total > 0), between / np.where(total > 0, total, 1.0), 0.0)
-    if spread == 0.0:
-        keep = seen.astype(np.float64)
-    return slope, np.where(seen, keep * np.where(seen, means, 0.0), 0.0) + (1 - keep) * centre
+    own = held.dataset == position
+    n_own, n_other = int(own.sum()), int((~own).sum())
+
+    def weights(near: FloatArray) -> FloatArray:
+        shared = float(near[~own].sum())
+        return np.where(own, near, near * (SHARED_ROWS / shared) if shared > 0 else 0.0)
+
+    low, high, full = _over_grid(held, own if n_own else ~own, weights, UNKNOWN_ROW, level)
+    remark = "" if full else f"; too few for an interval of level {level:g}"
+    basis = (
+        f"known dataset ({name}): {n_own} of its concepts and {n_other} of other datasets held "
+        "out in folds"
+        if n_other
+        else f"one dataset ({name}): {n_own} concepts held out in folds"
+    )
+    return Band(low=low, high=high, basis=basis + remark)
 
 
-def _shrunken_scale(residuals: FloatArray, dataset: IntArray, n_datasets: int) -> FloatArray:
-    """Root mean square of held-out residuals per dataset, shrunken towards the pooled one."""
-    usable = np.isfinite(residuals)
-    squares, members = residuals[usable] ** 2, dataset[usable]
-    sums = np.bincount(members, weights=squares, minlength=n_datasets)
-    sizes = np.bincount(members, minlength=n_datasets)
-    pooled = float(squares.mean()) if len(squares) else 0.0
-    scale = np.sqrt((sums + SHRINKAGE_ROWS * pooled) / (sizes + SHRINKAGE_ROWS))
-    return np.where(scale > 0, scale, 1.0)
+def new_dataset(held: HeldOut, level: float, anchor: str = "") -> Band:
+    """Interval for concepts of a new dataset, from whole datasets held out.
+
+    Parameters
+    ----------
+    held : HeldOut
+        Residuals about what was expected of each dataset as if it were new.
+    level : float
+        In (0, 1).
+    anchor : str
+        What was known of the held-out datasets besides, for the basis.
+    """
+    n_datasets = len(np.unique(held.dataset))
+    attainable = n_datasets / (n_datasets + UNKNOWN_DATASET)
+
+    def weights(near: FloatArray) -> FloatArray:
+        totals = np.bincount(held.dataset, weights=near)
+        return near / totals[held.dataset]
+
+    share = min(level, attainable)
+    low, high, _ = _over_grid(
+        held, np.ones(len(held.dataset), dtype=bool), weights, UNKNOWN_DATASET, share
+    )
+    remark = ""
+    if not n_datasets:
+        remark = ", too few for any interval"
+    elif level > n_datasets / (n_datasets + 1):
+        remark = (
+            f", too few for a level of {level:g}: the interval spans their residuals, and may be "
+            "too narrow"
+        )
+    basis = f"as for a new dataset{anchor}: {n_datasets} datasets held out one by one{remark}"
+    return Band(low=low, high=high, basis=basis)
 
 
-def _folds(concept: IntArray, seed: int) -> Iterator[tuple[IntArray, IntArray]]:
-    """Yield (train, test) row positions; all rows of a concept name are in the same fold."""
-    n = int(concept.max()) + 1
-    n_folds = min(N_FOLDS, n)
-    fold = (np.random.default_rng(seed).permutation(n) % n_folds)[concept]
-    for index in range(n_folds):
-        train = np.flatnonzero(fold != index)
-        if len(train):
-            yield train, np.flatnonzero(fold == index)
+def _over_grid(
+    held: HeldOut, judged: npt.NDArray[np.bool_], weights: Weights, unknown: float, level: float
+) -> tuple[FloatArray, FloatArray, bool]:
+    """Compute the shortest interval at each expectation; also whether all are bounded."""
+    order = np.argsort(held.residual, kind="stable")
+    residual = held.residual[order]
+    low, high, full = np.zeros(len(GRID)), np.ones(len(GRID)), True
+    for index, centre in enumerate(GRID):
+        weight = weights(_near(held.centre, centre, judged))[order]
+        ends = _shortest(np.clip(centre + residual, 0.0, 1.0), weight, unknown, level)
+        if ends is None:
+            full = False
+        else:
+            low[index], high[index] = ends
+    return low, high, full
 
 
-def _quantiles(residuals: FloatArray, level: float) -> tuple[float, float]:
-    """Lower and upper conformal quantile; unbounded where there are too few residuals."""
-    ordered = np.sort(residuals[np.isfinite(residuals)])
-    n = len(ordered)
-    rank = int(np.ceil((1 + level) / 2 * (n + 1) - 1e-9))
-    if rank > n:
-        return -np.inf, np.inf
-    return float(ordered[n - rank]), float(ordered[rank - 1])
+def _near(centres: FloatArray, centre: float, judged: npt.NDArray[np.bool_]) -> FloatArray:
+    """Weigh rows by distance, so wide that enough of the rows of interest are near."""
+    near = np.ones(len(centres))
+    for bandwidth in BANDWIDTHS:
+        near = np.exp(-0.5 * ((centres - centre) / bandwidth) ** 2)
+        if near[judged].sum() >= ENOUGH_ROWS:
+            break
+    return (near + FAR_WEIGHT) / (1.0 + FAR_WEIGHT)
 
 
-def _weighted_quantile(values: FloatArray, weights: FloatArray, share: float) -> float:
-    """Smallest value below or at which lies `share` of the weight."""
-    order = np.argsort(values, kind="stable")
-    cumulative = np.cumsum(weights[order])
-    position = int(np.searchsorted(cumulative, share * cumulative[-1] - 1e-12))
-    return float(values[order][min(position, len(values) - 1)])
+def _shortest(
+    outcomes: FloatArray, weight: FloatArray, unknown: float, level: float
+) -> tuple[float, float] | None:
+    """Return the shortest of the intervals that leave out a part of `TAIL_SPLITS` below.
 
+    Parameters
+    ----------
+    outcomes : numpy.ndarray of float64, shape (n,)
+        In ascending order.
+    weight : numpy.ndarray of float64, shape (n,)
+    unknown : float
+        Weight of what is predicted.
+    level : float
+        Share of the total weight, that of the unknown outcome included.
 
-def _unbounded(low: float, high: float, level: float) -> str:
-    if np.isfinite(low) and np.isfinite(high):
-        return ""
-    return f"; too few for an interval of level {level:g}"
+    Returns
+    -------
+    (low, high) or None
+        None where all rows together do not have the share.
+    """
+    below = np.concatenate([[0.0], np.cumsum(weight)])
+    need = level * (below[-1] + unknown) * (1.0 - 1e-12)
+    spare = below[-1] - need
+    if spare < 0 or not len(outcomes):
+        return None
+    first = np.searchsorted(below, spare * TAIL_SPLITS * (1.0 + 1e-12), side="right") - 1
+    first = np.minimum(first, len(outcomes) - 1)
+    last = np.minimum(np.searchsorted(below, below[first] + need) - 1, len(outcomes) - 1)
+    best = int(np.argmin(outcomes[last] - outcomes[first]))
+    return float(outcomes[first[best]]), float(outcomes[last[best]])

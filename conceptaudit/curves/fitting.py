@@ -9,7 +9,7 @@ import pandas as pd
 
 from conceptaudit.curves.binned import recipe_for
 from conceptaudit.curves.checks import KEY_COLUMNS, check_level
-from conceptaudit.curves.families import ZERO_POLICIES, Family, family_named
+from conceptaudit.curves.families import DEFAULT_FAMILY, ZERO_POLICIES, Family, family_named
 from conceptaudit.curves.joining import Joined, join
 from conceptaudit.curves.model_fitting import MIN_POINTS, ModelSettings, fit_model, usable_rows
 from conceptaudit.curves.records import POINT_COLUMNS, Curve, ModelFit
@@ -22,7 +22,7 @@ def fit_curve(
     accuracies: ConceptAccuracies,
     *,
     count: str = "auto",
-    family: str = "loglinear",
+    family: str = DEFAULT_FAMILY,
     zero_policy: str = "log1p",
     pretraining: str = "auto",
     level: float = 0.9,
@@ -40,11 +40,13 @@ def fit_curve(
         Accuracies in [0, 1]; each (model, pretraining, metric) gets a fit of its own.
     count : {"auto", "n_text", "n_image", "n_joint"}
         ``"auto"`` takes the joint count where there is one, then text, then image.
-    family : {"loglinear", "paper"}
-        Least squares per concept, or the published line through trimmed bin means.
-    zero_policy : {"log1p", "exclude"}
-        log10(1 + count), or log10(count) without the concepts whose count is zero. The
-        ``paper`` family has its own: zero becomes one.
+    family : str
+        A name in `families.FAMILIES`; ``"partial-pooling"`` by default, ``"paper"`` for the
+        published line through trimmed bin means.
+    zero_policy : {"log1p", "exclude", "hurdle"}
+        log10(1 + count); log10(count) without the concepts whose count is zero; or log10(1 +
+        count) with an accuracy of their own for the concepts whose count is zero. The ``paper``
+        family has its own: zero becomes one.
     pretraining : str
         ``"auto"`` keeps the models that were pretrained on the audited dataset where names
         allow to tell, and all of them otherwise; ``"all"`` keeps all; a name keeps that one.
@@ -105,7 +107,7 @@ def fit_curve(
         try:
             rows = groups.get((model, origin, metric), joined.table.iloc[:0])
             usage, used, counted = usable_rows(rows, int(total), policy, joined.count)
-            line, effects, binned, remarks = fit_model(used, counted, settings)
+            found = fit_model(used, counted, settings)
         except FitError as error:
             failures.append(f"{'/'.join(filter(None, (model, origin, metric)))}: {error}")
             continue
@@ -115,10 +117,13 @@ def fit_curve(
                 pretraining=origin,
                 metric=metric,
                 usage=usage,
-                line=line,
-                effects=effects,
-                binned=binned,
-                notes=remarks,
+                line=found.line,
+                effects=found.effects,
+                binned=found.binned,
+                overdispersion=found.overdispersion,
+                count_error=found.count_error,
+                parameters=found.fitted.parameters,
+                notes=found.notes,
             )
         )
         points.append(used.assign(fit=len(fits) - 1)[list(POINT_COLUMNS)])
@@ -145,6 +150,7 @@ def fit_curve(
         ),
         points=table,
         unmatched=joined.unmatched,
+        folded=joined.folded,
     )
 
 
@@ -199,7 +205,8 @@ def _folded(name: str) -> str:
 
 
 def _digest(points: pd.DataFrame, fits: list[ModelFit], settings: list[object]) -> str:
-    content = [settings, [fit.label for fit in fits], [points[c].tolist() for c in POINT_COLUMNS]]
+    columns = [points[name].astype("object").to_list() for name in POINT_COLUMNS]
+    content = [settings, [fit.label for fit in fits], columns]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

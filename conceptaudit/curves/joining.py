@@ -13,12 +13,23 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.curves.checks import KEY_COLUMNS, check_accuracies, numbers
-from conceptaudit.curves.records import UNMATCHED_COLUMNS
+from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
+from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.records import FREQUENCY_COLUMNS, ConceptAccuracies, ConceptFrequencies
+from conceptaudit.records import (
+    ACCURACY_COLUMNS,
+    ConceptAccuracies,
+    ConceptFrequencies,
+)
 
 AUTO_ORDER = ("n_joint", "n_text", "n_image")
 """What ``count="auto"`` takes, first that was counted: the paper's measure, then the exact one."""
+
+COUNTED = ("count", "count_low", "count_high")
+"""A count and the ends of its 90 % interval, as the joined table names them."""
+
+CORRECTED = ("n_image_corrected", "n_joint_corrected")
+"""Counts that a calibrated audit corrected for its tagger's errors; taken only when named."""
 
 DUPLICATE_POLICIES = ("refuse", "sum", "first")
 
@@ -33,9 +44,12 @@ class Joined:
     ----------
     table : pandas.DataFrame
         One row per accuracy whose concept has a frequency row: ``model, pretraining, metric,
-        dataset, concept, accuracy, count``; count is NaN where that side was not counted.
+        dataset, concept, accuracy, n_images, count, count_low, count_high``; count is NaN where
+        that side was not counted, the others where they are not known.
     unmatched : pandas.DataFrame
         Names on one side only: ``side, dataset, concept``.
+    folded : pandas.DataFrame
+        Names that met only after folding: ``dataset, concept, matched``.
     count : str
         The count column used.
     notes : tuple of str
@@ -43,6 +57,7 @@ class Joined:
 
     table: pd.DataFrame = field(repr=False)
     unmatched: pd.DataFrame = field(repr=False)
+    folded: pd.DataFrame = field(repr=False)
     count: str
     notes: tuple[str, ...]
 
@@ -65,18 +80,23 @@ def normalise_name(name: str) -> str:
 def choose_count(frequencies: ConceptFrequencies, count: str) -> str:
     """Resolve ``"auto"``, ``"joint"`` or ``"n_joint"`` to a column that holds counts.
 
+    Corrected counts (`CORRECTED`) are taken only when named, such as ``"image_corrected"``.
+
     Raises
     ------
     ConfigError
         No such count is known, or this audit does not have it.
     """
-    available = frequencies.counted
+    corrected = tuple(
+        name for name in CORRECTED if name in frequencies.table and frequencies.table[name].count()
+    )
+    available = (*frequencies.counted, *corrected)
     if not available:
         raise DataError("The frequency table holds no count at all: every count column is empty.")
     if count == "auto":
-        return next(column for column in AUTO_ORDER if column in available)
+        return next(column for column in (*AUTO_ORDER, *CORRECTED) if column in available)
     column = count if count.startswith("n_") else f"n_{count}"
-    if column not in FREQUENCY_COLUMNS or column not in available:
+    if column not in available:
         raise ConfigError(
             f"The 'count' parameter must be 'auto' or a count of this audit "
             f"({', '.join(available)}). Got {count!r} instead."
@@ -98,7 +118,7 @@ def join(
     ----------
     frequencies : ConceptFrequencies
     accuracies : ConceptAccuracies
-    count : {"auto", "n_text", "n_image", "n_joint"}
+    count : {"auto", "n_text", "n_image", "n_joint", "n_image_corrected", "n_joint_corrected"}
         Column to join; ``"auto"`` takes the first of `AUTO_ORDER` that was counted.
     aliases : mapping of str to str, optional
         Concept name in the accuracies to its name in the frequencies, tried first.
@@ -139,7 +159,7 @@ def join(
     by_dataset = _joins_by_dataset(frequencies, accuracies)
     counts, notes = _count_rows(frequencies, column, by_dataset, duplicates)
     names = dict.fromkeys((*KEY_COLUMNS, "dataset", "concept"), "str")
-    scores = accuracies.table.astype(names)
+    scores = accuracies.table[list(ACCURACY_COLUMNS)].astype(names)
     pairs = scores[["dataset", "concept"]].drop_duplicates()
     finder = _Finder(counts, dict(aliases or {}))
     rows = np.array(
@@ -150,12 +170,14 @@ def join(
         dtype=np.intp,
     )
     found = rows >= 0
-    matched = pairs[found].assign(count=counts["count"].to_numpy()[rows[found]])
+    chosen = {name: counts[name].to_numpy()[rows[found]] for name in COUNTED}
+    matched = pairs[found].assign(**chosen)
     table = scores.merge(matched, on=["dataset", "concept"], how="inner")
-    if finder.normalised:
+    if finder.folds:
+        _, concept, name = finder.folds[0]
         notes.append(
-            f"{finder.normalised:,} concept names matched only after case, spaces, underscores "
-            "and hyphens were folded."
+            f"{len(finder.folds):,} concept names matched only after case, spaces, underscores "
+            f"and hyphens were folded, such as {concept!r} with {name!r}."
         )
     missing = pairs[~found].assign(side="accuracies")
     unused = np.setdiff1d(np.arange(len(counts)), rows[found])
@@ -164,10 +186,12 @@ def join(
         notes.append(f"{len(missing):,} concepts with an accuracy have no frequency row.")
     if len(spare):
         notes.append(f"{len(spare):,} concepts with a frequency have no accuracy.")
-    columns = [*KEY_COLUMNS, "dataset", "concept", "accuracy", "count"]
+    table = table.assign(n_images=numbers(table["n_images"]))
+    columns = [*KEY_COLUMNS, "dataset", "concept", "accuracy", "n_images", *COUNTED]
     return Joined(
         table=table[columns],
         unmatched=pd.concat([missing, spare], ignore_index=True)[list(UNMATCHED_COLUMNS)],
+        folded=pd.DataFrame(finder.folds, columns=list(FOLDED_COLUMNS), dtype="str"),
         count=column,
         notes=tuple(notes),
     )
@@ -181,7 +205,7 @@ class _Finder:
         self.folded: dict[tuple[str, str], list[int]] = {}
         self.names = counts["concept"].tolist()
         self.aliases = aliases
-        self.normalised = 0
+        self.folds: list[tuple[str, str, str]] = []
         for row, (key, name) in enumerate(zip(counts["key"], self.names, strict=True)):
             self.exact[key, name] = row
             self.folded.setdefault((key, normalise_name(name)), []).append(row)
@@ -199,7 +223,8 @@ class _Finder:
                 f"{[self.names[row] for row in rows]} in the frequencies. Spell it as one of them, "
                 "or say which with aliases."
             )
-        self.normalised += len(rows)
+        if rows:
+            self.folds.append((dataset, concept, self.names[rows[0]]))
         return rows[0] if rows else -1
 
 
@@ -221,13 +246,23 @@ def _count_rows(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Reduce the frequencies to unique (key, concept) rows: key, dataset, concept, count."""
     table = frequencies.table
+    counts = numbers(table[column])
+    impossible = np.isinf(counts) | (counts < 0)
+    if impossible.any():
+        position = int(np.flatnonzero(impossible)[0])
+        raise DataError(
+            f"Counts must be finite and not negative. Got {column} = {counts[position]} for "
+            f"{table['concept'].iloc[position]!r} (row {position}) instead."
+        )
     datasets = _texts(table["dataset"]) if by_dataset else [""] * len(table)
     rows = pd.DataFrame(
         {
             "key": [normalise_name(name) for name in datasets],
             "dataset": datasets,
             "concept": _texts(table["concept"]),
-            "count": numbers(table[column]),
+            "count": counts,
+            "count_low": _end(table, f"{column}_low"),
+            "count_high": _end(table, f"{column}_high"),
         }
     )
     repeated = rows.duplicated(["key", "concept"])
@@ -242,11 +277,16 @@ def _count_rows(
             "with duplicates='sum' or duplicates='first'."
         )
     groups = rows.groupby(["key", "concept"], sort=False)
-    count = groups["count"].sum(min_count=1) if duplicates == "sum" else groups["count"].first()
-    merged = groups[["dataset"]].first().assign(count=count).reset_index()
+    summed, first = groups[list(COUNTED)].sum(min_count=1), groups[["dataset", *COUNTED]].first()
+    merged = (first.assign(**summed) if duplicates == "sum" else first).reset_index()
     return merged, [
         f"{int(repeated.sum()):,} repeated frequency rows were merged (duplicates={duplicates!r})."
     ]
+
+
+def _end(table: pd.DataFrame, name: str) -> FloatArray:
+    """One end of the counts' intervals, NaN where there is none."""
+    return numbers(table[name]) if name in table else np.full(len(table), np.nan)
 
 
 def _texts(values: Iterable[object]) -> list[str]:

@@ -1,33 +1,37 @@
-"""Fit one model: its line with intervals, its effects within and between datasets, its bins."""
+"""Fit one model: its curve with intervals, its effects within and between datasets, its bins."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from conceptaudit.curves.binned import BinnedFit, BinRecipe, fit_bins
-from conceptaudit.curves.families import ZERO_TO_ONE, Family
-from conceptaudit.curves.records import DatasetEffects, DatasetSlope, LineFit, Usage
+from conceptaudit.curves.errors_in_variables import calibrated
+from conceptaudit.curves.families import Family
+from conceptaudit.curves.fitted import FittedFamily, FittedLine
+from conceptaudit.curves.hurdle import FittedHurdle, above_zero
+from conceptaudit.curves.intervals import LineSettings, line_fit
+from conceptaudit.curves.levels import core, without_levels
+from conceptaudit.curves.linear import within_interval
+from conceptaudit.curves.records import CountError, DatasetEffects, DatasetSlope, LineFit, Usage
 from conceptaudit.curves.rows import Rows, rows_of
 from conceptaudit.curves.statistics import (
+    FloatArray,
     between_slope,
-    draw_groups,
-    interval,
     permutation_p,
-    resampled_lines,
-    spearman,
     within_slope,
 )
 from conceptaudit.curves.statistics import line as least_squares
+from conceptaudit.curves.zeros import ZERO_TO_ONE
 from conceptaudit.errors import FitError
 
-N_RESAMPLES = 2_000
 N_SHUFFLES = 999
-N_BAND = 41
 MIN_POINTS = 3
 
-FEW_DATASETS = 8
-"""Below this many resampled datasets an interval is called rough in the notes."""
+LARGEST_COUNT = 1e12
+"""No pretraining set has more samples; a count above it is more likely a hash or an id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +42,7 @@ class ModelSettings:
     ----------
     family : Family
     zero_policy : str
-        See `families.log_frequency`.
+        See `zeros.log_frequency`.
     recipe : BinRecipe
         Edges and trim of the paper's bins.
     level : float
@@ -51,6 +55,26 @@ class ModelSettings:
     recipe: BinRecipe
     level: float
     seed: int
+
+    @property
+    def line(self) -> LineSettings:
+        """The part that a line needs."""
+        return LineSettings(
+            family=self.family, recipe=self.recipe, level=self.level, seed=self.seed
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """What `fit_model` finds out; see `ModelFit` for the parts."""
+
+    line: LineFit
+    effects: DatasetEffects
+    binned: BinnedFit
+    overdispersion: float
+    count_error: CountError | None
+    fitted: FittedFamily
+    notes: tuple[str, ...]
 
 
 def usable_rows(
@@ -83,18 +107,22 @@ def usable_rows(
             f"The slope is undefined: all {len(used)} usable concepts have the same frequency "
             f"({used['count'].iloc[0]:,.0f})."
         )
+    if policy == "hurdle" and used.loc[used["count"] > 0, "count"].nunique() < 2:
+        raise FitError(
+            f"With zero_policy='hurdle' the slope comes from frequencies above zero, and of "
+            f"{len(used)} concepts {int((used['count'] > 0).sum())} have one, all the same. Use "
+            "zero_policy='log1p'."
+        )
     return usage, used, counted
 
 
-def fit_model(
-    used: pd.DataFrame, counted: pd.DataFrame, settings: ModelSettings
-) -> tuple[LineFit, DatasetEffects, BinnedFit, tuple[str, ...]]:
-    """Compute the line, the dataset effects and the paper's bins of one model.
+def fit_model(used: pd.DataFrame, counted: pd.DataFrame, settings: ModelSettings) -> Fitted:
+    """Compute the curve, the dataset effects and the paper's bins of one model.
 
     Parameters
     ----------
     used : pandas.DataFrame
-        Rows of the line: ``dataset, concept, count, accuracy``, sorted by dataset.
+        Rows of the curve, see `rows.rows_of`, sorted by dataset.
     counted : pandas.DataFrame
         All rows with a frequency: the bins include zeros under every policy.
     settings : ModelSettings
@@ -102,93 +130,128 @@ def fit_model(
     Raises
     ------
     FitError
-        The family has no line through these rows.
+        The family has no curve through these rows.
     """
     rows = rows_of(used, settings.zero_policy)
     everything = rows_of(counted, ZERO_TO_ONE)
     rng = np.random.default_rng(settings.seed)
-    line, notes = _line(rows, settings, rng)
+    fitted = settings.line.fit(rows)
+    line, notes = line_fit(rows, fitted, settings.line, rng)
     binned = fit_bins(everything.x, everything.y, everything.dataset, settings.recipe, rng)
     zeros = int((counted["count"] == 0).sum())
     if zeros:
         notes.append(f"{zeros / len(counted):.0%} of the concepts have a frequency of zero.")
-    return line, _effects(rows, rng), binned, tuple(notes)
-
-
-def _line(
-    rows: Rows, settings: ModelSettings, rng: np.random.Generator
-) -> tuple[LineFit, list[str]]:
-    x, y, family, recipe = rows.x, rows.y, settings.family, settings.recipe
-    once = np.ones((1, 1), dtype=np.intp)
-    whole = family.lines(x, y, np.zeros(len(x), dtype=np.intp), once, recipe)
-    slope, intercept, r = float(whole.slope[0]), float(whole.intercept[0]), least_squares(x, y)[2]
-    if not np.isfinite(slope):
-        raise FitError(
-            f"The {family.name!r} family has no line here: fewer than {MIN_POINTS} of its bins "
-            "hold concepts. Use family='loglinear', which needs no bins."
+    if settings.family.pools and rows.single:
+        notes.append("There is a single dataset and nothing to pool: its line is least squares.")
+    notes.extend(_further_notes(rows, fitted))
+    dispersion = overdispersion(rows, fitted)
+    if dispersion > 1:
+        notes.append(
+            f"Accuracies vary {dispersion:,.1f} times as much as their numbers of test images "
+            f"alone would make them: binomial standard errors are {np.sqrt(dispersion):.1f} times "
+            "too small."
         )
-    clusters = rows.concept if rows.single else rows.dataset
-    n_clusters = int(clusters.max()) + 1
-    slopes, correlations, bands = [], [], []
-    grid = np.linspace(x.min(), x.max(), N_BAND)
-    for draws in draw_groups(n_clusters, N_RESAMPLES, rng):
-        lines = family.lines(x, y, clusters, draws, recipe)
-        slopes.append(lines.slope)
-        correlations.append(resampled_lines(x, y, clusters, draws).r)
-        bands.append(lines.intercept[:, None] + lines.slope[:, None] * grid)
-    slope_interval = interval(np.concatenate(slopes), settings.level)
-    r_interval = (
-        interval(np.concatenate(correlations), settings.level) if np.isfinite(r) else (np.nan,) * 2
+    huge = int((used["count"] > LARGEST_COUNT).sum())
+    if huge:
+        notes.append(f"{huge:,} frequencies are above 1e12: are these counts?")
+    return Fitted(
+        line=line,
+        effects=_effects(above_zero(rows), settings.level, rng),
+        binned=binned,
+        overdispersion=dispersion,
+        count_error=_count_error(rows, settings),
+        fitted=fitted,
+        notes=tuple(notes),
     )
-    band = [interval(column, settings.level) for column in np.concatenate(bands).T]
-    residuals = y - intercept - slope * x
-    notes = []
-    if rows.single:
-        notes.append("Intervals resample concepts: there is a single dataset.")
-    elif n_clusters < FEW_DATASETS:
-        notes.append(f"Intervals resample only {n_clusters} datasets and are rough.")
-    if not np.isfinite(r):
-        notes.append("Accuracy is the same for every concept: correlations are undefined.")
-    fitted = LineFit(
-        slope=slope,
-        slope_low=slope_interval[0],
-        slope_high=slope_interval[1],
-        intercept=intercept,
-        residual_sd=float(np.sqrt(residuals @ residuals / (len(x) - 2))),
-        r=r,
-        r_low=r_interval[0],
-        r_high=r_interval[1],
-        rho=spearman(x, y),
-        resampled="concept" if rows.single else "dataset",
-        x_min=float(x.min()),
-        x_max=float(x.max()),
-        band_x=tuple(float(value) for value in grid),
-        band_low=tuple(low for low, _ in band),
-        band_high=tuple(high for _, high in band),
-    )
-    return fitted, notes
 
 
-def _effects(rows: Rows, rng: np.random.Generator) -> DatasetEffects:
+def _further_notes(rows: Rows, fitted: FittedFamily) -> Iterator[str]:
+    pairs = np.unique(np.stack([rows.concept, rows.dataset]), axis=1)
+    shared = int((np.bincount(pairs[0]) > 1).sum())
+    if shared:
+        yield (
+            f"{shared:,} concept names are in several datasets; wherever concepts are held out, "
+            "all their rows are."
+        )
+    curve, above = without_levels(fitted), core(fitted)
+    if isinstance(curve, FittedHurdle) and curve.n_zero:
+        yield (
+            f"The slope is that of counts above zero; the {curve.n_zero:,} concepts with a count "
+            f"of zero lie {curve.zero_shift:+.3f} from where its line begins."
+        )
+    if isinstance(above, FittedLine) and above.details.get("separated"):
+        yield (
+            "Frequency separates right from wrong perfectly, or nearly: the slope of the logit is "
+            "held by its prior alone."
+        )
+
+
+def overdispersion(rows: Rows, fitted: FittedFamily) -> float:
+    """Pearson's chi-square of accuracies about a fit, per degree of freedom.
+
+    1 is what numbers of test images alone would give; NaN where too few are known.
+    """
+    known = np.isfinite(rows.n_images) & (rows.n_images > 0)
+    expected = fitted.predict(rows.x, rows.dataset)
+    # An expectation of exactly 0 or 1 has no binomial variance; half an image is its margin.
+    margin = 0.5 / np.where(known, rows.n_images, 1.0)
+    expected = np.clip(expected, margin, 1 - margin)
+    terms = ((rows.y - expected) ** 2 * rows.n_images / (expected * (1 - expected)))[known]
+    return float(terms.sum() / (len(terms) - 2)) if len(terms) > 2 else float("nan")
+
+
+def _count_error(rows: Rows, settings: ModelSettings) -> CountError | None:
+    chosen = above_zero(rows)
+    n = int((chosen.x_sd > 0).sum())
+    if not n or settings.family.zero_policy is not None:
+        return None
+    corrected, reliability = calibrated(chosen)
+    plain = np.random.default_rng(settings.seed)
+    line, _ = line_fit(corrected, settings.line.fit(corrected), settings.line, plain)
+    return CountError(
+        reliability=reliability,
+        n_with_interval=n,
+        slope=line.slope,
+        slope_low=line.slope_low,
+        slope_high=line.slope_high,
+    )
+
+
+def _effects(rows: Rows, level: float, rng: np.random.Generator) -> DatasetEffects:
     n = len(rows.datasets)
-    slopes = []
-    for index, name in enumerate(rows.datasets):
-        members = rows.dataset == index
-        slope, _, r = least_squares(rows.x[members], rows.y[members])
-        enough = bool(members.sum() >= MIN_POINTS)
-        slopes.append(
-            DatasetSlope(
-                dataset=name,
-                n=int(members.sum()),
-                slope=slope if enough else float("nan"),
-                r=r if enough else float("nan"),
-                mean_accuracy=float(rows.y[members].mean()),
-            )
-        )
+    within = within_interval(rows, level)
     return DatasetEffects(
         slope_within=within_slope(rows.x, rows.y, rows.dataset, n),
+        slope_within_low=within[0],
+        slope_within_high=within[1],
         slope_between=between_slope(rows.x, rows.y, rows.dataset, n) if n > 1 else float("nan"),
         p_within=permutation_p(rows.x, rows.y, rows.dataset, N_SHUFFLES, rng),
         n_shuffles=N_SHUFFLES,
-        slopes=tuple(slopes),
+        slopes=tuple(_dataset_slope(rows, index, level) for index in range(n)),
     )
+
+
+def _dataset_slope(rows: Rows, index: int, level: float) -> DatasetSlope:
+    members = rows.dataset == index
+    x, y = rows.x[members], rows.y[members]
+    n = len(x)
+    slope, intercept, r = least_squares(x, y) if n >= MIN_POINTS else (np.nan,) * 3
+    half = _half_width(x, y - intercept - slope * x, level) if np.isfinite(slope) else np.nan
+    return DatasetSlope(
+        dataset=rows.datasets[index],
+        n=n,
+        slope=slope,
+        slope_low=slope - half,
+        slope_high=slope + half,
+        r=r,
+        mean_accuracy=float(y.mean()) if n else np.nan,
+    )
+
+
+def _half_width(x: FloatArray, residuals: FloatArray, level: float) -> float:
+    """Half of the interval of a slope over concepts that differ in variance (HC3)."""
+    dx = x - x.mean()
+    total = float(dx @ dx)
+    leverage = np.minimum(1 / len(x) + dx**2 / total, 1 - 1e-9)
+    error = np.sqrt(float(((dx * residuals / (1 - leverage)) ** 2).sum())) / total
+    return float(stats.t.ppf((1 + level) / 2, len(x) - 2) * error)

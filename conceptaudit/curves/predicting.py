@@ -5,11 +5,11 @@ from the normal theory of least squares: accuracies are skewed, bounded and clus
 
 Three cases, told apart per row and written in the ``basis`` column:
 
-* the curve was fitted on one dataset: its line, and residuals of concepts held out in folds;
-* the row's dataset is one of several in the fit: the slope within datasets, that dataset's own
-  level (shrunken towards the others), and the spread of its own held-out concepts (likewise);
-* the row's dataset is new or not named, or the family has one line for all datasets (``paper``):
-  the pooled line, and residuals of whole datasets held out.
+* the curve was fitted on one dataset: its curve, and residuals of concepts held out in folds;
+* the row's dataset is one of several in the fit: what the family expects in that dataset, and
+  residuals of concepts held out in folds, its own first;
+* the row's dataset is new or not named: what the family expects of a new dataset, and residuals
+  of whole datasets held out. `Anchors` say more about such a dataset, and narrow it.
 
 References
 ----------
@@ -18,21 +18,18 @@ Dunn, Wasserman and Ramdas, "Distribution-free prediction sets for two-layer hie
 Journal of the American Statistical Association 118 (2023).
 """
 
-from dataclasses import dataclass
-from functools import partial
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from conceptaudit.curves.binned import BinRecipe
+from conceptaudit.curves.anchoring import Known, anchored
+from conceptaudit.curves.anchors import Anchors
 from conceptaudit.curves.checks import check_level, numbers
-from conceptaudit.curves.conformal import Scheme, known_datasets, new_dataset, one_dataset
-from conceptaudit.curves.families import family_named, log_frequency
-from conceptaudit.curves.joining import normalise_name
+from conceptaudit.curves.conformal import Band
+from conceptaudit.curves.families import log_frequency
+from conceptaudit.curves.prepared import Prepared, Queries, prepare, queries_of
 from conceptaudit.curves.records import Curve, ModelFit
-from conceptaudit.curves.rows import rows_of
-from conceptaudit.curves.statistics import FloatArray, IntArray
+from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import DataError
 from conceptaudit.records import ConceptFrequencies
 
@@ -41,17 +38,14 @@ NO_COUNT = "no prediction: the frequency is missing"
 ZERO_EXCLUDED = "no prediction: the frequency is zero and zeros were left out of the fit"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Queries:
-    """The rows to predict: counts, x, and the position of each row's dataset in the fit."""
-
-    counts: FloatArray
-    x: FloatArray
-    dataset: IntArray
-
-
 def predict(
-    curve: Curve, frequencies: ConceptFrequencies, *, level: float = 0.9, model: str | None = None
+    curve: Curve,
+    frequencies: ConceptFrequencies,
+    *,
+    level: float = 0.9,
+    model: str | None = None,
+    anchors: Anchors | None = None,
+    same_model: bool = True,
 ) -> pd.DataFrame:
     """Predict zero-shot accuracy, concept by concept.
 
@@ -60,26 +54,33 @@ def predict(
     curve : Curve
     frequencies : ConceptFrequencies
         Must hold the count that the curve was fitted on. A ``dataset`` column, where present,
-        tells which evaluation set a concept is from.
+        tells which evaluation set a concept is from; all classes of a set should be there,
+        because a class name is judged among its rivals.
     level : float
         Share of concepts whose accuracy the interval is meant to hold, in (0, 1).
     model : str, optional
         A model's name or its label ``model/pretraining/metric``; all models by default.
+    anchors : Anchors, optional
+        What is known of the evaluation sets or the model beside frequencies.
+    same_model : bool
+        False where the model to be evaluated is not one that the curve was fitted on, as with
+        published curves: the levels of known datasets then are as uncertain as those of new
+        ones, and intervals are those of left-out datasets.
 
     Returns
     -------
     pandas.DataFrame
         A row per model and frequency row: ``model, pretraining, metric, dataset`` (where given),
-        ``concept, count, accuracy, low, high`` (all in [0, 1]), ``extrapolated`` (the frequency
-        lies outside the fitted range) and ``basis`` (what the interval rests on, or why there is
-        no prediction and the numbers are NaN).
+        ``concept, count, accuracy, low, high`` (all in [0, 1]), ``level``, ``extrapolated`` (the
+        frequency lies outside the fitted range) and ``basis`` (what the prediction rests on, or
+        why there is none and the numbers are NaN).
 
     Raises
     ------
     ConfigError
         The level is not in (0, 1), or the curve has no such model.
     DataError
-        The frequencies do not hold the curve's count.
+        The frequencies do not hold the curve's count, or an anchor does not fit them.
 
     Examples
     --------
@@ -102,15 +103,18 @@ def predict(
     if curve.count not in frequencies.counted:
         raise DataError(
             f"The curve was fitted on {curve.count}: the frequencies must hold it. Got the counts "
-            f"{list(frequencies.counted)} instead."
+            f"{list(frequencies.counted)} instead. Audit what is missing, or fit the curve on a "
+            "count that both have."
         )
     counts = numbers(table[curve.count])
     x = log_frequency(counts, curve.zero_policy)
     head = {"dataset": table["dataset"].to_numpy()} if "dataset" in table else {}
     head["concept"] = table["concept"].to_numpy()
+    given = anchors or Anchors()
     parts = []
     for fit in curve.select(model):
-        queries = _Queries(counts=counts, x=x, dataset=_positions(fit, table))
+        queries = queries_of(fit, table, counts, x, same_model=same_model)
+        given.check(queries)
         parts.append(
             pd.DataFrame(
                 {
@@ -119,63 +123,68 @@ def predict(
                     "metric": fit.metric,
                     **head,
                     "count": counts,
-                    **_predicted(curve, fit, queries, level),
+                    **_predicted(curve, fit, queries, level, given),
                 }
             )
         )
     return pd.concat(parts, ignore_index=True)
 
 
-def _positions(fit: ModelFit, table: pd.DataFrame) -> IntArray:
-    """Position of each row's dataset in the fit; -1 where it is new or not named."""
-    if "dataset" not in table:
-        return np.full(len(table), -1, dtype=np.intp)
-    known = {normalise_name(s.dataset): index for index, s in enumerate(fit.effects.slopes)}
-    codes, names = pd.factorize(table["dataset"])
-    positions = np.array([known.get(normalise_name(str(name)), -1) for name in names] + [-1])
-    return positions[codes].astype(np.intp)
-
-
 def _predicted(
-    curve: Curve, fit: ModelFit, queries: _Queries, level: float
+    curve: Curve, fit: ModelFit, queries: Queries, level: float, anchors: Anchors
 ) -> dict[str, npt.NDArray[np.generic]]:
-    rows = rows_of(curve.points_of(fit), curve.zero_policy)
-    line = (fit.line.slope, fit.line.intercept)
-    family, binned = family_named(curve.family), fit.binned
-    recipe = BinRecipe(n_edges=len(binned.counts), first=binned.first, last=binned.last)
-    lines = partial(family.lines, recipe=recipe)
-    chosen = np.zeros(len(queries.x), dtype=np.intp)
-    if rows.single:
-        schemes = [one_dataset(rows, lines, line, level, curve.seed)]
-    else:
-        schemes = [new_dataset(rows, lines, line, level)]
-        if family.has_levels:
-            schemes.extend(known_datasets(rows, level, curve.seed))
-            chosen = queries.dataset + 1
-    return _apply(schemes, chosen, queries, fit)
+    prepared = prepare(curve, fit, queries)
+    centre, low, high = (np.full(len(queries), np.nan) for _ in range(3))
+    basis = np.empty(len(queries), dtype=object)
+    for position in np.unique(queries.group):
+        members = np.flatnonzero(queries.group == position)
+        expected, band = expectations(
+            prepared, queries, members, level, anchors.of(queries, members, fit)
+        )
+        centre[members] = expected
+        low[members], high[members] = band.at(expected)
+        basis[members] = band.basis
+    return _widened(fit, queries, (centre, low, high), basis) | {
+        "level": np.full(len(queries), level)
+    }
 
 
-def _apply(
-    schemes: list[Scheme], chosen: IntArray, queries: _Queries, fit: ModelFit
+def expectations(
+    prepared: Prepared,
+    queries: Queries,
+    members: npt.NDArray[np.intp],
+    level: float,
+    known: Known | None,
+) -> tuple[FloatArray, Band]:
+    """Predict the rows of one dataset, or those that name none, given what is known of it."""
+    expected = prepared.expected(queries, members)
+    if known is not None:
+        return anchored(prepared, known, expected, level)
+    return expected, prepared.band(queries, members, level)
+
+
+def _widened(
+    fit: ModelFit,
+    queries: Queries,
+    predicted: tuple[FloatArray, FloatArray, FloatArray],
+    basis: npt.NDArray[np.object_],
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """Evaluate for each row the scheme chosen for it."""
-    slope, intercept, low, high = np.array([s.numbers for s in schemes])[chosen].T
+    """Widen and flag what lies outside the fitted frequencies; say why a row has no numbers."""
+    centre, low, high = predicted
     x, line = queries.x, fit.line
     beyond = np.maximum(line.x_min - x, 0.0) + np.maximum(x - line.x_max, 0.0)
     # The slope's own uncertainty is hidden inside the fitted range and grows with distance.
     unsure = max(line.slope_high - line.slope, line.slope - line.slope_low)
     widened = beyond * (unsure if np.isfinite(unsure) else 1.0)
-    centre = intercept + slope * x
     missing = np.isnan(x)
     extrapolated = ~missing & (beyond > 0)
-    basis = np.array([s.basis for s in schemes], dtype=object)[chosen]
     basis[extrapolated] += EXTRAPOLATED
     basis[missing] = ZERO_EXCLUDED
     basis[np.isnan(queries.counts)] = NO_COUNT
     return {
         "accuracy": np.clip(centre, 0.0, 1.0),
-        "low": np.clip(centre + low - widened, 0.0, 1.0),
-        "high": np.clip(centre + high + widened, 0.0, 1.0),
+        "low": np.clip(low - widened, 0.0, 1.0),
+        "high": np.clip(high + widened, 0.0, 1.0),
         "extrapolated": extrapolated,
         "basis": basis,
     }

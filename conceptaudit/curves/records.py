@@ -5,17 +5,37 @@ A curve carries the rows it was fitted to, so that predictions can be given hone
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from conceptaudit.curves.binned import BinnedFit
 from conceptaudit.errors import ConfigError
 
-POINT_COLUMNS = ("fit", "dataset", "concept", "count", "accuracy")
-"""Columns of `Curve.points`; ``fit`` is a position in `Curve.fits`."""
+if TYPE_CHECKING:
+    from conceptaudit.curves.fitted import FittedFamily
+
+POINT_COLUMNS = (
+    "fit",
+    "dataset",
+    "concept",
+    "count",
+    "accuracy",
+    "n_images",
+    "count_low",
+    "count_high",
+)
+"""Columns of `Curve.points`; ``fit`` is a position in `Curve.fits`.
+
+``n_images`` and the ends of the count's 90 % interval are NaN where they are unknown.
+"""
 
 UNMATCHED_COLUMNS = ("side", "dataset", "concept")
 """Columns of `Curve.unmatched`; ``side`` is ``accuracies`` or ``frequencies``."""
+
+
+FOLDED_COLUMNS = ("dataset", "concept", "matched")
+"""Columns of `Curve.folded`: a name in the accuracies, and what it met in the frequencies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,27 +62,38 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineFit:
-    """Accuracy = intercept + slope x, x in decades of frequency.
+    """The population curve of a fit, with the straight line that sums it up.
 
     Parameters
     ----------
     slope, slope_low, slope_high : float
-        Accuracy per decade, with its interval.
+        Accuracy per decade, with its interval. For a family that is not a straight line, the
+        least-squares slope of its population curve over the fitted concepts.
     intercept : float
-        Accuracy at x = 0 (a count of zero under ``log1p``, of one otherwise).
+        Accuracy at x = 0 of that line (a count of zero under ``log1p``, of one otherwise).
     residual_sd : float
-        Standard deviation of accuracy about the line, n - 2 degrees of freedom.
+        Standard deviation of accuracy about what the fit expects of each row in its dataset,
+        n - 2 degrees of freedom.
     r, r_low, r_high : float
         Pearson correlation per concept (never of bins), with its interval; NaN where accuracy
         is constant.
     rho : float
         Spearman's rank correlation per concept.
     resampled : str
-        What the interval resamples: ``"dataset"`` or, with a single dataset, ``"concept"``.
+        What the intervals take as the sampled unit: ``"dataset"`` or, with a single dataset,
+        ``"concept"``.
+    method : str
+        How the interval of the slope and the band were computed: ``"CR2"`` (bias-reduced
+        cluster-robust variance) or ``"jackknife"`` (leave one unit out), both with Student's t.
+    df : float
+        Degrees of freedom of the slope's interval.
+    boot_low, boot_high : float
+        Percentile interval of the slope from resampling units; with few datasets it is known to
+        be too narrow, and stands here for comparison.
     x_min, x_max : float
         Fitted range of x.
-    band_x, band_low, band_high : tuple of float
-        Pointwise interval of the line over that range.
+    band_x, band_mid, band_low, band_high : tuple of float
+        The population curve over that range, with its pointwise interval.
     """
 
     slope: float
@@ -75,9 +106,14 @@ class LineFit:
     r_high: float
     rho: float
     resampled: str
+    method: str
+    df: float
+    boot_low: float
+    boot_high: float
     x_min: float
     x_max: float
     band_x: tuple[float, ...]
+    band_mid: tuple[float, ...]
     band_low: tuple[float, ...]
     band_high: tuple[float, ...]
 
@@ -89,6 +125,8 @@ class DatasetSlope:
     dataset: str
     n: int
     slope: float
+    slope_low: float
+    slope_high: float
     r: float
     mean_accuracy: float
 
@@ -99,8 +137,9 @@ class DatasetEffects:
 
     Parameters
     ----------
-    slope_within : float
-        Slope with one intercept per dataset (equals the slope for a single dataset).
+    slope_within, slope_within_low, slope_within_high : float
+        Slope with one intercept per dataset (equals the slope for a single dataset), with its
+        interval over datasets.
     slope_between : float
         Slope of dataset means, weighted by their concepts; NaN for a single dataset.
     p_within : float
@@ -111,10 +150,47 @@ class DatasetEffects:
     """
 
     slope_within: float
+    slope_within_low: float
+    slope_within_high: float
     slope_between: float
     p_within: float
     n_shuffles: int
     slopes: tuple[DatasetSlope, ...]
+
+    @property
+    def n_negative(self) -> int:
+        """How many datasets have a negative slope of their own."""
+        return sum(one.slope < 0 for one in self.slopes)
+
+    @property
+    def n_sloped(self) -> int:
+        """How many datasets have a slope at all."""
+        return sum(one.slope == one.slope for one in self.slopes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountError:
+    """What the error of the counts does to the slope within datasets.
+
+    A count with an error in it flattens the slope. Regression calibration replaces each x by what
+    is expected of the true one, given its dataset; see `errors_in_variables` for what it assumes.
+
+    Parameters
+    ----------
+    reliability : float
+        Share of the variance of x within datasets that is not error, in (0, 1].
+    n_with_interval : int
+        Rows whose count has an interval.
+    slope, slope_low, slope_high : float
+        The slope of the family on calibrated x, to be read beside the `LineFit.slope` of the same
+        fit, which is right for predicting from counts with the same error.
+    """
+
+    reliability: float
+    n_with_interval: int
+    slope: float
+    slope_low: float
+    slope_high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +204,13 @@ class ModelFit:
     line : LineFit
     effects : DatasetEffects
     binned : BinnedFit
+    overdispersion : float
+        Variance of accuracies about the fit over what their numbers of test images alone would
+        give (Pearson's chi-square per degree of freedom); NaN where no such number is known.
+    count_error : CountError or None
+        None where no count has an interval.
+    parameters : dict of str to JSON values
+        What the family has learned; `Curve.fitted` makes a curve of it.
     notes : tuple of str
         What a reader should know before quoting a number.
     """
@@ -139,6 +222,9 @@ class ModelFit:
     line: LineFit
     effects: DatasetEffects
     binned: BinnedFit
+    overdispersion: float
+    count_error: CountError | None
+    parameters: dict[str, Any]
     notes: tuple[str, ...] = ()
 
     @property
@@ -154,11 +240,12 @@ class Curve:
     Parameters
     ----------
     family : str
-        ``"loglinear"`` or ``"paper"``.
+        A name in `families.FAMILIES`.
     count : str
         ``"n_text"``, ``"n_image"`` or ``"n_joint"``.
     zero_policy : str
-        What a count of zero became: ``"log1p"``, ``"exclude"`` or (``paper``) ``"one"``.
+        What a count of zero became: ``"log1p"``, ``"exclude"``, ``"hurdle"`` or (``paper``)
+        ``"one"``.
     level : float
         Level of the intervals in `fits`.
     seed : int
@@ -172,6 +259,8 @@ class Curve:
         The rows in the fits, columns `POINT_COLUMNS`.
     unmatched : pandas.DataFrame
         Concepts on one side only, columns `UNMATCHED_COLUMNS`.
+    folded : pandas.DataFrame
+        Names that met only after case and separators were folded, columns `FOLDED_COLUMNS`.
     """
 
     family: str
@@ -185,6 +274,7 @@ class Curve:
     notes: tuple[str, ...]
     points: pd.DataFrame = field(repr=False, compare=False)
     unmatched: pd.DataFrame = field(repr=False, compare=False)
+    folded: pd.DataFrame = field(repr=False, compare=False)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -192,6 +282,13 @@ class Curve:
         from conceptaudit.curves.table import curve_table
 
         return curve_table(self)
+
+    @property
+    def slopes(self) -> pd.DataFrame:
+        """One row per model and dataset: what ``datasets.csv`` holds."""
+        from conceptaudit.curves.table import slopes_table
+
+        return slopes_table(self)
 
     def select(self, model: str | None) -> tuple[ModelFit, ...]:
         """Return the fits of a model, named by `ModelFit.label` or by its model name.
@@ -215,6 +312,12 @@ class Curve:
     def points_of(self, fit: ModelFit) -> pd.DataFrame:
         """Return the rows that a fit was made from."""
         return self.points[self.points["fit"] == self.fits.index(fit)]
+
+    def fitted(self, fit: ModelFit) -> "FittedFamily":
+        """Return what predicts: the fitted family of one of the curve's models."""
+        from conceptaudit.curves.families import family_named
+
+        return family_named(self.family).restore(fit.parameters)
 
     def save(self, path: Path | str) -> None:
         """Write the curve as JSON, whole or not at all; see `load`."""

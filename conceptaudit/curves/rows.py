@@ -1,12 +1,14 @@
-"""The rows of one model as arrays, which is what fitting and predicting compute on."""
+"""The rows of one fit as arrays, which is what fitting and predicting compute on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from conceptaudit.curves.families import log_frequency
+from conceptaudit.curves.joining import normalise_name
 from conceptaudit.curves.statistics import FloatArray, IntArray
+from conceptaudit.curves.zeros import log_frequency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,35 +18,108 @@ class Rows:
     Parameters
     ----------
     x : numpy.ndarray of float64, shape (n,)
-        Frequency in decades, see `families.log_frequency`.
+        Frequency in decades, see `zeros.log_frequency`.
     y : numpy.ndarray of float64, shape (n,)
         Accuracy in [0, 1].
-    dataset, concept : numpy.ndarray of int, shape (n,)
-        Positions in the sorted names; one concept name is the same in every dataset.
-    datasets : tuple of str
-        Names of the datasets.
+    n_images, n_correct : numpy.ndarray of float64, shape (n,)
+        Test images of the concept and those classified correctly; NaN where unknown.
+    x_sd : numpy.ndarray of float64, shape (n,)
+        Standard error of `x` from the interval of the count, in decades; 0 where it has none.
+    dataset, concept, model : numpy.ndarray of int, shape (n,)
+        Positions in the sorted names; one concept name, however spelt, is the same in every
+        dataset. A subset keeps the positions of the whole, so a dataset may have no rows.
+    datasets, models : tuple of str
+        Names of the datasets and of the models.
+    zero_policy : str
+        How `x` was made of counts.
     """
 
     x: FloatArray
     y: FloatArray
+    n_images: FloatArray
+    n_correct: FloatArray
+    x_sd: FloatArray
     dataset: IntArray
     concept: IntArray
+    model: IntArray
     datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    zero_policy: str
+
+    def __len__(self) -> int:
+        return len(self.x)
 
     @property
     def single(self) -> bool:
         """Whether there is a single dataset."""
         return len(self.datasets) == 1
 
+    def take(self, index: IntArray | npt.NDArray[np.bool_]) -> "Rows":
+        """Return the rows at these positions, or where the mask holds; names stay whole."""
+        return replace(
+            self,
+            x=self.x[index],
+            y=self.y[index],
+            n_images=self.n_images[index],
+            n_correct=self.n_correct[index],
+            x_sd=self.x_sd[index],
+            dataset=self.dataset[index],
+            concept=self.concept[index],
+            model=self.model[index],
+        )
+
 
 def rows_of(table: pd.DataFrame, zero_policy: str) -> Rows:
-    """Turn ``dataset, concept, count, accuracy`` into arrays, in the order of the table."""
-    dataset, names = pd.factorize(table["dataset"], sort=True)
-    concept, _ = pd.factorize(table["concept"], sort=True)
+    """Turn a table into arrays, in the order of the table.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        ``dataset, concept, count, accuracy`` and, where known, ``n_images``, ``count_low`` and
+        ``count_high`` (the ends of the count's 90 % interval) and ``model``.
+    zero_policy : str
+        See `zeros.log_frequency`.
+    """
+    dataset, datasets = pd.factorize(table["dataset"], sort=True)
+    model, models = (
+        pd.factorize(table["model"], sort=True)
+        if "model" in table
+        else (np.zeros(len(table), dtype=np.intp), [""])
+    )
+    accuracy = table["accuracy"].to_numpy(np.float64)
+    n_images = _column(table, "n_images")
     return Rows(
         x=log_frequency(table["count"].to_numpy(np.float64), zero_policy),
-        y=table["accuracy"].to_numpy(np.float64),
+        y=accuracy,
+        n_images=n_images,
+        n_correct=np.round(accuracy * n_images),
+        x_sd=_standard_error(table, zero_policy),
         dataset=dataset.astype(np.intp),
-        concept=concept.astype(np.intp),
-        datasets=tuple(str(name) for name in names),
+        concept=_concepts(table["concept"]),
+        model=model.astype(np.intp),
+        datasets=tuple(str(name) for name in datasets),
+        models=tuple(str(name) for name in models),
+        zero_policy=zero_policy,
     )
+
+
+def _column(table: pd.DataFrame, name: str) -> FloatArray:
+    if name not in table:
+        return np.full(len(table), np.nan)
+    return table[name].astype("Float64").to_numpy(np.float64, na_value=np.nan).astype(np.float64)
+
+
+def _concepts(names: "pd.Series[str]") -> IntArray:
+    spelt, spellings = pd.factorize(names, sort=True)
+    folded, _ = pd.factorize(np.array([normalise_name(str(s)) for s in spellings], dtype=object))
+    return folded[spelt].astype(np.intp)
+
+
+Z90 = 1.6448536269514722
+"""Half-width of a normal 90 % interval in standard errors; counts carry 90 % intervals."""
+
+
+def _standard_error(table: pd.DataFrame, zero_policy: str) -> FloatArray:
+    low, high = _column(table, "count_low"), _column(table, "count_high")
+    width = log_frequency(high, zero_policy) - log_frequency(np.maximum(low, 0.0), zero_policy)
+    return np.where(np.isfinite(width), np.maximum(width, 0.0) / (2 * Z90), 0.0)

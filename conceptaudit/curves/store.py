@@ -16,14 +16,23 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 import pandas as pd
 
-from conceptaudit.curves.records import POINT_COLUMNS, UNMATCHED_COLUMNS, Curve, ModelFit
+from conceptaudit.curves.joining import COUNTED
+from conceptaudit.curves.records import (
+    FOLDED_COLUMNS,
+    POINT_COLUMNS,
+    UNMATCHED_COLUMNS,
+    Curve,
+    ModelFit,
+)
 from conceptaudit.errors import DataError
 
 SCHEMA = "conceptaudit/curve"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE_NAME = "curve.json"
 
 Json = Any
+
+_CONCEPT_COLUMNS = ("dataset", "concept", *COUNTED)
 
 _SETTINGS = ("family", "count", "zero_policy", "level", "seed", "source", "digest")
 
@@ -79,6 +88,7 @@ def load_curve(path: Path) -> Curve:
             notes=tuple(content["notes"]),
             fits=tuple(_decoded(ModelFit, fit) for fit in content["fits"]),
             points=_points(content["concepts"], content["points"]),
+            folded=pd.DataFrame(content["folded"], columns=list(FOLDED_COLUMNS)).astype("str"),
             unmatched=pd.DataFrame(content["unmatched"], columns=list(UNMATCHED_COLUMNS)).astype(
                 "str"
             ),
@@ -88,11 +98,12 @@ def load_curve(path: Path) -> Curve:
 
 
 def _encoded(curve: Curve) -> Json:
-    keys = curve.points[["dataset", "concept", "count"]]
+    keys = curve.points[list(_CONCEPT_COLUMNS)]
     concepts = keys.drop_duplicates().reset_index(drop=True)
     positions = keys.merge(concepts.reset_index(names="position"), how="left")["position"]
     fit = curve.points["fit"].to_numpy()
     accuracy = curve.points["accuracy"].to_numpy()
+    n_images = curve.points["n_images"].to_numpy(np.float64)
     position = positions.to_numpy()
     return {
         "schema": SCHEMA,
@@ -100,14 +111,16 @@ def _encoded(curve: Curve) -> Json:
         **{name: getattr(curve, name) for name in _SETTINGS},
         "notes": list(curve.notes),
         "fits": [_plain(model) for model in curve.fits],
-        "concepts": {name: concepts[name].tolist() for name in concepts},
+        "concepts": {name: _plain(concepts[name].tolist()) for name in concepts},
         "points": [
             {
                 "concept": position[fit == index].tolist(),
                 "accuracy": accuracy[fit == index].tolist(),
+                "n_images": _plain(n_images[fit == index].tolist()),
             }
             for index in range(len(curve.fits))
         ],
+        "folded": curve.folded[list(FOLDED_COLUMNS)].to_numpy().tolist(),
         "unmatched": curve.unmatched[list(UNMATCHED_COLUMNS)].to_numpy().tolist(),
     }
 
@@ -117,7 +130,7 @@ def _points(concepts: Json, fits: Json) -> pd.DataFrame:
         {
             "dataset": pd.Series(concepts["dataset"], dtype="str"),
             "concept": pd.Series(concepts["concept"], dtype="str"),
-            "count": np.asarray(concepts["count"], dtype=np.float64),
+            **{name: np.asarray(concepts[name], dtype=np.float64) for name in COUNTED},
         }
     )
     parts = []
@@ -127,7 +140,8 @@ def _points(concepts: Json, fits: Json) -> pd.DataFrame:
             raise IndexError("a negative position")
         part = table.iloc[positions]
         accuracy = np.asarray(fit["accuracy"], dtype=np.float64)
-        parts.append(part.assign(fit=index, accuracy=accuracy))
+        n_images = np.asarray(fit["n_images"], dtype=np.float64)
+        parts.append(part.assign(fit=index, accuracy=accuracy, n_images=n_images))
     return pd.concat(parts, ignore_index=True)[list(POINT_COLUMNS)]
 
 
@@ -146,6 +160,10 @@ def _plain(value: Any) -> Json:
 
 def _decoded(kind: Any, value: Json) -> Any:
     """Build a value of a type from what `_plain` made of it, and check it on the way."""
+    if isinstance(kind, types.UnionType) and value is not None:
+        kind = get_args(kind)[0]
+    if kind is Any or isinstance(kind, types.UnionType):
+        return value
     if is_dataclass(kind) and isinstance(kind, type):
         hints = get_type_hints(kind)
         return kind(**{name: _decoded(hint, value[name]) for name, hint in hints.items()})

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conceptaudit.curves import binned, model_fitting
+from conceptaudit.curves import binned, intervals, model_fitting
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 
@@ -49,6 +49,7 @@ def make_accuracies() -> Callable[..., ConceptAccuracies]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few resamples and shuffles, for tests that look at neither."""
-    monkeypatch.setattr(model_fitting, "N_RESAMPLES", 50)
+    monkeypatch.setattr(intervals, "N_RESAMPLES", 50)
+    monkeypatch.setattr(intervals, "N_REFITS", 10)
     monkeypatch.setattr(model_fitting, "N_SHUFFLES", 19)
     monkeypatch.setattr(binned, "N_SHUFFLES", 5)

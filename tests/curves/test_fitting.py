@@ -127,14 +127,16 @@ def test_effects_within_and_between_datasets(make_frequencies, make_accuracies):
     # Simpson: accuracy rises inside each dataset and falls from one dataset to the next.
     counts = [10**k - 1 for k in (1, 2, 3, 4, 5, 6)]
     scores = make_accuracies([0.7, 0.8, 0.9, 0.1, 0.2, 0.3], dataset=["a", "a", "a", "b", "b", "b"])
-    fit = fit_curve(make_frequencies(counts), scores).fits[0]
+    fit = fit_curve(make_frequencies(counts), scores, family="loglinear").fits[0]
     assert fit.effects.slope_within == pytest.approx(0.1)
     assert fit.effects.slope_between == pytest.approx(-0.2)
     assert fit.line.slope < 0
+    pooled = fit_curve(make_frequencies(counts), scores).fits[0]
+    assert pooled.line.slope == pytest.approx(0.1)
     assert fit.line.resampled == "dataset"
     assert [(s.dataset, s.n) for s in fit.effects.slopes] == [("a", 3), ("b", 3)]
     assert [s.slope for s in fit.effects.slopes] == pytest.approx([0.1, 0.1])
-    assert any("only 2 datasets" in note for note in fit.notes)
+    assert any("rest on only 2 datasets" in note for note in fit.notes)
 
 
 def test_a_strong_effect_has_a_small_p_and_none_has_not(make_frequencies, make_accuracies):
@@ -261,8 +263,8 @@ def test_scaling_all_counts_leaves_the_slope(
         fit_curve(make_frequencies(scaled, concepts), scores, zero_policy="exclude").fits[0]
         for scaled in (counts, counts * factor)
     )
-    assert other.line.slope == pytest.approx(one.line.slope, abs=1e-9)
-    assert other.line.slope_low == pytest.approx(one.line.slope_low, abs=1e-9)
+    assert other.line.slope == pytest.approx(one.line.slope, abs=1e-5)
+    assert other.line.slope_low == pytest.approx(one.line.slope_low, abs=1e-4)
     assert other.effects.slope_within == pytest.approx(one.effects.slope_within, abs=1e-9)
     assert other.line.r == pytest.approx(one.line.r, abs=1e-9)
 
@@ -291,4 +293,4 @@ def test_the_seed_decides_and_the_digest_tells(make_frequencies, make_accuracies
     one, same, other = (fit_curve(counts, scores, seed=seed) for seed in (0, 0, 1))
     assert one.fits[0].line == same.fits[0].line
     assert one.digest == same.digest != other.digest
-    assert one.fits[0].line.slope_low != other.fits[0].line.slope_low
+    assert one.fits[0].line.boot_low != other.fits[0].line.boot_low

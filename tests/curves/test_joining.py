@@ -136,6 +136,28 @@ def test_auto_prefers_the_joint_count(make_accuracies):
     assert join(ConceptFrequencies(empty), scores, count="image").count == "n_image"
 
 
+def test_corrected_counts_are_taken_when_named(make_accuracies):
+    table = pd.DataFrame(
+        {
+            "concept": ["cat"],
+            "n_image": [9],
+            "n_image_corrected": [6.5],
+            "n_image_corrected_low": [5],
+        }
+    )
+    counts, scores = ConceptFrequencies(table), make_accuracies([0.5], ["cat"])
+    assert join(counts, scores).count == "n_image"
+    joined = join(counts, scores, count="image_corrected")
+    assert joined.table[["count", "count_low"]].to_numpy().tolist() == [[6.5, 5.0]]
+    assert joined.table["count_high"].isna().all()
+    with pytest.raises(DataError, match="not negative"):
+        join(
+            ConceptFrequencies(table.assign(n_image_corrected=-1.0)),
+            scores,
+            count="n_image_corrected",
+        )
+
+
 @pytest.mark.parametrize("count", ["n_joint", "frequency", "concept", ""])
 def test_counts_that_are_not_there_are_refused(count, make_frequencies, make_accuracies):
     with pytest.raises(ConfigError, match="'count' parameter must be 'auto' or"):

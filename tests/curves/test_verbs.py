@@ -50,14 +50,20 @@ def test_fit_writes_its_folder_and_prints_a_table(tables):
         "curve.json",
         "curve.png",
         "curve.svg",
+        "datasets.csv",
         "fit.csv",
+        "folded.csv",
         "unmatched.csv",
     ]
-    for expected in ("slope per decade [90%]", "RN50/accuracy", "binned r, shuffled", "1 concepts"):
+    for expected in ("slope per decade [90%]", "RN50/accuracy", "overdispersion", "1 concepts"):
         assert expected in result.stdout
+    assert "binned r" not in result.stdout
     written = pd.read_csv(out / "fit.csv")
     assert written["slope_per_decade"].iloc[0] == Curve.load(out).fits[0].line.slope
     assert pd.read_csv(out / "unmatched.csv")["concept"].tolist() == ["lost"]
+    alone = pd.read_csv(out / "datasets.csv")
+    assert alone["dataset"].tolist() == ["zoo"]
+    assert alone["slope_low"].iloc[0] < alone["slope"].iloc[0] < alone["slope_high"].iloc[0]
 
 
 @pytest.fixture
@@ -74,6 +80,33 @@ def test_fit_prints_json(tables):
     assert printed["models"][0]["n_used"] == 30
     assert printed["models"][0]["slope_between"] is None
     assert printed["n_unmatched"] == {"accuracies": 1}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_fit_compares_families_and_shows_bins_on_request(tables):
+    out = tables / "curve"
+    arguments = ["fit", tables / "counts.csv", "-a", tables / "accuracies.csv", "-o", out]
+    result = run(*arguments, "--compare", "--binned")
+    assert result.exit_code == 0
+    for expected in ("binned r, shuffled", "held-out concepts", "cannot be told apart", "spline"):
+        assert expected in result.stdout
+    assert "partial-pooling" in pd.read_csv(out / "comparison.csv")["family"].tolist()
+    printed = json.loads(run(*arguments, "--compare", "--json", "--overwrite").stdout)
+    assert {row["held_out"] for row in printed["comparison"]} == {"concepts"}
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("family", ["saturating", "isotonic"])
+def test_curves_that_are_not_straight_survive_their_file(family, tables):
+    out = tables / "curve"
+    run(
+        "fit", tables / "counts.csv", "-a", tables / "accuracies.csv", "-o", out, "--family", family
+    )
+    curve = Curve.load(out)
+    fit_ = curve.fits[0]
+    assert fit_.line.method == "jackknife"
+    assert fit_.line.band_low[0] <= fit_.line.band_mid[0] <= fit_.line.band_high[0]
+    assert curve.fitted(fit_).parameters == fit_.parameters
 
 
 @pytest.mark.usefixtures("undrawn")

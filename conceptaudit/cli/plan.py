@@ -1,0 +1,120 @@
+"""``conceptaudit plan``: from a wanted accuracy to the examples that it takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from conceptaudit.cli.console import emit_json, say, say_table
+from conceptaudit.cli.predict import circular, open_curve
+
+if TYPE_CHECKING:
+    from conceptaudit.curves.planning import Plan
+
+SHOWN = 15
+"""Classes shown, cheapest gain first."""
+
+
+def plan(
+    curve: Annotated[
+        str,
+        typer.Argument(
+            metavar="CURVE",
+            help="Folder of `conceptaudit fit`, or curve.json; 'reference' for published models.",
+        ),
+    ],
+    *,
+    frequencies: Annotated[
+        list[str],
+        typer.Option(
+            "--frequencies",
+            "-f",
+            help="Audit folder or table with 'concept' and the count of the curve.",
+        ),
+    ],
+    target: Annotated[float, typer.Option(help="Accuracy that each class is to reach, in (0, 1].")],
+    cost_per_example: Annotated[
+        float | None, typer.Option(help="Price of one more example, in any currency.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model of the curve; all of them by default.")
+    ] = None,
+    level: Annotated[float, typer.Option(help="Level of the intervals, in (0, 1).")] = 0.9,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="CSV file to write all classes to.")
+    ] = None,
+    steps: Annotated[
+        Path | None,
+        typer.Option(help="CSV file to write the order of spending to, a doubling at a time."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Say how many more examples each class needs for a target accuracy, cheapest gains first.
+
+    Assumes that a class with more examples moves along the curve. Curves are fitted across classes:
+    take orders of magnitude from this, and the ranking.
+
+    \u0008
+    Example:
+      conceptaudit plan curves/ours --frequencies runs/both --target 0.8 --cost-per-example 0.002
+    """
+    from conceptaudit.artifacts import write_csv
+    from conceptaudit.curves.planning import plan as make_plan
+    from conceptaudit.frequency.readers import read_frequencies
+
+    fitted, counted, notes = open_curve(
+        curve, read_frequencies(frequencies), pretraining="auto", count="auto", rescale=False
+    )
+    notes = (*notes, *circular(fitted))
+    found = make_plan(
+        fitted, counted, target=target, cost_per_example=cost_per_example, level=level, model=model
+    )
+    if out is not None:
+        write_csv(out, found.table)
+    if steps is not None:
+        write_csv(steps, found.steps)
+    if as_json:
+        emit_json(
+            {
+                "target": target,
+                "level": level,
+                "notes": list(notes),
+                "summary": found.summary.to_dict("records"),
+                "classes": found.table.to_dict("records"),
+                "steps": found.steps.to_dict("records"),
+            }
+        )
+    else:
+        _show(found, notes, [path for path in (out, steps) if path is not None])
+
+
+def _show(found: Plan, notes: tuple[str, ...], written: list[Path]) -> None:
+    from conceptaudit.curves.spending import REACHABLE
+
+    ahead = found.table[found.table["status"] == REACHABLE]
+    if len(ahead):
+        say(f"cheapest gains towards an accuracy of {found.target:g}")
+        say_table(
+            ["model", "concept", "now", "count", "more examples", f"{found.level:.0%} interval"],
+            [
+                [
+                    row["model"],
+                    row["concept"],
+                    float(row["accuracy"]),
+                    int(row["count"]),
+                    int(row["examples"]),
+                    f"{row['examples_low']:,.0f} to {row['examples_high']:,.0f}",
+                ]
+                for _, row in ahead.sort_values("order").head(SHOWN).iterrows()
+            ],
+        )
+        say()
+    summary = found.summary
+    say_table(list(summary.columns), summary.astype("object").to_numpy().tolist())
+    say()
+    for note in notes:
+        say(f"note: {note}")
+    for path in written:
+        say(f"Written to {path}")

@@ -1,0 +1,254 @@
+"""Which family predicts better: on concepts it has not seen, and on datasets it has not seen.
+
+Never by how well a family fits the rows it was fitted to, which only rewards freedom. Families are
+compared on the same rows, and their difference is averaged over datasets, because that is what was
+sampled; most differences between families are smaller than those between datasets, and then the
+verdict is that they cannot be told apart.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from conceptaudit.curves.binned import BinRecipe
+from conceptaudit.curves.checks import check_level
+from conceptaudit.curves.families import DEFAULT_FAMILY, FAMILIES, Family, family_named
+from conceptaudit.curves.intervals import units_of
+from conceptaudit.curves.records import Curve, ModelFit
+from conceptaudit.curves.rows import Rows, rows_of
+from conceptaudit.curves.statistics import FloatArray, IntArray, group_means
+from conceptaudit.errors import FitError
+
+N_FOLDS = 10
+
+SCHEMES = ("concepts", "datasets")
+"""Held out: concept names in folds, from all datasets at once; or one dataset at a time."""
+
+APART, BETTER, WORSE = "cannot be told apart", "better", "worse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One family on held-out rows, beside the family it is compared with.
+
+    Parameters
+    ----------
+    model, family, held_out : str
+        `held_out` is one of `SCHEMES`.
+    n, n_datasets : int
+        Held-out rows predicted by both families, and their datasets.
+    mae, rmse : float
+        Mean absolute and root mean square error of accuracy, in [0, 1], over rows.
+    r2 : float
+        Share of the variance of accuracy over rows that the predictions explain; it is negative
+        where the mean of all accuracies would have predicted better.
+    difference, difference_low, difference_high : float
+        Mean over datasets of this family's mean absolute error minus the reference's, with its
+        interval over datasets; NaN for the reference itself.
+    verdict : str
+        ``"better"``, ``"worse"`` or ``"cannot be told apart"``; or why there is none.
+    """
+
+    model: str
+    family: str
+    held_out: str
+    n: int
+    n_datasets: int
+    mae: float
+    rmse: float
+    r2: float
+    difference: float
+    difference_low: float
+    difference_high: float
+    verdict: str
+
+
+def compare_families(
+    curve: Curve,
+    *,
+    families: Sequence[str] | None = None,
+    reference: str = DEFAULT_FAMILY,
+    model: str | None = None,
+    level: float = 0.9,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compare families by grouped cross-validation, on the rows of a curve.
+
+    Parameters
+    ----------
+    curve : Curve
+        Whatever its own family; its rows are what is compared on.
+    families : sequence of str, optional
+        Names in `families.FAMILIES`; all by default.
+    reference : str
+        The family that the others are compared with.
+    model : str, optional
+        See `Curve.select`; every model by default.
+    level : float
+        Level of the intervals of differences, in (0, 1).
+    seed : int
+        Seed of the folds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The fields of `Compared`, a row per model, scheme and family. A family that these rows do
+        not allow has NaN, and the reason as its verdict. With one dataset only concepts are held
+        out, and differences are averaged over groups of concepts.
+
+    Raises
+    ------
+    ConfigError
+        There is no such family or model, or the level is not in (0, 1).
+
+    Examples
+    --------
+    >>> from conceptaudit.curves import fit_curve
+    >>> from conceptaudit.curves.simulated import World, simulate
+    >>> from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
+    >>> table = simulate(World(n_datasets=4, count_error=0.0), seed=1)
+    >>> counts = ConceptFrequencies(table[["concept", "count"]].rename(columns={"count": "n_text"}))
+    >>> scores = ConceptAccuracies(table.assign(model="m", pretraining="", metric="accuracy"))
+    >>> found = compare_families(fit_curve(counts, scores), families=["loglinear"])
+    >>> found[["family", "held_out"]].values.tolist()[:2]
+    [['partial-pooling', 'concepts'], ['loglinear', 'concepts']]
+    """
+    check_level(level)
+    base = family_named(reference)
+    others = [family_named(name) for name in (families if families is not None else FAMILIES)]
+    chosen = [base, *(family for family in others if family.name != reference)]
+    found: list[Compared] = []
+    for fit in curve.select(model):
+        single = len(fit.effects.slopes) == 1
+        for scheme in SCHEMES[:1] if single else SCHEMES:
+            found.extend(_compared(curve, fit, chosen, scheme, level, seed))
+    return pd.DataFrame([asdict(row) for row in found])
+
+
+def held_out(
+    rows: Rows, family: Family, scheme: str, *, seed: int = 0, recipe: BinRecipe | None = None
+) -> FloatArray:
+    """Predict each row from a fit that has not seen it.
+
+    Parameters
+    ----------
+    rows : Rows
+    family : Family
+    scheme : {"concepts", "datasets"}
+    seed : int
+    recipe : BinRecipe, optional
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (n,)
+        NaN where the family has no curve without the row.
+    """
+    expected = np.full(len(rows), np.nan)
+    options = {} if recipe is None else {"recipe": recipe}
+    for train, test in folds(rows, scheme, seed):
+        unseen = scheme == "datasets"
+        try:
+            fitted = family.fit(rows.take(train), seed=seed, **options)
+        except FitError:
+            continue
+        dataset = np.full(len(test), -1, dtype=np.intp) if unseen else rows.dataset[test]
+        expected[test] = fitted.predict(rows.x[test], dataset)
+    return expected
+
+
+def folds(rows: Rows, scheme: str, seed: int) -> Iterator[tuple[IntArray, IntArray]]:
+    """Yield (train, test) positions: whole concept names, or whole datasets.
+
+    A dataset that is left out takes its concept names with it: rows of other datasets with one of
+    its names are not trained on.
+    """
+    if scheme == "datasets":
+        for index in np.unique(rows.dataset):
+            test = rows.dataset == index
+            train = ~test & ~np.isin(rows.concept, rows.concept[test])
+            if train.any():
+                yield np.flatnonzero(train), np.flatnonzero(test)
+        return
+    n = int(rows.concept.max()) + 1
+    n_folds = min(N_FOLDS, n)
+    fold = (np.random.default_rng(seed).permutation(n) % n_folds)[rows.concept]
+    for index in range(n_folds):
+        train = np.flatnonzero(fold != index)
+        if len(train):
+            yield train, np.flatnonzero(fold == index)
+
+
+def _compared(
+    curve: Curve, fit: ModelFit, families: list[Family], scheme: str, level: float, seed: int
+) -> Iterator[Compared]:
+    points = curve.points_of(fit)
+    binned = fit.binned
+    recipe = BinRecipe(n_edges=len(binned.counts), first=binned.first, last=binned.last)
+    errors: dict[str, FloatArray] = {}
+    for family in families:
+        rows = rows_of(points, family.zero_policy or curve.zero_policy)
+        errors[family.name] = held_out(rows, family, scheme, seed=seed, recipe=recipe) - rows.y
+    units, n_units = units_of(rows, seed)
+    reference = errors[families[0].name]
+    for family in families:
+        mine = errors[family.name]
+        both = np.isfinite(mine) & np.isfinite(reference)
+        difference = (float("nan"),) * 3
+        if family is not families[0]:
+            gap = np.abs(mine[both]) - np.abs(reference[both])
+            difference = _over_units(gap, units[both], n_units, level)
+        yield _row(fit, family, scheme, mine[both], rows.take(both), difference)
+
+
+def _over_units(
+    gap: FloatArray, units: IntArray, n_units: int, level: float
+) -> tuple[float, float, float]:
+    means = group_means(gap, units, n_units)
+    means = means[np.isfinite(means)]
+    if len(means) < 2:
+        return (float("nan"),) * 3
+    centre = float(means.mean())
+    error = float(means.std(ddof=1)) / np.sqrt(len(means))
+    half = float(stats.t.ppf((1 + level) / 2, len(means) - 1)) * error
+    return centre, centre - half, centre + half
+
+
+def _row(
+    fit: ModelFit,
+    family: Family,
+    scheme: str,
+    errors: FloatArray,
+    rows: Rows,
+    difference: tuple[float, float, float],
+) -> Compared:
+    some = len(errors) > 0
+    spread = float(((rows.y - rows.y.mean()) ** 2).mean()) if some else 0.0
+    square = float((errors**2).mean()) if some else float("nan")
+    return Compared(
+        model=fit.label,
+        family=family.name,
+        held_out=scheme,
+        n=len(errors),
+        n_datasets=len(np.unique(rows.dataset)),
+        mae=float(np.abs(errors).mean()) if some else float("nan"),
+        rmse=float(np.sqrt(square)),
+        r2=1 - square / spread if spread > 0 else float("nan"),
+        difference=difference[0],
+        difference_low=difference[1],
+        difference_high=difference[2],
+        verdict=_verdict(difference, some=some),
+    )
+
+
+def _verdict(difference: tuple[float, float, float], *, some: bool) -> str:
+    _, low, high = difference
+    if not some:
+        return "these rows do not allow it"
+    if np.isnan(low):
+        return ""
+    if low <= 0 <= high:
+        return APART
+    return BETTER if high < 0 else WORSE

@@ -1,0 +1,221 @@
+"""Controls on whether accuracy follows frequency for the reason that is claimed.
+
+* Without the pretraining images that resemble the test images: is it more than memory?
+* With a pretraining set whose concepts follow a law of our choice: is it more than what frequent
+  concepts happen to be like?
+* In the head, the middle and the tail apart: is it one effect, or that of one end?
+
+References
+----------
+Udandarao et al., "No 'Zero-Shot' Without Exponential Data", arXiv 2404.04125, sections 4 and 5.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from conceptaudit.curves.checks import numbers
+from conceptaudit.curves.joining import choose_count
+from conceptaudit.curves.statistics import FloatArray
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.records import ConceptFrequencies
+
+BLOCK = 16_384
+"""Pretraining vectors compared with the test set at a time."""
+
+
+def similar_to_test(
+    vectors: npt.NDArray[np.floating], test: npt.NDArray[np.floating], *, threshold: float
+) -> npt.NDArray[np.bool_]:
+    """Tell which pretraining images resemble any test image.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray of float, shape (n, d)
+        Embeddings of the pretraining images, of any length but zero.
+    test : numpy.ndarray of float, shape (m, d)
+        Embeddings of the test images.
+    threshold : float
+        Cosine similarity in [-1, 1] from which two images resemble each other.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (n,)
+
+    Raises
+    ------
+    DataError
+        The two sets of vectors have different dimensions, or there is no test image.
+    ConfigError
+        The threshold is outside [-1, 1].
+
+    Examples
+    --------
+    >>> similar_to_test(np.eye(3), np.array([[2.0, 0.1, 0.0]]), threshold=0.9).tolist()
+    [True, False, False]
+    """
+    if not -1.0 <= threshold <= 1.0:
+        raise ConfigError(
+            f"The 'threshold' parameter of similar_to_test must be a cosine similarity between -1 "
+            f"and 1. Got {threshold!r} instead."
+        )
+    if vectors.ndim != 2 or test.ndim != 2 or vectors.shape[1] != test.shape[1] or not len(test):
+        raise DataError(
+            "Pretraining and test vectors must be two tables of the same number of columns, and "
+            f"the second must not be empty. Got {vectors.shape} and {test.shape} instead."
+        )
+    reference = _unit(test).T
+    return np.concatenate(
+        [
+            (_unit(vectors[start : start + BLOCK]) @ reference).max(axis=1) >= threshold
+            for start in range(0, len(vectors), BLOCK)
+        ]
+        or [np.zeros(0, dtype=bool)]
+    )
+
+
+def without_samples(
+    frequencies: ConceptFrequencies,
+    hits: pd.DataFrame,
+    excluded: Sequence[int] | npt.NDArray[np.integer],
+    *,
+    count: str = "auto",
+) -> ConceptFrequencies:
+    """Count concepts again without some of the samples.
+
+    Parameters
+    ----------
+    frequencies : ConceptFrequencies
+        Counts of all samples.
+    hits : pandas.DataFrame
+        ``sample_id`` and ``concept``: which concept was counted in which sample, at least for the
+        samples that are excluded. A pair that is listed twice counts once.
+    excluded : sequence of int
+        Ids of the samples to leave out, such as those that `similar_to_test` found.
+    count : str
+        Which count the hits are of, see `joining.choose_count`.
+
+    Returns
+    -------
+    ConceptFrequencies
+        With this count alone, and without intervals, which were those of another count.
+
+    Raises
+    ------
+    DataError
+        The hits name a concept that has no count, or more hits than its count.
+
+    Examples
+    --------
+    >>> counts = ConceptFrequencies(pd.DataFrame({"concept": ["cat", "yak"], "n_text": [5, 2]}))
+    >>> hits = pd.DataFrame({"sample_id": [1, 1, 2], "concept": ["cat", "yak", "yak"]})
+    >>> without_samples(counts, hits, [1]).table.values.tolist()
+    [['cat', 4], ['yak', 1]]
+    """
+    column = choose_count(frequencies, count)
+    missing = {"sample_id", "concept"} - set(hits)
+    if missing:
+        raise DataError(f"Hits must have the columns sample_id and concept. {missing} are missing.")
+    table = frequencies.table
+    lost = hits[hits["sample_id"].isin(excluded)].drop_duplicates(["sample_id", "concept"])
+    per_concept = lost["concept"].value_counts()
+    unknown = sorted(set(per_concept.index) - set(table["concept"]))
+    if unknown:
+        raise DataError(
+            f"Every hit must be of a concept with a count. Got hits of {unknown[:5]}, which have "
+            "none. Are the hits of another audit?"
+        )
+    taken = per_concept.reindex(table["concept"], fill_value=0).to_numpy()
+    left = pd.to_numeric(table[column]).astype("Int64") - taken
+    impossible = (left < 0).fillna(value=False).to_numpy(dtype=bool)
+    if impossible.any():
+        row = int(np.flatnonzero(impossible)[0])
+        raise DataError(
+            f"A concept cannot have more hits than its count. Got {int(taken[row]):,} hits of "
+            f"{table['concept'].iloc[row]!r}, whose {column} is {table[column].iloc[row]:,}."
+        )
+    keys = [name for name in ("dataset", "concept") if name in table]
+    return ConceptFrequencies(table[keys].assign(**{column: left}), frequencies.source)
+
+
+def with_law(
+    frequencies: ConceptFrequencies,
+    *,
+    exponent: float,
+    highest: int | None = None,
+    count: str = "auto",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Choose a part of a pretraining set in which concepts follow a law of our own.
+
+    Concepts are ranked at random, so that a concept's new frequency has nothing to do with what it
+    is like; concept of rank k is to be kept ``highest * k ** -exponent`` times, or as often as
+    there is. Samples of several concepts tie these together: count the result, do not assume it.
+
+    Parameters
+    ----------
+    frequencies : ConceptFrequencies
+        What there is to choose from; concepts with a count of zero are left out.
+    exponent : float
+        At least 0: 0 makes all concepts equally frequent, 1 is Zipf's law.
+    highest : int, optional
+        Samples of the most frequent concept; the median count by default.
+    count : str
+        See `joining.choose_count`.
+    seed : int
+        Ranks the concepts and draws the samples.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``concept, available, rank, wanted, keep`` (the share of the concept's samples to keep, in
+        [0, 1]) and ``count`` (how many a draw with that share left).
+
+    Raises
+    ------
+    ConfigError
+        The exponent is negative, or `highest` is below 1.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"concept": list("abcd"), "n_text": [9, 99, 999, 0]})
+    >>> counts = ConceptFrequencies(table)
+    >>> with_law(counts, exponent=0.0, highest=9)["wanted"].tolist()
+    [9, 9, 9]
+    """
+    if exponent < 0 or (highest is not None and highest < 1):
+        raise ConfigError(
+            "The 'exponent' parameter of with_law must be at least 0 and 'highest' at least 1. Got "
+            f"{exponent!r} and {highest!r} instead."
+        )
+    column = choose_count(frequencies, count)
+    counts = numbers(frequencies.table[column])
+    present = np.flatnonzero(counts > 0)
+    rng = np.random.default_rng(seed)
+    # Ranked by name first: the order of the rows has no influence.
+    names = frequencies.table["concept"].astype("str").to_numpy()
+    ordered = present[np.argsort(names[present], kind="stable")]
+    chosen = ordered[rng.permutation(len(ordered))]
+    rank = np.arange(1, len(chosen) + 1)
+    top = float(np.median(counts[present])) if highest is None else float(highest)
+    available = counts[chosen]
+    wanted = np.maximum(np.round(top * rank.astype(np.float64) ** -exponent), 1.0)
+    keep = np.minimum(wanted / available, 1.0)
+    return pd.DataFrame(
+        {
+            "concept": names[chosen],
+            "available": available.astype(np.int64),
+            "rank": rank,
+            "wanted": wanted.astype(np.int64),
+            "keep": keep,
+            "count": rng.binomial(available.astype(np.int64), keep),
+        }
+    )
+
+
+def _unit(vectors: npt.NDArray[np.floating]) -> FloatArray:
+    values = vectors.astype(np.float64)
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return values / np.where(lengths > 0, lengths, 1.0)

@@ -1,0 +1,250 @@
+"""The population curve of one fit with its intervals: the `LineFit`.
+
+Straight lines have an analytic small-sample variance; every other family is fitted again without
+each dataset in turn. What is resampled is the dataset, because that is what was sampled; with one
+dataset it is the concept name.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from conceptaudit.curves.binned import BinRecipe
+from conceptaudit.curves.clustered import jackknife_half_width
+from conceptaudit.curves.families import Family
+from conceptaudit.curves.fitted import FittedFamily, FittedLine, population
+from conceptaudit.curves.hurdle import above_zero
+from conceptaudit.curves.levels import core
+from conceptaudit.curves.linear import Equations, equations
+from conceptaudit.curves.pooling import relative_of
+from conceptaudit.curves.records import LineFit
+from conceptaudit.curves.rows import Rows
+from conceptaudit.curves.statistics import (
+    FloatArray,
+    IntArray,
+    draw_groups,
+    interval,
+    resampled_lines,
+    spearman,
+)
+from conceptaudit.curves.statistics import line as least_squares
+from conceptaudit.errors import FitError
+
+N_RESAMPLES = 2_000
+N_REFITS = 100
+"""Resamples of a family that has to be fitted again for each."""
+
+N_BAND = 41
+N_GROUPS = 20
+"""Groups of concept names that are left out one by one where there is a single dataset."""
+
+FEW_DATASETS = 8
+"""Below this many datasets an interval is called rough in the notes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineSettings:
+    """How to compute a line and its intervals.
+
+    Parameters
+    ----------
+    family : Family
+    recipe : BinRecipe
+        Edges and trim of the paper's bins.
+    level : float
+        Level of intervals, in (0, 1).
+    seed : int
+    """
+
+    family: Family
+    recipe: BinRecipe
+    level: float
+    seed: int
+
+    def fit(self, rows: Rows) -> FittedFamily:
+        """Fit the family to rows."""
+        return self.family.fit(rows, seed=self.seed, recipe=self.recipe)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spread:
+    """Half widths of the intervals of the slope and the band, and how they came about."""
+
+    slope: float
+    band: FloatArray
+    df: float
+    method: str
+    resampled: FloatArray
+
+
+def straight_part(fitted: FittedFamily, x: FloatArray) -> tuple[float, float]:
+    """Slope and intercept of a fit's population curve.
+
+    Parameters
+    ----------
+    fitted : FittedFamily
+    x : numpy.ndarray of float64, shape (n,)
+        Where a curve that is not straight is summed up by least squares.
+    """
+    shape = core(fitted)
+    if isinstance(shape, FittedLine) and shape.link == "identity":
+        return shape.slope, shape.intercept
+    return least_squares(x, population(fitted, x))[:2]
+
+
+def line_fit(
+    rows: Rows, fitted: FittedFamily, settings: LineSettings, rng: np.random.Generator
+) -> tuple[LineFit, list[str]]:
+    """Sum a fit up as a line with intervals.
+
+    Parameters
+    ----------
+    rows : Rows
+        What `fitted` was fitted to.
+    fitted : FittedFamily
+    settings : LineSettings
+    rng : numpy.random.Generator
+        Draws the resamples.
+
+    Returns
+    -------
+    line : LineFit
+    notes : list of str
+    """
+    curve_rows = above_zero(rows)
+    slope, intercept = straight_part(fitted, curve_rows.x)
+    grid = np.linspace(curve_rows.x.min(), curve_rows.x.max(), N_BAND)
+    middle = _band(fitted, grid)
+    straight = core(fitted)
+    spread = (
+        _analytic(equations(curve_rows, relative_of(straight.details)), grid, settings, rng)
+        if settings.family.straight and isinstance(straight, FittedLine)
+        else _refitted(rows, grid, settings, rng)
+    )
+    r = least_squares(rows.x, rows.y)[2]
+    r_low, r_high = _r_interval(rows, r, settings.level)
+    boot_low, boot_high = interval(spread.resampled, settings.level)
+    residuals = rows.y - fitted.predict(rows.x, rows.dataset)
+    found = LineFit(
+        slope=slope,
+        slope_low=slope - spread.slope,
+        slope_high=slope + spread.slope,
+        intercept=intercept,
+        residual_sd=float(np.sqrt(residuals @ residuals / max(len(rows) - 2, 1))),
+        r=r,
+        r_low=r_low,
+        r_high=r_high,
+        rho=spearman(rows.x, rows.y),
+        resampled="concept" if rows.single else "dataset",
+        method=spread.method,
+        df=spread.df,
+        boot_low=boot_low,
+        boot_high=boot_high,
+        x_min=float(grid[0]),
+        x_max=float(grid[-1]),
+        band_x=_floats(grid),
+        band_mid=_floats(middle),
+        band_low=_floats(middle - spread.band),
+        band_high=_floats(middle + spread.band),
+    )
+    return found, _remarks(rows, r, spread.slope)
+
+
+def _band(fitted: FittedFamily, grid: FloatArray) -> FloatArray:
+    """Return the population curve, not cut at 0 and 1 where it is a line."""
+    above = core(fitted)
+    if isinstance(above, FittedLine) and above.link == "identity":
+        return above.intercept + above.slope * grid
+    return population(above, grid)
+
+
+def _analytic(
+    system: Equations, grid: FloatArray, settings: LineSettings, rng: np.random.Generator
+) -> _Spread:
+    robust = system.robust(grid)
+    half = robust.half_width(settings.level)
+    n_clusters = len(system.left)
+    resampled = [
+        system.resampled_slopes(draws) for draws in draw_groups(n_clusters, N_RESAMPLES, rng)
+    ]
+    return _Spread(
+        slope=float(half[0]),
+        band=half[1:],
+        df=float(robust.df[0]),
+        method="CR2",
+        resampled=np.concatenate(resampled),
+    )
+
+
+def _refitted(
+    rows: Rows, grid: FloatArray, settings: LineSettings, rng: np.random.Generator
+) -> _Spread:
+    units, n_units = units_of(rows, settings.seed)
+    x = above_zero(rows).x
+
+    def estimates(chosen: Rows) -> FloatArray:
+        try:
+            fitted = settings.fit(chosen)
+        except FitError:
+            return np.full(N_BAND + 1, np.nan)
+        return np.concatenate([[straight_part(fitted, x)[0]], _band(fitted, grid)])
+
+    without = np.array([estimates(rows.take(units != unit)) for unit in range(n_units)])
+    half = jackknife_half_width(without, settings.level)
+    usable = int(np.isfinite(without).all(axis=1).sum())
+    everything = np.arange(len(rows))
+    slopes = np.array(
+        [
+            estimates(rows.take(np.repeat(everything, draw[units])))[0]
+            for draws in draw_groups(n_units, N_REFITS, rng)
+            for draw in draws
+        ]
+    )
+    return _Spread(
+        slope=float(half[0]),
+        band=half[1:],
+        df=float(max(usable - 1, 0)),
+        method="jackknife",
+        resampled=slopes,
+    )
+
+
+def units_of(rows: Rows, seed: int) -> tuple[IntArray, int]:
+    """Tell what is left out together: a dataset, or one of `N_GROUPS` groups of concept names."""
+    if not rows.single:
+        return rows.dataset, len(rows.datasets)
+    n_concepts = int(rows.concept.max()) + 1
+    n_groups = min(N_GROUPS, n_concepts)
+    order = np.random.default_rng(seed).permutation(n_concepts)
+    return (order % n_groups)[rows.concept], n_groups
+
+
+def _r_interval(rows: Rows, r: float, level: float) -> tuple[float, float]:
+    """Jackknife over datasets (or groups of concepts) on Fisher's scale."""
+    if not np.isfinite(r):
+        return float("nan"), float("nan")
+    units, n_units = units_of(rows, 0)
+    others = 1 - np.eye(n_units, dtype=np.intp)
+    edge = 1 - 1e-12
+    without = np.arctanh(np.clip(resampled_lines(rows.x, rows.y, units, others).r, -edge, edge))
+    half = float(jackknife_half_width(without[:, None], level)[0])
+    centre = float(np.arctanh(np.clip(r, -edge, edge)))
+    return float(np.tanh(centre - half)), float(np.tanh(centre + half))
+
+
+def _remarks(rows: Rows, r: float, half: float) -> list[str]:
+    notes = []
+    n_datasets = len(np.unique(rows.dataset))
+    if rows.single:
+        notes.append("Intervals resample concepts: there is a single dataset.")
+    elif n_datasets < FEW_DATASETS:
+        notes.append(f"Intervals rest on only {n_datasets} datasets and are rough.")
+    if not np.isfinite(half):
+        notes.append("The slope has no interval: too few datasets or concepts.")
+    if not np.isfinite(r):
+        notes.append("Accuracy is the same for every concept: correlations are undefined.")
+    return notes
+
+
+def _floats(values: FloatArray) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

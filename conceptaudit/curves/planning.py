@@ -1,0 +1,237 @@
+"""Turn a curve around: from a wanted accuracy to the examples that a class needs for it.
+
+The answer assumes that a class with more examples moves along the curve of its dataset, at its own
+distance from it. Curves are fitted across classes, not by adding examples to one: a plan is a
+ranking with orders of magnitude, not a promise. No answer lies outside the fitted frequencies; a
+class that the curve does not bring to the target there is called not reachable.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.curves.checks import check_level
+from conceptaudit.curves.joining import normalise_name
+from conceptaudit.curves.predicting import predict
+from conceptaudit.curves.prepared import prepare, queries_of
+from conceptaudit.curves.records import Curve, ModelFit
+from conceptaudit.curves.spending import REACHABLE, doublings, ordered, spending
+from conceptaudit.curves.statistics import FloatArray
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.records import ConceptFrequencies
+
+ALREADY, NOT_REACHABLE, UNKNOWN = "reached", "not reachable by frequency alone", "no prediction"
+
+N_GRID = 401
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a target would take.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A row per model and class: ``model, dataset`` (where given), ``concept, count, accuracy,
+        measured`` (whether that is the class's own accuracy or the expected one), ``status``,
+        ``examples, examples_low, examples_high`` (more examples; infinite where the interval
+        reaches classes that cannot get there), ``cost, gain_per_1000`` (accuracy per thousand
+        examples on the way to the target), ``order`` (cheapest gain first, from 1),
+        ``cumulative_examples, cumulative_cost``.
+    steps : pandas.DataFrame
+        Doublings of classes, cheapest gain first: ``model, dataset, concept, from_count,
+        to_count, examples, gain, cumulative_examples, cumulative_cost, cumulative_gain``. Where
+        the accuracy is concave in log frequency no other spending of the same number of
+        examples gains more.
+    target, level : float
+    """
+
+    table: pd.DataFrame
+    steps: pd.DataFrame
+    target: float
+    level: float
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """Per model: classes by status, examples and cost of all that are reachable."""
+        groups = self.table.groupby("model", sort=True)
+        counts = groups["status"].value_counts().unstack(fill_value=0)  # noqa: PD010 -- of counts
+        wanted = [ALREADY, REACHABLE, NOT_REACHABLE, UNKNOWN]
+        totals = groups[["examples", "cost"]].sum(min_count=1)
+        return counts.reindex(columns=wanted, fill_value=0).join(totals).reset_index()
+
+
+def plan(
+    curve: Curve,
+    frequencies: ConceptFrequencies,
+    *,
+    target: float,
+    cost_per_example: float | None = None,
+    level: float = 0.9,
+    model: str | None = None,
+) -> Plan:
+    """Work out how many more examples each class needs for a target accuracy.
+
+    Parameters
+    ----------
+    curve : Curve
+    frequencies : ConceptFrequencies
+        As for `predict`.
+    target : float
+        Accuracy in (0, 1].
+    cost_per_example : float, optional
+        At least 0; costs are NaN without it.
+    level : float
+        Of the intervals, in (0, 1). For a class whose accuracy the curve holds it spans the
+        interval of the slope, for any other the accuracies that such a class may have.
+    model : str, optional
+        As for `predict`.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ConfigError
+        The target, the cost or the level is out of range, or the curve has no such model.
+    DataError
+        The frequencies do not hold the curve's count.
+
+    Examples
+    --------
+    >>> from conceptaudit.curves import fit_curve
+    >>> from conceptaudit.records import ConceptAccuracies
+    >>> names = [f"class {i}" for i in range(40)]
+    >>> counts = ConceptFrequencies(
+    ...     pd.DataFrame({"concept": names, "n_text": [10 ** (i % 5) - 1 for i in range(40)]}))
+    >>> scores = ConceptAccuracies(pd.DataFrame({
+    ...     "model": "RN50", "pretraining": "", "dataset": "zoo", "metric": "accuracy",
+    ...     "concept": names, "n_correct": pd.NA, "n_images": pd.NA,
+    ...     "accuracy": [0.1 + 0.1 * (i % 5) for i in range(40)]}))
+    >>> found = plan(fit_curve(counts, scores), ConceptFrequencies(
+    ...     pd.DataFrame({"concept": ["yak"], "n_text": [99]})), target=0.4)
+    >>> found.table[["concept", "status", "examples"]].values.tolist()
+    [['yak', 'reachable', 900.0]]
+    """
+    check_level(level)
+    if not 0.0 < target <= 1.0:
+        raise ConfigError(
+            f"The 'target' parameter must be an accuracy in (0, 1]. Got {target!r} instead"
+            f"{'; divide per cent by 100.' if target > 1 else '.'}"
+        )
+    if cost_per_example is not None and not 0.0 <= cost_per_example < np.inf:
+        raise ConfigError(
+            "The 'cost_per_example' parameter must be a number of at least 0. Got "
+            f"{cost_per_example!r} instead."
+        )
+    predicted = predict(curve, frequencies, level=level, model=model)
+    n = len(frequencies.table)
+    if not n:
+        raise DataError("There are no classes to plan for: the frequency table is empty.")
+    tables, steps = [], []
+    for index, fit in enumerate(curve.select(model)):
+        rows = predicted.iloc[index * n : (index + 1) * n].reset_index(drop=True)
+        one, spent = _of_model(curve, fit, frequencies.table, rows, target)
+        tables.append(ordered(one, cost_per_example))
+        steps.append(spending(spent, cost_per_example))
+    return Plan(
+        table=pd.concat(tables, ignore_index=True),
+        steps=pd.concat(steps, ignore_index=True),
+        target=target,
+        level=level,
+    )
+
+
+def _of_model(
+    curve: Curve, fit: ModelFit, table: pd.DataFrame, rows: pd.DataFrame, target: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    line = fit.line
+    measured = _measured(curve, fit, rows)
+    expected = rows["accuracy"].to_numpy(np.float64)
+    accuracy = np.where(np.isnan(measured), expected, measured)
+    queries = queries_of(fit, table, rows["count"].to_numpy(np.float64), np.zeros(len(rows)))
+    prepared = prepare(curve, fit, queries)
+    grid = np.linspace(line.x_min, line.x_max, N_GRID)
+    x = np.log10(1.0 + rows["count"].to_numpy(np.float64))
+    found = {name: np.full(len(rows), np.nan) for name in ("best", "low", "high")}
+    steps: list[pd.DataFrame] = []
+    own = ~np.isnan(measured)
+    slopes = [_ratio(line.slope_high, line.slope), 1.0, _ratio(line.slope_low, line.slope)]
+    for group in np.unique(queries.group):
+        members = np.flatnonzero((queries.group == group) & ~np.isnan(accuracy))
+        if not len(members):
+            continue
+        shape = prepared.shape(queries, members, grid)
+        start = np.interp(x[members], grid, shape)
+        for name, ratio, end in zip(
+            found, (1.0, slopes[0], slopes[2]), ("", "high", "low"), strict=True
+        ):
+            now = accuracy[members]
+            if end:
+                now = np.where(own[members], now, rows[end].to_numpy(np.float64)[members])
+            ratios = np.where(own[members], ratio, 1.0)
+            found[name][members] = _position(shape, grid, start, now, target, ratios, x[members])
+        steps.append(doublings(rows, members, shape, grid, x, accuracy, found["best"]))
+    result = rows[[c for c in ("model", "dataset", "concept", "count") if c in rows]].copy()
+    result["accuracy"], result["measured"] = accuracy, own
+    missing = np.isnan(accuracy)
+    reached = accuracy >= target
+    result["status"] = np.select(
+        [missing, reached, np.isfinite(found["best"])],
+        [UNKNOWN, ALREADY, REACHABLE],
+        NOT_REACHABLE,
+    )
+    for column, name in (("examples", "best"), ("examples_low", "low"), ("examples_high", "high")):
+        more = np.ceil(np.round(10.0 ** found[name] - 10.0**x, 6))
+        result[column] = np.where(missing, np.nan, np.where(reached, 0.0, more))
+    unreachable = (result["status"] == NOT_REACHABLE).to_numpy()
+    result.loc[unreachable, "examples"] = np.nan
+    result["gain_per_1000"] = np.where(
+        result["status"] == REACHABLE, 1000 * (target - accuracy) / result["examples"], np.nan
+    )
+    return result, pd.concat(steps, ignore_index=True) if steps else pd.DataFrame()
+
+
+def _measured(curve: Curve, fit: ModelFit, rows: pd.DataFrame) -> FloatArray:
+    """Return the accuracy that the curve holds of each class, NaN where it holds none."""
+    points = curve.points_of(fit)
+    known = {
+        (normalise_name(str(d)), normalise_name(str(c))): a
+        for d, c, a in zip(points["dataset"], points["concept"], points["accuracy"], strict=True)
+    }
+    if "dataset" in rows:
+        datasets = rows["dataset"]
+    else:
+        only = {d for d, _ in known}
+        datasets = pd.Series([only.pop() if len(only) == 1 else ""] * len(rows))
+    keys = [
+        (normalise_name(str(d)), normalise_name(str(c)))
+        for d, c in zip(datasets, rows["concept"], strict=True)
+    ]
+    return np.array([known.get(key, np.nan) for key in keys], dtype=np.float64)
+
+
+def _ratio(end: float, slope: float) -> float:
+    return max(end / slope, 0.0) if np.isfinite(end) and slope > 0 else 1.0
+
+
+def _position(
+    shape: FloatArray,
+    grid: FloatArray,
+    start: FloatArray,
+    now: FloatArray,
+    target: float,
+    ratio: FloatArray,
+    x: FloatArray,
+) -> FloatArray:
+    """Return where on the grid each class reaches the target; infinite where it does not."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wanted = start + np.where(ratio > 0, (target - now) / ratio, np.inf)
+    wanted = np.where(now >= target, start, wanted)
+    # Rounding must not make a target that is the curve's own end unreachable.
+    at = np.interp(np.minimum(wanted, shape[-1]), shape, grid)
+    return np.where(
+        now >= target, x, np.where(wanted <= shape[-1] + 1e-9, np.maximum(at, x), np.inf)
+    )

@@ -1,0 +1,213 @@
+"""Partial pooling: a line per dataset, drawn towards the line of all datasets.
+
+Accuracy = (a + u) + (b + v) x + e, where (u, v) is drawn once per dataset. A dataset with many
+concepts keeps its own line, one with few leans on the others. (a, b) is the line of the average
+dataset, and b the slope that a fit reports. Where datasets with more frequent concepts also lie
+higher, a new dataset is expected on another line: that through all datasets, each with the same
+weight, which holds both the effect within datasets and that between them. Estimation is
+restricted maximum likelihood, as in statsmodels' ``MixedLM``; it is written out here because
+everything follows from six sums per dataset, which makes a fit about ten times faster and so
+lets intervals resample it.
+
+References
+----------
+Laird and Ware, "Random-effects models for longitudinal data", Biometrics 38 (1982);
+Pinheiro and Bates, "Mixed-Effects Models in S and S-PLUS" (2000), section 2.2.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize
+
+from conceptaudit.curves.fitted import FittedLine
+from conceptaudit.curves.rows import Rows
+from conceptaudit.curves.statistics import FloatArray, line
+from conceptaudit.errors import FitError
+
+SMALLEST = 1e-12
+"""Residual variance that counts as none: the rows lie on their lines."""
+
+_EYE = np.eye(2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """Cross products of (1, x - centre) and y, per dataset.
+
+    Parameters
+    ----------
+    centre : float
+        Mean of x over all rows, which keeps the products well conditioned.
+    xx : numpy.ndarray of float64, shape (d, 2, 2)
+    xy : numpy.ndarray of float64, shape (d, 2)
+    yy : numpy.ndarray of float64, shape (d,)
+    n : numpy.ndarray of float64, shape (d,)
+    """
+
+    centre: float
+    xx: FloatArray
+    xy: FloatArray
+    yy: FloatArray
+    n: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Components:
+    """Variances of a mixed model.
+
+    Parameters
+    ----------
+    relative : numpy.ndarray of float64, shape (2, 2)
+        Covariance of (u, v) at the centre of x, in units of the residual variance.
+    residual : float
+        Residual variance.
+    """
+
+    relative: FloatArray
+    residual: float
+
+
+def sums_of(rows: Rows) -> Sums:
+    """Sum up the rows of each dataset; a dataset without rows has zeros."""
+    centre = float(rows.x.mean())
+    dx, n_datasets = rows.x - centre, len(rows.datasets)
+
+    def total(weights: FloatArray) -> FloatArray:
+        return np.bincount(rows.dataset, weights=weights, minlength=n_datasets).astype(np.float64)
+
+    n, sx, sxx = total(np.ones_like(dx)), total(dx), total(dx * dx)
+    return Sums(
+        centre=centre,
+        xx=np.stack([np.stack([n, sx], -1), np.stack([sx, sxx], -1)], -1),
+        xy=np.stack([total(rows.y), total(dx * rows.y)], -1),
+        yy=total(rows.y * rows.y),
+        n=n,
+    )
+
+
+def weighted(sums: Sums, relative: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Weigh each dataset's products by the inverse of its covariance.
+
+    Returns
+    -------
+    shrink : numpy.ndarray of float64, shape (d, 2, 2)
+        (I + X'X T)^-1, with T the relative covariance.
+    left : numpy.ndarray of float64, shape (d, 2, 2)
+        X'V^-1 X in units of the residual variance.
+    right : numpy.ndarray of float64, shape (d, 2)
+        X'V^-1 y, likewise.
+    """
+    shrink = np.asarray(np.linalg.inv(_EYE + sums.xx @ relative), dtype=np.float64)
+    return shrink, shrink @ sums.xx, np.einsum("dij,dj->di", shrink, sums.xy)
+
+
+def relative_of(details: Mapping[str, float]) -> FloatArray | None:
+    """Return the relative covariance that a fit found; None where nothing was pooled."""
+    if "slope_variance" not in details:
+        return None
+    mixed = details["intercept_slope_covariance"]
+    covariance = [[details["intercept_variance"], mixed], [mixed, details["slope_variance"]]]
+    return np.asarray(covariance, dtype=np.float64) / float(details["residual_variance"])
+
+
+def _relative(root: FloatArray) -> FloatArray:
+    lower: FloatArray = np.array([[root[0], 0.0], [root[1], root[2]]])
+    return lower @ lower.T
+
+
+def _criterion(root: FloatArray, sums: Sums) -> float:
+    """Minus twice the restricted log likelihood, up to a constant."""
+    relative = _relative(root)
+    _, left, right = weighted(sums, relative)
+    total = left.sum(axis=0)
+    sign, log_det = np.linalg.slogdet(total)
+    if sign <= 0:
+        return np.inf
+    residual = _residual(sums, relative, total, right)
+    spread = np.linalg.slogdet(_EYE + sums.xx @ relative)[1].sum()
+    return float((sums.n.sum() - 2) * np.log(max(residual, SMALLEST)) + spread + log_det)
+
+
+def _residual(sums: Sums, relative: FloatArray, total: FloatArray, right: FloatArray) -> float:
+    explained = np.einsum("di,ij,dj->", sums.xy, relative, right)
+    fixed = right.sum(axis=0)
+    beta = np.linalg.solve(total, fixed)
+    return float((sums.yy.sum() - explained - fixed @ beta) / max(sums.n.sum() - 2, 1.0))
+
+
+def estimate(sums: Sums) -> Components:
+    """Estimate the variances by restricted maximum likelihood."""
+    start = np.array([0.5, 0.0, 0.2])
+    found = optimize.minimize(
+        _criterion,
+        start,
+        args=(sums,),
+        method="Nelder-Mead",
+        options={"xatol": 1e-5, "fatol": 1e-7, "maxiter": 1_000},
+    )
+    relative = _relative(np.asarray(found.x, dtype=np.float64))
+    _, left, right = weighted(sums, relative)
+    return Components(
+        relative=relative,
+        residual=max(_residual(sums, relative, left.sum(axis=0), right), SMALLEST),
+    )
+
+
+def line_through_datasets(rows: Rows) -> tuple[float, float] | None:
+    """Intercept and slope of least squares in which each dataset has the same weight."""
+    weight = 1.0 / np.bincount(rows.dataset)[rows.dataset]
+    weight /= weight.sum()
+    x, y = float(weight @ rows.x), float(weight @ rows.y)
+    dx = rows.x - x
+    spread = float((weight * dx) @ dx)
+    if spread <= 1e-12 * max(x * x, 1.0):
+        return None
+    slope = float((weight * dx) @ (rows.y - y)) / spread
+    return y - slope * x, slope
+
+
+def fit_partial_pooling(rows: Rows) -> FittedLine:
+    """Fit a random intercept and slope per dataset, Gaussian on accuracy.
+
+    With a single dataset there is nothing to pool, and the line is that of least squares.
+
+    Raises
+    ------
+    FitError
+        The frequency is the same in all rows.
+    """
+    if len(np.unique(rows.dataset)) < 2:
+        slope, intercept, _ = line(rows.x, rows.y)
+        if not np.isfinite(slope):
+            raise FitError("The slope is undefined: all concepts have the same frequency.")
+        residuals = rows.y - intercept - slope * rows.x
+        spread = float(residuals @ residuals / max(len(rows) - 2, 1))
+        return FittedLine(intercept=intercept, slope=slope, details={"residual_variance": spread})
+    sums = sums_of(rows)
+    components = estimate(sums)
+    shrink, left, right = weighted(sums, components.relative)
+    beta = np.linalg.solve(left.sum(axis=0), right.sum(axis=0))
+    offsets = np.einsum(
+        "ij,djk,dk->di",
+        components.relative,
+        shrink,
+        sums.xy - np.einsum("dij,j->di", sums.xx, beta),
+    )
+    lines = beta + offsets
+    covariance = components.relative * components.residual
+    return FittedLine(
+        intercept=float(beta[0] - beta[1] * sums.centre),
+        slope=float(beta[1]),
+        intercepts=tuple(float(a - b * sums.centre) for a, b in lines),
+        slopes=tuple(float(b) for _, b in lines),
+        new=line_through_datasets(rows),
+        details={
+            "x_centre": sums.centre,
+            "residual_variance": components.residual,
+            "intercept_variance": float(covariance[0, 0]),
+            "slope_variance": float(covariance[1, 1]),
+            "intercept_slope_covariance": float(covariance[0, 1]),
+        },
+    )

@@ -1,0 +1,238 @@
+"""One model of a curve made ready to predict: its centre, its held-out residuals, its bands.
+
+Nothing is computed before it is asked for, and nothing twice: predictions for new datasets need no
+residuals within datasets, and the other way round.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from conceptaudit.curves.binned import BinRecipe
+from conceptaudit.curves.conformal import Band, known_dataset, new_dataset
+from conceptaudit.curves.families import family_named
+from conceptaudit.curves.features import name_features
+from conceptaudit.curves.fitted import NEW_DATASET
+from conceptaudit.curves.joining import normalise_name
+from conceptaudit.curves.predictor import (
+    Centre,
+    Estimator,
+    HeldOut,
+    held_out_by_concept,
+    held_out_by_dataset,
+)
+from conceptaudit.curves.records import Curve, ModelFit
+from conceptaudit.curves.rows import Rows, rows_of
+from conceptaudit.curves.statistics import FloatArray, IntArray
+
+NAMES_HELP = "; class names among their rivals count as well"
+OTHER_MODEL = "; the fitted model stands for another"
+Made = TypeVar("Made")
+
+ELSEWHERE = "; of another dataset than the only one of the fit, whose level may differ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queries:
+    """The rows to predict.
+
+    Parameters
+    ----------
+    counts, x : numpy.ndarray of float64, shape (n,)
+    concepts : sequence of str, length n
+    dataset : numpy.ndarray of int, shape (n,)
+        Position of the row's dataset in the fit; -1 where it is new or not named.
+    group : numpy.ndarray of int, shape (n,)
+        As `dataset` where that is known; a number of its own for each new dataset; -1 where
+        none is named.
+    names : dict of int to str
+        The dataset of each group, as the table spells it.
+    same_model : bool
+        Whether the model to be predicted is the fitted one.
+    """
+
+    counts: FloatArray
+    x: FloatArray
+    concepts: Sequence[str]
+    dataset: IntArray
+    group: IntArray
+    names: dict[int, str]
+    same_model: bool = True
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def queries_of(
+    fit: ModelFit,
+    table: pd.DataFrame,
+    counts: FloatArray,
+    x: FloatArray,
+    *,
+    same_model: bool = True,
+) -> Queries:
+    """Sort the rows of a frequency table by evaluation set: of the fit, new, or not named.
+
+    Parameters
+    ----------
+    fit : ModelFit
+    table : pandas.DataFrame
+        ``concept`` and perhaps ``dataset``.
+    counts, x : numpy.ndarray of float64, shape (n,)
+    same_model : bool
+    """
+    concepts = [str(name) for name in table["concept"]]
+    if "dataset" not in table:
+        nowhere = np.full(len(table), -1, dtype=np.intp)
+        return Queries(
+            counts=counts,
+            x=x,
+            concepts=concepts,
+            dataset=nowhere,
+            group=nowhere,
+            names={},
+            same_model=same_model,
+        )
+    known = {normalise_name(s.dataset): index for index, s in enumerate(fit.effects.slopes)}
+    codes, spelt = pd.factorize(table["dataset"].astype("str"))
+    groups = dict(known)
+    for name in spelt:
+        groups.setdefault(normalise_name(str(name)), len(groups))
+    position = np.array([known.get(normalise_name(str(n)), -1) for n in spelt], dtype=np.intp)
+    group = np.array([groups[normalise_name(str(n))] for n in spelt], dtype=np.intp)
+    missing = table["dataset"].isna().to_numpy(dtype=bool)
+    return Queries(
+        counts=counts,
+        x=x,
+        concepts=concepts,
+        dataset=np.where(missing, -1, position[codes]),
+        group=np.where(missing, -1, group[codes]),
+        names={int(g): str(n) for g, n in zip(group, spelt, strict=True)},
+        same_model=same_model,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Prepared:
+    """One model of a curve, ready to predict.
+
+    Parameters
+    ----------
+    rows : Rows
+        What it was fitted to.
+    features, queried : numpy.ndarray of float64, shape (n, k)
+        Name features of the rows and of the queries, each among the names of both.
+    estimator : Estimator
+    """
+
+    rows: Rows
+    features: FloatArray
+    queried: FloatArray
+    estimator: Estimator
+    _kept: dict[object, Any] = field(default_factory=dict)
+
+    @property
+    def by_concept(self) -> HeldOut:
+        """Residuals of concepts held out in folds."""
+        return self._once(
+            "concept", lambda: held_out_by_concept(self.rows, self.features, self.estimator)
+        )
+
+    @property
+    def by_dataset(self) -> HeldOut:
+        """Residuals of datasets held out one by one; of concepts where there is one dataset."""
+        if self.rows.single:
+            return self.by_concept
+        return self._once(
+            "dataset", lambda: held_out_by_dataset(self.rows, self.features, self.estimator)
+        )
+
+    @property
+    def centre(self) -> Centre:
+        """The fit to all rows."""
+        return self._once("centre", lambda: self.estimator.fit(self.rows, self.features))
+
+    def expected(self, queries: Queries, members: npt.NDArray[np.intp]) -> FloatArray:
+        """Expect the accuracy of these query rows, all of one group, shape (len(members),)."""
+        position = self._position(queries, members)
+        x, dataset = queries.x[members], np.full(len(members), position, dtype=np.intp)
+        held = self.by_dataset if position < 0 else self.by_concept
+        if held.names_help:
+            return self.centre.at(x, dataset, self.queried[members])
+        return self.centre.fitted.predict(x, dataset)
+
+    def shape(
+        self, queries: Queries, members: npt.NDArray[np.intp], grid: FloatArray
+    ) -> FloatArray:
+        """Return the curve of these rows' group at each x of a grid, never falling."""
+        position = self._position(queries, members)
+        dataset = np.full(len(grid), position, dtype=np.intp)
+        return np.maximum.accumulate(self.centre.fitted.predict(grid, dataset))
+
+    def band(self, queries: Queries, members: npt.NDArray[np.intp], level: float) -> Band:
+        """Return the interval for these query rows, all of one group."""
+        position = self._position(queries, members)
+        foreign = not queries.same_model and not self.rows.single
+        position = NEW_DATASET if foreign else position
+        band = self._once((position, level), lambda: self._band(position, level))
+        elsewhere = self.rows.single and queries.group[members[0]] > 0
+        remark = (ELSEWHERE if elsewhere else "") + ("" if queries.same_model else OTHER_MODEL)
+        return replace(band, basis=band.basis + remark)
+
+    def _position(self, queries: Queries, members: npt.NDArray[np.intp]) -> int:
+        """Position of the dataset that these rows are predicted as, -1 for a new one."""
+        if self.rows.single:
+            return 0
+        return int(queries.dataset[members[0]]) if self.estimator.family.has_levels else -1
+
+    def _band(self, position: int, level: float) -> Band:
+        if position < 0:
+            held, band = self.by_dataset, new_dataset(self.by_dataset, level)
+        else:
+            held = self.by_concept
+            band = known_dataset(held, position, self.rows.datasets[position], level)
+        return replace(band, basis=band.basis + (NAMES_HELP if held.names_help else ""))
+
+    def _once(self, key: object, make: Callable[[], Made]) -> Made:
+        if key not in self._kept:
+            self._kept[key] = make()
+        made: Made = self._kept[key]
+        return made
+
+
+def prepare(curve: Curve, fit: ModelFit, queries: Queries) -> Prepared:
+    """Make one model ready to predict these queries.
+
+    A class name is judged among the names of its dataset in the fit and in the queries together.
+    """
+    rows, concepts = rows_and_names(curve, fit)
+    return prepare_rows(rows, concepts, queries, estimator_of(curve, fit))
+
+
+def prepare_rows(
+    rows: Rows, concepts: Sequence[str], queries: Queries, estimator: Estimator
+) -> Prepared:
+    """Make rows ready, as `prepare` does; `concepts` has the name of each row."""
+    both = name_features(
+        [*concepts, *queries.concepts], np.concatenate([rows.dataset, queries.group])
+    )
+    return Prepared(
+        rows=rows, features=both[: len(rows)], queried=both[len(rows) :], estimator=estimator
+    )
+
+
+def rows_and_names(curve: Curve, fit: ModelFit) -> tuple[Rows, list[str]]:
+    """Return the rows of a model and the concept name of each."""
+    points = curve.points_of(fit)
+    return rows_of(points, curve.zero_policy), [str(name) for name in points["concept"]]
+
+
+def estimator_of(curve: Curve, fit: ModelFit) -> Estimator:
+    """Return how a model's curve was fitted, to fit it again on parts of its rows."""
+    binned, family = fit.binned, family_named(curve.family)
+    recipe = BinRecipe(n_edges=len(binned.counts), first=binned.first, last=binned.last)
+    return Estimator(family=family, recipe=recipe, seed=curve.seed, use_names=family.has_levels)

@@ -1,0 +1,103 @@
+"""The published counts and accuracies that the package ships.
+
+References
+----------
+Udandarao et al., "No 'Zero-Shot' Without Exponential Data", arXiv 2404.04125; numbers from
+bethgelab/frequency_determines_performance (MIT, see ``NOTICE``), packed by
+``scripts/make_reference.py``.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.errors import ConfigError
+from conceptaudit.records import FREQUENCY_COLUMNS, ConceptAccuracies, ConceptFrequencies
+
+PACKED = Path(__file__).parent / "data" / "published.parquet"
+
+SCALE = 10_000
+"""Accuracies of classes whose number of test images is unknown are kept in these parts."""
+
+PRETRAINING_SAMPLES: Mapping[str, int] = {
+    "cc3m": 3_300_000,
+    "cc12m": 12_000_000,
+    "yfcc15m": 15_000_000,
+    "synthci30m": 30_000_000,
+    "laion400m": 400_000_000,
+}
+"""Pretraining sets with published counts, and how many image-caption pairs each has, roughly."""
+
+
+@cache
+def _packed() -> pd.DataFrame:
+    return pd.read_parquet(PACKED)
+
+
+def reference_frequencies(pretraining: str) -> ConceptFrequencies:
+    """Return the published counts in one pretraining set, by evaluation set and class.
+
+    Raises
+    ------
+    ConfigError
+        There are none of that name.
+
+    Examples
+    --------
+    >>> reference_frequencies("cc3m").counted
+    ('n_text', 'n_image', 'n_joint')
+    """
+    if pretraining not in PRETRAINING_SAMPLES:
+        raise ConfigError(
+            f"The 'pretraining' parameter must be 'auto' or one of {list(PRETRAINING_SAMPLES)}. "
+            f"Got {pretraining!r} instead."
+        )
+    table = _packed()
+    columns = {f"{column} {pretraining}": column for column in FREQUENCY_COLUMNS}
+    counts = table[["dataset", "concept", *columns]].rename(columns=columns)
+    return ConceptFrequencies(counts.astype(dict.fromkeys(FREQUENCY_COLUMNS, "Int64")), pretraining)
+
+
+def reference_accuracies(pretraining: str | None = None) -> ConceptAccuracies:
+    """Return the published accuracies (ensemble prompts), of the models of one pretraining set.
+
+    Parameters
+    ----------
+    pretraining : str, optional
+        All models by default: nineteen, some of sets that were not counted.
+
+    Examples
+    --------
+    >>> sorted(set(reference_accuracies("cc3m").table["model"]))
+    ['RN50', 'ViT-B-16']
+    """
+    table, parts = _packed(), []
+    known = table["n_images"].to_numpy(np.int64)
+    units = np.where(known > 0, known, SCALE)
+    for column in table.columns[table.columns.str.startswith("correct ")]:
+        origin, model = column.removeprefix("correct ").split("/")
+        if pretraining not in {None, origin}:
+            continue
+        correct = table[column].to_numpy(np.int64)
+        parts.append(
+            table[["dataset", "concept"]].assign(
+                model=model,
+                pretraining=origin,
+                n_correct=pd.array(correct, dtype="Int64"),
+                n_images=pd.array(known, dtype="Int64"),
+                accuracy=correct / units,
+                metric="accuracy_ensemble",
+            )
+        )
+    if not parts:
+        raise ConfigError(
+            f"The 'pretraining' parameter must name a set with published models. Got "
+            f"{pretraining!r} instead."
+        )
+    merged = pd.concat(parts, ignore_index=True)
+    sized = merged["n_images"] > 0
+    merged[["n_correct", "n_images"]] = merged[["n_correct", "n_images"]].where(sized)
+    return ConceptAccuracies(merged, ("Published accuracies, arXiv 2404.04125, MIT.",))

@@ -1,0 +1,99 @@
+"""The cheapest gains first: classes by accuracy per example, examples one doubling at a time."""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from conceptaudit.curves.statistics import FloatArray
+
+REACHABLE = "reachable"
+
+STEP = float(np.log10(2.0))
+"""A step of spending doubles the examples of a class."""
+
+
+def doublings(
+    rows: pd.DataFrame,
+    members: npt.NDArray[np.intp],
+    shape: FloatArray,
+    grid: FloatArray,
+    x: FloatArray,
+    accuracy: FloatArray,
+    ends: FloatArray,
+) -> pd.DataFrame:
+    """Cut the way of each class, to its target or the end of the curve, into doublings.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Predictions of all classes, shape (n, ...).
+    members : numpy.ndarray of int
+        Positions of the classes of one dataset.
+    shape, grid : numpy.ndarray of float64, shape (k,)
+        The dataset's curve, never falling, and where it was evaluated, in decades.
+    x, accuracy, ends : numpy.ndarray of float64, shape (n,)
+        Where the classes are, in decades and accuracy, and where they reach the target.
+    """
+    last = np.where(np.isfinite(ends[members]), ends[members], grid[-1])
+    length = np.maximum(last - x[members], 0.0)
+    n_steps = np.ceil(length / STEP - 1e-9).astype(np.intp)
+    who = np.repeat(members, n_steps)
+    number = np.arange(len(who)) - np.repeat(np.cumsum(n_steps) - n_steps, n_steps)
+    start = x[who] + number * STEP
+    stop = np.minimum(start + STEP, np.repeat(last, n_steps))
+    offset = accuracy[who] - np.interp(x[who], grid, shape)
+    gain = np.clip(np.interp(stop, grid, shape) + offset, 0, 1) - np.clip(
+        np.interp(start, grid, shape) + offset, 0, 1
+    )
+    head = rows.iloc[who][[c for c in ("model", "dataset", "concept") if c in rows]]
+    return head.assign(
+        from_count=np.round(10.0**start - 1.0),
+        to_count=np.round(10.0**stop - 1.0),
+        examples=np.round(10.0**stop - 10.0**start),
+        gain=gain,
+    )
+
+
+def ordered(table: pd.DataFrame, cost_per_example: float | None) -> pd.DataFrame:
+    """Put reachable classes first, the cheapest gain at the head, and add up what they take.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        ``status, examples, gain_per_1000``.
+    cost_per_example : float or None
+    """
+    price = np.nan if cost_per_example is None else cost_per_example
+    ranked = table.sort_values("gain_per_1000", ascending=False, kind="stable", na_position="last")
+    reachable = (ranked["status"] == REACHABLE).to_numpy()
+    order = np.where(reachable, np.cumsum(reachable), 0)
+    total = ranked["examples"].where(reachable).cumsum()
+    return ranked.assign(
+        cost=ranked["examples"] * price,
+        order=pd.array(np.where(reachable, order, 0), dtype="Int64"),
+        cumulative_examples=total,
+        cumulative_cost=total * price,
+    )
+
+
+def spending(steps: pd.DataFrame, cost_per_example: float | None) -> pd.DataFrame:
+    """Put doublings in the order of gain per example, and add up what they take and give.
+
+    Parameters
+    ----------
+    steps : pandas.DataFrame
+        From `doublings`.
+    cost_per_example : float or None
+    """
+    if steps.empty:
+        return steps
+    price = np.nan if cost_per_example is None else cost_per_example
+    useful = steps[(steps["gain"] > 1e-12) & (steps["examples"] > 0)]
+    rate = useful["gain"] / useful["examples"]
+    ranked = useful.iloc[np.argsort(-rate.to_numpy(), kind="stable")]
+    total = ranked["examples"].cumsum()
+    return ranked.assign(
+        cumulative_examples=total,
+        cumulative_cost=total * price,
+        cumulative_gain=ranked["gain"].cumsum(),
+    )

@@ -1,0 +1,264 @@
+"""Predict a model's accuracy on a class from what other models score on the same class.
+
+What is hard for one model is hard for its sibling: per-class results of other models say far more
+about a class than its frequency does. They are regressed by ridge, together with the frequency,
+with effects common to all datasets and effects of each dataset drawn towards those; the level of
+a dataset is its own as far as its number of known classes allows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from conceptaudit.curves.checks import check_level
+from conceptaudit.curves.conformal import Band, known_dataset, new_dataset
+from conceptaudit.curves.features import FeatureEffects, fit_effects
+from conceptaudit.curves.joining import normalise_name
+from conceptaudit.curves.predicting import predict
+from conceptaudit.curves.predictor import HeldOut, concept_folds
+from conceptaudit.curves.prepared import rows_and_names
+from conceptaudit.curves.records import Curve, ModelFit
+from conceptaudit.curves.statistics import FloatArray, IntArray, group_means
+from conceptaudit.curves.zeros import log_frequency
+from conceptaudit.errors import DataError
+from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
+
+MIN_COMMON = 20
+"""Classes that the model and the others must have in common."""
+
+MIN_COVERAGE = 0.5
+"""Share of the model's classes that another model must have results for, to be used."""
+
+LEVEL_ROWS = 5.0
+"""Known classes at which a dataset's own level weighs as much as what the others say of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """A ridge regression on other models' accuracies.
+
+    Parameters
+    ----------
+    mean : float
+        Of the known accuracies.
+    centre : numpy.ndarray of float64, shape (k,)
+        Of the predictors.
+    means : numpy.ndarray of float64, shape (d + 1, k)
+        Of the predictors in each dataset; the last row is `centre`.
+    offsets : numpy.ndarray of float64, shape (d + 1,)
+        Level of each dataset about what common effects say; the last, for a new one, is 0.
+    effects : FeatureEffects
+    """
+
+    mean: float
+    centre: FloatArray
+    means: FloatArray
+    offsets: FloatArray
+    effects: FeatureEffects
+
+    def at(self, predictors: FloatArray, dataset: IntArray) -> FloatArray:
+        """Return the expected accuracy in [0, 1], shape (n,); dataset -1 is a new one."""
+        scaled = (self.means[dataset] - self.centre) / self.effects.scale
+        level = self.mean + scaled @ self.effects.common + self.offsets[dataset]
+        within = self.effects.at(predictors - self.means[dataset], dataset)
+        return np.clip(level + within, 0.0, 1.0)
+
+
+def fit_transfer(
+    predictors: FloatArray, accuracy: FloatArray, dataset: IntArray, n_datasets: int
+) -> Transfer:
+    """Fit the regression.
+
+    Parameters
+    ----------
+    predictors : numpy.ndarray of float64, shape (n, k)
+        Other models' accuracies, and the frequency in decades.
+    accuracy : numpy.ndarray of float64, shape (n,)
+    dataset : numpy.ndarray of int, shape (n,)
+    n_datasets : int
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> other = rng.random((300, 1))
+    >>> fitted = fit_transfer(other, 0.8 * other[:, 0], np.zeros(300, dtype=int), 1)
+    >>> fitted.at(np.array([[0.5]]), np.array([0])).round(2).tolist()
+    [0.4]
+    """
+    seen = np.bincount(dataset, minlength=n_datasets)
+    centre, mean = predictors.mean(axis=0), float(accuracy.mean())
+    means = np.stack([group_means(c, dataset, n_datasets) for c in predictors.T], axis=1)
+    means = np.where(seen[:, None] > 0, means, centre)
+    own = np.where(seen > 0, group_means(accuracy, dataset, n_datasets), mean)
+    effects = fit_effects(predictors - means[dataset], accuracy - own[dataset], dataset, n_datasets)
+    expected = mean + (means - centre) / effects.scale @ effects.common
+    offsets = (own - expected) * seen / (seen + LEVEL_ROWS)
+    return Transfer(
+        mean=mean,
+        centre=centre,
+        means=np.vstack([means, centre]),
+        offsets=np.append(offsets, 0.0),
+        effects=effects,
+    )
+
+
+def held_out_transfer(
+    predictors: FloatArray,
+    accuracy: FloatArray,
+    dataset: IntArray,
+    splits: Sequence[tuple[IntArray, IntArray]],
+    *,
+    new: bool,
+) -> HeldOut:
+    """Residuals of rows held out; `new` expects of them what is expected in a new dataset."""
+    n_datasets = int(dataset.max()) + 1
+    centre = np.full(len(accuracy), np.nan)
+    for train, test in splits:
+        fitted = fit_transfer(predictors[train], accuracy[train], dataset[train], n_datasets)
+        where = np.full(len(test), -1, dtype=np.intp) if new else dataset[test]
+        centre[test] = fitted.at(predictors[test], where)
+    # A new dataset's own predictors centre it, see `Transfer.at`; here they are the common ones.
+    return HeldOut(centre=centre, residual=accuracy - centre, dataset=dataset, names_help=False)
+
+
+def transfer(
+    curve: Curve,
+    frequencies: ConceptFrequencies,
+    others: ConceptAccuracies,
+    *,
+    model: str | None = None,
+    level: float = 0.9,
+) -> pd.DataFrame:
+    """Predict a model of a curve from other models' results on the same classes.
+
+    Parameters
+    ----------
+    curve : Curve
+        Holds the accuracies that are known of the model.
+    frequencies : ConceptFrequencies
+        The classes to predict, with a ``dataset`` column and the curve's count.
+    others : ConceptAccuracies
+        Per-class results of other models; one that does not cover half of the model's known
+        classes is left out, and so is the model itself.
+    model : str, optional
+        Model of the curve; needed where it holds several.
+    level : float
+        In (0, 1).
+
+    Returns
+    -------
+    pandas.DataFrame
+        As of `predict`. A class without results of the other models keeps the prediction from
+        its frequency; ``basis`` says which it is.
+
+    Raises
+    ------
+    ConfigError
+        The level is out of range or the curve has no such model.
+    DataError
+        The curve holds several models and none is named; the frequencies name no dataset; or no
+        other model has `MIN_COMMON` classes in common with this one.
+    """
+    check_level(level)
+    fits = curve.select(model)
+    if len(fits) > 1:
+        raise DataError(
+            f"Transfer predicts one model at a time. The curve holds {len(fits)}; choose one of "
+            f"{', '.join(fit.label for fit in fits[:20])} with the 'model' parameter."
+        )
+    if "dataset" not in frequencies.table:
+        raise DataError(
+            "Transfer needs to know which evaluation set a class is from: the frequencies must "
+            "have a 'dataset' column."
+        )
+    table = predict(curve, frequencies, level=level, model=fits[0].label)
+    return _transferred(curve, fits[0], table, others, level)
+
+
+def _transferred(
+    curve: Curve, fit: ModelFit, table: pd.DataFrame, others: ConceptAccuracies, level: float
+) -> pd.DataFrame:
+    rows, concepts = rows_and_names(curve, fit)
+    wide = _wide(fit, others)
+    asked = [_key(d, c) for d, c in zip(table["dataset"], table["concept"], strict=True)]
+    known = [_key(rows.datasets[d], c) for d, c in zip(rows.dataset, concepts, strict=True)]
+    seen, wanted = wide.reindex(known), wide.reindex(asked)
+    used = list(seen.columns[(seen.notna().mean() >= MIN_COVERAGE).to_numpy(dtype=bool)])
+    train = seen[used].notna().all(axis=1).to_numpy(dtype=bool)
+    if not used or int(train.sum()) < MIN_COMMON:
+        raise DataError(
+            f"Other models must share at least {MIN_COMMON} classes with {fit.label}. Got "
+            f"{int(train.sum()) if used else 0} from {wide.shape[1]} other models instead; are "
+            "evaluation sets and classes named alike?"
+        )
+    x = log_frequency(table["count"].to_numpy(np.float64), curve.zero_policy)
+    usable = wanted[used].notna().all(axis=1).to_numpy(dtype=bool) & np.isfinite(x)
+    usable &= table["accuracy"].notna().to_numpy(dtype=bool)
+    predictors = np.column_stack([seen[used].to_numpy(np.float64), rows.x])[train]
+    accuracy, dataset, concept = rows.y[train], rows.dataset[train], rows.concept[train]
+    fitted = fit_transfer(predictors, accuracy, dataset, len(rows.datasets))
+    positions = {normalise_name(name): index for index, name in enumerate(rows.datasets)}
+    where = np.array([positions.get(key[0], -1) for key in asked], dtype=np.intp)
+    where[~np.isin(where, np.unique(dataset))] = -1
+    asked_of = np.column_stack([wanted[used].to_numpy(np.float64), x])
+    by_concept = held_out_transfer(
+        predictors, accuracy, dataset, list(concept_folds(concept, curve.seed)), new=False
+    )
+    result = table.copy()
+    for position in np.unique(where[usable]):
+        members = np.flatnonzero(usable & (where == position))
+        if position >= 0:
+            band = known_dataset(by_concept, int(position), rows.datasets[position], level)
+        else:
+            held = held_out_transfer(predictors, accuracy, dataset, _by_dataset(dataset), new=True)
+            band = new_dataset(held, level)
+        expected = fitted.at(asked_of[members], where[members])
+        _fill(result, members, expected, band, used)
+    return result
+
+
+def _fill(
+    table: pd.DataFrame,
+    members: npt.NDArray[np.intp],
+    expected: FloatArray,
+    band: Band,
+    used: Sequence[str],
+) -> None:
+    low, high = band.at(expected)
+    rows = table.index[members]
+    for column, values in (("accuracy", expected), ("low", low), ("high", high)):
+        table.loc[rows, column] = values
+    table.loc[rows, "basis"] = f"results of {len(used)} other models and frequency; {band.basis}"
+
+
+def _by_dataset(dataset: IntArray) -> list[tuple[IntArray, IntArray]]:
+    return [
+        (np.flatnonzero(dataset != one), np.flatnonzero(dataset == one))
+        for one in np.unique(dataset)
+    ]
+
+
+def _key(dataset: object, concept: object) -> tuple[str, str]:
+    return normalise_name(str(dataset)), normalise_name(str(concept))
+
+
+def _wide(fit: ModelFit, others: ConceptAccuracies) -> pd.DataFrame:
+    """Return other models' accuracies of this fit's metric, a column per model."""
+    table = others.table
+    same = (table["model"] == fit.model) & (table["pretraining"] == fit.pretraining)
+    table = table[~same & (table["metric"] == fit.metric)]
+    if table.empty:
+        raise DataError(
+            f"There are no results of other models in the metric {fit.metric!r}. Got the metrics "
+            f"{sorted(others.table['metric'].unique())} of "
+            f"{len(others.table[['model', 'pretraining']].drop_duplicates())} models instead."
+        )
+    keys = [_key(d, c) for d, c in zip(table["dataset"], table["concept"], strict=True)]
+    label = table["model"].astype("str") + "/" + table["pretraining"].astype("str")
+    named = pd.DataFrame(
+        {"key": keys, "label": label.to_numpy(), "accuracy": table["accuracy"].to_numpy()}
+    )
+    return named.pivot_table(index="key", columns="label", values="accuracy", aggfunc="first")

@@ -1,0 +1,91 @@
+"""Names among their rivals: by hand, whatever the order, and what effects make of them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conceptaudit.curves.features import (
+    FEATURES,
+    fit_effects,
+    name_features,
+    text_confusability,
+)
+from conceptaudit.errors import DataError
+
+WORDS = st.sampled_from(["dog", "Hot", "hot", "cat_house", "日本", "", "a-b"])
+NAMES = st.lists(
+    st.tuples(st.lists(WORDS, max_size=3).map(" ".join), st.integers(-1, 2)),
+    min_size=1,
+    max_size=20,
+)
+
+
+def test_features_by_hand() -> None:
+    names = ["hot dog", "corn dog", "hot pot", "pizza"]
+    found = dict(zip(FEATURES, name_features(names, np.zeros(4, dtype=int)).T, strict=True))
+    centred = np.log([2, 2, 1, 1]) - np.log([2, 2, 1, 1]).mean()
+    assert found["same_head"] == pytest.approx(centred)
+    centred = np.log([2, 1, 2, 1]) - np.log([2, 1, 2, 1]).mean()
+    assert found["same_start"] == pytest.approx(centred)
+    assert found["words"] == pytest.approx([0.25, 0.25, 0.25, -0.75])
+    shared = np.array([np.log(2), np.log(2) / 2, np.log(2) / 2, 0.0])
+    assert found["shared_words"] == pytest.approx(shared - shared.mean())
+    letters = np.log([8, 9, 8, 6])
+    assert found["letters"] == pytest.approx(letters - letters.mean())
+
+
+@given(NAMES, st.randoms())
+def test_features_do_not_depend_on_order_and_sum_to_zero(rows, random) -> None:
+    names, groups = [name for name, _ in rows], np.array([group for _, group in rows])
+    found = name_features(names, groups)
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    again = name_features([names[i] for i in order], groups[order])
+    assert again == pytest.approx(found[order])
+    assert np.isfinite(found).all()
+    assert found[groups < 0] == pytest.approx(0.0)
+    for group in set(groups.tolist()) - {-1}:
+        assert found[groups == group].sum(axis=0) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_case_and_separators_do_not_make_another_name() -> None:
+    groups = np.array([0, 0, 0])
+    spelt = name_features(["Hot_Dog", "corn dog", "pizza"], groups)
+    assert spelt == pytest.approx(name_features(["hot dog", "Corn-Dog", "PIZZA"], groups))
+
+
+def test_effects_are_those_of_the_system_written_out() -> None:
+    rng = np.random.default_rng(0)
+    dataset = rng.integers(0, 3, 90)
+    features, residuals = rng.normal(size=(90, 2)), rng.normal(size=90)
+    effects = fit_effects(features, residuals, dataset, 3)
+    scaled = features / features.std(axis=0)
+    own = [scaled * (dataset == index)[:, None] for index in range(3)]
+    design = np.hstack([scaled, *own])
+    penalty = np.diag([5.0] * 2 + [40.0] * 6)
+    found = np.linalg.solve(design.T @ design + penalty, design.T @ residuals)
+    assert effects.common == pytest.approx(found[:2])
+    assert effects.own[:3].ravel() == pytest.approx(found[2:])
+    assert effects.at(features, np.full(90, -1)) == pytest.approx(scaled @ found[:2])
+
+
+def test_text_vectors_tell_the_nearest_rival() -> None:
+    vectors = np.array([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    found = text_confusability(vectors, np.array([0, 0, 0, 1]))
+    assert found[:3].tolist() == [1.0, 1.0, 0.0]
+    assert np.isnan(found[3])
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.zeros((2, 3)), "zero or not finite"),
+        (np.full((2, 3), np.nan), "zero or not finite"),
+        (np.ones((3, 3)), "a row per class name"),
+        (np.ones(2), "a row per class name"),
+    ],
+)
+def test_bad_text_vectors(vectors, message) -> None:
+    with pytest.raises(DataError, match=message):
+        text_confusability(vectors, np.array([0, 0]))
