@@ -17,7 +17,7 @@ def _words(text: str) -> list[str]:
     return text.split()
 
 
-_PEOPLE = _words(
+PEOPLE = _words(
     """
     man woman boy girl child person kid lady guy baby toddler teenager player worker dog cat
     horse bird surfer skier skateboarder snowboarder cyclist biker runner rider climber
@@ -27,7 +27,7 @@ _PEOPLE = _words(
     puppy poodle collie terrier goose seagull cow
     """
 )
-_THINGS = _words(
+THINGS = _words(
     """
     shirt hat jacket helmet dress coat jeans pants shorts glasses sunglasses goggles cap
     scarf sweater hoodie skirt uniform vest backpack bag umbrella ball frisbee stick rope
@@ -55,7 +55,7 @@ _PLACES = _words(
     """
 )
 # Nouns that are verbs as well: in noun phrases here, and most of them as verbs below.
-_BOTH = _words(
+BOTH = _words(
     """
     watch train park light drill ski swing ride jump walk run climb play fish duck dress box
     slide surf skate board bike race trick kick dance paint hammer saw nail comb brush rock
@@ -72,7 +72,7 @@ _BOTH = _words(
     shadow stare stack star straw talk taste dunk tumble visit cheer chat cry
     """
 )
-_COLOURS = _words(
+COLOURS = _words(
     """
     red orange orange blue green yellow white black brown pink purple gray grey gold silver tan
     beige maroon turquoise violet teal
@@ -100,7 +100,7 @@ _COMPOUNDS = _words(
     swim_trunk dress_shirt wedding_dress bathing_suit hard_hat hula_hoop life_jacket
     """
 )
-_MATERIALS = _words(
+MATERIALS = _words(
     """
   leather metal brick stone concrete denim wool cotton glass paper rubber steel straw wood
   plastic cardboard soccer football basketball baseball tennis hockey volleyball golf
@@ -108,7 +108,7 @@ _MATERIALS = _words(
   water train bus watch park drill apple chocolate
   """
 )
-_VERBS = _words(
+VERBS = _words(
     """
     walk run jump ride ski skate surf swim drill park train watch play swing climb fish
     dance paint slide hike bike race row paddle sail fly camp cook drink eat sit stand lie
@@ -158,7 +158,7 @@ _ADVERBS = [
 ]
 _NUMBERS = ["two", "three", "four", "five", "six", "several", "many", "some"]
 # "An orange shirt" and "a light shirt" are no shirts for oranges and lights.
-_MODIFIERS = [noun for noun in _THINGS if noun not in {"orange", "light"}]
+_MODIFIERS = [noun for noun in THINGS if noun not in {"orange", "light"}]
 _IRREGULAR_PLURALS = {
     "man": "men", "woman": "women", "child": "children", "person": "people", "fireman": "firemen",
     "policeman": "policemen", "sheep": "sheep", "goose": "geese", "leaf": "leaves",
@@ -168,7 +168,8 @@ _ALWAYS_PLURAL = {"jeans", "pants", "shorts", "glasses", "sunglasses", "goggles"
 _MASS = {"snow", "sand", "grass", "water", "mud", "air", "rain"}
 
 
-def _third(verb: str) -> str:
+def third_person(verb: str) -> str:
+    """Third person singular, and regular plural, of a word."""
     if verb.endswith(("s", "x", "ch", "sh", "o")):
         return verb + "es"
     if verb.endswith("y") and verb[-2] not in "aeiou":
@@ -192,7 +193,7 @@ def plural_of(noun: str) -> str:
         return _IRREGULAR_PLURALS[noun]
     if noun in _ALWAYS_PLURAL:
         return noun
-    return _third(noun) if not noun.endswith("o") else noun + "s"
+    return third_person(noun) if not noun.endswith("o") else noun + "s"
 
 
 class CaptionGrammar:
@@ -217,14 +218,14 @@ class CaptionGrammar:
         if kind < 0.42:
             words = self._clause()
         elif kind < 0.78:
-            words = self._noun_phrase() + self._participle()
+            words = self.noun_phrase() + self._participle()
         elif kind < 0.90:
-            words = self._noun_phrase() + self._place()
+            words = self.noun_phrase() + self.place()
         elif kind < 0.96:
-            words = [("There", "PRON", ""), ("is", "AUX", "VerbForm=Fin"), *self._noun_phrase()]
-            words += self._participle() if rng.random() < 0.6 else self._place()
+            words = [("There", "PRON", ""), ("is", "AUX", "VerbForm=Fin"), *self.noun_phrase()]
+            words += self._participle() if rng.random() < 0.6 else self.place()
         else:
-            words = self._noun_phrase()
+            words = self.noun_phrase()
         if rng.random() < 0.7:
             words.append((".", "PUNCT", ""))
         return [(words[0][0].capitalize(), *words[0][1:]), *words[1:]]
@@ -235,56 +236,59 @@ class CaptionGrammar:
         if rng.random() < 0.15:
             words += [(rng.choice(["while", "as", "as"]), "SCONJ", ""), *self._main_clause()]
         elif rng.random() < 0.08:
-            words += [("with", "ADP", ""), *self._noun_phrase(person=True), *self._participle()]
+            words += [("with", "ADP", ""), *self.noun_phrase(person=True), *self._participle()]
         return words
 
     def _main_clause(self) -> list[Tagged]:
         rng = self._rng
         plural = rng.random() < 0.4
-        words = self._noun_phrase(plural=plural, person=True)
+        words = self.noun_phrase(plural=plural, person=True)
         if rng.random() < 0.06:
             words = [("they" if plural else rng.choice(["he", "she", "it"]), "PRON", "")]
         if plural and rng.random() < 0.15:
             groups = ["group", "crowd", "couple", "bunch", "team", "pair", "lot", "row"]
             words = [("a", "DET", ""), (rng.choice(groups), "NOUN", "Number=Sing")]
-            words += [("of", "ADP", ""), (plural_of(rng.choice(_PEOPLE)), "NOUN", "Number=Plur")]
+            words += [("of", "ADP", ""), (plural_of(rng.choice(PEOPLE)), "NOUN", "Number=Plur")]
         elif plural and rng.random() < 0.25:
-            words = [*self._noun_phrase(person=True), ("and", "CCONJ", "")]
-            words += self._noun_phrase(person=True)
+            words = [*self.noun_phrase(person=True), ("and", "CCONJ", "")]
+            words += self.noun_phrase(person=True)
         if rng.random() < 0.12:
             words += [(",", "PUNCT", ""), *self._verb_ing(), *self._rest(), (",", "PUNCT", "")]
         elif rng.random() < 0.15:
-            words += self._place(bare=True)
+            words += self.place(bare=True)
         if rng.random() < 0.45:
             words.append(("are" if plural else "is", "AUX", "VerbForm=Fin"))
             return words + self._participle()
-        verb = rng.choice(_VERBS)
-        words.append((verb if plural else _third(verb), "VERB", "VerbForm=Fin"))
+        verb = rng.choice(VERBS)
+        words.append((verb if plural else third_person(verb), "VERB", "VerbForm=Fin"))
         words += self._rest()
         if rng.random() < 0.15:
-            verb = rng.choice(_VERBS)
+            verb = rng.choice(VERBS)
             words += [("and", "CCONJ", "")]
-            words += [(verb if plural else _third(verb), "VERB", "VerbForm=Fin"), *self._rest()]
+            words += [
+                (verb if plural else third_person(verb), "VERB", "VerbForm=Fin"),
+                *self._rest(),
+            ]
         if rng.random() < 0.15:
-            words += [("to", "PART", ""), (rng.choice(_VERBS), "VERB", "VerbForm=Inf")]
+            words += [("to", "PART", ""), (rng.choice(VERBS), "VERB", "VerbForm=Inf")]
             words += self._rest()
         return words
 
     def _verb_ing(self) -> list[Tagged]:
-        return [(_ing(self._rng.choice(_VERBS)), "VERB", "VerbForm=Part")]
+        return [(_ing(self._rng.choice(VERBS)), "VERB", "VerbForm=Part")]
 
     def _participle(self) -> list[Tagged]:
         if self._rng.random() < 0.12:
-            colour = (self._rng.choice(_COLOURS), "NOUN", "Number=Sing")
+            colour = (self._rng.choice(COLOURS), "NOUN", "Number=Sing")
             dressed = (self._rng.choice(["dressed", "clad"]), "VERB", "VerbForm=Part")
             return [
                 dressed,
                 ("in", "ADP", ""),
                 colour,
-                *(self._place() if self._rng.random() < 0.4 else []),
+                *(self.place() if self._rng.random() < 0.4 else []),
             ]
         if self._rng.random() < 0.1:
-            return [(self._rng.choice(_PAST_ONLY), "VERB", "VerbForm=Part"), *self._place()]
+            return [(self._rng.choice(_PAST_ONLY), "VERB", "VerbForm=Part"), *self.place()]
         words = self._verb_ing() + self._rest()
         if self._rng.random() < 0.2:
             words += [("while", "SCONJ", ""), *self._verb_ing(), *self._rest()]
@@ -297,17 +301,18 @@ class CaptionGrammar:
         if kind < 0.27:
             return [(self._rng.choice(_ADVERBS), "ADV", "")]
         if kind < 0.6:
-            return self._place()
-        words = self._noun_phrase()
-        return words + self._place() if self._rng.random() < 0.5 else words
+            return self.place()
+        words = self.noun_phrase()
+        return words + self.place() if self._rng.random() < 0.5 else words
 
-    def _place(self, *, bare: bool = False) -> list[Tagged]:
+    def place(self, *, bare: bool = False) -> list[Tagged]:
+        """Draw a preposition and where it leads."""
         rng = self._rng
         preposition = (rng.choice(_PREPOSITIONS), "ADP", "")
         if rng.random() < 0.08:
-            return [("in", "ADP", ""), (rng.choice(_COLOURS), "NOUN", "Number=Sing")]
+            return [("in", "ADP", ""), (rng.choice(COLOURS), "NOUN", "Number=Sing")]
         if bare or rng.random() < 0.5:
-            return [preposition, *self._noun_phrase()]
+            return [preposition, *self.noun_phrase()]
         words = rng.choice(_PLACES).split("_")
         tagged = [(w, "NOUN", "Number=Sing") for w in words]
         if words[0] in _MASS and rng.random() < 0.5:
@@ -317,23 +322,24 @@ class CaptionGrammar:
             article = "an"
         return [preposition, (article, "DET", ""), *tagged]
 
-    def _noun_phrase(self, *, plural: bool | None = None, person: bool = False) -> list[Tagged]:
+    def noun_phrase(self, *, plural: bool | None = None, person: bool = False) -> list[Tagged]:
+        """Draw a noun phrase."""
         rng = self._rng
         plural = rng.random() < 0.3 if plural is None else plural
         kind = rng.random()
         if person:
-            noun = rng.choice(_PEOPLE if kind < 0.8 else _BOTH if kind < 0.88 else self._concrete)
+            noun = rng.choice(PEOPLE if kind < 0.8 else BOTH if kind < 0.88 else self._concrete)
         else:
-            noun = rng.choice(_THINGS if kind < 0.4 else _BOTH if kind < 0.7 else self._concrete)
+            noun = rng.choice(THINGS if kind < 0.4 else BOTH if kind < 0.7 else self._concrete)
             if rng.random() < 0.08:
                 noun = rng.choice(_COMPOUNDS)
         modifiers: list[Tagged] = []
         if rng.random() < 0.18:
             if rng.random() < 0.4:
                 modifiers.append((rng.choice(["light", "dark", "bright"]), "ADJ", ""))
-            modifiers.append((rng.choice(_COLOURS), "ADJ", ""))
+            modifiers.append((rng.choice(COLOURS), "ADJ", ""))
             if rng.random() < 0.12:
-                modifiers += [("and", "CCONJ", ""), (rng.choice(_COLOURS), "ADJ", "")]
+                modifiers += [("and", "CCONJ", ""), (rng.choice(COLOURS), "ADJ", "")]
         elif rng.random() < 0.35:
             if rng.random() < 0.08:
                 modifiers += self._compound_adjective()
@@ -342,7 +348,7 @@ class CaptionGrammar:
             else:
                 modifiers.append((rng.choice(_ADJECTIVES), "ADJ", ""))
         if rng.random() < 0.2:
-            pool = rng.choice([_MATERIALS, _MATERIALS, self._concrete, _MODIFIERS, _TOYS])
+            pool = rng.choice([MATERIALS, MATERIALS, self._concrete, _MODIFIERS, _TOYS])
             modifiers.append((rng.choice(pool), "NOUN", "Number=Sing"))
         *compound, noun = noun.split("_")
         modifiers += [(word, "NOUN", "Number=Sing") for word in compound]
@@ -351,7 +357,7 @@ class CaptionGrammar:
         head = (plural_of(noun) if plural else noun, "NOUN", number)
         if rng.random() < 0.03:
             modifiers = [
-                (rng.choice(_PEOPLE), "NOUN", "Number=Sing"),
+                (rng.choice(PEOPLE), "NOUN", "Number=Sing"),
                 ("'s", "PART", ""),
                 *modifiers,
             ]
@@ -360,7 +366,7 @@ class CaptionGrammar:
 
     def _compound_adjective(self) -> list[Tagged]:
         rng = self._rng
-        first = rng.choice(["light", "dark", *_COLOURS])
+        first = rng.choice(["light", "dark", *COLOURS])
         last = rng.choice(["colored", "haired", "skinned", "clad"])
         hyphen = [("-", "PUNCT", "")] if rng.random() < 0.7 else []
         return [(first, "ADJ", ""), *hyphen, (last, "ADJ", "")]

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from conceptaudit.text.word_forms import LexiconEntry, WordForms
+from conceptaudit.text.word_forms import (
+    ADJECTIVE,
+    ADVERB,
+    VERB_BASE,
+    LexiconEntry,
+    WordForms,
+)
 
 
 def _words(text: str) -> list[str]:
@@ -131,6 +137,23 @@ def concrete_nouns(folder: Path, forms: WordForms) -> list[str]:
         and len(w) > 2
         and forms.is_noun_only(w)
         and not w.endswith("s")
+    )
+
+
+def concrete_homographs(folder: Path, forms: WordForms) -> list[str]:
+    """Names of animals, plants, food and things that are verbs as well: "saw", "train"."""
+    table = pd.read_parquet(folder / "noun_synsets.parquet")
+    table = table[table.lexname.isin(_CONCRETE - {"person"})]
+    words = {word for members in table.members for word in members.split("|")}
+    return sorted(
+        w
+        for w in words
+        if w.isalpha()
+        and w.islower()
+        and 3 <= len(w) <= 8  # longer ones are seldom both in use
+        and not w.endswith(("s", "ing", "ed"))
+        and forms.code(w) & VERB_BASE
+        and not forms.code(w) & (ADJECTIVE | ADVERB)
     )
 
 

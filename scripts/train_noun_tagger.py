@@ -28,7 +28,14 @@ import spacy  # noqa: E402
 import thinc  # noqa: E402
 from noun_tagger_captions import CaptionGrammar, Tagged  # noqa: E402
 from noun_tagger_card import write_papers  # noqa: E402
-from noun_tagger_corpus import Sentence, build_forms, concrete_nouns, read_ud, vary  # noqa: E402
+from noun_tagger_corpus import (  # noqa: E402
+    Sentence,
+    build_forms,
+    concrete_homographs,
+    concrete_nouns,
+    read_ud,
+    vary,
+)
 from noun_tagger_scores import (  # noqa: E402
     CAPTION_FILES,
     NounOnlyWords,
@@ -37,6 +44,7 @@ from noun_tagger_scores import (  # noqa: E402
     score_captions,
     score_gold,
 )
+from noun_tagger_web import MixedGrammar, WebGrammar  # noqa: E402
 from spacy.language import Language  # noqa: E402
 from spacy.tokens import Doc  # noqa: E402
 from spacy.training import Example  # noqa: E402
@@ -106,7 +114,7 @@ def train(
     dev: list[Sentence],
     *,
     args: argparse.Namespace,
-    grammar: CaptionGrammar,
+    grammar: MixedGrammar,
     config: dict[str, Any],
 ) -> int:
     """Train, save the average of the weights over all steps, and return the number of steps."""
@@ -239,7 +247,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=bundled_path(), help="the model's folder")
     parser.add_argument("--epochs", type=int, default=9, help="passes over English-EWT")
     parser.add_argument(
-        "--captions", type=float, default=0.25, help="words from the grammar per word of EWT"
+        "--captions", type=float, default=0.5, help="words from the grammar per word of EWT"
+    )
+    parser.add_argument(
+        "--web", type=float, default=0.5, help="share of titles and headlines in the grammar"
     )
     parser.add_argument("--batch-words", type=int, default=1000, help="words per step")
     parser.add_argument("--learn-rate", type=float, default=0.002, help="highest learning rate")
@@ -274,7 +285,10 @@ def main() -> None:
             write_papers(args.output, {"training": old["training"], **results})
         return
     forms = build_forms(realdata / "lexicon", sentences)
-    grammar = CaptionGrammar(concrete_nouns(realdata / "lexicon", forms), random.Random(args.seed))
+    rng = random.Random(args.seed)
+    scenes = CaptionGrammar(concrete_nouns(realdata / "lexicon", forms), rng)
+    web = WebGrammar(scenes, concrete_homographs(realdata / "lexicon", forms), rng)
+    grammar = MixedGrammar(scenes, web, share=args.web, rng=rng)
     config = {"width": args.width, "rows": ROWS, "depth": args.depth, "pieces": args.pieces}
     nlp = build_pipeline(forms, **config)
     steps = train(

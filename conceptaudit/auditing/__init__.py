@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conceptaudit.artifacts import STARTED, claim, clear, digest_of, exclusive, write_json
+from conceptaudit.auditing.approximate import index_settings
+from conceptaudit.auditing.calibrate import calibrate
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import open_source, plan_audit, read_vocabulary
 from conceptaudit.auditing.run import AuditRun, RunningAudit
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 
-__all__ = ["AuditOptions", "AuditRun", "audit"]
+__all__ = ["AuditOptions", "AuditRun", "audit", "calibrate"]
 
 
 def audit(
@@ -65,6 +67,8 @@ def audit(
             "reading": opened.settings,
             "shards": [[shard.name, shard.fingerprint] for shard in shards],
             "level": options.level,
+            "near_duplicates": options.near_duplicates,
+            "index": index_settings(options, opened),
         }
     )
     folder = Path(out)

@@ -1,12 +1,22 @@
 """What can be set about an audit."""
 
+import math
 from dataclasses import dataclass
 
-from conceptaudit.datasets.base import DEFAULT_SHARD_ROWS
+from conceptaudit.datasets.base import CAPTION_UNIT, DEFAULT_SHARD_ROWS
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.intervals import LEVEL
 from conceptaudit.image.prompts import DEFAULT_TEMPLATES
+from conceptaudit.text.evidence import DEFAULT_EVIDENCE
+from conceptaudit.text.fast import DEFAULT_ERROR
 from conceptaudit.text.pipeline import BUNDLED, NOUN_POS
+
+AUTO, EXACT, FAST, PAPER = "auto", "exact", "fast", "paper"
+TEXT_MODES = (AUTO, EXACT, FAST, PAPER)
+"""How captions can be counted."""
+
+AUTO_DUPLICATES, EXACT_DUPLICATES = "auto", "exact"
+"""What `AuditOptions.near_duplicates` may be beside a similarity."""
 
 DEFAULT_THRESHOLD = 0.23
 """Cosine similarity that counts where the user names none.
@@ -26,12 +36,30 @@ class AuditOptions:
         Dataset layout, or ``"auto"`` to detect it.
     caption_column, key_column, url_column : str or None
         Columns of a metadata table, where their names are not among the known ones.
+    languages : tuple of str
+        Count only rows in these languages, by the codes of the table's language column.
+    language_column : str or None
+        That column, where its name is not among the known ones.
+    by_language : bool
+        Whether to count every language apart as well.
+    unit : {"caption", "document"}
+        What one text is: documents are of any length, are never cut, and count once each.
+    text_mode : {"auto", "exact", "fast", "paper"}
+        How captions are counted. ``"fast"`` tags a sample of what needs a tagger and estimates the
+        rest; ``"auto"`` takes it above a million captions; ``"paper"`` is the published algorithm,
+        for comparison.
     spacy_model : str
         ``"bundled"``, an installed spaCy pipeline or a path.
     pos : {"noun", "any"}
         Whether matches need a noun head.
     nested : bool
         Whether a concept inside a longer match counts too.
+    text_error : float
+        Standard error wanted of every count in fast mode, as a share of it, in (0, 1).
+    evidence : int
+        Captions kept per concept to show why it was counted, at least 0.
+    cooccurrence : bool
+        Whether to count which concepts are named together.
     clip : str or None
         open_clip model for images and concepts; None audits the images only where embeddings
         and concept vectors are given.
@@ -39,10 +67,29 @@ class AuditOptions:
         ``.npy`` with one row per concept, in place of prompts.
     templates : tuple of str
         Prompt templates for concepts without prompts of their own.
-    threshold : float
-        Cosine similarity in [-1, 1] at which an image shows a concept.
+    alias_prompts : bool
+        Whether aliases are put into the templates beside the name; a concept's vector is the
+        mean of all its prompts'.
+    threshold : float or None
+        Cosine similarity in [-1, 1] at which an image shows a concept, for all concepts. None
+        calibrates, and where that cannot be done takes `DEFAULT_THRESHOLD`.
+    calibration : str
+        ``"auto"`` learns a threshold per concept from the captions, where they can teach;
+        ``"none"`` does not; or a file that ``conceptaudit calibrate`` wrote.
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda:0"``.
+    allow_pickle_weights : bool
+        Whether a file of weights that is a pickle may be opened; see `find_clip`.
+    image_tags : str or None
+        Table of another tagger's image tags (key, concept, score), in place of a model.
+    image_tag_threshold : float or None
+        Smallest score of these that counts; None counts all.
+    near_duplicates : float, "auto", "exact" or None
+        Cosine similarity in (0, 1] from which two pictures count as one in ``n_image_unique``;
+        ``"exact"`` joins equal pictures only; None does not look for duplicates.
+    approximate_index : str or None
+        Built index of these embeddings through which images are tagged, in place of comparing
+        all; what that loses is measured and reported.
     backend : str
         See `conceptaudit.image.exact.ThresholdSearch`; changes no result.
     workers : int or None
@@ -59,14 +106,29 @@ class AuditOptions:
     caption_column: str | None = None
     key_column: str | None = None
     url_column: str | None = None
+    languages: tuple[str, ...] = ()
+    language_column: str | None = None
+    by_language: bool = False
+    unit: str = CAPTION_UNIT
+    text_mode: str = "auto"
+    text_error: float = DEFAULT_ERROR
     spacy_model: str = BUNDLED
     pos: str = NOUN_POS
     nested: bool = False
+    evidence: int = DEFAULT_EVIDENCE
+    cooccurrence: bool = False
     clip: str | None = None
     concept_vectors: str | None = None
     templates: tuple[str, ...] = DEFAULT_TEMPLATES
-    threshold: float = DEFAULT_THRESHOLD
+    alias_prompts: bool = False
+    threshold: float | None = None
+    calibration: str = "auto"
     device: str = "auto"
+    allow_pickle_weights: bool = False
+    image_tags: str | None = None
+    image_tag_threshold: float | None = None
+    approximate_index: str | None = None
+    near_duplicates: float | str | None = None
     backend: str = "auto"
     workers: int | None = 1
     shard_rows: int = DEFAULT_SHARD_ROWS
@@ -74,12 +136,65 @@ class AuditOptions:
     level: float = LEVEL
 
     def __post_init__(self) -> None:
+        if self.text_mode not in TEXT_MODES:
+            raise ConfigError(
+                f"The 'text_mode' parameter must be one of {list(TEXT_MODES)}. "
+                f"Got {self.text_mode!r} instead."
+            )
+        if not 0.0 < self.text_error < 1.0:
+            raise ConfigError(
+                f"The 'text_error' parameter must lie in (0, 1). Got {self.text_error} instead."
+            )
+        if self.text_mode == PAPER and (self.nested or self.unit != CAPTION_UNIT):
+            found = "nested" if self.nested else f"unit {self.unit!r}"
+            raise ConfigError(
+                f"The published algorithm (text mode {PAPER!r}) counts captions as bags of words: "
+                f"it knows neither nested matches nor documents. Got {found}; leave that out."
+            )
+        if self.evidence < 0:
+            raise ConfigError(
+                f"The 'evidence' parameter must be at least 0. Got {self.evidence} instead."
+            )
+        near = self.near_duplicates
+        if isinstance(near, str) and near not in (AUTO_DUPLICATES, EXACT_DUPLICATES):
+            near = -1.0
+        if near is not None and not isinstance(near, str) and not 0.0 < near <= 1.0:
+            raise ConfigError(
+                "The 'near_duplicates' parameter must be a cosine similarity in (0, 1], 'auto' or "
+                f"'exact'. Got {self.near_duplicates!r} instead."
+            )
+        if self.image_tags is not None and (self.clip or self.concept_vectors):
+            raise ConfigError(
+                "Images are tagged either by a model (--clip, --concept-vectors) or by the tags "
+                "of a file (--image-tags): choose one."
+            )
+        threshold = self.image_tag_threshold
+        if threshold is not None and (self.image_tags is None or not math.isfinite(threshold)):
+            raise ConfigError(
+                "The 'image_tag_threshold' parameter must be a finite number, and belongs to "
+                f"image_tags (--image-tags FILE). Got {threshold} and {self.image_tags!r} instead."
+            )
         if not 0.0 < self.level < 1.0:
             raise ConfigError(
                 f"The 'level' parameter must lie in (0, 1). Got {self.level} instead."
             )
-        if not -1.0 <= self.threshold <= 1.0:
+        if self.threshold is not None and self.calibration not in ("auto", "none"):
+            raise ConfigError(
+                f"A calibration ({self.calibration}) has a threshold per concept: leave the "
+                f"threshold {self.threshold:g} out, or the calibration."
+            )
+        if not -1.0 <= self.fixed_threshold <= 1.0:
             raise ConfigError(
                 "The 'threshold' parameter is a cosine similarity and must lie in [-1, 1]. "
                 f"Got {self.threshold} instead."
             )
+
+    @property
+    def fixed_threshold(self) -> float:
+        """The threshold for all concepts, where there is no calibration."""
+        return DEFAULT_THRESHOLD if self.threshold is None else self.threshold
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether the audit is to learn thresholds from its own captions."""
+        return self.threshold is None and self.calibration == "auto"

@@ -7,18 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conceptaudit.artifacts import Json, file_digest
-from conceptaudit.auditing.options import AuditOptions
+from conceptaudit.auditing.calibrating import AUTO, NONE, calibrated_tagger
+from conceptaudit.auditing.image_tags import TagFile
+from conceptaudit.auditing.options import PAPER, AuditOptions
+from conceptaudit.auditing.text_mode import choose_text_mode
 from conceptaudit.datasets import open_dataset
-from conceptaudit.datasets.base import CAPTION, EMBEDDING, IMAGE, Dataset
+from conceptaudit.datasets.base import CAPTION, EMBEDDING, IMAGE, LANGUAGE, Dataset
 from conceptaudit.errors import ConfigError
+from conceptaudit.image.calibration import Calibration
 from conceptaudit.image.clip import ClipModel, find_clip
+from conceptaudit.image.embed import check_embedded_with
 from conceptaudit.image.prompts import encode_concepts
 from conceptaudit.image.stages import ImageEncoder, ImageTagger
 from conceptaudit.image.vectors import read_concept_vectors
-from conceptaudit.records import ConceptVocabulary
+from conceptaudit.records import ConceptVocabulary, Float32Array
+from conceptaudit.text.fast import FastTextTagger
+from conceptaudit.text.languages import LanguageLister
+from conceptaudit.text.paper_stages import PaperIndex
 from conceptaudit.text.pipeline import find_pipeline
 from conceptaudit.text.tagger import TextTagger, unmatchable_concepts
 from conceptaudit.vocabulary import read_concepts
+
+PAPER_NOTE = (
+    "Captions were counted by the published algorithm (arXiv:2404.04125), for comparison: bags of "
+    "words, case kept, digits and absent terms left out. paper_terms.json has each concept's terms."
+)
 
 
 def open_source(dataset: str | Path, options: AuditOptions) -> Dataset:
@@ -29,6 +42,10 @@ def open_source(dataset: str | Path, options: AuditOptions) -> Dataset:
         caption_column=options.caption_column,
         key_column=options.key_column,
         url_column=options.url_column,
+        languages=options.languages,
+        language_column=options.language_column,
+        require_url=options.text_mode == PAPER,
+        unit=options.unit,
         shard_rows=options.shard_rows,
     )
 
@@ -47,16 +64,24 @@ def read_vocabulary(
 class AuditPlan:
     """Which sides can be audited, and with what."""
 
-    text: TextTagger | None
+    text: TextTagger | FastTextTagger | PaperIndex | None
     encoder: ImageEncoder | None
     image: ImageTagger | None
     notes: tuple[str, ...]
+    languages: LanguageLister | None = None
+    vectors: Float32Array | None = None
+    calibration: Calibration | None = None
+    calibrates: bool = False
+    tags: TagFile | None = None
 
     @property
     def settings(self) -> Json:
         """Everything that can change a tag, by stage."""
         stages = (self.text, self.encoder, self.image)
-        return [None if stage is None else stage.settings for stage in stages]
+        found = [None if stage is None else stage.settings for stage in stages]
+        if self.tags is not None:
+            found.append(self.tags.settings)
+        return [*found, {"calibration": "auto"}] if self.calibrates else found
 
 
 def plan_audit(dataset: Dataset, vocabulary: ConceptVocabulary, options: AuditOptions) -> AuditPlan:
@@ -68,19 +93,58 @@ def plan_audit(dataset: Dataset, vocabulary: ConceptVocabulary, options: AuditOp
         Neither side can be audited with these options.
     """
     notes: list[str] = []
-    text = None
-    if CAPTION in dataset.provides:
+    text: TextTagger | FastTextTagger | PaperIndex | None = None
+    if CAPTION in dataset.provides and options.text_mode == PAPER:
         pipeline = find_pipeline(options.spacy_model, pos=options.pos)
-        text = TextTagger(vocabulary=vocabulary, pipeline=pipeline, nested=options.nested)
+        text = PaperIndex(vocabulary=vocabulary, pipeline=pipeline)
+        notes.append(PAPER_NOTE)
+    elif CAPTION in dataset.provides:
+        pipeline = find_pipeline(options.spacy_model, pos=options.pos)
+        text = TextTagger(
+            vocabulary=vocabulary,
+            pipeline=pipeline,
+            nested=options.nested,
+            evidence=options.evidence,
+            unit=options.unit,
+        )
         notes += [f"{why}: it can never be counted in text." for why in unmatchable_concepts(text)]
     encoder, image = _image_side(dataset, vocabulary, options, notes)
-    if text is None and image is None:
+    vectors = None if image is None else image.concepts
+    calibration = None
+    if image is not None and options.calibration not in (AUTO, NONE):
+        calibration = Calibration.load(options.calibration)
+        calibration.check(vocabulary, image.concepts)
+        image = calibrated_tagger(image, calibration)
+    tags = None
+    if options.image_tags is not None:
+        tags = TagFile.find(options.image_tags, options.image_tag_threshold)
+    if text is None and image is None and tags is None:
         raise ConfigError(
             f"There is nothing to audit: {dataset.location} offers "
             f"{', '.join(sorted(dataset.provides)) or 'nothing'}. Images need --clip; embeddings "
             "need --clip or --concept-vectors."
         )
-    return AuditPlan(text=text, encoder=encoder, image=image, notes=tuple(notes))
+    if options.by_language and LANGUAGE not in dataset.provides:
+        raise ConfigError(
+            f"The 'by_language' parameter needs a column of languages, and {dataset.location} has "
+            "none that is known. Name it with language_column (--language-column)."
+        )
+    languages = LanguageLister() if options.by_language else None
+    if isinstance(text, TextTagger):
+        calibrates = image is not None and options.calibrates
+        text, more = choose_text_mode(text, dataset, options, calibrates=calibrates)
+        notes += more
+    return AuditPlan(
+        text=text,
+        encoder=encoder,
+        image=image,
+        notes=tuple(notes),
+        languages=languages,
+        vectors=vectors,
+        calibration=calibration,
+        calibrates=image is not None and isinstance(text, TextTagger) and options.calibrates,
+        tags=tags,
+    )
 
 
 def _image_side(
@@ -88,7 +152,7 @@ def _image_side(
 ) -> tuple[ImageEncoder | None, ImageTagger | None]:
     has_vectors = options.concept_vectors is not None
     embedded = EMBEDDING in dataset.provides
-    if not embedded and IMAGE not in dataset.provides:
+    if options.image_tags is not None or (not embedded and IMAGE not in dataset.provides):
         return None, None
     if options.clip is None and not (embedded and has_vectors):
         what = "embeddings" if embedded else "images"
@@ -97,21 +161,27 @@ def _image_side(
         return None, None
     clip: ClipModel | None = None
     if options.clip is not None and not (embedded and has_vectors):
-        clip = find_clip(options.clip, device=options.device)
+        clip = find_clip(
+            options.clip,
+            device=options.device,
+            allow_pickle_weights=options.allow_pickle_weights,
+        )
+        if embedded:
+            check_embedded_with(dataset.location, clip)
     if options.concept_vectors is not None:
         vectors = read_concept_vectors(options.concept_vectors, len(vocabulary))
         source = f"file:{file_digest(Path(options.concept_vectors))}"
     elif clip is not None:
-        vectors, source = encode_concepts(vocabulary, clip, options.templates), clip.digest
-    notes.append(
-        f"Images count from cosine similarity {options.threshold:g}, one threshold for all "
-        "concepts and not calibrated: image counts compare concepts roughly, at best."
-    )
+        source = clip.digest
+        vectors = encode_concepts(
+            vocabulary, clip, options.templates, aliases=options.alias_prompts
+        )
     tagger = ImageTagger(
         concepts=vectors,
-        thresholds=(options.threshold,) * len(vocabulary),
+        thresholds=(options.fixed_threshold,) * len(vocabulary),
         source=source,
         backend=options.backend,
+        device=options.device,
     )
     encoder = None if embedded or clip is None else ImageEncoder(clip=clip)
     return encoder, tagger

@@ -20,18 +20,41 @@ from conceptaudit.artifacts import (
     write_npy,
     write_parquet,
 )
+from conceptaudit.auditing.approximate import tagger_for, with_index_recall
+from conceptaudit.auditing.calibrating import (
+    CALIBRATION,
+    CalibrationData,
+    calibration_notes,
+    caption_misalignment,
+    learned_tagger,
+    with_corrected,
+)
+from conceptaudit.auditing.duplicates import with_unique_counts
+from conceptaudit.auditing.estimating import TextEstimate, estimate_text
+from conceptaudit.auditing.extras import count_by_language, forget_extras, search_as_published
+from conceptaudit.auditing.image_tags import forget_lists
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import AuditPlan
+from conceptaudit.auditing.text_side import TextSide
 from conceptaudit.datasets.base import Dataset, Shard
 from conceptaudit.engine import StageReport, open_engine, run_shards, run_stage
+from conceptaudit.engine.stage import Stage
 from conceptaudit.errors import DataError
 from conceptaudit.frequency.counting import Alignment, add_shards, frequency_table
 from conceptaudit.frequency.stage import CountShard, count_store, shards_to_count
+from conceptaudit.image.calibration import Calibration
 from conceptaudit.image.stages import ImageEncoder, ImageTagger
 from conceptaudit.image.stored import StoredEmbeddings
 from conceptaudit.progress import Progress
-from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, merge_counts
-from conceptaudit.text.tagger import TextTagger
+from conceptaudit.records import (
+    ConceptFrequencies,
+    ConceptVocabulary,
+    Int64Array,
+    merge_counts,
+)
+from conceptaudit.text.fast import FastTextTagger
+from conceptaudit.text.paper_stages import PaperIndex
+from conceptaudit.text.pipeline import load_pipeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +75,9 @@ class AuditRun:
         What was detected, what could not be had, what never matches.
     redone : dict
         By stage: shards computed by this call and why; shards kept from before.
+    misalignment : dict or None
+        Where images were calibrated: captions that name nothing that is shown, corrected for
+        what the tagger misses; see `conceptaudit.frequency.misalignment`.
     """
 
     folder: Path
@@ -60,6 +86,7 @@ class AuditRun:
     account: Json
     notes: tuple[str, ...]
     redone: Json
+    misalignment: Json = None
 
     @property
     def table(self) -> pd.DataFrame:
@@ -82,6 +109,7 @@ class RunningAudit:
 
     def execute(self, identity: str) -> AuditRun:
         """Run the stages that are not done, count, and write the results."""
+        forget_extras(self.folder)
         reports = self._stages()
         stores = {name: report.store for name, report in reports.items()}
         sides = [stores[name] for name in ("text", "image") if name in stores]
@@ -91,30 +119,71 @@ class RunningAudit:
                 f"No shard of {self.dataset.location} could be read: "
                 f"{next(iter(_failures(reports).values()), 'there are none')}"
             )
-        counts = count_store(self.folder)
-        task = CountShard(text=stores.get("text"), image=stores.get("image"), store=counts)
+        estimate = estimate_text(self, stores, counted)
+        if estimate is not None:
+            reports["strata"] = estimate.report
+        shares = None if estimate is None else estimate.table
+        counts = count_store(self.folder, shares)
+        task = CountShard(
+            text=stores.get("text"), image=stores.get("image"), store=counts, shares=shares
+        )
         engine = open_engine(self.options.workers, n_items=len(counted))
         reports["counts"] = run_shards(task, counts, counted, engine=engine, progress=self.progress)
-        return self._finish(identity, counted, stores, counts, reports)
+        return self._finish(identity, counted, stores, counts, reports, estimate)
 
     def _stages(self) -> dict[str, StageReport]:
         reports: dict[str, StageReport] = {}
         plan = self.plan
+        # an earlier run with other options may have left one
+        (self.folder / CALIBRATION).unlink(missing_ok=True)
         if plan.text is not None:
-            reports["text"] = self._stage(plan.text, self.dataset, self.shards)
+            report = self._stage(plan.text, self.dataset, self.shards)
+            reports[plan.text.name] = report
+            if isinstance(plan.text, PaperIndex):
+                reports["text"] = search_as_published(
+                    plan.text, report, self.shards, self.folder, self.options, self.progress
+                )
+        if plan.languages is not None:
+            reports["languages"] = self._stage(plan.languages, self.dataset, self.shards)
         source: Dataset = self.dataset
         shards = self.shards
         if plan.encoder is not None:
             reports["embeddings"] = self._stage(plan.encoder, self.dataset, self.shards)
             source = StoredEmbeddings(folder=self.folder / plan.encoder.name, source=self.shards)
             shards = source.shards()
+        if plan.tags is not None:
+            imported = plan.tags.tagger(self.vocabulary, self.folder)
+            reports["image"] = self._stage(imported, self.dataset, self.shards)
         if plan.image is not None:
-            reports["image"] = self._stage(plan.image, source, shards)
+            tagger = self._calibrated(plan.image, source, shards, reports)
+            reports["image"] = self._stage(
+                tagger_for(tagger, self.options, source, shards), source, shards
+            )
         return reports
+
+    def _calibrated(
+        self,
+        tagger: ImageTagger,
+        source: Dataset,
+        shards: tuple[Shard, ...],
+        reports: Mapping[str, StageReport],
+    ) -> ImageTagger:
+        if self.plan.calibration is not None:
+            self.plan.calibration.save(self.folder / CALIBRATION)
+        if not self.plan.calibrates:
+            return tagger
+        data = CalibrationData(
+            source=source,
+            shards=shards,
+            text=reports["text"].store,
+            vocabulary=self.vocabulary,
+            vectors=tagger.concepts,
+        )
+        return learned_tagger(data, tagger, self.folder, self.progress)
 
     def _stage(
         self,
-        stage: TextTagger | ImageEncoder | ImageTagger,
+        stage: Stage,
         dataset: Dataset,
         shards: tuple[Shard, ...],
     ) -> StageReport:
@@ -136,10 +205,15 @@ class RunningAudit:
         stores: Mapping[str, ShardStore],
         counts: ShardStore,
         reports: Mapping[str, StageReport],
+        estimate: TextEstimate | None,
     ) -> AuditRun:
         totals, agreement = add_shards(
             (counts.read(shard.name) for shard in counted), len(self.vocabulary)
         )
+        if estimate is not None:
+            totals, agreement = estimate.complete(
+                totals, agreement, [counts.read(shard.name) for shard in counted]
+            )
         account = {
             side: _add_accounts([stores[side].read(shard.name) for shard in counted])
             for side in ("text", "image")
@@ -151,10 +225,59 @@ class RunningAudit:
         frequencies = frequency_table(
             self.vocabulary, totals, source=self.dataset.location, level=self.options.level
         )
+        notes = self.notes
+        if estimate is not None:
+            frequencies = estimate.marked(frequencies, level=self.options.level)
+            notes = (*notes, estimate.note)
+        if self.plan.image is not None:
+            frequencies, more = self._corrected(frequencies, totals, account)
+            notes = (*notes, *more)
+            frequencies, more = with_index_recall(
+                frequencies, self.options, stores.get("image"), counted
+            )
+            notes = (*notes, *more)
+        if self.plan.text is not None:
+            captions = TextSide(store=stores["text"], shards=counted, vocabulary=self.vocabulary)
+            english = load_pipeline(self.plan.text.pipeline.name).lang == "en"
+            strata = None if estimate is None else estimate.table
+            frequencies, more = captions.with_ambiguity(frequencies, english=english, strata=strata)
+            notes = (*notes, *more)
+            fast = self.plan.text if isinstance(self.plan.text, FastTextTagger) else None
+            captions.write_evidence(self.folder, size=self.options.evidence, fast=fast)
+            together = captions.write_cooccurrence(
+                self.folder,
+                totals["text"],
+                account["text"]["n_used"],
+                options=self.options,
+                progress=self.progress,
+            )
+            reports = {**reports, **together}
+        if self.plan.languages is not None:
+            apart = count_by_language(
+                stores, counted, self.vocabulary, self.folder, self.options, self.progress
+            )
+            reports = {**reports, "counts_by_language": apart}
+        forget_lists(self.folder)
+        if self.plan.tags is not None:
+            more = self.plan.tags.account_for(
+                self.vocabulary, self.folder, stores["image"], counted
+            )
+            notes = (*notes, *more)
+        frequencies, more = with_unique_counts(
+            frequencies,
+            counted,
+            stores,
+            dataset=self.dataset,
+            shards=self.shards,
+            folder=self.folder,
+            options=self.options,
+        )
+        notes = (*notes, *more)
         failures = _failures(reports)
-        notes = (*self.notes, *(f"Skipped: {why}" for why in failures.values()))
+        notes = (*notes, *(f"Skipped: {why}" for why in failures.values()))
         run = AuditRun(
             folder=self.folder,
+            misalignment=self._misalignment(stores, counted),
             frequencies=frequencies,
             alignment=alignment,
             account=account,
@@ -167,11 +290,38 @@ class RunningAudit:
         self._write(run, identity, counted)
         return run
 
+    def _corrected(
+        self, frequencies: ConceptFrequencies, totals: Mapping[str, Int64Array], account: Json
+    ) -> tuple[ConceptFrequencies, tuple[str, ...]]:
+        path, options = self.folder / CALIBRATION, self.options
+        notes = calibration_notes(
+            self.folder, asked=self.plan.calibrates, threshold=options.fixed_threshold
+        )
+        if not path.exists():
+            return frequencies, notes
+        found = Calibration.load(path)
+        return with_corrected(frequencies, found, totals, account, level=options.level), notes
+
+    def _misalignment(self, stores: Mapping[str, ShardStore], counted: tuple[Shard, ...]) -> Json:
+        path = self.folder / CALIBRATION
+        if not path.exists() or not {"text", "image"} <= stores.keys():
+            return None
+        return caption_misalignment(
+            Calibration.load(path),
+            stores["text"],
+            stores["image"],
+            counted,
+            level=self.options.level,
+        )
+
     def _write(self, run: AuditRun, identity: str, counted: tuple[Shard, ...]) -> None:
         folder = self.folder
         write_parquet(folder / "frequencies.parquet", run.table)
         write_csv(folder / "frequencies.csv", run.table)
-        write_json(folder / "alignment.json", run.alignment.as_json(self.options.level))
+        alignment = run.alignment.as_json(self.options.level)
+        if run.misalignment is not None:
+            alignment["corrected"] = run.misalignment
+        write_json(folder / "alignment.json", alignment)
         write_json(
             folder / "concepts.json",
             [
@@ -187,7 +337,8 @@ class RunningAudit:
             ],
         )
         if self.plan.image is not None:
-            write_npy(folder / "concept_vectors.npy", self.plan.image.concepts)
+            vectors = self.plan.image.concepts if self.plan.vectors is None else self.plan.vectors
+            write_npy(folder / "concept_vectors.npy", vectors)
         files = sorted(
             path
             for path in folder.rglob("*")
@@ -204,6 +355,7 @@ class RunningAudit:
                 "level": self.options.level,
                 "clip": self.options.clip,
                 "threshold": self.options.threshold,
+                "calibration": self.options.calibration,
                 "templates": list(self.options.templates),
                 "account": run.account,
                 "notes": list(run.notes),

@@ -40,6 +40,30 @@ def audit(
     url_column: Annotated[
         str | None, typer.Option(help="URL column, where its name is not a known one.")
     ] = None,
+    language: Annotated[
+        list[str] | None,
+        typer.Option(help="Count only rows in this language ('en'); repeat for more."),
+    ] = None,
+    language_column: Annotated[
+        str | None, typer.Option(help="Language column, where its name is not a known one.")
+    ] = None,
+    by_language: Annotated[
+        bool, typer.Option("--by-language", help="Count every language apart as well.")
+    ] = False,
+    unit: Annotated[
+        str,
+        typer.Option(help="'caption' (cut at 10,000 characters) or 'document' (never cut)."),
+    ] = "caption",
+    text_mode: Annotated[
+        str,
+        typer.Option(
+            help="'exact'; 'fast': tag a sample and estimate; 'auto': fast above a million "
+            "captions; 'paper': the published algorithm's counts."
+        ),
+    ] = "auto",
+    text_error: Annotated[
+        float, typer.Option(help="Standard error wanted of a fast count, as a share of it.")
+    ] = 0.005,
     spacy_model: Annotated[
         str, typer.Option(help="spaCy pipeline by name or path; 'bundled' is English.")
     ] = "bundled",
@@ -48,6 +72,12 @@ def audit(
     ] = "noun",
     nested: Annotated[
         bool, typer.Option("--nested", help="Count 'dog' in 'hot dog' for both concepts.")
+    ] = False,
+    evidence: Annotated[
+        int, typer.Option(help="Captions kept per concept to show why it was counted.")
+    ] = 20,
+    cooccurrence: Annotated[
+        bool, typer.Option("--cooccurrence", help="Count which concepts are named together.")
     ] = False,
     clip: Annotated[
         str | None,
@@ -64,13 +94,58 @@ def audit(
         list[str] | None,
         typer.Option(help="Prompt template with {}; repeat for an ensemble."),
     ] = None,
+    alias_prompts: Annotated[
+        bool, typer.Option("--alias-prompts", help="Prompt with aliases too, and average.")
+    ] = False,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Cosine similarity at which an image shows a concept."),
+        typer.Option(
+            help="One cosine similarity at which an image shows a concept, for all concepts, "
+            "in place of calibrated thresholds."
+        ),
     ] = None,
+    calibration: Annotated[
+        str,
+        typer.Option(
+            help="'auto': learn thresholds from the captions, where they can teach; 'none'; or a "
+            "file that 'conceptaudit calibrate' wrote."
+        ),
+    ] = "auto",
     device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")] = "auto",
+    allow_pickle_weights: Annotated[
+        bool,
+        typer.Option(
+            "--allow-pickle-weights",
+            help="Open weights that are a pickle (with torch's restricted unpickler).",
+        ),
+    ] = False,
+    near_duplicates: Annotated[
+        str | None,
+        typer.Option(
+            help="Also count each picture once: cosine similarity of near duplicates such as "
+            "0.95, 'auto', or 'exact' for equal pictures only."
+        ),
+    ] = None,
+    image_tags: Annotated[
+        str | None,
+        typer.Option(
+            help="Image tags of another tagger: CSV, parquet or JSONL with key, concept and, "
+            "where there is one, score."
+        ),
+    ] = None,
+    image_tag_threshold: Annotated[
+        float | None, typer.Option(help="Smallest score of these tags that counts.")
+    ] = None,
+    approximate_index: Annotated[
+        str | None,
+        typer.Option(help="Tag through an index of these embeddings; its loss is measured."),
+    ] = None,
     backend: Annotated[
-        str, typer.Option(help="Search of image tags: 'auto', 'blas' or 'faiss'; same result.")
+        str,
+        typer.Option(
+            help="Search of image tags: 'auto', 'blas', 'torch', 'faiss' or 'faiss-gpu'; "
+            "same result."
+        ),
     ] = "auto",
     workers: Annotated[
         int | None, typer.Option(help="Worker processes; one per processor by default.")
@@ -111,12 +186,27 @@ def audit(
         caption_column=caption_column,
         key_column=key_column,
         url_column=url_column,
+        languages=tuple(language or ()),
+        language_column=language_column,
+        by_language=by_language,
+        unit=unit,
+        text_mode=text_mode,
+        text_error=text_error,
         spacy_model=spacy_model,
         pos=pos,
         nested=nested,
+        evidence=evidence,
+        cooccurrence=cooccurrence,
         clip=clip,
         concept_vectors=concept_vectors,
+        alias_prompts=alias_prompts,
+        calibration=calibration,
         device=device,
+        allow_pickle_weights=allow_pickle_weights,
+        near_duplicates=_similarity(near_duplicates),
+        image_tags=image_tags,
+        image_tag_threshold=image_tag_threshold,
+        approximate_index=approximate_index,
         backend=backend,
         workers=workers,
         shard_rows=shard_rows,
@@ -143,6 +233,14 @@ def audit(
         _show(run, level)
 
 
+def _similarity(text: str | None) -> float | str | None:
+    """Read a number where there is one; the options say what else is allowed."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
 def summary(run: AuditRun, level: float) -> dict[str, object]:
     """Lay a run's numbers out for a machine."""
     table = run.table
@@ -152,7 +250,7 @@ def summary(run: AuditRun, level: float) -> dict[str, object]:
         "account": run.account,
         "n_concepts": len(table),
         "n_concepts_found": found,
-        "alignment": run.alignment.as_json(level),
+        "alignment": {**run.alignment.as_json(level), "corrected": run.misalignment},
         "notes": list(run.notes),
         "redone": run.redone,
     }
@@ -181,6 +279,7 @@ def _show(run: AuditRun, level: float) -> None:
         say(f"{column}: {found:,} of {len(table):,} concepts found, {len(table) - found:,} never")
     _show_ends(run, level)
     _show_alignment(run, level)
+    _show_corrected(run)
     say(f"\nWritten to {run.folder}: frequencies.parquet, frequencies.csv, alignment.json, tags")
 
 
@@ -223,3 +322,21 @@ def _show_alignment(run: AuditRun, level: float) -> None:
         f"{100 * numbers['misaligned_among_tagged_high']:.1f}), "
         f"{100 * (numbers['misalignment_degree'] or 0):.1f} % of all samples"
     )
+
+
+def _show_corrected(run: AuditRun) -> None:
+    """Print what a calibration makes of the counts."""
+    table = run.table
+    if "n_image_corrected" in table:
+        corrected, raw = table["n_image_corrected"].sum(), table["n_image"].sum()
+        say(
+            f"\ncorrected for errors of tags and captions: {corrected:,.0f} concepts are shown "
+            f"({raw:,} image tags)"
+        )
+    found = run.misalignment
+    if found and found["nothing_named_is_shown"] is not None:
+        say(
+            f"{100 * found['nothing_named_is_shown']:.1f} % of captions that name concepts name "
+            f"nothing that is shown ({100 * found['nothing_named_is_shown_low']:.1f} to "
+            f"{100 * found['nothing_named_is_shown_high']:.1f})"
+        )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.normalize import normalize, phrase_text
@@ -23,6 +24,7 @@ PREPOSITIONS = frozenset(
 
 Splitter = Callable[[str], Sequence[str]]
 HeadForms = Callable[[str, bool], Iterable[str]]
+Spellings = Callable[[str], Iterable[str]]
 
 DESIGNATION = -1
 """In place of a head: a phrase with a number ("boeing 747", "audi a5") can only be a name."""
@@ -59,6 +61,9 @@ class PhraseMatcher:
     head_forms : callable
         Gives the forms of a head word that a caption may hold, the word itself among them, and
         whether it stands alone: "apples" and "apple" for both.
+    spellings : callable, optional
+        Gives the ways to write a phrase, the given one first: "t-shirt", "tshirt". By default
+        there is no other.
     any_noun : bool, default False
         Whether a phrase needs a noun anywhere instead of at its head: for languages in which
         the place of the head is not known.
@@ -72,6 +77,7 @@ class PhraseMatcher:
         *,
         split: Splitter,
         head_forms: HeadForms,
+        spellings: Spellings | None = None,
         any_noun: bool = False,
         nested: bool = False,
     ) -> None:
@@ -82,15 +88,32 @@ class PhraseMatcher:
         self.unmatchable: dict[int, str] = {}
         self._root = _Node()
         for concept_id, concept in enumerate(vocabulary):
-            added = [
-                self._add(split(phrase_text(phrase)), concept_id, head_forms)
-                for phrase in concept.phrases
-            ]
+            added = []
+            for phrase in map(phrase_text, concept.phrases):
+                spelled = [phrase] if spellings is None else spellings(phrase)
+                terms = [tuple(w for w in split(s) if w not in HYPHENS) for s in spelled]
+                # of "boeing 747" and "boeing-747" the first says that this is a designation
+                numbered = len(terms[0]) > 1 and any(map(_has_digit, terms[0]))
+                added += [
+                    self._add(words, concept_id, head_forms, numbered=numbered)
+                    for words in dict.fromkeys(terms)
+                ]
             if not any(added):
                 self.unmatchable[concept_id] = (
                     f"{concept.name!r} has no phrase of 1 to {MAX_WORDS} words with a letter, "
                     "digit or pictograph"
                 )
+
+    @cached_property
+    def pairs(self) -> frozenset[tuple[int, int]]:
+        """Keys that follow one another in some phrase."""
+        found: set[tuple[int, int]] = set()
+        waiting = list(self._root.next.items())
+        while waiting:
+            key, node = waiting.pop()
+            found.update((key, after) for after in node.next)
+            waiting.extend(node.next.items())
+        return frozenset(found)
 
     def key(self, word: str) -> int:
         """Return the key of a normalised word, or -1 where no phrase holds it."""
@@ -175,17 +198,19 @@ class PhraseMatcher:
         overlaps = kept.start < match.stop and match.start < kept.stop
         return overlaps and not self.nested
 
-    def _add(self, words: Sequence[str], concept_id: int, head_forms: HeadForms) -> bool:
-        terms = [word for word in words if word not in HYPHENS]
+    def _add(
+        self, terms: Sequence[str], concept_id: int, head_forms: HeadForms, *, numbered: bool
+    ) -> bool:
         if not 1 <= len(terms) <= MAX_WORDS:
             return False
         head = head_of(terms)
         if not any(_is_word_or_picture(character) for character in terms[head]):
             return False
+        # of a pictograph the tagger knows nothing, as of a number
+        nameless = numbered or not any(map(str.isalnum, terms[head]))
         forms = {terms[head], *head_forms(terms[head], len(terms) == 1)}
         variants = {(*terms[:head], form, *terms[head + 1 :]) for form in forms}
-        numbered = len(terms) > 1 and any(map(_has_digit, terms))
-        ending = (concept_id, DESIGNATION if numbered else head)
+        ending = (concept_id, DESIGNATION if nameless else head)
         for variant in sorted(variants):
             node = self._root
             for word in variant:

@@ -22,6 +22,29 @@ def _is_noun(word: str) -> bool:
     return entry is not None and "n" in entry.senses
 
 
+def lexicon_noun_senses(word: str) -> int:
+    """Return the number of noun senses of a lower-case word in the lexicon; 0 for no noun.
+
+    Examples
+    --------
+    >>> lexicon_noun_senses("xylophone"), lexicon_noun_senses("quickly")
+    (1, 0)
+    """
+    entry = _word_forms().entries.get(word)
+    return 0 if entry is None else entry.senses.get("n", 0)
+
+
+def is_english_word(form: str) -> bool:
+    """Tell whether the lexicon has a form, inflected or not, as any part of speech.
+
+    Examples
+    --------
+    >>> is_english_word("blackbirds"), is_english_word("poloshirt")
+    (True, False)
+    """
+    return bool(_word_forms().analyses(form))
+
+
 def english_singular(word: str) -> str:
     """Return the singular of a regular or irregular English plural, else the word itself.
 

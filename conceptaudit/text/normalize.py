@@ -5,11 +5,12 @@ proper noun could never match. Here both go through `normalize`, and `NORMALIZER
 digest: results made with another normaliser are never mixed.
 """
 
+import html
 import re
 import unicodedata
 
-NORMALIZER = "nfkc-casefold-1"
-"""Name and version of what `normalize` does; change it whenever a result could change."""
+NORMALIZER = "nfkc-casefold-latin-2"
+"""Name and version of what this module does; change it whenever a result could change."""
 
 LONGEST_RUN = 200
 """Characters without white space after which marks are set apart.
@@ -20,30 +21,72 @@ took 16 seconds.
 
 _LONG_RUN = re.compile(rf"\S{{{LONGEST_RUN},}}")
 _MARK = re.compile(r"(\W)")
+_HTML_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,300}>")
 _FILE_ENDING = re.compile(r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|heic|avif)\b", re.IGNORECASE)
-_APOSTROPHES = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u2018": "'", "\u0060": "'"})
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u00b4\u0060\u2032", "'"))
 _QUALIFIER = re.compile(r"\s*\([^()]*\)\s*$")
 _SEPARATORS = re.compile(r"[\s_]+")
+_LATIN_ACCENTS = re.compile(r"([a-z])[\u0300-\u036f]+")
+
+# Before NFKC, which would make a space with an accent of the acute that stands for an apostrophe.
+# The soft hyphen, zero-width space and byte order mark divide no words; the bidirectional controls
+# and variation selectors change how a word looks, not which it is. Joiners are kept: emoji and
+# Persian need them.
+_INVISIBLE = dict.fromkeys(
+    (
+        0xAD,
+        0x200B,
+        0x2060,
+        0xFEFF,
+        0xFE0E,
+        0xFE0F,
+        0x200E,
+        0x200F,
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+    )
+)
+_SPELLED = str.maketrans(
+    {"\u00b4": "'", "\u02bc": "'", "\u2010": "-", "\u2011": "-", "\u2212": "-"}
+)
+_CONTROLS = {"Cc": " ", "Zl": " ", "Zp": " ", "Cs": "\ufffd"}
 
 
 def caption_text(caption: str) -> str:
     """Prepare a caption for the pipeline.
 
-    Unicode is composed (NFKC) and control characters become spaces. A file's name becomes words,
-    as web captions often are one: underscores and the ending go. The marks within a run of more
-    than `LONGEST_RUN` characters without white space are set apart.
+    HTML's entities are read and its tags become spaces. Unicode is composed (NFKC); invisible
+    characters go, control characters become spaces and lone surrogates U+FFFD. A file's name
+    becomes words, as web captions often are one: underscores and the ending go. The marks within
+    a run of more than `LONGEST_RUN` characters without white space are set apart.
+
+    Parameters
+    ----------
+    caption : str
+        Any text.
+
+    Returns
+    -------
+    str
+        What the pipeline reads; places in a caption count its characters.
 
     Examples
     --------
     >>> caption_text("cafe" + chr(0x301)) == "caf" + chr(0xE9), caption_text("a" + chr(0) + "b")
     (True, 'a b')
-    >>> caption_text("red_fox-2.jpg")
-    'red fox-2 '
+    >>> caption_text("red_fox-2.jpg"), caption_text("t" + chr(0x2011) + "shirt")
+    ('red fox-2 ', 't-shirt')
+    >>> caption_text("Salt &amp; <b>pepper</b>")
+    'Salt &  pepper '
     """
+    if "&" in caption and ";" in caption:
+        caption = html.unescape(caption)
+    if "<" in caption:
+        caption = _HTML_TAG.sub(" ", caption)
     if not caption.isascii():
-        caption = unicodedata.normalize("NFKC", caption)
+        caption = _plain(caption)
     if not caption.isprintable():
-        caption = "".join(" " if unicodedata.category(c) == "Cc" else c for c in caption)
+        caption = _printable(caption)
     if "_" in caption:
         caption = caption.replace("_", " ")
     if "." in caption:
@@ -53,19 +96,41 @@ def caption_text(caption: str) -> str:
     return caption
 
 
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text.translate(_INVISIBLE).translate(_SPELLED))
+
+
+def _printable(text: str) -> str:
+    return "".join(_CONTROLS.get(unicodedata.category(c), c) for c in text)
+
+
 def normalize(text: str) -> str:
     """Fold a word to the form in which captions and concepts are compared.
 
-    Unicode compatibility forms (NFKC) and case are folded and typographic apostrophes made
-    plain; accents, digits and every script are kept.
+    Unicode compatibility forms (NFKC), case and the accents of Latin letters are folded, and
+    typographic apostrophes made plain; digits and every other script are kept as they are. So
+    "café" and "cafe" are one word, whichever of them the concept list has.
+
+    Parameters
+    ----------
+    text : str
+        One word.
+
+    Returns
+    -------
+    str
+        The key of the word; normalising it again changes nothing.
 
     Examples
     --------
     >>> normalize("Café"), normalize("ﬁre"), normalize("ΣΊΣΥΦΟΣ")
-    ('café', 'fire', 'σίσυφοσ')
+    ('cafe', 'fire', 'σίσυφοσ')
     """
+    if text.isascii():
+        return text.translate(_APOSTROPHES).casefold()
     folded = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).casefold()
-    return unicodedata.normalize("NFC", folded)
+    apart = unicodedata.normalize("NFKD", folded)
+    return unicodedata.normalize("NFC", _LATIN_ACCENTS.sub(r"\1", apart))
 
 
 def phrase_text(name: str) -> str:
@@ -79,5 +144,6 @@ def phrase_text(name: str) -> str:
     >>> phrase_text("hot_dog"), phrase_text("bow_(weapon)"), phrase_text("crane (bird)")
     ('hot dog', 'bow', 'crane')
     """
+    name = _printable(_plain(name))
     bare = _QUALIFIER.sub("", name)
     return _SEPARATORS.sub(" ", bare or name).strip()

@@ -67,8 +67,8 @@ def word_features(word: str, forms: WordForms) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=4)
-def _parse_forms(data: bytes) -> WordForms:
-    # The layer and the component hold the same table: it is parsed once.
+def parse_forms(data: bytes) -> WordForms:
+    """Parse a lexicon; the layer and the component hold the same one, which is parsed once."""
     return WordForms.from_bytes(data)
 
 
@@ -112,7 +112,7 @@ class _WordEmbedder:
             cache.clear()
         for orth in words:
             if orth not in cache:
-                cache[orth] = word_features(docs[0].vocab.strings[orth], _parse_forms(self._data))
+                cache[orth] = word_features(docs[0].vocab.strings[orth], parse_forms(self._data))
         rows = [cache[orth] for orth in words]
         return np.array(rows, dtype="uint64").reshape(len(rows), N_FEATURES)
 
@@ -182,7 +182,7 @@ class NounLexicon(Pipe):
     @property
     def forms(self) -> WordForms:
         """The lexicon in use."""
-        return _parse_forms(self._data)
+        return parse_forms(self._data)
 
     def set_forms(self, data: bytes) -> None:
         """Use the lexicon that ``WordForms.to_bytes`` wrote."""
@@ -222,18 +222,33 @@ class NounLexicon(Pipe):
             for plural in (None, False, True)
         )
 
+    def outcomes(self, word: str, tags: Iterable[tuple[str, bool]]) -> tuple[tuple[bool, str], ...]:
+        """Return whether a word ends as a noun, and its lemma, for each tag it might be given.
+
+        Parameters
+        ----------
+        word
+            Surface form.
+        tags
+            Part of speech, and whether it is marked as plural.
+        """
+        forms = self.forms
+        number = _forced_number(forms, word)
+        found: dict[tuple[str, bool], tuple[bool, str]] = {}
+        ordered = tuple(tags)
+        for pos, plural in ordered:
+            if (pos, plural) not in found:
+                is_noun = pos in {"NOUN", "PROPN"}
+                forced = None if is_noun else number
+                lemma = _lemma(forms, word, pos, plural=plural, forced=forced)
+                found[pos, plural] = (is_noun or number is not None, lemma)
+        return tuple(found[tag] for tag in ordered)
+
     def _decide(self, word: str, pos: str, *, plural: bool) -> tuple[str | None, str]:
         """Return the number to give a token that has to become a noun, and the lemma."""
         forms = self.forms
-        number = None
-        if pos not in {"NOUN", "PROPN"} and forms.is_noun_only(word):
-            pos = "NOUN"
-            plural = forms.code(word) & ANY_NOUN == NOUN_PLURAL
-            number = "Plur" if plural else "Sing"
-        lemma = forms.lemma(word, pos, plural=plural)
-        if pos == "PROPN":
-            lemma = _recase(lemma, word)
-        return number, lemma
+        forced = None if pos in {"NOUN", "PROPN"} else _forced_number(forms, word)
+        return forced, _lemma(forms, word, pos, plural=plural, forced=forced)
 
     def _open_with_common_noun(self, doc: Doc) -> None:
         first = doc[0]
@@ -274,6 +289,20 @@ class NounLexicon(Pipe):
 def make_noun_lexicon(nlp: Language, name: str) -> NounLexicon:
     """Build an empty component; its lexicon comes with the pipeline's data."""
     return NounLexicon(nlp.vocab, name)
+
+
+def _forced_number(forms: WordForms, word: str) -> str | None:
+    """Return the number of a word that can be nothing but a noun, else None."""
+    if not forms.is_noun_only(word):
+        return None
+    return "Plur" if forms.code(word) & ANY_NOUN == NOUN_PLURAL else "Sing"
+
+
+def _lemma(forms: WordForms, word: str, pos: str, *, plural: bool, forced: str | None) -> str:
+    if forced is not None:
+        pos, plural = "NOUN", forced == "Plur"
+    lemma = forms.lemma(word, pos, plural=plural)
+    return _recase(lemma, word) if pos == "PROPN" else lemma
 
 
 def _recase(lemma: str, word: str) -> str:

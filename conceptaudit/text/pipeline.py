@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conceptaudit.artifacts import digest_of, file_digest
 from conceptaudit.errors import ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
     from spacy.language import Language
+
+    from conceptaudit.text.noun_lexicon import NounLexicon
 
 BUNDLED = "bundled"
 """Name of the pipeline that ships with the package."""
@@ -96,25 +97,38 @@ def _load(name: str) -> Language:
         ) from error
 
 
-def possible_lemmas(nlp: Language) -> Callable[[str], frozenset[str]] | None:
-    """Return what gives every lemma that a word can get, where the pipeline can tell.
+def final_lexicon(nlp: Language) -> NounLexicon | None:
+    """Return the component that sets a pipeline's lemmas, where it is the bundled kind.
 
-    The bundled pipeline can: its lemmas come from a lexicon. A learnt lemmatiser cannot.
+    It tells everything that a word can become in any context; a learnt lemmatiser cannot.
     """
     from conceptaudit.text.noun_lexicon import FACTORY, NounLexicon
 
     setters = [pipe for pipe in nlp.pipe_names if "token.lemma" in nlp.get_pipe_meta(pipe).assigns]
-    if not setters or nlp.get_pipe_meta(setters[-1]).factory != FACTORY:
+    if not setters or setters[-1] != nlp.pipe_names[-1]:
         return None
     component = nlp.get_pipe(setters[-1])
-    return component.possible_lemmas if isinstance(component, NounLexicon) else None
+    is_lexicon = nlp.get_pipe_meta(setters[-1]).factory == FACTORY
+    return component if is_lexicon and isinstance(component, NounLexicon) else None
+
+
+def assigned(nlp: Language) -> set[str]:
+    """Return the attributes that a pipeline's components set, such as ``"token.pos"``.
+
+    A ruler sets what its rules say, which its description does not tell.
+    """
+    from spacy.pipeline import AttributeRuler
+
+    found = {attribute for pipe in nlp.pipe_names for attribute in nlp.get_pipe_meta(pipe).assigns}
+    for _, component in nlp.pipeline:
+        if isinstance(component, AttributeRuler):
+            rules: Any = component.patterns
+            found |= {f"token.{name.lower()}" for rule in rules for name in rule["attrs"]}
+    return found
 
 
 def _require_nouns(nlp: Language, name: str) -> None:
-    assigns = {
-        attribute for pipe in nlp.pipe_names for attribute in nlp.get_pipe_meta(pipe).assigns
-    }
-    if not assigns & {"token.pos", "token.tag"}:
+    if not assigned(nlp) & {"token.pos", "token.tag"}:
         raise ConfigError(
             f"The spaCy pipeline {name!r} has no tagger (it has {nlp.pipe_names or 'nothing'}), "
             "so it cannot tell nouns from verbs. Use one with a tagger or morphologizer, or "

@@ -53,7 +53,13 @@ _RULES = {
     ),
     "r": (),
 }
+ENDINGS = frozenset((suffix, new) for rules in _RULES.values() for suffix, new, _ in rules)
+"""What a rule may take off the end of a form, and put there: all that `strip_plural` does, too."""
+
 _BASE = {"n": NOUN_SINGULAR, "v": VERB_BASE, "a": ADJECTIVE, "r": ADVERB}
+CAPTION_NOUNS = frozenset({"t"})
+"""Nouns in captions that web text uses otherwise: the t of "t-shirt", which is "don t" there."""
+
 _MIN_STEM = 3  # of nouns: "gas" is no plural of the chemical symbol "Ga"
 _NOT_PLURAL = ("ss", "us", "is", "os")  # endings of singulars: grass, bus, tennis, cosmos
 
@@ -117,6 +123,11 @@ class WordForms:
                         table.setdefault(form, []).append((pos, lemma))
         return table
 
+    @cached_property
+    def special_forms(self) -> frozenset[str]:
+        """Forms whose lemmas are listed; every other lemma comes of a rule for endings."""
+        return frozenset(self._irregular).union(form for form, _ in self.lemma_exceptions)
+
     def _has(self, lemma: str, pos: str) -> bool:
         entry = self.entries.get(lemma)
         return entry is not None and pos in entry.senses
@@ -178,6 +189,8 @@ class WordForms:
 
     def is_noun_only(self, form: str) -> bool:
         """Whether every reading of a form, over all lemmas it may inflect from, is a noun."""
+        if form.lower() in CAPTION_NOUNS:
+            return True
         if form.lower() in self.not_nouns:
             return False
         code = self.code(form)

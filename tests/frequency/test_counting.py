@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conceptaudit.frequency.counting import (
@@ -46,6 +46,7 @@ def test_counted_by_hand() -> None:
 
 
 @given(PAIRS, PAIRS, st.integers(1, 31))
+@settings(deadline=None)
 def test_any_cutting_into_shards_gives_the_same_counts(
     text: set[tuple[int, int]], image: set[tuple[int, int]], cut: int
 ) -> None:

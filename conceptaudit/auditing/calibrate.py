@@ -1,0 +1,157 @@
+"""Calibrate image tags on a dataset, without auditing it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from conceptaudit.auditing.calibrating import NONE, CalibrationData
+from conceptaudit.auditing.options import AuditOptions
+from conceptaudit.auditing.plan import AuditPlan, open_source, plan_audit, read_vocabulary
+from conceptaudit.datasets.base import Dataset
+from conceptaudit.engine import StageReport, open_engine, run_stage
+from conceptaudit.engine.stage import Stage
+from conceptaudit.errors import ConfigError
+from conceptaudit.image.calibration import Calibration, check_labelled, learn, read_labels
+from conceptaudit.image.calibration.folders import labelled_folder
+from conceptaudit.image.clip import find_clip
+from conceptaudit.image.stored import StoredEmbeddings
+from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.records import ConceptVocabulary
+from conceptaudit.text.paper_stages import PaperIndex
+
+
+def calibrate(
+    dataset: str | Path,
+    concepts: str | Path | Sequence[str] | ConceptVocabulary,
+    out: str | Path,
+    *,
+    options: AuditOptions | None = None,
+    labels: str | Path | None = None,
+    image_folder: str | Path | None = None,
+    scores_only: bool = False,
+    rule: str = "count",
+    work: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Learn at which score an image shows a concept, concept by concept, and write it down.
+
+    Parameters
+    ----------
+    dataset : str or Path
+        Images or embeddings, with captions unless labels are given; any layout of
+        docs/formats.md.
+    concepts : str, Path, sequence of str or ConceptVocabulary
+        A concept list, or the file that holds one.
+    out : str or Path
+        The file to write, ``.json``.
+    options : AuditOptions, optional
+        Model, prompts and reading, as for an audit.
+    labels : str or Path, optional
+        Table of labelled images of `dataset`, see
+        `conceptaudit.image.calibration.labels.read_labels`.
+    image_folder : str or Path, optional
+        A folder of pictures per concept, such as an evaluation set; each picture is taken to show
+        the concept of its folder and none of the other folders'.
+    scores_only : bool, default False
+        Use neither captions nor labels.
+    rule : {"count", "f1"}, default "count"
+        Thresholds at which as many images are tagged as show the concept (precision equals
+        recall), or with the best F1.
+    work : str or Path, optional
+        Folder for embeddings and text tags, which a second call takes up again; a temporary one
+        by default.
+    progress : Progress, optional
+        Told of every finished shard.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    ConfigError, DataError
+        There is nothing to learn from, or options and data do not fit; the message says what.
+    """
+    if sum([labels is not None, image_folder is not None, scores_only]) > 1:
+        raise ConfigError(
+            "Labels, an image folder and scores alone exclude each other: name one of them."
+        )
+    options = replace(options or AuditOptions(), calibration=NONE)
+    opened = open_source(dataset, options)
+    vocabulary, _ = read_vocabulary(concepts)
+    plan = plan_audit(opened, vocabulary, options)
+    if plan.image is None:
+        raise ConfigError(
+            f"Calibration needs images: {opened.location} offers none that these options can use. "
+            "Name the model with --clip, or the vectors with --concept-vectors."
+        )
+    labelled = labels is not None or image_folder is not None
+    known = None if labels is None else read_labels(labels, vocabulary)
+    with ExitStack() as stack:
+        folder = Path(work or stack.enter_context(tempfile.TemporaryDirectory()))
+        progress = progress or SilentProgress()
+        data = _prepared(opened, plan, vocabulary, options, folder, progress)
+        scale, by_caption, by_label = data.histograms(known, progress)
+        if image_folder is not None:
+            if options.clip is None:
+                raise ConfigError("Pictures of an image folder are seen by a model: name --clip.")
+            clip = find_clip(options.clip, device=options.device)
+            by_label = labelled_folder(Path(image_folder), vocabulary, clip, scale, data.vectors)
+        elif known is not None:
+            check_labelled(by_label, known.n_keys, opened.location)
+        found = learn(
+            "scores" if scores_only else "captions" if not labelled else "labels",
+            by_caption,
+            scale,
+            vocabulary=vocabulary,
+            vectors=data.vectors,
+            labelled=by_label if labelled else None,
+            rule=rule,
+        )
+    found.save(out)
+    return found
+
+
+def _prepared(
+    opened: Dataset,
+    plan: AuditPlan,
+    vocabulary: ConceptVocabulary,
+    options: AuditOptions,
+    folder: Path,
+    progress: Progress,
+) -> CalibrationData:
+    """Tag the captions and embed the images, as far as the dataset has them."""
+    shards = opened.shards()
+
+    def run(stage: Stage) -> StageReport:
+        return run_stage(
+            stage,
+            opened,
+            shards,
+            folder=folder,
+            engine=open_engine(options.workers, n_items=len(shards)),
+            progress=progress,
+            skip_unreadable=options.skip_unreadable,
+        )
+
+    if isinstance(plan.text, PaperIndex):
+        raise ConfigError("Calibration reads captions exactly: leave the text mode 'paper' out.")
+    text = None if plan.text is None else run(plan.text).store
+    source: Dataset = opened
+    if plan.encoder is not None:
+        run(plan.encoder)
+        source = StoredEmbeddings(folder=folder / plan.encoder.name, source=shards)
+        shards = source.shards()
+    if plan.image is None:
+        raise ConfigError("Calibration needs images.")
+    return CalibrationData(
+        source=source,
+        shards=shards,
+        text=text,
+        vocabulary=vocabulary,
+        vectors=plan.image.concepts,
+    )

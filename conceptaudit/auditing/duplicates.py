@@ -1,0 +1,253 @@
+"""Duplicates in an audit: which samples show the same picture, and counts of unique pictures.
+
+Several captions of one picture are several samples with one key: they count as one picture, and
+not as duplicates. A key alone joins nothing, since tars may number their members alike: samples
+are the same picture where file or embedding say so, and the key says which of them are captions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.artifacts import ShardStore, write_parquet
+from conceptaudit.auditing.options import AUTO_DUPLICATES, EXACT_DUPLICATES, AuditOptions
+from conceptaudit.auditing.pictures import Pictures, read_pictures
+from conceptaudit.datasets.base import EMBEDDING, Dataset, Shard
+from conceptaudit.frequency.counting import SidePairs, intersect
+from conceptaudit.frequency.intervals import poisson_interval
+from conceptaudit.image.duplicates import DuplicateGroups, find_duplicates, first_occurrence
+from conceptaudit.image.looks import LOOK_THRESHOLD
+from conceptaudit.image.null import null_threshold
+from conceptaudit.image.stored import StoredEmbeddings
+from conceptaudit.records import ConceptFrequencies
+from conceptaudit.text.fast import OPEN_PAIRS
+
+DUPLICATES = "duplicates.parquet"
+KEPT, CAPTION_OF, SAME, NEAR = "kept", "same_key", "exact", "near"
+"""Kinds of member: the group's representative; another caption of a picture of the group; the
+same picture under another key; one so similar that it counts as the same."""
+
+WITH_LOOKS = 0.9
+"""Cosine similarity that ``"auto"`` asks for where thumbnails decide too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundDuplicates:
+    """Which samples share a picture.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        ``sample_id, key, group, kind, similarity`` of every sample whose picture occurs more than
+        once; `group` is the sample id of the representative.
+    n_pictures, n_unique : int
+        Samples with a picture, and distinct pictures among them.
+    notes : tuple of str
+        For the person who reads the audit.
+    """
+
+    table: pd.DataFrame
+    n_pictures: int
+    n_unique: int
+    notes: tuple[str, ...]
+
+    def write(self, folder: Path) -> None:
+        """Write the table into a run folder."""
+        write_parquet(folder / DUPLICATES, self.table)
+
+
+def with_unique_counts(
+    frequencies: ConceptFrequencies,
+    counted: Sequence[Shard],
+    stores: Mapping[str, ShardStore],
+    *,
+    dataset: Dataset,
+    shards: tuple[Shard, ...],
+    folder: Path,
+    options: AuditOptions,
+) -> tuple[ConceptFrequencies, tuple[str, ...]]:
+    """Look for duplicates where that was asked for, write them down, count unique pictures.
+
+    Parameters
+    ----------
+    frequencies : ConceptFrequencies
+        Counts of samples.
+    counted : sequence of Shard
+        The shards whose tags were counted.
+    stores : mapping of str to ShardStore
+        The stages' results.
+    dataset : Dataset
+        The audited dataset, and its `shards`.
+    folder : Path
+        The run folder.
+    options : AuditOptions
+        Of which `near_duplicates` and `level` matter here.
+
+    Returns
+    -------
+    ConceptFrequencies
+        With ``n_image_unique`` and ``n_joint_unique`` where they can be had.
+    notes : tuple of str
+    """
+    (folder / DUPLICATES).unlink(missing_ok=True)
+    if options.near_duplicates is None:
+        return frequencies, ()
+    source: Dataset = dataset
+    if "embeddings" in stores:
+        source = StoredEmbeddings(folder=stores["embeddings"].folder, source=shards)
+    elif EMBEDDING not in dataset.provides:
+        why = "There are no embeddings in which to look for duplicates: unique pictures"
+        return frequencies, (f"{why} were not counted. That needs images and --clip.",)
+    names = {shard.name for shard in counted}
+    pictures = read_pictures(source, [s for s in source.shards() if s.name in names])
+    found = look_for_duplicates(pictures, options.near_duplicates)
+    found.write(folder)
+    notes = found.notes
+    text = stores.get("text")
+    if text is not None and any(text.path(shard.name, OPEN_PAIRS).exists() for shard in counted):
+        text = None
+        why = "Captions were counted fast, which leaves pairs of caption and concept undecided"
+        notes = (*notes, f"{why}: joint counts of unique pictures need --text-mode exact.")
+    if "image" in stores:
+        frequencies = count_unique(
+            frequencies, found, counted, stores["image"], text, level=options.level
+        )
+    return frequencies, notes
+
+
+def look_for_duplicates(pictures: Pictures, near: float | str) -> FoundDuplicates:
+    """Group an audit's pictures.
+
+    Parameters
+    ----------
+    pictures : Pictures
+        All of them.
+    near : float, "auto" or "exact"
+        Cosine similarity of near duplicates; ``"auto"`` takes `WITH_LOOKS` where pictures were
+        opened, so that thumbnails decide, and else the model's own null; ``"exact"`` looks for
+        equal pictures only.
+    """
+    threshold: float | None = None
+    if near == AUTO_DUPLICATES:
+        threshold = WITH_LOOKS if pictures.looks is not None else _from_null(pictures)
+    elif near != EXACT_DUPLICATES:
+        threshold = float(near)
+    groups = find_duplicates(
+        pictures.vectors, threshold, identities=pictures.digests, looks=pictures.looks
+    )
+    table = _table(pictures, groups)
+    return FoundDuplicates(
+        table=table,
+        n_pictures=len(pictures.keys),
+        n_unique=groups.n_unique,
+        notes=tuple(_notes(pictures, groups, table, threshold)),
+    )
+
+
+def _from_null(pictures: Pictures) -> float:
+    first = first_occurrence([row.tobytes() for row in pictures.vectors])
+    return null_threshold(pictures.vectors[np.unique(first)])
+
+
+def _table(pictures: Pictures, groups: DuplicateGroups) -> pd.DataFrame:
+    members = np.bincount(groups.representative, minlength=len(pictures.keys))
+    rows = np.flatnonzero(members[groups.representative] > 1)
+    centre = groups.representative[rows]
+    table = pd.DataFrame(
+        {
+            "sample_id": pictures.sample_ids[rows],
+            "key": pd.Series([pictures.keys[row] for row in rows.tolist()], dtype="str"),
+            "group": pictures.sample_ids[centre],
+            "kind": np.where(groups.exact[rows], SAME, NEAR),
+            "similarity": groups.similarity[rows],
+        }
+    )
+    kept = rows == centre
+    order = np.lexsort((table["sample_id"], ~kept))
+    seen = table.iloc[order].duplicated(["group", "key"]).sort_index().to_numpy()
+    kind = np.where(kept, KEPT, np.where(seen, CAPTION_OF, table["kind"]))
+    return table.assign(kind=pd.Series(kind, dtype="str"))
+
+
+def _notes(
+    pictures: Pictures, groups: DuplicateGroups, table: pd.DataFrame, threshold: float | None
+) -> Iterator[str]:
+    kinds = table["kind"].value_counts()
+    n_same, n_near = int(kinds.get(SAME, 0)), int(kinds.get(NEAR, 0))
+    how = "equal files" if pictures.digests is not None else "equal embeddings"
+    yield (
+        f"{len(pictures.keys):,} samples show {groups.n_unique:,} distinct pictures: "
+        f"{int(kinds.get(CAPTION_OF, 0)):,} are further captions of a picture, {n_same:,} repeat "
+        f"one ({how}), {n_near:,} nearly repeat one."
+    )
+    if threshold is None:
+        return
+    beside = f" and thumbnails that correlate by {LOOK_THRESHOLD:g}."
+    if pictures.looks is None:
+        beside = "; no picture was opened, so pictures of the same thing may pass for copies."
+    yield f"Near duplicates have a cosine similarity of at least {threshold:g}{beside}"
+    if groups.approximate:
+        yield "Pictures were compared within neighbouring cells: a few near duplicates are missed."
+
+
+def count_unique(
+    frequencies: ConceptFrequencies,
+    found: FoundDuplicates,
+    shards: Sequence[Shard],
+    image: ShardStore,
+    text: ShardStore | None,
+    *,
+    level: float,
+) -> ConceptFrequencies:
+    """Add ``n_image_unique`` (and ``n_joint_unique``) with intervals: each picture counted once.
+
+    A concept counts for a picture if any sample that shows the picture has it.
+
+    Parameters
+    ----------
+    frequencies : ConceptFrequencies
+        Counts of samples.
+    found : FoundDuplicates
+        Which samples share a picture.
+    shards : sequence of Shard
+        The counted shards.
+    image, text : ShardStore
+        Tags; None where captions were not audited.
+    level : float
+        Coverage of the intervals.
+    """
+    members = found.table["sample_id"].to_numpy(dtype=np.int64)
+    groups = found.table["group"].to_numpy(dtype=np.int64)
+    table = frequencies.table.copy()
+    sides = ["image"] if text is None else ["image", "joint"]
+    counts = {side: np.zeros(len(table), dtype=np.int64) for side in sides}
+    shared: dict[str, list[pd.DataFrame]] = {side: [] for side in sides}
+    for shard in shards:
+        pairs = {"image": _pairs(image, shard)}
+        if text is not None:
+            pairs["joint"] = intersect(_pairs(text, shard), pairs["image"])
+        for side, tags in pairs.items():
+            place = np.searchsorted(members, tags.sample_ids)
+            place[place == len(members)] = 0
+            several = members[place] == tags.sample_ids if len(members) else place < 0
+            counts[side] += np.bincount(tags.concept_ids[~several], minlength=len(table))
+            rows = {"g": groups[place[several]], "c": tags.concept_ids[several]}
+            shared[side].append(pd.DataFrame(rows).drop_duplicates())
+    for side in sides:
+        once = pd.concat(shared[side]).drop_duplicates()["c"].to_numpy(dtype=np.int64)
+        counts[side] += np.bincount(once, minlength=len(table))
+        column = f"n_{side}_unique"
+        table[column] = pd.array(counts[side], dtype="Int64")
+        table[f"{column}_low"], table[f"{column}_high"] = poisson_interval(counts[side], level)
+    return ConceptFrequencies(table, source=frequencies.source)
+
+
+def _pairs(store: ShardStore, shard: Shard) -> SidePairs:
+    path = store.path(shard.name, ".parquet")
+    columns = ["sample_id", "concept_id"]
+    return SidePairs.from_table(pd.read_parquet(path, columns=columns) if path.exists() else None)

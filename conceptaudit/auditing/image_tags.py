@@ -1,0 +1,160 @@
+"""Imported image tags in an audit: bring them in, tag the shards, say what found no partner."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.artifacts import Json, ShardStore, file_digest, write_csv, write_parquet
+from conceptaudit.datasets.base import Shard
+from conceptaudit.errors import ConfigError
+from conceptaudit.image.imported import ImportedTagger, ImportedTags, import_tags, key_hashes
+from conceptaudit.image.tag_files import read_tag_rows
+from conceptaudit.records import ConceptVocabulary
+
+BUCKETS = "image_tags"
+UNKNOWN_KEYS = "image_tags_unknown_keys.parquet"
+UNKNOWN_CONCEPTS = "image_tags_unknown_concepts.csv"
+LISTED = 100_000
+"""Unknown keys that are listed; all are counted. A file may cover a much larger dataset."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagFile:
+    """A file of image tags that an audit is to use.
+
+    Parameters
+    ----------
+    path : Path
+        See `conceptaudit.image.tag_files.read_tag_rows`.
+    digest : str
+        Of its bytes.
+    threshold : float or None
+        Smallest score that counts.
+    """
+
+    path: Path
+    digest: str
+    threshold: float | None
+
+    @classmethod
+    def find(cls, path: str, threshold: float | None) -> TagFile:
+        """Identify a file.
+
+        Raises
+        ------
+        ConfigError
+            It does not exist.
+        """
+        if not Path(path).is_file():
+            raise ConfigError(
+                f"The 'image_tags' parameter must name a file of tags. Got {path!r} instead, which "
+                "does not exist."
+            )
+        return cls(path=Path(path), digest=file_digest(Path(path)), threshold=threshold)
+
+    @property
+    def settings(self) -> Json:
+        """What can change a tag."""
+        return {"image_tags": self.digest, "threshold": self.threshold}
+
+    def tagger(self, vocabulary: ConceptVocabulary, folder: Path) -> ImportedTagger:
+        """Bring the file into a run folder, unless it is there, and return the stage that tags."""
+        imported = import_tags(
+            self.path, self.digest, vocabulary, folder / BUCKETS, threshold=self.threshold
+        )
+        return ImportedTagger(imported=imported, source=self.digest)
+
+    def account_for(
+        self,
+        vocabulary: ConceptVocabulary,
+        folder: Path,
+        store: ShardStore,
+        shards: Sequence[Shard],
+    ) -> tuple[str, ...]:
+        """List what found no partner and say how much that is.
+
+        Parameters
+        ----------
+        vocabulary : ConceptVocabulary
+            The concepts that count.
+        folder : Path
+            The run folder.
+        store : ShardStore
+            Results of the stage that `tagger` returned.
+        shards : sequence of Shard
+            The dataset's.
+
+        Returns
+        -------
+        tuple of str
+            Notes.
+        """
+        imported = self.tagger(vocabulary, folder).imported
+        n_unknown = _list_unknown_keys(self.path, store, shards, folder)
+        return tuple(_notes(self, imported, n_unknown, folder))
+
+
+def forget_lists(folder: Path) -> None:
+    """Remove the lists of an earlier run with other options."""
+    for name in (UNKNOWN_KEYS, UNKNOWN_CONCEPTS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _list_unknown_keys(path: Path, store: ShardStore, shards: Sequence[Shard], folder: Path) -> int:
+    """Count the keys of the file that the dataset lacks, and list the first of them."""
+    paths = [store.path(shard.name, ".known.npy") for shard in shards]
+    known = np.unique(
+        np.concatenate(
+            [
+                np.empty(0, dtype=np.uint64),
+                *(np.load(path, allow_pickle=False) for path in paths if path.exists()),
+            ]
+        )
+    )
+    seen: set[int] = set()
+    rows: Counter[str] = Counter()
+    for block in read_tag_rows(path):
+        keys = [key for key in block.keys if key is not None]
+        hashes = key_hashes(keys)
+        for row in np.flatnonzero(~np.isin(hashes, known)).tolist():
+            seen.add(int(hashes[row]))
+            if keys[row] in rows or len(rows) < LISTED:
+                rows[keys[row]] += 1
+    if rows:
+        table = pd.DataFrame(sorted(rows.items()), columns=["key", "n_rows"])
+        write_parquet(folder / UNKNOWN_KEYS, table)
+    return len(seen)
+
+
+def _notes(file: TagFile, imported: ImportedTags, n_unknown: int, folder: Path) -> Iterator[str]:
+    counts, unknown = imported.summary["counts"], imported.summary["unknown_concepts"]
+    above = "" if file.threshold is None else f" with a score of at least {file.threshold:g}"
+    yield (
+        f"Images are tagged by {file.path.name} ({counts['n_rows']:,} rows){above}, joined by key; "
+        "a sample whose key it lacks is dropped as no_image_tags."
+    )
+    if n_unknown:
+        yield f"{n_unknown:,} keys of {file.path.name} are not in the dataset: see {UNKNOWN_KEYS}."
+    if unknown:
+        write_csv(
+            folder / UNKNOWN_CONCEPTS,
+            pd.DataFrame(list(unknown.items()), columns=["concept", "n_rows"]),
+        )
+        shown = ", ".join(list(unknown)[:5])
+        yield (
+            f"{len(unknown):,} tags of {file.path.name} are no concept of the list ({shown}): see "
+            f"{UNKNOWN_CONCEPTS}."
+        )
+    for name, what in (
+        ("n_repeated", "rows repeat a key and concept; the highest score was taken"),
+        ("n_below_threshold", "rows score below the threshold"),
+        ("n_without_key", "rows have no key"),
+    ):
+        if counts.get(name):
+            yield f"{counts[name]:,} {what}."

@@ -1,0 +1,202 @@
+"""What an audit writes about captions beside their counts: ambiguity, evidence, co-occurrence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.artifacts import ShardStore, read_json, write_parquet
+from conceptaudit.auditing.fast_evidence import open_evidence
+from conceptaudit.auditing.options import AuditOptions
+from conceptaudit.datasets.base import Shard
+from conceptaudit.engine import StageReport, open_engine, run_shards
+from conceptaudit.errors import DataError
+from conceptaudit.frequency.pair_stage import CountPairs, cooccurrence_table, pair_store
+from conceptaudit.frequency.stage import shards_to_count
+from conceptaudit.progress import Progress
+from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, Int64Array
+from conceptaudit.text.ambiguity import (
+    LOOK_ALIKES,
+    add_look_alikes,
+    look_alike_columns,
+    look_alike_note,
+)
+from conceptaudit.text.evidence import EVIDENCE, merge_evidence, named_evidence
+from conceptaudit.text.fast import FastTextTagger
+from conceptaudit.text.senses import ambiguity_note, noun_senses
+
+EVIDENCE_FILE = "evidence.parquet"
+COOCCURRENCE_FILE = "cooccurrence.parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextSide:
+    """The text results of an audit's shards.
+
+    Parameters
+    ----------
+    store : ShardStore
+        The text stage's results.
+    shards : sequence of Shard
+        The shards that were counted.
+    vocabulary : ConceptVocabulary
+    """
+
+    store: ShardStore
+    shards: Sequence[Shard]
+    vocabulary: ConceptVocabulary
+
+    def with_ambiguity(
+        self, frequencies: ConceptFrequencies, *, english: bool, strata: Path | None = None
+    ) -> tuple[ConceptFrequencies, tuple[str, ...]]:
+        """Add the columns on ambiguity to a frequency table, and say what they say worst.
+
+        Parameters
+        ----------
+        frequencies : ConceptFrequencies
+        english : bool
+            Whether the captions are tagged as English, whose words the lexicon knows.
+        strata : Path or None
+            Where captions were counted fast: the estimated shares of their open pairs. Then
+            what is rejected is estimated too, and counts captions instead of mentions.
+
+        Returns
+        -------
+        frequencies : ConceptFrequencies
+            With ``n_text_rejected``, ``text_rejected_share`` and, for English, ``n_senses``.
+        notes : tuple of str
+        """
+        table, notes = frequencies.table.copy(), []
+        records = (self.store.read(shard.name) for shard in self.shards)
+        sums = [record[LOOK_ALIKES] for record in records if LOOK_ALIKES in record]
+        if strata is not None or len(sums) == len(self.shards):
+            if strata is None:
+                accepted, rejected = add_look_alikes(sums, len(self.vocabulary))
+            else:
+                accepted, rejected = self._estimated(frequencies, strata)
+            table = pd.concat([table, look_alike_columns(accepted, rejected)], axis=1)
+            notes.append(look_alike_note(self.vocabulary, accepted, rejected))
+        if english:
+            senses = [noun_senses(name) for name in self.vocabulary.names]
+            table["n_senses"] = pd.array(senses, dtype="Int64")
+            notes.append(ambiguity_note(self.vocabulary, senses))
+        return (
+            ConceptFrequencies(table, source=frequencies.source),
+            tuple(note for note in notes if note is not None),
+        )
+
+    def _estimated(
+        self, frequencies: ConceptFrequencies, strata: Path
+    ) -> tuple[Int64Array, Int64Array]:
+        rows = pd.read_parquet(strata, columns=["concept_id", "n", "share"])
+        rejected = np.zeros(len(self.vocabulary))
+        np.add.at(rejected, rows["concept_id"], rows["n"] * (1.0 - rows["share"]))
+        accepted = frequencies.table["n_text"].to_numpy(dtype=np.float64)
+        return np.rint(accepted).astype(np.int64), np.rint(rejected).astype(np.int64)
+
+    def write_evidence(
+        self, folder: Path, *, size: int, fast: FastTextTagger | None = None
+    ) -> None:
+        """Write the evidence of all shards to the run folder; nothing where none was kept.
+
+        Parameters
+        ----------
+        folder : Path
+        size : int
+            Captions per concept.
+        fast : FastTextTagger or None
+            The stage that counted captions fast, whose open captions are evidence.
+        """
+        target = folder / EVIDENCE_FILE
+        if size <= 0:
+            target.unlink(missing_ok=True)
+            return
+        paths = [self.store.path(shard.name, EVIDENCE) for shard in self.shards]
+        tables = (pd.read_parquet(path) for path in paths if path.exists())
+        if fast is not None:
+            merged = open_evidence(fast, self.store, self.shards, size=size)
+        else:
+            merged = merge_evidence(tables, size=size)
+        write_parquet(target, named_evidence(merged, self.vocabulary))
+
+    def write_cooccurrence(
+        self,
+        folder: Path,
+        n_text: Int64Array,
+        n_captions: int,
+        *,
+        options: AuditOptions,
+        progress: Progress,
+    ) -> dict[str, StageReport]:
+        """Count the concepts that are named together, where that is asked for.
+
+        Parameters
+        ----------
+        folder : Path
+        n_text : numpy.ndarray of int64, shape (n_concepts,)
+            Captions that name each concept.
+        n_captions : int
+            Captions that were tagged.
+        options : AuditOptions
+        progress : Progress
+
+        Returns
+        -------
+        dict of str to StageReport
+            The stage's report, or nothing.
+        """
+        target = folder / COOCCURRENCE_FILE
+        if not options.cooccurrence:
+            target.unlink(missing_ok=True)
+            return {}
+        store = pair_store(folder)
+        shards = shards_to_count(self.shards, [self.store])
+        task = CountPairs(text=self.store, store=store)
+        engine = open_engine(options.workers, n_items=len(shards))
+        report = run_shards(task, store, shards, engine=engine, progress=progress)
+        table = cooccurrence_table(store, shards, self.vocabulary, n_text, n_captions)
+        write_parquet(target, table)
+        return {"pairs": report}
+
+
+_TABLES = {
+    "evidence": (EVIDENCE_FILE, "concept", "--evidence 20"),
+    "cooccurrence": (COOCCURRENCE_FILE, "concept_a", "--cooccurrence"),
+}
+
+
+def read_run_table(run: Path, what: str, concept: str) -> pd.DataFrame:
+    """Read what a run folder's evidence or co-occurrence table holds about one concept.
+
+    Parameters
+    ----------
+    run : Path
+        A run folder.
+    what : {"evidence", "cooccurrence"}
+    concept : str
+        A name of the run's list, as it is written there.
+
+    Raises
+    ------
+    DataError
+        The run has no such table, or its list has no such concept.
+    """
+    file, column, option = _TABLES[what]
+    if not (run / file).exists():
+        raise DataError(
+            f"{run} holds no {file}. Run the audit of its captions again with {option}."
+        )
+    names = [str(entry["concept"]) for entry in read_json(run / "concepts.json")]
+    if concept not in names:
+        near = ", ".join(map(repr, get_close_matches(concept, names, n=3)))
+        raise DataError(
+            f"{concept!r} is not in the concept list of {run}."
+            + (f" Did you mean {near}?" if near else "")
+        )
+    table = pd.read_parquet(run / file, filters=[(column, "==", concept)])
+    return table.reset_index(drop=True)

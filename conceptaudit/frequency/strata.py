@@ -1,0 +1,229 @@
+"""Counts estimated from a tagged sample of the pairs that only a tagger can decide.
+
+Open pairs are cut into forms (the words that may name the concept) and, within a form, contexts.
+The pairs of a form that were tagged are a simple random sample of it; its count is estimated by
+post-stratification over contexts, with the variance of sampling without replacement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from conceptaudit.frequency.intervals import LEVEL
+from conceptaudit.records import Int64Array
+
+FloatArray = npt.NDArray[np.float64]
+
+PILOT = 100
+"""Pairs of a form that are tagged before anything is known of it."""
+
+ALL_BELOW = 200
+"""A form with fewer open pairs is tagged completely, so that small corpora are counted exactly."""
+
+FEWEST_IN_CONTEXT = 10
+"""A context with fewer tagged pairs is pooled with the other small ones of its form."""
+
+_POOLED = -1
+_PRIOR = 1.0
+"""Weight, in pairs, of the form's share in the variance of one of its contexts."""
+
+_NEUTRAL = 1 / 3
+"""Pairs added to each side of a share that is kept off 0 and 1.
+
+The neutral prior of J. Kerman, "Neutral noninformative and informative conjugate beta and gamma
+prior distributions", Electronic Journal of Statistics 5 (2011): its median is the share found.
+"""
+
+_JOINT_PRIOR = 5.0
+"""Weight, in pairs, of a context's share in its share among pairs whose image has the tag."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Estimated numbers per concept.
+
+    Parameters
+    ----------
+    total : numpy.ndarray of float64, shape (n_concepts,)
+        Open pairs that name the concept.
+    variance : numpy.ndarray of float64, shape (n_concepts,)
+        Of `total`; 0 where every pair was tagged.
+    found : numpy.ndarray of float64, shape (n_concepts,)
+        Tagged pairs that name the concept.
+    left : numpy.ndarray of float64, shape (n_concepts,)
+        Pairs that were not tagged.
+    careful : numpy.ndarray of float64, shape (n_concepts,)
+        Share of those that may name the concept, kept off 0 and 1 by what `variance` rests on.
+    """
+
+    total: FloatArray
+    variance: FloatArray
+    found: FloatArray
+    left: FloatArray
+    careful: FloatArray
+
+    def interval(self, level: float = LEVEL) -> tuple[FloatArray, FloatArray]:
+        """Return where the numbers lie that tagging every pair would give.
+
+        Parameters
+        ----------
+        level : float
+            Coverage, in (0, 1).
+
+        Returns
+        -------
+        low, high : numpy.ndarray of float64, shape (n_concepts,)
+            Whole numbers. The Bayesian interval of a share under a neutral prior, with as many
+            draws as give `variance`: unlike a normal interval it has a length where all drawn
+            pairs agree.
+
+        References
+        ----------
+        L. D. Brown, T. T. Cai and A. DasGupta, "Interval estimation for a binomial proportion",
+        Statistical Science 16 (2001).
+        """
+        from scipy.special import betaincinv
+
+        low, high = self.total.copy(), self.total.copy()
+        some = self.variance > 0
+        left, careful = self.left[some], self.careful[some]
+        draws = careful * (1 - careful) * left**2 / self.variance[some]
+        share = (self.total - self.found)[some] / left
+        named, other = share * draws + _NEUTRAL, (1 - share) * draws + _NEUTRAL
+        # where all drawn pairs agree the interval ends there, and can miss on one side only
+        one_sided = (share == 0) | (share == 1)
+        tail = np.where(one_sided, 1 - level, (1 - level) / 2)
+        lowest = np.where(share > 0, betaincinv(named, other, tail), 0.0)
+        highest = np.where(share < 1, betaincinv(named, other, 1 - tail), 1.0)
+        low[some] = self.found[some] + np.rint(left * lowest)
+        high[some] = self.found[some] + np.rint(left * highest)
+        return low, high
+
+
+def estimate_cells(strata: pd.DataFrame, tagged: pd.DataFrame) -> pd.DataFrame:
+    """Estimate the share of open pairs that name their concept, context by context.
+
+    Parameters
+    ----------
+    strata : pandas.DataFrame
+        ``concept_id``, ``form``, ``context``, ``n`` (open pairs) and ``n_joint`` (those whose
+        image has the tag); a row per form and context.
+    tagged : pandas.DataFrame
+        ``form``, ``context``, ``named`` and ``joint`` of every tagged pair.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per form and pooled context: ``n``, ``n_joint``, ``m`` (tagged), ``k`` (named),
+        ``m_joint``, ``k_joint``, ``share``, ``careful`` (kept off 0 and 1), ``share_joint``.
+    """
+    counted = tagged.assign(
+        m=1,
+        k=tagged["named"].astype(np.int64),
+        m_joint=tagged["joint"].astype(np.int64),
+        k_joint=(tagged["named"] & tagged["joint"]).astype(np.int64),
+    )
+    sums = ["m", "k", "m_joint", "k_joint"]
+    cells = strata.merge(
+        counted.groupby(["form", "context"], as_index=False)[sums].sum(),
+        on=["form", "context"],
+        how="left",
+    ).fillna(dict.fromkeys(sums, 0))
+    small = (cells["m"] < FEWEST_IN_CONTEXT) & (cells["m"] < cells["n"])
+    cells["context"] = cells["context"].where(~small, _POOLED)
+    keys = ["concept_id", "form", "context"]
+    cells = cells.groupby(keys, as_index=False)[["n", "n_joint", *sums]].sum()
+    whole = cells.groupby("form")[["m", "k"]].transform("sum")
+    # the form's own share stands in where a pooled context was never drawn
+    of_form = ((whole["k"] + _NEUTRAL) / (whole["m"] + 2 * _NEUTRAL)).to_numpy(np.float64)
+    m, k = cells["m"].to_numpy(np.float64), cells["k"].to_numpy(np.float64)
+    share = np.where(m > 0, k / np.maximum(m, 1), of_form)
+    # the neutral pairs of a form are shared out among its contexts
+    one = m / np.maximum(whole["m"].to_numpy(np.float64), 1)
+    careful = (k + _PRIOR * of_form + _NEUTRAL * one) / (m + _PRIOR + 2 * _NEUTRAL * one)
+    joint = (cells["k_joint"] + _JOINT_PRIOR * share) / (cells["m_joint"] + _JOINT_PRIOR)
+    return cells.assign(share=share, careful=careful, share_joint=joint)
+
+
+def add_cells(cells: pd.DataFrame, n_concepts: int, *, joint: bool = False) -> Estimate:
+    """Add the cells of each concept up.
+
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        What `estimate_cells` returns.
+    n_concepts : int
+        Length of the vocabulary.
+    joint : bool
+        Whether to count pairs whose image has the tag.
+    """
+    end = "_joint" if joint else ""
+    n, m, k = (cells[f"{column}{end}"].to_numpy(np.float64) for column in "nmk")
+    left = np.maximum(n - m, 0.0)
+    share = cells[f"share{end}"].to_numpy(np.float64)
+    careful = cells["careful"].to_numpy(np.float64)
+    if joint:
+        careful = np.where(careful * (1 - careful) > share * (1 - share), careful, share)
+    draws = np.maximum(m + (_JOINT_PRIOR if joint else 0.0), 1.0)
+    # what the untagged pairs hold: the error of the share, and of a finite number of draws
+    variance = left * careful * (1 - careful) * (left / draws + 1.0)
+    concept = cells["concept_id"].to_numpy(np.int64)
+
+    def per_concept(values: FloatArray) -> FloatArray:
+        return np.bincount(concept, weights=values, minlength=n_concepts).astype(np.float64)
+
+    all_left = per_concept(left)
+    return Estimate(
+        total=per_concept(k + left * share),
+        variance=per_concept(variance),
+        found=per_concept(k),
+        left=all_left,
+        careful=per_concept(left * careful) / np.maximum(all_left, 1.0),
+    )
+
+
+def wanted_sizes(cells: pd.DataFrame, certain: Int64Array, *, error: float, most: int) -> pd.Series:
+    """Say how many pairs of each form to tag for the wanted error of every count.
+
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        What `estimate_cells` made of the pairs tagged so far.
+    certain : numpy.ndarray of int64, shape (n_concepts,)
+        Certain pairs per concept.
+    error : float
+        Wanted standard error, as a share of the count.
+    most : int
+        Pairs of a form that can be tagged.
+
+    Returns
+    -------
+    pandas.Series
+        Number of pairs by form, never fewer than were tagged already.
+
+    References
+    ----------
+    J. Neyman, "On the two different aspects of the representative method", JRSS 97 (1934): for a
+    given variance the fewest draws are in proportion to size times standard deviation.
+    """
+    forms = (
+        cells.assign(weight=cells["n"] * cells["careful"] * (1 - cells["careful"]))
+        .groupby(["concept_id", "form"], as_index=False)[["n", "m", "weight"]]
+        .sum()
+    )
+    n = forms["n"].to_numpy(np.float64)
+    deviation = np.sqrt(forms["weight"].to_numpy(np.float64) / np.maximum(n, 1))
+    count = certain + add_cells(cells, len(certain)).total
+    concept = forms["concept_id"].to_numpy(np.int64)
+    sums = [
+        np.bincount(concept, weights=weights, minlength=len(certain))[concept]
+        for weights in (n * deviation, n * deviation**2)
+    ]
+    allowed = (error * np.maximum(count, 1.0)[concept]) ** 2
+    draws = np.ceil(n * deviation * sums[0] / (allowed + sums[1]))
+    draws = np.minimum(np.maximum(draws, forms["m"].to_numpy(np.float64)), np.minimum(n, most))
+    return pd.Series(draws.astype(np.int64), index=forms["form"].to_numpy(np.int64))

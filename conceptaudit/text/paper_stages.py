@@ -1,0 +1,238 @@
+"""The published counting algorithm over shards, in two steps.
+
+Terms that no caption holds are left out of a concept's question, and that is known only when the
+whole corpus has been seen. So `PaperIndex` notes per shard which captions hold which term, and
+`PaperSearch` answers the questions once all shards are there. Both steps merge by addition: any
+cutting into shards gives the same tags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.artifacts import (
+    Json,
+    ShardStore,
+    digest_of,
+    file_digest,
+    package_versions,
+    write_parquet,
+)
+from conceptaudit.datasets.base import CAPTION, Shard
+from conceptaudit.engine.stage import ShardResult
+from conceptaudit.errors import ConfigError
+from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch, Tags
+from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
+from conceptaudit.text.paper import ALGORITHM, PaperQueries, TermsHeld, search
+from conceptaudit.text.pipeline import ANY_POS, NounPipeline, assigned, load_pipeline
+from conceptaudit.text.piping import map_docs
+
+INDEX = "terms"
+SEARCH = "text"
+"""Folders of the two steps; the second is where every audit has its text tags."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperIndex:
+    """First step: which captions of a shard hold which of the terms asked for.
+
+    Parameters
+    ----------
+    vocabulary : ConceptVocabulary
+        Whose names are asked for.
+    pipeline : NounPipeline
+        Splits, tags and lemmatises captions and names alike. (The published counts come from two
+        different pipelines, ``en_core_web_lg`` for captions and ``en_core_web_sm`` for names.)
+
+    Raises
+    ------
+    ConfigError
+        The pipeline sets no lemmas, or every part of speech is to count.
+    """
+
+    vocabulary: ConceptVocabulary
+    pipeline: NounPipeline
+    name: str = field(default=INDEX, init=False)
+    parts: frozenset[str] = field(default=frozenset({CAPTION}), init=False)
+
+    def __post_init__(self) -> None:
+        if self.pipeline.pos == ANY_POS:
+            raise ConfigError(
+                "The 'pos' parameter must be 'noun' for the published algorithm, which counts "
+                "nouns only. Got 'any' instead."
+            )
+        nlp = load_pipeline(self.pipeline.name)
+        if "token.lemma" not in assigned(nlp):
+            raise ConfigError(
+                f"The spaCy pipeline {self.pipeline.name!r} has no lemmatizer (it has "
+                f"{nlp.pipe_names}), and the published algorithm compares lemmas. Use one that has."
+            )
+
+    @property
+    def settings(self) -> Json:
+        """Everything that can change a term's captions."""
+        return {
+            "stage": self.name,
+            "algorithm": ALGORITHM,
+            "concepts": self.vocabulary.digest,
+            "pipeline": self.pipeline.digest,
+            "versions": package_versions("spacy"),
+        }
+
+    def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
+        """Index one shard.
+
+        Returns
+        -------
+        ShardResult
+            The samples' account with the ``present`` term ids; a table of (sample, key, term).
+        """
+        queries = queries_of(self)
+        nlp = load_pipeline(self.pipeline.name)
+        held = TermsHeld(nlp, queries.terms)
+        rows: list[tuple[int, str, int]] = []
+        drops: list[Drop] = []
+        n_rows = n_used = 0
+        for batch in batches:
+            drops.extend(batch.drops)
+            n_rows += len(batch)
+            captions = batch.captions if batch.captions is not None else [None] * len(batch)
+            used = {i: caption for i, caption in enumerate(captions) if caption is not None}
+            for i, terms in zip(used, map_docs(nlp, list(used.values()), held), strict=True):
+                sample, key = int(batch.sample_ids[i]), batch.keys[i]
+                if isinstance(terms, Exception):
+                    drops.append(failure(sample, key, terms))
+                    continue
+                n_used += 1
+                rows.extend((sample, key, term) for term in terms)
+        account = part_account(n_rows, drops, part=CAPTION)
+        check_account(account, n_used, f"captions of shard {shard.name}")
+        table = pd.DataFrame(rows, columns=["sample_id", "key", "term_id"])
+        return ShardResult(
+            summary={**account, "present": sorted({term for _, _, term in rows})},
+            tables={".parquet": table, ".drops.parquet": drop_table(drops)},
+        )
+
+
+def failure(sample: int, key: str, error: Exception) -> Drop:
+    """Report a caption that the pipeline failed on."""
+    return Drop(
+        sample_id=sample,
+        key=key,
+        part=CAPTION,
+        reason="tagger_failed",
+        detail=f"{type(error).__name__}: {error}",
+    )
+
+
+_built: dict[tuple[str, str], PaperQueries] = {}
+
+
+def queries_of(index: PaperIndex) -> PaperQueries:
+    """Build a vocabulary's queries once per process."""
+    identity = (index.pipeline.name, index.vocabulary.digest)
+    if identity not in _built:
+        _built.clear()
+        _built[identity] = PaperQueries.build(index.vocabulary, index.pipeline)
+    return _built[identity]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperSearch:
+    """Second step: term tables of shards to concept tags (score: 1 per caption).
+
+    Parameters
+    ----------
+    index : ShardStore
+        Results of the first step.
+    queries : PaperQueries
+        What is asked for.
+    present : frozenset of int
+        Terms that some shard holds.
+    folder : Path
+        The run folder.
+    """
+
+    index: ShardStore
+    queries: PaperQueries
+    present: frozenset[int]
+    folder: Path
+
+    @classmethod
+    def over(
+        cls, index: ShardStore, queries: PaperQueries, shards: Sequence[Shard], *, folder: Path
+    ) -> PaperSearch:
+        """Prepare the search over all shards that were indexed."""
+        present: set[int] = set()
+        for shard in shards:
+            present.update(index.read(shard.name)["present"])
+        return cls(index=index, queries=queries, present=frozenset(present), folder=folder)
+
+    @property
+    def store(self) -> ShardStore:
+        """Where the tags go: valid for these terms of these concepts in this corpus."""
+        settings = [self.index.digest, self.queries.of_concept, sorted(self.present)]
+        return ShardStore(folder=self.folder / SEARCH, digest=digest_of(settings))
+
+    def identified(self, shards: Sequence[Shard]) -> tuple[Shard, ...]:
+        """Return the indexed shards, identified by what the first step found in them."""
+        records = [(shard, self.index.path(shard.name, ".json")) for shard in shards]
+        return tuple(
+            replace(shard, fingerprint=file_digest(record))
+            for shard, record in records
+            if record.exists()
+        )
+
+    def __call__(self, shard: Shard) -> None:
+        """Search one shard and write its record, with the account and drops of the first step."""
+        held, drops = (
+            _table(self.index, shard.name, end) for end in (".parquet", ".drops.parquet")
+        )
+        files: dict[str, Path] = {}
+        if held is not None:
+            samples, concepts = search(
+                held["sample_id"].to_numpy(dtype=np.int64),
+                held["term_id"].to_numpy(dtype=np.int64),
+                self.queries.of_concept,
+                self.present,
+            )
+            keys = dict(zip(held["sample_id"].tolist(), held["key"].tolist(), strict=True))
+            tags = Tags(
+                sample_ids=samples,
+                keys=[keys[sample] for sample in samples.tolist()],
+                concept_ids=concepts.astype(np.int32),
+                scores=np.ones(len(samples), dtype=np.float32),
+            )
+            self._keep(files, shard.name, ".parquet", tag_table(tags, modality="text"))
+        if drops is not None:
+            self._keep(files, shard.name, ".drops.parquet", drops)
+        account = {k: v for k, v in self.index.read(shard.name).items() if k != "present"}
+        self.store.write(shard.name, shard.fingerprint, account, files)
+
+    def _keep(self, files: dict[str, Path], shard: str, suffix: str, table: pd.DataFrame) -> None:
+        path = self.store.path(shard, suffix)
+        path.unlink(missing_ok=True)
+        if not table.empty:
+            write_parquet(path, table)
+            files[suffix] = path
+
+    def as_json(self, vocabulary: ConceptVocabulary) -> Json:
+        """Say which terms stood for each concept and which of them the corpus lacks."""
+        terms = self.queries.terms
+        return {
+            concept.name: {
+                "searched": [terms[t] for t in asked if t in self.present],
+                "missing": [terms[t] for t in asked if t not in self.present],
+            }
+            for concept, asked in zip(vocabulary, self.queries.of_concept, strict=True)
+        }
+
+
+def _table(store: ShardStore, shard: str, suffix: str) -> pd.DataFrame | None:
+    path = store.path(shard, suffix)
+    return pd.read_parquet(path) if path.exists() else None

@@ -1,0 +1,103 @@
+"""Draw the caption tokens that people label as noun or not, to judge the noun tagger.
+
+    python scripts/noun_label_sample.py            # print tokens in context, one per line
+    python scripts/noun_label_sample.py --labels labels.txt --out tests/text/noun_labels.csv
+
+Words that captions use as nouns and otherwise are drawn at random, evenly over words and caption
+sets, without asking any tagger: the sample is as hard as captions are. A label is ``n`` (noun or
+proper noun by the guidelines of Universal Dependencies), ``-`` (anything else) or ``x`` (left out:
+the caption is not English, or nobody can tell). The table holds places and labels, no captions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+import pandas as pd  # noqa: E402
+import spacy  # noqa: E402
+from noun_tagger_scores import CAPTION_FILES, read_captions  # noqa: E402
+
+from conceptaudit.text.normalize import caption_text  # noqa: E402
+
+CORE = """
+    watch watches train trains orange park parks light lights drill drills ski skis
+""".split()  # noqa: SIM905 -- read as words
+CORE_EACH = 7
+OTHERS = """
+    play plays can ring saw bat match bowl run runs jump jumps ride rides swing swings surf walk
+    walks fly dress dresses drink cut top fish duck slide rock dance cook plant cross box face
+    look show stand water catch paint back fire beam stretch skate rope fishes kicks waves
+""".split()  # noqa: SIM905 -- read as words
+OTHERS_EACH = 2
+CONTEXT = 60
+"""Characters of a caption shown on each side of the word."""
+
+
+def rank(*parts: object) -> str:
+    """Order of a draw: a hash, the same for everybody."""
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()
+
+
+def draw(folder: Path) -> pd.DataFrame:
+    """Draw tokens: set, row of the caption in it, word, position of the token, part, context."""
+    nlp = spacy.blank("en")
+    wanted = dict.fromkeys(CORE, CORE_EACH) | dict.fromkeys(OTHERS, OTHERS_EACH)
+    rows = []
+    for corpus in CAPTION_FILES:
+        captions = read_captions(folder, corpus)
+        holders: dict[str, list[int]] = {word: [] for word in wanted}
+        for row, caption in enumerate(captions):
+            for word in set(caption.lower().split()) & wanted.keys():
+                holders[word].append(row)
+        for word, candidates in holders.items():
+            texts: set[str] = set()
+            for row in sorted(candidates, key=lambda row, w=word: rank(corpus, w, row)):
+                text = caption_text(captions[row])
+                places = [t.i for t in nlp(text) if t.lower_ == word]
+                if not places or text.lower() in texts:
+                    continue
+                texts.add(text.lower())
+                place = min(places, key=lambda i, w=word, r=row: rank(corpus, w, r, i))
+                token = nlp(text)[place]
+                part = "held_out" if int(rank("part", corpus, word, row), 16) % 2 else "develop"
+                left = text[max(0, token.idx - CONTEXT) : token.idx]
+                right = text[token.idx + len(token) :][:CONTEXT]
+                rows.append((corpus, row, word, place, part, f"{left}[{token.text}]{right}"))
+                if len(texts) == wanted[word]:
+                    break
+    columns = ["corpus", "row", "word", "token", "part", "context"]
+    return pd.DataFrame(rows, columns=columns).sort_values(
+        ["word", "corpus", "row"], ignore_index=True
+    )
+
+
+def main() -> None:
+    """Print the draw, or join labels to it."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--labels", type=Path, help="one character per token, in printed order")
+    parser.add_argument("--out", type=Path, help="table of places and labels to write")
+    args = parser.parse_args()
+    realdata = Path(os.environ.get("CONCEPTAUDIT_REALDATA", ROOT.parent / "shared" / "data"))
+    table = draw(realdata / "captions")
+    if args.labels is None:
+        for i, row in table.iterrows():
+            print(f"{i}\t{row.word}\t{row.context}")
+        return
+    labels = "".join(args.labels.read_text(encoding="utf-8").split())
+    if len(labels) != len(table):
+        sys.exit(f"{len(table)} tokens were drawn, but {args.labels} holds {len(labels)} labels")
+    table["label"] = list(labels)
+    kept = table[table["label"] != "x"].drop(columns="context")
+    kept.assign(label=kept["label"].map({"n": "noun", "-": "other"})).to_csv(args.out, index=False)
+    print(f"{len(kept)} labelled, {len(table) - len(kept)} left out", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
