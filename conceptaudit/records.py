@@ -103,6 +103,8 @@ class SampleBatch:
     embeddings : numpy.ndarray of float32, shape (n, dimension), or None
         Image embeddings as stored, not yet normalised. A row that cannot be used is listed
         in `drops` and holds zeros.
+    languages : sequence of str, length n, or None
+        Language codes in lower case, ``"unknown"`` where a row has none; None as for captions.
     drops : tuple of Drop
         Parts of these samples that cannot be used. A drop of part ``"sample"`` refers to a row
         that is not in the batch, ``"note"`` to a row whose columns are all there; the other
@@ -114,6 +116,7 @@ class SampleBatch:
     captions: Sequence[str | None] | None = None
     images: Sequence[bytes | None] | None = None
     embeddings: Float32Array | None = None
+    languages: Sequence[str] | None = None
     drops: tuple[Drop, ...] = ()
 
     def __post_init__(self) -> None:
@@ -122,6 +125,7 @@ class SampleBatch:
             "captions": self.captions,
             "images": self.images,
             "embeddings": self.embeddings,
+            "languages": self.languages,
         }
         for name, column in columns.items():
             if column is not None and len(column) != len(self.sample_ids):

@@ -3,19 +3,23 @@
 A layout is one module with a frozen dataset class (`base.Dataset`) and an ``open_…`` function.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from conceptaudit.datasets._columns import Choice
 from conceptaudit.datasets._detect import LAYOUTS, detect_layout
 from conceptaudit.datasets._files import as_location
 from conceptaudit.datasets._listing import list_files
+from conceptaudit.datasets._rules import RowRules
 from conceptaudit.datasets._samples import check_rows
 from conceptaudit.datasets.base import (
     CAPTION,
+    CAPTION_UNIT,
     DEFAULT_BATCH_ROWS,
     DEFAULT_SHARD_ROWS,
     EMBEDDING,
     IMAGE,
+    LANGUAGE,
     PARTS,
     Dataset,
     Shard,
@@ -33,6 +37,7 @@ __all__ = [
     "DEFAULT_SHARD_ROWS",
     "EMBEDDING",
     "IMAGE",
+    "LANGUAGE",
     "LAYOUTS",
     "PARTS",
     "Dataset",
@@ -46,6 +51,9 @@ _USED_BY = {
     "url_column": ("table", "embeddings"),
     "embedding_array": ("embeddings",),
     "images": ("coco",),
+    "language_column": ("table",),
+    "languages": ("table",),
+    "unit": ("table",),
 }
 
 
@@ -58,6 +66,10 @@ def open_dataset(
     url_column: str | None = None,
     embedding_array: str | None = None,
     images: str | Path | None = None,
+    languages: Sequence[str] = (),
+    language_column: str | None = None,
+    require_url: bool = False,
+    unit: str = CAPTION_UNIT,
     shard_rows: int = DEFAULT_SHARD_ROWS,
 ) -> Dataset:
     r"""Open a set of image-caption pairs.
@@ -70,13 +82,23 @@ def open_dataset(
         One of `LAYOUTS`, or ``"auto"`` to find out; `Dataset.notes` says what was found.
     caption_column : str or None
         Column of the captions, where the usual names do not fit; for ``"webdataset"`` and
-        ``"files"`` a field of the ``.json`` members, which then replaces the ``.txt`` ones.
+        ``"files"`` the ending of other text members (``"cls"``) or a field of the ``.json``
+        members, which then replace the ``.txt`` ones.
     key_column, url_column : str or None
         Columns of the external key and of the URL; tables and embeddings only.
     embedding_array : str or None
         Which array of DataComp's ``.npz`` files to read (``"b32_img"``, ``"l14_img"``).
     images : str, Path or None
         Folder of the images of a COCO captions file, where it is not beside it.
+    languages : sequence of str
+        Leave out rows in other languages than these codes (``"en"``), as a table's LANGUAGE
+        column has them; tables only. None given lets all in.
+    language_column : str or None
+        That column, where its name is not a known one.
+    require_url : bool
+        Leave out a table's rows without a URL, as published text counts do.
+    unit : {"caption", "document"}
+        Documents are of any length: they are never cut. Tables only.
     shard_rows : int
         Rows per shard, at least 1, for layouts that can be cut. Changes no sample and no id.
 
@@ -122,6 +144,9 @@ def open_dataset(
         "url_column": url_column,
         "embedding_array": embedding_array,
         "images": images,
+        "languages": tuple(languages) or None,
+        "language_column": language_column,
+        "unit": None if unit == CAPTION_UNIT else unit,
     }
     for name, value in given.items():
         if value is not None and chosen not in _USED_BY[name]:
@@ -129,10 +154,13 @@ def open_dataset(
                 f"The '{name}' parameter of open_dataset must be None for layout {chosen!r}. "
                 f"Got {value!r} instead."
             )
-    choice = Choice(caption=caption_column, key=key_column, url=url_column)
+    choice = Choice(
+        caption=caption_column, key=key_column, url=url_column, language=language_column
+    )
+    rules = RowRules(languages=tuple(languages), require_url=require_url, unit=unit)
     match chosen:
         case "table":
-            return open_table(listing, text, choice, shard_rows)
+            return open_table(listing, text, choice, shard_rows, rules)
         case "webdataset":
             return open_webdataset(text, caption_column)
         case "files":

@@ -20,6 +20,7 @@ KEY_ALIASES = (
     "file_name", "filename", "filepath", "image_name", "image", "img_id", "cocoid", "hash",
 )  # fmt: skip
 URL_ALIASES = ("url", "image_url", "img_url", "image_urls", "coco_url", "flickr_url", "link")
+LANGUAGE_ALIASES = ("language", "lang", "language_code", "lang_code", "lid")
 IMAGE_ALIASES = ("image", "jpg", "jpeg", "png", "webp", "img", "image_bytes", "bytes")
 
 TEXT, NUMBER, BINARY, IMAGE_STRUCT, OTHER = "text", "number", "binary", "image", "other"
@@ -33,6 +34,7 @@ class Choice:
     caption: str | None = None
     key: str | None = None
     url: str | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Columns:
     image: str | None = None
     status: str | None = None
     error: str | None = None
+    language: str | None = None
 
     @property
     def identity(self) -> str | None:
@@ -96,7 +99,18 @@ def resolve(
     status, error = _first(("status",), texts), _first(("error_message",), list(found))
     if status is None or error is None:  # some other tool's "status" says nothing of a download
         status = error = None
-    return Columns(caption=caption, key=key, url=url, image=image, status=status, error=error)
+    language = _named(choice.language, found, "language_column", path) or _first(
+        LANGUAGE_ALIASES, [name for name in texts if name != caption]
+    )
+    return Columns(
+        caption=caption,
+        key=key,
+        url=url,
+        image=image,
+        status=status,
+        error=error,
+        language=language,
+    )
 
 
 def _first(aliases: Sequence[str], names: Sequence[str]) -> str | None:

@@ -118,17 +118,22 @@ def _text(line: bytes) -> str:
     return line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
 
 
+def _quotable(line: bytes) -> str:
+    """Write a line for the csv module, for which a bare CR would end the record."""
+    content = line.removesuffix(b"\n").removesuffix(b"\r")
+    return content.decode("utf-8", "surrogateescape").replace("\r", " ") + "\n"
+
+
 def _quoted(line: bytes, rest: Iterator[bytes], delimiter: str, path: str) -> tuple[list[str], int]:
     """Parse a record that holds quotation marks, taking more lines while a quote is open."""
     size = len(line)
 
     def more() -> Iterator[str]:
         nonlocal size
-        # A bare CR would end the record for the csv module; it is never a record's end here.
-        yield _text(line).replace("\r", " ") + "\n"
+        yield _quotable(line)
         for extra in rest:
             size += len(extra)
-            yield _text(extra).replace("\r", " ") + "\n"
+            yield _quotable(extra)
         raise DataError(
             f"A quotation mark opened in {path} is never closed; the record begins "
             f"{_text(line)[:60]!r}. Close it, or save the file as TSV."
@@ -148,7 +153,7 @@ def cuts(path: str, dialect: Dialect, shard_rows: int) -> list[Cut]:
 
     Compressed files cannot be entered in the middle and stay whole.
     """
-    if path.lower().endswith(".gz"):
+    if path.lower().endswith((".gz", ".zst")):
         return [Cut(start=0, stop=-1)]
     offsets: list[int] = []
     count = 0

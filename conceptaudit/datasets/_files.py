@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import tarfile
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from conceptaudit.datasets._unpack import Unpacked
 from conceptaudit.datasets.base import Shard
 from conceptaudit.errors import ConfigError, DataError, MissingDependencyError
 
@@ -98,8 +100,12 @@ def open_file(path: str) -> IO[bytes]:
 
 @contextmanager
 def open_unpacked(path: str) -> Iterator[IO[bytes]]:
-    """Like `open_file`, with ``.gz`` (and ``.tgz``) decompressed on the fly."""
+    """Like `open_file`, with ``.gz``, ``.tgz`` and ``.zst`` decompressed on the fly."""
     with open_file(path) as stream:
+        if path.lower().endswith(".zst"):
+            with io.BufferedReader(Unpacked(stream)) as unpacked_zst:
+                yield cast("IO[bytes]", unpacked_zst)
+            return
         if not path.lower().endswith((".gz", ".tgz")):
             yield stream
             return
@@ -123,8 +129,8 @@ def reading(path: str, what: str = "file") -> Iterator[None]:
 
 
 def suffix(name: str) -> str:
-    """Lower-case ending that says a file's format, without ``.gz``."""
-    plain = name.lower().removesuffix(".gz")
+    """Lower-case ending that says a file's format, without ``.gz`` or ``.zst``."""
+    plain = name.lower().removesuffix(".gz").removesuffix(".zst")
     base = plain.rpartition("/")[2]
     return "." + base.rpartition(".")[2] if "." in base else ""
 

@@ -111,9 +111,13 @@ def _image(group: Group, fetch: Fetch) -> bytes | Missing:
 
 
 def caption_of(group: Group, fetch: Fetch, caption_field: str | None) -> Any:
-    """Caption of a sample: its text member, else a field of its JSON member."""
-    text = group.first(CAPTION_ENDINGS)
-    if text is not None and caption_field is None:
+    """Caption of a sample: its text member, else a field of its JSON member.
+
+    A field that is the ending of a member (``cls``) names that member.
+    """
+    named = caption_field.lower() if caption_field is not None else ""
+    text = group.members.get(named) if named else group.first(CAPTION_ENDINGS)
+    if text is not None and named != "json":
         content = _fetch(text, fetch)
         return content.rstrip(b"\r\n") if isinstance(content, bytes) else content
     if "json" not in group.members:

@@ -1,6 +1,7 @@
 """Turn raw columns into a `SampleBatch`: clean captions, keys as text, faults as drops."""
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,22 +74,23 @@ def _unicode(text: str) -> str:
 
 
 def clean_captions(
-    values: Iterable[Any], ids: Int64Array, keys: Sequence[str]
+    values: Iterable[Any], ids: Int64Array, keys: Sequence[str], *, max_chars: int | None
 ) -> tuple[list[str | None], list[Drop]]:
     """Make captions valid Unicode text of bounded length, or None with a drop that says why."""
+    longest = sys.maxsize if max_chars is None else max_chars
     captions: list[str | None] = []
     drops: list[Drop] = []
     for row, value in enumerate(values):
         if (
             type(value) is str
             and value.isascii()
-            and len(value) <= MAX_CAPTION_CHARS
+            and len(value) <= longest
             and value
             and not value.isspace()
         ):
             captions.append(value)
             continue
-        caption, faults = _clean(value)
+        caption, faults = _clean(value, longest)
         captions.append(caption)
         drops += [
             Drop(sample_id=int(ids[row]), key=keys[row], part=part, reason=reason, detail=detail)
@@ -97,7 +99,7 @@ def clean_captions(
     return captions, drops
 
 
-def _clean(value: Any) -> tuple[str | None, list[tuple[str, str, str]]]:
+def _clean(value: Any, longest: int) -> tuple[str | None, list[tuple[str, str, str]]]:
     faults: list[tuple[str, str, str]] = []
     if isinstance(value, Missing):
         return None, [("caption", value.reason, value.detail)]
@@ -116,9 +118,9 @@ def _clean(value: Any) -> tuple[str | None, list[tuple[str, str, str]]]:
         return None, [("caption", "caption_not_text", found)]
     if not text or text.isspace():
         return None, [("caption", "empty_caption", repr(text[:_SHOWN_CHARS]))]
-    if len(text) > MAX_CAPTION_CHARS:
+    if len(text) > longest:
         faults.append(("note", "caption_cut", f"{len(text):,} characters"))
-        text = text[:MAX_CAPTION_CHARS]
+        text = text[:longest]
     return text, faults
 
 
@@ -158,15 +160,20 @@ def make_batch(
     captions: Iterable[Any] | None = None,
     images: Iterable[Any] | None = None,
     embeddings: Float32Array | None = None,
+    languages: Sequence[str] | None = None,
     drops: Iterable[Drop] = (),
+    max_chars: int | None = MAX_CAPTION_CHARS,
 ) -> SampleBatch:
-    """Build a batch from raw columns of equal length; faults join the drops given."""
+    """Build a batch from raw columns of equal length; faults join the drops given.
+
+    Captions longer than `max_chars` characters are cut; None cuts none.
+    """
     if not _is_unicode("".join(keys)):
         keys = [_unicode(key) for key in keys]
     found = list(drops)
     texts = pictures = None
     if captions is not None:
-        texts, faults = clean_captions(captions, ids, keys)
+        texts, faults = clean_captions(captions, ids, keys, max_chars=max_chars)
         found += faults
     if images is not None:
         pictures, faults = clean_images(images, ids, keys)
@@ -177,6 +184,7 @@ def make_batch(
         captions=texts,
         images=pictures,
         embeddings=embeddings,
+        languages=languages,
         drops=tuple(map(_writable, found)),
     )
 

@@ -8,8 +8,8 @@ from conceptaudit.datasets import _parquet
 from conceptaudit.datasets._columns import Choice, resolve
 from conceptaudit.datasets._files import File
 from conceptaudit.datasets._samples import ids_of, key_text, make_batch
+from conceptaudit.datasets._table_batch import SUCCESS, status_reason
 from conceptaudit.datasets.base import DEFAULT_BATCH_ROWS
-from conceptaudit.datasets.table import SUCCESS, status_reason
 from conceptaudit.errors import DataError
 from conceptaudit.records import Drop, SampleBatch, sample_id
 

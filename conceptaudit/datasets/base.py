@@ -13,7 +13,12 @@ from conceptaudit.records import SampleBatch
 CAPTION = "caption"
 IMAGE = "image"
 EMBEDDING = "embedding"
-PARTS = frozenset({CAPTION, IMAGE, EMBEDDING})
+LANGUAGE = "language"
+PARTS = frozenset({CAPTION, IMAGE, EMBEDDING, LANGUAGE})
+
+CAPTION_UNIT = "caption"
+DOCUMENT_UNIT = "document"
+"""What one text is: a caption, or a document of any length."""
 
 DEFAULT_SHARD_ROWS = 20_000
 """Rows of a table per shard: seconds of tagging, so a kill costs little and workers balance."""
@@ -23,6 +28,13 @@ DEFAULT_BATCH_ROWS = 2_048
 
 IMAGE_BATCH_ROWS = 128
 """Rows per batch that carries encoded images: some 10 MB of web photographs."""
+
+DOCUMENT_BATCH_ROWS = 64
+"""Rows per batch of documents, which may be books."""
+
+
+SOURCE_COLUMN = "source_id"
+"""Column of our own embedding folders: the sample id that a row had in the embedded dataset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

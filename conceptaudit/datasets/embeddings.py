@@ -28,6 +28,7 @@ from conceptaudit.datasets.base import (
     DEFAULT_BATCH_ROWS,
     DEFAULT_SHARD_ROWS,
     EMBEDDING,
+    SOURCE_COLUMN,
     Shard,
 )
 from conceptaudit.errors import ConfigError, DataError
@@ -143,8 +144,8 @@ def _numbered(n_rows: int, shard: Shard) -> Iterator[Rows]:
 @lru_cache(maxsize=4)
 def _repeated(file: File, columns: Columns) -> frozenset[int]:
     """Rows that repeat the key and caption of an earlier row of the same metadata file."""
-    if columns.key is None:
-        return frozenset()
+    if columns.key is None or SOURCE_COLUMN in _parquet.columns_of(file.path):
+        return frozenset()  # rows that we wrote were told apart when they were embedded
     names = _names(columns)
 
     def identities() -> Iterator[tuple[int, Any]]:

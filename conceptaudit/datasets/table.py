@@ -1,6 +1,5 @@
 """Metadata tables: parquet, CSV, TSV, JSON Lines, JSON; captions and, where embedded, images."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -9,30 +8,30 @@ from typing import Any
 from conceptaudit.datasets._columns import Choice
 from conceptaudit.datasets._files import File, make_shard, stat_file, suffix
 from conceptaudit.datasets._listing import Listing, list_files
-from conceptaudit.datasets._rows import Cut, Rows
+from conceptaudit.datasets._rows import Cut
+from conceptaudit.datasets._rules import RowRules
 from conceptaudit.datasets._samples import (
     MAX_CAPTION_CHARS,
     check_parts,
-    ids_of,
-    key_text,
-    make_batch,
     repeated_rows,
 )
+from conceptaudit.datasets._table_batch import SUCCESS, table_batch
 from conceptaudit.datasets._table_file import TableFile, open_table_file
 from conceptaudit.datasets.base import (
     CAPTION,
     DEFAULT_BATCH_ROWS,
     DEFAULT_SHARD_ROWS,
+    DOCUMENT_BATCH_ROWS,
+    DOCUMENT_UNIT,
     IMAGE,
     IMAGE_BATCH_ROWS,
+    LANGUAGE,
     Shard,
 )
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.records import Drop, SampleBatch, sample_id
+from conceptaudit.records import SampleBatch
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")
-SUCCESS = "success"
-"""img2dataset's status of a row whose image was downloaded; only these were trained on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +43,7 @@ class TableDataset:
     notes: tuple[str, ...]
     settings: dict[str, str]
     choice: Choice = field(default_factory=Choice)
+    rules: RowRules = field(default_factory=RowRules)
     shard_rows: int = DEFAULT_SHARD_ROWS
 
     @property
@@ -77,19 +77,23 @@ class TableDataset:
         check_parts(parts, self.provides, self.layout)
         source = open_table_file(shard.files[0], self.choice)
         columns = source.columns
-        for part, column in ((CAPTION, columns.caption), (IMAGE, columns.image)):
+        offered = {CAPTION: columns.caption, IMAGE: columns.image, LANGUAGE: columns.language}
+        for part, column in offered.items():
             if part in parts and column is None:
                 raise DataError(f"No {part} column found in {source.path}, unlike in other files.")
+        if self.rules.languages and columns.language is None:
+            raise DataError(f"No language column found in {source.path}, unlike in other files.")
         wanted = [columns.identity, columns.status, columns.error]
-        wanted += [columns.caption] if CAPTION in parts else []
-        wanted += [columns.image] if IMAGE in parts else []
+        wanted += [column for part, column in offered.items() if part in parts]
+        wanted += self.rules.columns(columns)
         names = [name for name in dict.fromkeys(wanted) if name is not None]
         names = names or [name for name in (columns.caption, columns.image) if name][:1]
         repeated = _repeated_keys(source, stat_file(source.path))
         cut = Cut(start=shard.start, stop=shard.stop, offset=shard.offset)
         size = IMAGE_BATCH_ROWS if IMAGE in parts else DEFAULT_BATCH_ROWS
+        size = min(size, DOCUMENT_BATCH_ROWS) if self.rules.unit == DOCUMENT_UNIT else size
         for block in source.rows(cut, names, size):
-            yield _batch(block, source, shard.file_index, parts, repeated)
+            yield table_batch(block, source, shard.file_index, parts, repeated, self.rules)
 
 
 @lru_cache(maxsize=4)
@@ -109,66 +113,6 @@ def _repeated_keys(source: TableFile, file: File) -> frozenset[int]:  # noqa: AR
     return repeated_rows(identities)
 
 
-def _batch(
-    block: Rows, source: TableFile, file_index: int, parts: frozenset[str], repeated: frozenset[int]
-) -> SampleBatch:
-    columns = source.columns
-    ids = ids_of(file_index, block.numbers)
-    if columns.identity is None:
-        keys = [str(number) for number in ids.tolist()]
-    else:
-        values = block.columns[columns.identity]
-        keys = [key_text(value, number) for value, number in zip(values, ids.tolist(), strict=True)]
-    drops = [
-        Drop(
-            sample_id=sample_id(file_index, fault.row),
-            key=str(sample_id(file_index, fault.row)),
-            part="sample",
-            reason=fault.reason,
-            detail=fault.detail,
-        )
-        for fault in block.faults
-    ]
-    kept = list(range(len(ids)))
-    if columns.status is not None:
-        kept = []
-        states, errors = block.columns[columns.status], block.columns[columns.error or ""]
-        for i, (state, error) in enumerate(zip(states, errors, strict=True)):
-            reason = None if state == SUCCESS else status_reason(state)
-            if reason is None and block.numbers[i] in repeated:
-                reason = "duplicate_key"
-            if reason is None:
-                kept.append(i)
-            else:
-                drops.append(
-                    Drop(
-                        sample_id=int(ids[i]),
-                        key=keys[i],
-                        part="sample",
-                        reason=reason,
-                        detail=str(error or ""),
-                    )
-                )
-    captions = block.columns[columns.caption] if CAPTION in parts and columns.caption else None
-    images = block.columns[columns.image] if IMAGE in parts and columns.image else None
-    if len(kept) < len(ids):
-        ids, keys = ids[kept], [keys[i] for i in kept]
-        captions = None if captions is None else [captions[i] for i in kept]
-        images = None if images is None else [images[i] for i in kept]
-    return make_batch(ids, keys, captions=captions, images=images, drops=drops)
-
-
-def status_reason(status: Any) -> str:
-    """Drop reason of an img2dataset row that was not stored.
-
-    Examples
-    --------
-    >>> status_reason("failed_to_download"), status_reason(None)
-    ('status_failed_to_download', 'status_unknown')
-    """
-    return f"status_{re.sub(r'[^a-z0-9]+', '_', str(status or 'unknown').lower())[:40]}"
-
-
 def table_files(listing: Listing) -> list[File]:
     """Pick the table files of a listing, all of one format."""
     if listing.is_file:
@@ -186,8 +130,11 @@ def table_files(listing: Listing) -> list[File]:
     return files
 
 
-def open_table(listing: Listing, location: str, choice: Choice, shard_rows: int) -> TableDataset:
+def open_table(
+    listing: Listing, location: str, choice: Choice, shard_rows: int, rules: RowRules | None = None
+) -> TableDataset:
     """Open tables, reporting the columns of the first one that can be read."""
+    rules = rules or RowRules()
     files = table_files(listing)
     if not files:
         raise ConfigError(
@@ -196,24 +143,29 @@ def open_table(listing: Listing, location: str, choice: Choice, shard_rows: int)
         )
     source = _first_readable(files, choice)
     columns = source.columns
-    provides = frozenset(
-        part
-        for part, column in ((CAPTION, columns.caption), (IMAGE, columns.image))
-        if column is not None
-    )
+    offered = {CAPTION: columns.caption, IMAGE: columns.image, LANGUAGE: columns.language}
+    if rules.languages and columns.language is None:
+        raise ConfigError(
+            f"The 'languages' parameter of open_dataset must be empty for a table without a column "
+            f"of languages. Got {list(rules.languages)} for {source.path} instead; name the column "
+            "with language_column (--language-column)."
+        )
     settings = {
         "layout": "table",
         "caption_column": choice.caption or f"auto: {columns.caption}",
         "key_column": choice.key or f"auto: {columns.key}",
         "url_column": choice.url or f"auto: {columns.url}",
         "max_caption_chars": str(MAX_CAPTION_CHARS),
+        **({"language_column": choice.language} if choice.language else {}),
+        **rules.settings,
     }
     return TableDataset(
         location=location,
-        provides=provides,
+        provides=frozenset(part for part, column in offered.items() if column is not None),
         notes=(*listing.notes, *_notes(files, source)),
         settings=settings,
         choice=choice,
+        rules=rules,
         shard_rows=shard_rows,
     )
 
@@ -246,7 +198,7 @@ def _notes(files: Sequence[File], source: TableFile) -> Iterator[str]:
             f"Rows whose {columns.status!r} is not {SUCCESS!r} were never downloaded; they are "
             "reported as dropped samples."
         )
-    if any(file.name.endswith(".gz") for file in files):
+    if any(file.name.lower().endswith((".gz", ".zst")) for file in files):
         yield "Compressed files cannot be cut into several shards; each is one shard."
     if any(file.size == 0 for file in files) or stat_file(source.path).size == 0:
         yield "Some files are empty."

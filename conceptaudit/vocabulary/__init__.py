@@ -8,9 +8,11 @@ from typing import Any
 
 from conceptaudit.errors import ConfigError
 from conceptaudit.records import Concept, ConceptVocabulary
+from conceptaudit.text.normalize import normalize
 from conceptaudit.vocabulary._files import Record, read_source, records_of
 
 _SHOWN = 5
+_GAPS = re.compile(r"[\s_\u2010-\u2015-]+")
 _QUALIFIER = re.compile(r"[\s_]*\([^()]*\)\s*$")
 """LVIS's "bow_(weapon)": captions hold only what stands before the brackets."""
 
@@ -39,7 +41,8 @@ def read_concepts(source: str | Path | Sequence[Any] | Mapping[str, Any]) -> Con
     -------
     ConceptList
         The vocabulary, with names as the user wrote them, and notes. Names that differ only in
-        case, spaces and underscores are one concept: the later ones are merged into the first.
+        case, accents, hyphens, spaces and underscores are one concept: the later ones are merged
+        into the first.
 
     Raises
     ------
@@ -54,7 +57,7 @@ def read_concepts(source: str | Path | Sequence[Any] | Mapping[str, Any]) -> Con
     >>> concepts.vocabulary.names
     ('dog', 'hot_dog')
     >>> concepts.notes
-    ("Names that repeat an earlier one were merged into it: 1 ('Hot dog').",)
+    ("Names that repeat an earlier one were merged into it: 1 ('Hot dog' into 'hot_dog').",)
     """
     if isinstance(source, (str, Path)):
         where, records = str(source), read_source(Path(source).expanduser())
@@ -84,8 +87,9 @@ def _build(records: Sequence[Record], where: str) -> ConceptList:
         if key not in concepts:
             concepts[key] = concept
             continue
-        merged.append(concept.name)
         first = concepts[key]
+        same = concept.name == first.name
+        merged.append(repr(first.name) if same else f"{concept.name!r} into {first.name!r}")
         if concept.synset and first.synset and concept.synset != first.synset:
             conflicts.append(concept.name)
         concepts[key] = _merge(first, concept)
@@ -95,14 +99,14 @@ def _build(records: Sequence[Record], where: str) -> ConceptList:
 
 
 def spelling(name: str) -> str:
-    """Fold away what does not make a concept another one: case, spaces and underscores.
+    """Fold away what does not make a concept another one: case, accents, hyphens, spaces.
 
     Examples
     --------
-    >>> spelling(" CD_player") == spelling("cd  player")
+    >>> spelling(" CD_player") == spelling("cd  player") == spelling("CD-Player")
     True
     """
-    return " ".join(name.replace("_", " ").split()).casefold()
+    return " ".join(_GAPS.split(normalize(name))).strip() or name.strip()
 
 
 def _tidy(concept: Concept) -> Concept:
@@ -138,7 +142,7 @@ def _notes(
     if nameless:
         yield f"{len(nameless):,} entries have no name and were left out ({_some(nameless)})."
     if merged:
-        shown = _some([repr(name) for name in merged])
+        shown = _some(merged)
         yield f"Names that repeat an earlier one were merged into it: {len(merged):,} ({shown})."
     if conflicts:
         shown = _some([repr(name) for name in conflicts])

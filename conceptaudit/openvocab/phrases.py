@@ -1,0 +1,150 @@
+"""Which nouns and noun phrases a tagged caption holds.
+
+A *word* is the lemma of a noun or proper noun. A *phrase* is a longest run of adjectives and nouns
+that ends in a noun, as in Justeson and Katz [1]_ without their prepositions: "two old red wine
+bottles on a table" holds the phrase "old red wine bottle". Its head is lemmatised, words before
+it stand as written; a run of more than N words gives its last N. A hyphen without spaces around it
+joins words and is written as a space, so that "T-shirt" and "t shirt" are one entry. Everything
+goes through the normaliser that audits use.
+
+References
+----------
+.. [1] J. Justeson and S. Katz, "Technical terminology: some linguistic properties and an algorithm
+   for identification in text", Natural Language Engineering 1(1), 1995.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from conceptaudit.errors import ConfigError
+from conceptaudit.text.matcher import HYPHENS
+from conceptaudit.text.normalize import normalize
+from conceptaudit.text.paper import caption_key
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc
+
+WORD = "word"
+PHRASE = "phrase"
+
+_MAX_CACHED = 500_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhraseRule:
+    """What is listed.
+
+    Parameters
+    ----------
+    words, phrases : bool
+        Whether single nouns and runs of two and more words are listed.
+    max_words : int
+        Longest phrase, at least 2.
+    as_published : bool
+        Spell words as the paper's retrieval recipe does: lower case, ASCII letters only.
+    """
+
+    words: bool = True
+    phrases: bool = True
+    max_words: int = 4
+    as_published: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.words or self.phrases):
+            raise ConfigError(
+                "The 'words' and 'phrases' parameters of PhraseRule must not both be False."
+            )
+        if self.max_words < 2:
+            raise ConfigError(
+                "The 'max_words' parameter of PhraseRule must be at least 2. "
+                f"Got {self.max_words} instead."
+            )
+
+
+class PhraseFinder:
+    """Finds the words and phrases of tagged captions.
+
+    Parameters
+    ----------
+    nlp : spacy.language.Language
+        The pipeline that tags the captions.
+    rule : PhraseRule
+
+    Examples
+    --------
+    >>> from conceptaudit.text.bundled import load_bundled
+    >>> nlp = load_bundled()
+    >>> find = PhraseFinder(nlp, PhraseRule())
+    >>> sorted(find(nlp("two old wine bottles on a table")))
+    [('phrase', 'old wine bottle'), ('word', 'bottle'), ('word', 'table'), ('word', 'wine')]
+    """
+
+    def __init__(self, nlp: Language, rule: PhraseRule) -> None:
+        from spacy.symbols import ADJ, NOUN, PROPN
+
+        self._rule = rule
+        self._strings = nlp.vocab.strings
+        self._nouns = frozenset({NOUN, PROPN})
+        self._adjective = ADJ
+        self._hyphens = frozenset(nlp.vocab.strings.add(mark) for mark in HYPHENS)
+        self._spelled: dict[int, str] = {}
+
+    def __call__(self, doc: Doc) -> frozenset[tuple[str, str]]:
+        """Return a caption's distinct (kind, text) pairs."""
+        found: set[tuple[str, str]] = set()
+        for run in self._runs(doc):
+            nouns = [i for i, (_, _, noun) in enumerate(run) if noun]
+            if self._rule.words:
+                found.update((WORD, self._spell(run[i][1])) for i in nouns)
+            if self._rule.phrases and nouns:
+                found.add((PHRASE, self._phrase(run[: nouns[-1] + 1])))
+        return frozenset((kind, text) for kind, text in found if text)
+
+    def _runs(self, doc: Doc) -> Iterator[list[tuple[int, int, bool]]]:
+        """Longest runs of adjectives and nouns: (text, lemma, whether a noun) per word."""
+        from spacy.attrs import LEMMA, ORTH, POS, SPACY
+
+        run: list[tuple[int, int, bool]] = []
+        apart = True
+        for text, lemma, pos, spaced in doc.to_array([ORTH, LEMMA, POS, SPACY]).tolist():
+            joins = text in self._hyphens and not apart and not spaced
+            if not joins and (pos in self._nouns or pos == self._adjective):
+                run.append((text, lemma or text, pos in self._nouns))
+            elif run and not joins:
+                yield run
+                run = []
+            apart = bool(spaced)
+        if run:
+            yield run
+
+    def _phrase(self, run: Sequence[tuple[int, int, bool]]) -> str:
+        head = self._spell(run[-1][1])
+        words = [word for text, _, _ in run[:-1] if (word := self._spell(text))]
+        kept = words[1 - self._rule.max_words :]
+        return " ".join([*kept, head]) if kept and head else ""
+
+    def _spell(self, word: int) -> str:
+        spelled = self._spelled.get(word)
+        if spelled is None:
+            if len(self._spelled) >= _MAX_CACHED:
+                self._spelled.clear()
+            text = self._strings[word]
+            if self._rule.as_published:
+                spelled = caption_key(text).lower()
+            else:
+                spelled = " ".join(normalize(text).translate(_SPACES).split())
+            if not any(
+                unicodedata.category(c)[0] in "LN" or unicodedata.category(c) == "So"
+                for c in spelled
+            ):
+                spelled = ""
+            self._spelled[word] = spelled
+        return spelled
+
+
+_SPACES = str.maketrans(dict.fromkeys(HYPHENS, " "))

@@ -1,0 +1,167 @@
+"""The listing stage: a shard's captions to how often each noun and noun phrase occurs in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+
+import pandas as pd
+
+from conceptaudit.artifacts import Json, package_versions
+from conceptaudit.datasets.base import CAPTION, CAPTION_UNIT, Shard
+from conceptaudit.engine.stage import ShardResult
+from conceptaudit.openvocab.phrases import PhraseFinder, PhraseRule
+from conceptaudit.records import Drop, SampleBatch
+from conceptaudit.tagtable import check_account, drop_table, part_account
+from conceptaudit.text.documents import by_passage
+from conceptaudit.text.normalize import NORMALIZER, caption_text
+from conceptaudit.text.pipeline import NounPipeline, load_pipeline
+from conceptaudit.text.piping import map_docs
+
+COUNTS, PAIRS, KEYS = ".parquet", ".pairs.parquet", ".keys.parquet"
+"""Tables of a shard: entries with their counts; which entry which caption of which key holds; how
+many captions each key has. The last two are needed only for keys that other shards have too."""
+
+Entry = tuple[str, str]
+"""Kind and text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NounLister:
+    """Lists the nouns and noun phrases of captions.
+
+    Parameters
+    ----------
+    pipeline : NounPipeline
+        Splits, tags and lemmatises.
+    rule : PhraseRule
+        What is listed.
+    captions_per_image : int or None
+        How many captions of a key are looked at, the first ones; None for all.
+    unit : {"caption", "document"}
+        Documents are read passage by passage and count once.
+    """
+
+    pipeline: NounPipeline
+    rule: PhraseRule
+    captions_per_image: int | None = None
+    unit: str = CAPTION_UNIT
+    name: str = field(default="nouns", init=False)
+    parts: frozenset[str] = field(default=frozenset({CAPTION}), init=False)
+
+    @property
+    def settings(self) -> Json:
+        """Everything that can change a shard's counts."""
+        return {
+            "stage": self.name,
+            "pipeline": self.pipeline.digest,
+            "rule": asdict(self.rule),
+            "captions_per_image": self.captions_per_image,
+            "unit": self.unit,
+            "normalizer": NORMALIZER,
+            "versions": package_versions("spacy"),
+        }
+
+    def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
+        """List one shard.
+
+        Returns
+        -------
+        ShardResult
+            The samples' account and three tables, see `COUNTS`.
+        """
+        counted = _Counted(shard.name, self.captions_per_image)
+        drops: list[Drop] = []
+        n_rows = n_used = 0
+        for batch in batches:
+            drops.extend(batch.drops)
+            n_rows += len(batch)
+            captions = batch.captions if batch.captions is not None else [None] * len(batch)
+            used = {i: caption for i, caption in enumerate(captions) if caption is not None}
+            for i, found in zip(used, self._entries(list(used.values())), strict=True):
+                sample, key = int(batch.sample_ids[i]), batch.keys[i]
+                if isinstance(found, Exception):
+                    detail = f"{type(found).__name__}: {found}"
+                    drops.append(
+                        Drop(
+                            sample_id=sample,
+                            key=key,
+                            part=CAPTION,
+                            reason="tagger_failed",
+                            detail=detail,
+                        )
+                    )
+                    continue
+                n_used += 1
+                counted.add(key, found, own=key == str(sample))
+        account = part_account(n_rows, drops, part=CAPTION)
+        check_account(account, n_used, f"captions of shard {shard.name}")
+        return ShardResult(
+            summary=account, tables={**counted.tables(), ".drops.parquet": drop_table(drops)}
+        )
+
+    def _entries(self, texts: Sequence[str]) -> Iterator[frozenset[Entry] | Exception]:
+        nlp = load_pipeline(self.pipeline.name)
+        find = PhraseFinder(nlp, self.rule)
+        if self.unit == CAPTION_UNIT:
+            yield from map_docs(nlp, [caption_text(text) for text in texts], find)
+            return
+        for parts in by_passage(lambda pieces: map_docs(nlp, pieces, find), texts):
+            failed = [found for _, found in parts if isinstance(found, Exception)]
+            sets = [found for _, found in parts if not isinstance(found, Exception)]
+            yield failed[0] if failed else frozenset[Entry]().union(*sets)
+
+
+class _Counted:
+    """The counts of one shard.
+
+    Parameters
+    ----------
+    shard : str
+        Its name, which tells the tables of shards apart when they are merged.
+    limit : int or None
+        Captions of a key that count.
+    """
+
+    def __init__(self, shard: str, limit: int | None) -> None:
+        self._shard = shard
+        self._limit = limit
+        self._captions: Counter[Entry] = Counter()
+        self._images: Counter[Entry] = Counter()
+        self._of_key: dict[str, set[Entry]] = {}
+        self._rank: Counter[str] = Counter()
+        self._pairs: list[tuple[str, str, str, int]] = []
+
+    def add(self, key: str, entries: frozenset[Entry], *, own: bool) -> None:
+        """Count a caption; `own` says that its key is its row, which no other caption can have."""
+        if own:
+            self._captions.update(entries)
+            self._images.update(entries)
+            return
+        rank = self._rank[key]
+        self._rank[key] = rank + 1
+        if self._limit is not None and rank >= self._limit:
+            return
+        self._captions.update(entries)
+        known = self._of_key.setdefault(key, set())
+        self._images.update(entries - known)
+        known |= entries
+        self._pairs.extend((kind, text, key, rank) for kind, text in sorted(entries))
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Lay the counts out as tables, in an order that depends on nothing but the shard."""
+        counts = pd.DataFrame(
+            [
+                (kind, text, n, self._images[kind, text])
+                for (kind, text), n in sorted(self._captions.items())
+            ],
+            columns=["kind", "text", "n_captions", "n_images"],
+        )
+        pairs = pd.DataFrame(self._pairs, columns=["kind", "text", "key", "rank"])
+        keys = pd.DataFrame(list(self._rank.items()), columns=["key", "n"])
+        return {
+            COUNTS: counts,
+            PAIRS: pairs.assign(shard=self._shard),
+            KEYS: keys.assign(shard=self._shard),
+        }
