@@ -6,14 +6,16 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.image.preprocessing import Preprocessing
 from conceptaudit.image.vectors import unit_rows
+from conceptaudit.image.weights import check_weights, load_failures
 from conceptaudit.records import Float32Array
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 LAB = "lab"
 UNTRAINED = "untrained"
-PICKLED = frozenset({".pt", ".pth", ".bin", ".pkl", ".ckpt"})
 TEXT_BATCH = 256
 
 
@@ -39,12 +40,49 @@ class ClipModel:
         Of its embeddings.
     device : str
         ``"cpu"`` or ``"cuda:0"``.
+    allow_pickle_weights : bool
+        Whether a checkpoint that is a pickle may be opened; see `find_clip`.
     """
 
     name: str
     digest: str
     dimension: int
     device: str = "cpu"
+    allow_pickle_weights: bool = False
+
+    def on(self, device: str) -> ClipModel:
+        """Return the same model on another device."""
+        return replace(self, device=device)
+
+    def prepare(self, image: Image.Image) -> Any:
+        """Scale and crop one RGB picture as the model's own preprocessing does.
+
+        Returns
+        -------
+        torch.Tensor of uint8, shape (3, height, width)
+            Or of float32 where the preprocessing is of an unknown kind.
+        """
+        return self._loaded().pixels.prepare(image)
+
+    def encode_pixels(self, pixels: Any) -> Float32Array:
+        """Embed pictures that `prepare` made.
+
+        Parameters
+        ----------
+        pixels : torch.Tensor, shape (n, 3, height, width)
+
+        Returns
+        -------
+        numpy.ndarray of float32, shape (n, dimension)
+            Unit vectors.
+        """
+        import torch
+
+        loaded = self._loaded()
+        with torch.inference_mode():
+            ready = loaded.pixels.finish(pixels.to(self.device))
+            with _autocast(self.device):
+                return unit_rows(loaded.model.encode_image(ready).float().cpu().numpy())
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float32Array:
         """Embed RGB pictures.
@@ -56,10 +94,10 @@ class ClipModel:
         """
         import torch
 
-        loaded = _load(self.name, self.device)
-        pixels = torch.stack([loaded.preprocess(image) for image in images]).to(self.device)
-        with torch.inference_mode(), _autocast(self.device):
-            return unit_rows(loaded.model.encode_image(pixels).float().cpu().numpy())
+        return self.encode_pixels(torch.stack([self.prepare(image) for image in images]))
+
+    def _loaded(self) -> _Loaded:
+        return _load(self.name, self.device, self.allow_pickle_weights)
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
         """Embed texts.
@@ -71,7 +109,7 @@ class ClipModel:
         """
         import torch
 
-        loaded = _load(self.name, self.device)
+        loaded = self._loaded()
         parts = []
         for start in range(0, len(texts), TEXT_BATCH):
             tokens = loaded.tokenizer(list(texts[start : start + TEXT_BATCH])).to(self.device)
@@ -83,12 +121,12 @@ class ClipModel:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Loaded:
     model: Any
-    preprocess: Any
+    pixels: Preprocessing
     tokenizer: Any
     digest: str
 
 
-def find_clip(name: str, *, device: str = "auto") -> ClipModel:
+def find_clip(name: str, *, device: str = "auto", allow_pickle_weights: bool = False) -> ClipModel:
     """Find an open_clip model and load it once to identify it.
 
     Parameters
@@ -100,40 +138,52 @@ def find_clip(name: str, *, device: str = "auto") -> ClipModel:
         ``"MODEL/untrained"`` (random weights from a fixed seed, for trying things out).
     device : str, default "auto"
         ``"cpu"``, ``"cuda:0"`` or ``"auto"`` for the first GPU where there is one.
+    allow_pickle_weights : bool, default False
+        Whether a file of weights that is a pickle may be opened. It is read by torch's restricted
+        unpickler, which builds tensors and nothing else, and a warning is logged.
 
     Raises
     ------
     ConfigError
-        The name is not known to open_clip, or the device is not there.
+        The name is not known to open_clip, the device is not there, or the weights are a pickle
+        and that was not allowed.
     DataError
         The weights cannot be read.
+
+    Examples
+    --------
+    >>> find_clip("lab", device="cpu").dimension > 0
+    True
     """
     device = _device(device)
-    loaded = _load(name, device)
+    loaded = _load(name, device, allow_pickle_weights)
     dimension = int(loaded.model.encode_text(loaded.tokenizer(["a"]).to(device)).shape[-1])
-    return ClipModel(name=name, digest=loaded.digest, dimension=dimension, device=device)
+    return ClipModel(
+        name=name,
+        digest=loaded.digest,
+        dimension=dimension,
+        device=device,
+        allow_pickle_weights=allow_pickle_weights,
+    )
 
 
-_models: dict[tuple[str, str], _Loaded] = {}
+_models: dict[tuple[str, str, bool], _Loaded] = {}
 
 
-def _load(name: str, device: str) -> _Loaded:
-    if (name, device) not in _models:
+def _load(name: str, device: str, allow_pickle_weights: bool) -> _Loaded:
+    key = (name, device, allow_pickle_weights)
+    if key not in _models:
         _models.clear()
-        _models[name, device] = _open(name, device)
-    return _models[name, device]
+        _models[key] = _open(*key)
+    return _models[key]
 
 
-def _open(name: str, device: str) -> _Loaded:
+def _open(name: str, device: str, allow_pickle_weights: bool) -> _Loaded:
     import open_clip
     import torch
 
     architecture, weights = _parse(name)
-    if weights is not None and Path(weights).suffix in PICKLED:
-        raise ConfigError(
-            f"{weights} is a pickled checkpoint, which can run code when it is opened. Convert it "
-            "to .safetensors (safetensors.torch.save_file on its state dict) and name that."
-        )
+    check_weights(architecture, weights, allow_pickle_weights)
     torch.manual_seed(0)
     try:
         with _quiet_about_random_weights(weights):
@@ -141,16 +191,21 @@ def _open(name: str, device: str) -> _Loaded:
                 architecture,
                 pretrained=None if weights == UNTRAINED else weights,
                 device=device,
+                weights_only=True,
             )
         tokenizer = open_clip.get_tokenizer(architecture)
-    except (RuntimeError, OSError, ValueError, KeyError, FileNotFoundError) as error:
+    except load_failures() as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"open_clip cannot load {name!r}: {str(error).splitlines()[0]}. Models and weights "
+            f"open_clip cannot load {name!r}: {why}. Models and weights "
             "that it knows: python -c 'import open_clip; print(open_clip.list_pretrained())'."
         ) from error
     model.eval()
     return _Loaded(
-        model=model, preprocess=preprocess, tokenizer=tokenizer, digest=_weights_digest(model)
+        model=model,
+        pixels=Preprocessing.of(preprocess),
+        tokenizer=tokenizer,
+        digest=_weights_digest(model),
     )
 
 

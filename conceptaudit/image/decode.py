@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +14,12 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 89_478_485
 """Largest picture that is opened: Pillow's own limit (a quarter of a GiB of 24-bit pixels)."""
+
+MAX_ASPECT = 1_000
+"""Longest side over shortest: beyond it, scaling the short side to a model's input makes a bomb."""
+
+PROGRAMS = frozenset({"EPS"})
+"""Formats that Pillow hands to another program (Ghostscript): never opened."""
 
 
 class UndecodableImageError(Exception):
@@ -28,29 +37,79 @@ def decode_image(data: bytes) -> Image.Image:
     The first frame of an animation is used; palette, CMYK, 16-bit and alpha are converted by
     Pillow's ``convert("RGB")``; EXIF rotation is not applied, because training did not apply it.
 
+    Parameters
+    ----------
+    data : bytes
+        An image file in any format that Pillow decodes by itself.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode ``"RGB"``, at most `MAX_PIXELS` pixels.
+
     Raises
     ------
     UndecodableImageError
-        With reason ``"not_an_image"``, ``"decompression_bomb"`` or ``"broken_image"``.
+        With reason ``"not_an_image"``, ``"decompression_bomb"``, ``"extreme_shape"`` or
+        ``"broken_image"``.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> stream = io.BytesIO()
+    >>> Image.new("L", (4, 3), 255).save(stream, "PNG")
+    >>> decode_image(stream.getvalue()).getpixel((0, 0))
+    (255, 255, 255)
     """
+    with quiet_pillow():
+        return decode_quietly(data)
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Ignore Pillow's warnings; entered by one thread, since Python's filters are the process's.
+
+    What Pillow warns of (odd metadata, large pictures) either does not matter here or is refused
+    with a reason.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\b")
+        yield
+
+
+def decode_quietly(data: bytes) -> Image.Image:
+    """Decode as `decode_image` does; the caller, or another thread, holds `quiet_pillow`."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as picture:
-                width, height = picture.size
-                if width * height > MAX_PIXELS:
-                    raise UndecodableImageError(
-                        "decompression_bomb", f"{width} x {height} pixels; limit {MAX_PIXELS:,}"
-                    )
-                return picture.convert("RGB")
+        with Image.open(io.BytesIO(data), formats=_formats()) as picture:
+            _check_size(*picture.size)
+            return picture.convert("RGB")
     except UndecodableImageError:
         raise
     except UnidentifiedImageError as error:
         raise UndecodableImageError("not_an_image", f"{len(data):,} bytes") from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UndecodableImageError("decompression_bomb", str(error)) from error
     except Exception as error:
         # Pillow's plugins raise OSError, SyntaxError, struct.error, ValueError … for broken files
         raise UndecodableImageError("broken_image", f"{type(error).__name__}: {error}") from error
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise UndecodableImageError(
+            "decompression_bomb", f"{width} x {height} pixels; limit {MAX_PIXELS:,}"
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise UndecodableImageError(
+            "extreme_shape", f"{width} x {height} pixels; at most {MAX_ASPECT:,} times as long"
+        )
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in Image.ID if name not in PROGRAMS)

@@ -2,44 +2,26 @@
 
 Concept vectors stay resident, image vectors stream. A backend proposes all pairs within a proven
 rounding margin of the threshold; `ThresholdSearch` then decides each proposal by one canonical
-inner product. So the backend, its block size and its threads cannot change a count.
+inner product. So the backend, its block size, its device and its threads cannot change a count.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from conceptaudit.errors import ConfigError, MissingDependencyError
+from conceptaudit.errors import ConfigError
+from conceptaudit.image.backends.base import rounding_margin
+from conceptaudit.image.backends.choose import BACKENDS, open_backend
+from conceptaudit.image.backends.threads import in_parts
 from conceptaudit.records import Float32Array, Int32Array, Int64Array
 
-BACKENDS = ("auto", "blas", "faiss")
+__all__ = ["BACKENDS", "Hits", "ThresholdSearch", "canonical_scores", "rounding_margin"]
 
-FAISS_HINT = (
-    "FAISS is not installed. Install one of: pip install 'conceptaudit[cpu]' or, on Linux with an "
-    "NVIDIA GPU, pip install 'conceptaudit[gpu]'."
-)
-
-BLOCK_IMAGES = 1024
-"""Images per block: the scores of a block against a few thousand concepts stay in cache."""
-
-DECISION_CHUNK = 1 << 12
-"""Pairs decided at once, which bounds the memory of the gathered vectors."""
-
-Proposals = tuple[Int64Array, Int64Array]
-Proposer = Callable[[Float32Array], Proposals]
-
-
-def rounding_margin(dimension: int) -> float:
-    """Bound on the float32 error of an inner product of two unit vectors.
-
-    The classical bound n·u / (1 − n·u) with unit roundoff u = 2⁻²⁴ (Higham, "Accuracy and
-    Stability of Numerical Algorithms", 2nd ed., section 3.1), plus that of the threshold that is
-    carried as one more component. Holds for any order of additions.
-    """
-    roundoff = (dimension + 2) * 2.0**-24
-    return 2.0 * roundoff / (1.0 - roundoff)
+DECISION_CHUNK = 256
+"""Pairs decided at once: their gathered vectors stay in a processor's own cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +52,20 @@ class ThresholdSearch:
         Unit vectors.
     thresholds : numpy.ndarray of float, shape (n_concepts,)
         Smallest cosine similarity, in [-1, 1], that counts.
-    backend : {"auto", "blas", "faiss"}, default "auto"
-        ``"blas"`` is a blocked matrix product, ``"faiss"`` one `IndexFlatIP.range_search` for
-        all thresholds; ``"auto"`` takes the faster of them on this kind of machine (``"blas"``
-        on CPUs, see docs/benchmarks.md).
+    backend : {"auto", "blas", "faiss", "faiss-gpu", "torch"}, default "auto"
+        ``"blas"`` is a float32 matrix product, ``"torch"`` one in half the bits with a margin
+        (bfloat16 on CPUs, float16 on GPUs), ``"faiss"`` one `IndexFlatIP.range_search` for all
+        thresholds, ``"faiss-gpu"`` repeated top-k searches; ``"auto"`` takes the fastest of
+        them on this machine. All find the same hits with the same scores.
+    device : str, default "auto"
+        ``"cpu"``, ``"cuda:0"`` or ``"auto"`` for the first GPU where there is one.
+
+    Raises
+    ------
+    ConfigError
+        A parameter is outside its range, or the backend or device is not known or not there.
+    MissingDependencyError
+        The backend needs FAISS, which is not installed.
 
     Examples
     --------
@@ -84,12 +76,13 @@ class ThresholdSearch:
     """
 
     def __init__(
-        self, concepts: Float32Array, thresholds: npt.NDArray[np.floating], backend: str = "auto"
+        self,
+        concepts: Float32Array,
+        thresholds: npt.NDArray[np.floating],
+        backend: str = "auto",
+        *,
+        device: str = "auto",
     ) -> None:
-        if backend not in BACKENDS:
-            raise ConfigError(
-                f"The 'backend' parameter must be one of {list(BACKENDS)}. Got {backend!r} instead."
-            )
         if thresholds.shape != (len(concepts),):
             raise ConfigError(
                 f"There must be one threshold per concept ({len(concepts):,}). "
@@ -100,9 +93,7 @@ class ThresholdSearch:
         self.dimension = concepts.shape[1]
         self._concepts = np.ascontiguousarray(concepts, dtype=np.float32)
         self._thresholds = thresholds.astype(np.float32)
-        floors = self._thresholds - np.float32(rounding_margin(self.dimension))
-        propose = _faiss_proposer if backend == "faiss" else _blas_proposer
-        self._propose: Proposer = propose(self._concepts, floors)
+        self._backend = open_backend(backend, self._concepts, self._thresholds, device=device)
 
     def find(self, images: Float32Array) -> Hits:
         """Find all concepts at or above their thresholds.
@@ -123,8 +114,8 @@ class ThresholdSearch:
                 f"{self.dimension}: they come from different models."
             )
         images = np.ascontiguousarray(images, dtype=np.float32)
-        rows, concept_ids = self._propose(images)
-        scores = self._scores(images, rows, concept_ids)
+        rows, concept_ids = self._backend.propose(images)
+        scores = canonical_scores(images, rows, self._concepts, concept_ids)
         kept = scores >= self._thresholds[concept_ids]
         return Hits(
             rows=rows[kept],
@@ -132,55 +123,36 @@ class ThresholdSearch:
             scores=scores[kept],
         )
 
-    def _scores(
-        self, images: Float32Array, rows: Int64Array, concept_ids: Int64Array
-    ) -> Float32Array:
-        """Canonical scores: one float32 product per pair, in one fixed order of additions."""
-        scores = np.empty(len(rows), dtype=np.float32)
-        for start in range(0, len(rows), DECISION_CHUNK):
-            part = slice(start, start + DECISION_CHUNK)
-            scores[part] = np.einsum(
-                "ij,ij->i", images[rows[part]], self._concepts[concept_ids[part]]
-            )
-        return scores
 
+def canonical_scores(
+    images: Float32Array, rows: Int64Array, concepts: Float32Array, concept_ids: Int64Array
+) -> Float32Array:
+    """Score pairs: one float32 product each, in one fixed order of additions.
 
-def _blas_proposer(concepts: Float32Array, floors: Float32Array) -> Proposer:
-    columns = np.ascontiguousarray(concepts.T)
-    products = np.empty((BLOCK_IMAGES, len(concepts)), dtype=np.float32)
-    passed = np.empty(products.shape, dtype=bool)
+    Parameters
+    ----------
+    images, concepts : numpy.ndarray of float32, shape (n, dimension)
+        Unit vectors.
+    rows, concept_ids : numpy.ndarray of int64, shape (n_pairs,)
+        Rows of both.
 
-    def propose(images: Float32Array) -> Proposals:
-        found = []
-        for start in range(0, len(images), BLOCK_IMAGES):
-            block = images[start : start + BLOCK_IMAGES]
-            scores, above = products[: len(block)], passed[: len(block)]
-            np.dot(block, columns, out=scores)
-            np.greater_equal(scores, floors, out=above)
-            found.append(np.flatnonzero(above) + start * len(concepts))
-        flat = np.concatenate(found) if found else np.empty(0, dtype=np.int64)
-        rows, concept_ids = np.divmod(flat, len(concepts))
-        return rows, concept_ids
+    Returns
+    -------
+    numpy.ndarray of float32, shape (n_pairs,)
+    """
+    scores = np.empty(len(rows), dtype=np.float32)
 
-    return propose
+    def decide(first: int, last: int) -> None:
+        size = min(DECISION_CHUNK, last - first)
+        left = np.empty((size, images.shape[1]), dtype=np.float32)
+        right = np.empty_like(left)
+        for start in range(first, last, DECISION_CHUNK):
+            stop = min(start + DECISION_CHUNK, last)
+            a, b = left[: stop - start], right[: stop - start]
+            # "clip" lets numpy write straight into the buffer
+            np.take(images, rows[start:stop], axis=0, out=a, mode="clip")
+            np.take(concepts, concept_ids[start:stop], axis=0, out=b, mode="clip")
+            np.einsum("ij,ij->i", a, b, out=scores[start:stop])
 
-
-def _faiss_proposer(concepts: Float32Array, floors: Float32Array) -> Proposer:
-    try:
-        import faiss
-    except ImportError as error:
-        raise MissingDependencyError(FAISS_HINT) from error
-    # one radius serves all thresholds: (x, 1)·(c, −t) ≥ 0 exactly when x·c ≥ t
-    index = faiss.IndexFlatIP(concepts.shape[1] + 1)
-    index.add(np.hstack([concepts, -floors[:, None]]))
-
-    def propose(images: Float32Array) -> Proposals:
-        ones = np.ones((len(images), 1), dtype=np.float32)
-        radius = np.nextafter(np.float32(-rounding_margin(concepts.shape[1])), np.float32(-1))
-        limits, _, concept_ids = index.range_search(np.hstack([images, ones]), float(radius))
-        per_image: Int64Array = limits[1:].astype(np.int64) - limits[:-1].astype(np.int64)
-        rows = np.repeat(np.arange(len(images), dtype=np.int64), per_image)
-        order = np.lexsort((concept_ids, rows))
-        return rows[order], concept_ids[order]
-
-    return propose
+    in_parts(len(rows), decide)
+    return scores

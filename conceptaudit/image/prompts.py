@@ -10,8 +10,12 @@ DEFAULT_TEMPLATES = ("a photo of a {}.",)
 """CLIP's own default prompt (Radford et al. 2021, section 3.1.4)."""
 
 
-def concept_prompts(vocabulary: ConceptVocabulary, templates: tuple[str, ...]) -> list[list[str]]:
+def concept_prompts(
+    vocabulary: ConceptVocabulary, templates: tuple[str, ...], *, aliases: bool = False
+) -> list[list[str]]:
     """Return each concept's prompts: its own, or its name in every template.
+
+    With `aliases`, its aliases are put into every template as well.
 
     Raises
     ------
@@ -27,7 +31,11 @@ def concept_prompts(vocabulary: ConceptVocabulary, templates: tuple[str, ...]) -
             )
     return [
         list(concept.prompts)
-        or [template.replace("{}", phrase_text(concept.name)) for template in plain]
+        or [
+            template.replace("{}", phrase_text(phrase))
+            for phrase in (concept.phrases if aliases else (concept.name,))
+            for template in plain
+        ]
         for concept in vocabulary
     ]
 
@@ -36,8 +44,22 @@ def encode_concepts(
     vocabulary: ConceptVocabulary,
     clip: ClipModel,
     templates: tuple[str, ...] = DEFAULT_TEMPLATES,
+    *,
+    aliases: bool = False,
 ) -> Float32Array:
     """Embed concepts: the mean of their prompts' unit vectors, scaled to length one again.
+
+    Averaging keeps a concept one vector, so that one inner product and one threshold decide it;
+    the largest of several vectors' scores would need a threshold and a scale for each of them.
+
+    Parameters
+    ----------
+    vocabulary : ConceptVocabulary
+    clip : ClipModel
+    templates : tuple of str
+        For concepts without prompts of their own.
+    aliases : bool, default False
+        Whether aliases take part in the mean beside the name.
 
     Returns
     -------
@@ -45,7 +67,7 @@ def encode_concepts(
     """
     import numpy as np
 
-    prompts = concept_prompts(vocabulary, templates)
+    prompts = concept_prompts(vocabulary, templates, aliases=aliases)
     vectors = clip.encode_texts([prompt for group in prompts for prompt in group])
     starts = np.cumsum([0, *(len(group) for group in prompts[:-1])])
     return unit_rows(np.add.reduceat(vectors.astype(np.float64), starts).astype(np.float32))

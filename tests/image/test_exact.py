@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conceptaudit.errors import ConfigError
-from conceptaudit.image.exact import BLOCK_IMAGES, ThresholdSearch, rounding_margin
+from conceptaudit.image.backends.blas import BLOCK_IMAGES
+from conceptaudit.image.exact import ThresholdSearch, canonical_scores, rounding_margin
 from conceptaudit.image.vectors import unit_rows
 
-BACKENDS = ("blas", "faiss")
+BACKENDS = ("blas", "faiss", "torch")
 
 
 def unit(rng: np.random.Generator, n: int, dimension: int) -> np.ndarray:
@@ -40,7 +41,7 @@ def test_backends_agree_on_ties(seed: int, dimension: int) -> None:
     exact = np.einsum("ij,kj->ik", images.astype(float), concepts.astype(float))
     thresholds = np.clip(exact[rng.integers(0, 60, 9), np.arange(9)], -1, 1)
     found = [pairs(ThresholdSearch(concepts, thresholds, name), images) for name in BACKENDS]
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -75,6 +76,16 @@ def test_the_margin_bounds_float32_rounding() -> None:
     assert np.abs(rough - exact).max() < rounding_margin(512) < 1e-3
 
 
+def test_scores_do_not_depend_on_how_pairs_are_cut() -> None:
+    """The same product for a pair alone, among few and among many, in one thread or in two."""
+    rng = np.random.default_rng(4)
+    a, b = unit(rng, 50, 129), unit(rng, 40, 129)
+    rows, columns = rng.integers(0, 50, 3000), rng.integers(0, 40, 3000)
+    many = canonical_scores(a, rows, b, columns)
+    alone = [canonical_scores(a, rows[i : i + 1], b, columns[i : i + 1])[0] for i in range(600)]
+    assert many[:600].tolist() == [float(score) for score in alone]
+
+
 def test_bad_calls() -> None:
     concepts = np.eye(3, dtype=np.float32)
     with pytest.raises(ConfigError, match="different models"):
@@ -85,3 +96,5 @@ def test_bad_calls() -> None:
         ThresholdSearch(concepts, np.full(3, 1.5))
     with pytest.raises(ConfigError, match="backend"):
         ThresholdSearch(concepts, np.zeros(3), "abacus")
+    with pytest.raises(ConfigError, match="device"):
+        ThresholdSearch(concepts, np.zeros(3), "torch", device="tpu")

@@ -1,0 +1,125 @@
+"""``conceptaudit embed``: a dataset's pictures to a folder of embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from conceptaudit.cli.console import emit_json, progress_bar, say
+
+if TYPE_CHECKING:
+    from conceptaudit.image.embed import EmbeddingFolder
+
+
+def embed(
+    dataset: Annotated[
+        str,
+        typer.Argument(help="File, folder, glob or fsspec URL with images (docs/formats.md)."),
+    ],
+    clip: Annotated[
+        str,
+        typer.Option(
+            help="open_clip model: 'lab', MODEL/WEIGHTS such as ViT-B-32/laion2b_s34b_b79k, or a "
+            "folder with open_clip_config.json."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    text: Annotated[
+        bool, typer.Option("--text", help="Embed the captions as well, in text_emb.")
+    ] = False,
+    layout: Annotated[str, typer.Option(help="Dataset layout; 'auto' detects it.")] = "auto",
+    caption_column: Annotated[
+        str | None, typer.Option(help="Caption column, where its name is not a known one.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Worker processes; one per processor by default, one on a GPU."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads per worker that decode pictures.")
+    ] = None,
+    shard_rows: Annotated[
+        int, typer.Option(help="Rows of a table per shard, and so per file written.")
+    ] = 20_000,
+    skip_unreadable: Annotated[
+        bool,
+        typer.Option("--skip-unreadable", help="List files that cannot be read, and go on."),
+    ] = False,
+    allow_pickle_weights: Annotated[
+        bool,
+        typer.Option(
+            "--allow-pickle-weights",
+            help="Open weights that are a pickle (with torch's restricted unpickler).",
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Redo in OUT only what other inputs or settings change."),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the embeddings that OUT holds.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Embed every picture of a dataset once, in the folder layout of clip-retrieval.
+
+    Audits, calibrations and indexes then read the folder and open no picture again. Pictures
+    that cannot be decoded are counted by reason and listed. A run that was interrupted goes on
+    when the same command is run again.
+
+    \u0008
+    Example:
+      conceptaudit embed data/ --clip ViT-B-32/laion2b_s34b_b79k -o embeddings
+      conceptaudit audit embeddings -c classes.csv --clip ViT-B-32/laion2b_s34b_b79k -o runs/both
+    """
+    from conceptaudit.datasets import open_dataset
+    from conceptaudit.image.clip import find_clip
+    from conceptaudit.image.embed import embed as run_embed
+
+    opened = open_dataset(
+        dataset, layout=layout, caption_column=caption_column, shard_rows=shard_rows
+    )
+    model = find_clip(clip, device=device, allow_pickle_weights=allow_pickle_weights)
+    with progress_bar() as progress:
+        made = run_embed(
+            opened,
+            model,
+            out,
+            texts=text,
+            workers=workers,
+            threads=threads,
+            skip_unreadable=skip_unreadable,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if as_json:
+        emit_json(
+            {
+                "folder": str(made.folder),
+                "account": made.account,
+                "n_texts": made.n_texts,
+                "notes": list(made.notes),
+                "kept": made.kept,
+                "redone": made.redone,
+            }
+        )
+    else:
+        _show(made)
+
+
+def _show(made: EmbeddingFolder) -> None:
+    for note in made.notes:
+        say(f"note: {note}")
+    if made.kept:
+        say(f"{made.kept:,} shards were there already")
+    account = made.account
+    say(f"\n{account['n_samples']:,} samples, {account['n_used']:,} embedded")
+    for reason, n in account["dropped"].items():
+        say(f"  {n:,} dropped: {reason}")
+    if made.n_texts is not None:
+        say(f"{made.n_texts:,} captions embedded")
+    say(f"\nWritten to {made.folder}: img_emb, metadata; what was dropped and why in dropped")

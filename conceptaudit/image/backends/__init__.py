@@ -1,0 +1,1 @@
+"""The ways to find proposals for tags: one interface, equal results, different machines."""

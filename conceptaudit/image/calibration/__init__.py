@@ -1,0 +1,26 @@
+"""Thresholds per concept for image tags, learned from captions, labels or scores."""
+
+from conceptaudit.image.calibration.contrast import contrast_vectors
+from conceptaudit.image.calibration.histograms import (
+    Moments,
+    Scale,
+    ScoreHistograms,
+    count_scores,
+)
+from conceptaudit.image.calibration.labels import Labels, check_labelled, read_labels
+from conceptaudit.image.calibration.learning import enough_captions, learn
+from conceptaudit.image.calibration.record import Calibration
+
+__all__ = [
+    "Calibration",
+    "Labels",
+    "Moments",
+    "Scale",
+    "ScoreHistograms",
+    "check_labelled",
+    "contrast_vectors",
+    "count_scores",
+    "enough_captions",
+    "learn",
+    "read_labels",
+]

@@ -1,0 +1,219 @@
+"""A calibration: thresholds and what they are worth, as a value and as a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conceptaudit.artifacts import Json, digest_of, read_json, write_json
+from conceptaudit.errors import ArtifactMismatchError, DataError
+from conceptaudit.image.calibration.contrast import contrast_vectors, vectors_digest
+from conceptaudit.image.calibration.histograms import FloatArray
+from conceptaudit.records import ConceptVocabulary, Float32Array
+
+KIND = "calibration"
+FORMAT = 1
+METHODS = ("captions", "labels", "scores")
+RATES = ("recall", "false_alarm", "caption_recall", "caption_mistake")
+DIGITS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Thresholds of image tags, and how often tags and captions err at them.
+
+    Parameters
+    ----------
+    method : {"captions", "labels", "scores"}
+        What it was learned from.
+    rule : str
+        How thresholds were chosen, see `conceptaudit.image.calibration.estimates.RULES`.
+    concepts : tuple of str
+        Names, in the vocabulary's order.
+    vocabulary, vectors : str
+        Digests of the vocabulary and of its vectors (model and prompts).
+    dimension : int
+        Of the vectors.
+    n_images : int
+        Images that were scored.
+    evidence : numpy.ndarray of int64, shape (n_concepts,)
+        Captions that name the concept, or images known to show it.
+    thresholds : numpy.ndarray of float64, shape (n_concepts,)
+        Cosine similarity to the contrasted vector, in [-1, 1].
+    precision : numpy.ndarray of float64, shape (n_concepts,)
+        Expected share of tags that are right; NaN where none is expected.
+    prevalence, prevalence_low, prevalence_high : numpy.ndarray of float64, shape (n_concepts,)
+        Share of these images that show the concept, with its 90 % interval.
+    rates : dict of str to numpy.ndarray of float64, shape (n_concepts, 1 + n_draws)
+        ``recall`` and ``false_alarm`` of tags, ``caption_recall`` and ``caption_mistake`` (shares
+        of captions that name the concept where it is shown and elsewhere; absent unless learned
+        from captions). The first column is the best estimate, the others are draws from what
+        is known of all four together.
+    notes : tuple of str
+        What whoever uses it should know.
+    """
+
+    method: str
+    rule: str
+    concepts: tuple[str, ...]
+    vocabulary: str
+    vectors: str
+    dimension: int
+    n_images: int
+    evidence: np.ndarray
+    thresholds: FloatArray
+    precision: FloatArray
+    prevalence: FloatArray
+    prevalence_low: FloatArray
+    prevalence_high: FloatArray
+    rates: dict[str, FloatArray]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything in it."""
+        return digest_of(_as_json(self))
+
+    def check(self, vocabulary: ConceptVocabulary, vectors: Float32Array) -> None:
+        """Check that it was made for these concepts and this model.
+
+        Raises
+        ------
+        ArtifactMismatchError
+            It was not; the message says in what it differs.
+        """
+        found = None
+        if self.dimension != vectors.shape[1]:
+            found = f"vectors of dimension {self.dimension}, and these have {vectors.shape[1]}"
+        elif self.concepts != vocabulary.names:
+            found = f"{len(self.concepts):,} concepts that are not these {len(vocabulary):,}"
+        elif self.vocabulary != vocabulary.digest:
+            found = "concepts with other aliases or prompts"
+        elif self.vectors != vectors_digest(vectors):
+            found = "another model, other weights or other prompt templates"
+        if found is not None:
+            raise ArtifactMismatchError(
+                f"The calibration was made for {found}. Calibrate again with "
+                "'conceptaudit calibrate' and the model and concept list of this audit."
+            )
+
+    def tagging_vectors(self, vectors: Float32Array) -> Float32Array:
+        """Return the vectors that the thresholds are for."""
+        return contrast_vectors(vectors)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON; the same calibration gives the same bytes."""
+        body = _as_json(self)
+        write_json(Path(path), {**body, "sha256": digest_of(body)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Calibration:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        DataError
+            The file is missing, no calibration, damaged, or holds impossible numbers.
+        """
+        value = read_json(Path(path))
+        if not isinstance(value, dict) or value.get("kind") != KIND:
+            raise DataError(
+                f"{path} is not a calibration. Write one with 'conceptaudit calibrate … -o FILE'."
+            )
+        body = {key: item for key, item in value.items() if key != "sha256"}
+        if value.get("format") != FORMAT:
+            raise DataError(
+                f"{path} has format {value.get('format')!r}, and this version reads {FORMAT}. "
+                "Calibrate again with 'conceptaudit calibrate'."
+            )
+        if value.get("sha256") != digest_of(body):
+            raise DataError(f"{path} does not match its own checksum: it was changed or cut off.")
+        try:
+            calibration = _from_json(body)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} is damaged: {type(error).__name__} {error}.") from error
+        return _checked(calibration, path)
+
+
+_COLUMNS = ("thresholds", "precision", "prevalence", "prevalence_low", "prevalence_high")
+
+
+def rounded(calibration: Calibration) -> Calibration:
+    """Round to the digits that are written, so that a calibration equals its file."""
+    columns: dict[str, Any] = {name: _round(getattr(calibration, name)) for name in _COLUMNS}
+    return replace(
+        calibration, **columns, rates={name: _round(v) for name, v in calibration.rates.items()}
+    )
+
+
+def _round(values: FloatArray) -> FloatArray:
+    return (
+        np.asarray([[float(f"{v:.{DIGITS}g}") for v in row] for row in values])
+        if (values.ndim == 2)
+        else np.asarray([float(f"{v:.{DIGITS}g}") for v in values])
+    )
+
+
+def _numbers(values: FloatArray) -> Json:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _as_json(calibration: Calibration) -> dict[str, Json]:
+    columns = {name: _numbers(getattr(calibration, name)) for name in _COLUMNS}
+    return {
+        "kind": KIND,
+        "format": FORMAT,
+        "method": calibration.method,
+        "rule": calibration.rule,
+        "vocabulary": calibration.vocabulary,
+        "vectors": calibration.vectors,
+        "dimension": calibration.dimension,
+        "n_images": calibration.n_images,
+        "concepts": list(calibration.concepts),
+        "evidence": [int(n) for n in calibration.evidence],
+        **columns,
+        "rates": {
+            name: [_numbers(row) for row in values] for name, values in calibration.rates.items()
+        },
+        "notes": list(calibration.notes),
+    }
+
+
+def _floats(values: Json) -> FloatArray:
+    return np.array([np.nan if v is None else float(v) for v in values], dtype=np.float64)
+
+
+def _from_json(body: dict[str, Json]) -> Calibration:
+    columns: dict[str, Any] = {name: _floats(body[name]) for name in _COLUMNS}
+    return Calibration(
+        method=str(body["method"]),
+        rule=str(body["rule"]),
+        concepts=tuple(map(str, body["concepts"])),
+        vocabulary=str(body["vocabulary"]),
+        vectors=str(body["vectors"]),
+        dimension=int(body["dimension"]),
+        n_images=int(body["n_images"]),
+        evidence=np.array(body["evidence"], dtype=np.int64),
+        rates={
+            str(name): np.stack([_floats(row) for row in rows])
+            for name, rows in body["rates"].items()
+        },
+        notes=tuple(map(str, body["notes"])),
+        **columns,
+    )
+
+
+def _checked(calibration: Calibration, path: str | Path) -> Calibration:
+    n = len(calibration.concepts)
+    lengths = {len(getattr(calibration, name)) for name in (*_COLUMNS, "evidence")}
+    lengths |= {len(values) for values in calibration.rates.values()}
+    if lengths != {n} or not {"recall", "false_alarm"} <= calibration.rates.keys():
+        raise DataError(f"{path} is damaged: its columns do not have one row per concept ({n:,}).")
+    for name, values in {"thresholds": calibration.thresholds, **calibration.rates}.items():
+        low = -1.0 if name == "thresholds" else 0.0
+        if not bool(((values >= low) & (values <= 1.0)).all()):
+            raise DataError(f"{path} is damaged: its {name} must lie in [{low:g}, 1].")
+    return calibration

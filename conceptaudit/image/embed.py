@@ -1,0 +1,259 @@
+"""Embed a dataset's pictures into a folder: the library side of ``conceptaudit embed``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conceptaudit.artifacts import (
+    MANIFEST,
+    STARTED,
+    Json,
+    claim,
+    clear,
+    digest_of,
+    exclusive,
+    package_versions,
+    read_json,
+    write_json,
+)
+from conceptaudit.datasets.base import CAPTION, IMAGE, Dataset, Shard
+from conceptaudit.engine import StageReport, open_engine, run_shards
+from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+from conceptaudit.image.clip import ClipModel
+from conceptaudit.image.embedding_folder import (
+    PLACES,
+    EmbedShard,
+    FolderStore,
+    embed_settings,
+    folder_store,
+    numbered,
+)
+from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.records import merge_counts
+
+KIND = "embeddings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingFolder:
+    """A finished folder of embeddings.
+
+    Parameters
+    ----------
+    folder : Path
+        Readable by `open_dataset`, and by clip-retrieval.
+    account : dict
+        Samples read, embedded, dropped by reason; always adds up.
+    n_texts : int or None
+        Captions embedded; None where they were not asked for.
+    notes : tuple of str
+        What was detected and which files were skipped.
+    redone : mapping of str to int
+        Shards embedded by this call, by why.
+    kept : int
+        Shards that were there already.
+    """
+
+    folder: Path
+    account: Json
+    n_texts: int | None
+    notes: tuple[str, ...]
+    redone: Mapping[str, int]
+    kept: int
+
+
+def embed(
+    dataset: Dataset,
+    clip: ClipModel,
+    out: str | Path,
+    *,
+    texts: bool = False,
+    workers: int | None = 1,
+    threads: int | None = None,
+    skip_unreadable: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> EmbeddingFolder:
+    """Embed every picture of a dataset once and keep the vectors.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With images; see `conceptaudit.datasets.open_dataset`.
+    clip : ClipModel
+        See `conceptaudit.image.clip.find_clip`.
+    out : str or Path
+        The folder. One that was interrupted goes on; one with other inputs is refused.
+    texts : bool, default False
+        Embed captions as well.
+    workers : int or None, default 1
+        Processes; None for one per processor. On a GPU there is one. Changes no byte.
+    threads : int or None, default None
+        Threads per process that decode; None for a process's share. Changes no byte.
+    skip_unreadable : bool, default False
+        List files that cannot be read instead of stopping.
+    resume : bool, default False
+        Redo in `out` only what other inputs or settings change.
+    overwrite : bool, default False
+        Remove what `out` holds.
+    progress : Progress, optional
+        Told of every finished shard.
+
+    Returns
+    -------
+    EmbeddingFolder
+
+    Raises
+    ------
+    ConfigError
+        The dataset holds no images, or no captions where `texts` asks for them.
+    DataError
+        A file cannot be read, or no picture can be decoded.
+    ArtifactMismatchError
+        `out` holds something else.
+    """
+    if IMAGE not in dataset.provides:
+        raise ConfigError(
+            f"{dataset.location} ({dataset.layout}) holds no images to embed, only "
+            f"{', '.join(sorted(dataset.provides)) or 'nothing'}. Download the images of a URL "
+            "table with img2dataset first, and name its output folder."
+        )
+    if texts and CAPTION not in dataset.provides:
+        raise ConfigError(
+            f"{dataset.location} ({dataset.layout}) has no captions to embed. Leave out --text, or "
+            "name their column with --caption-column."
+        )
+    if threads is not None and threads < 1:
+        raise ConfigError(f"The 'threads' parameter must be at least 1. Got {threads} instead.")
+    folder = Path(out)
+    shards, index = numbered(dataset.shards())
+    store = folder_store(folder, dataset, clip, texts=texts)
+    identity = digest_of([store.digest, [[shard.name, shard.fingerprint] for shard in shards]])
+    with exclusive(folder):
+        if claim(folder, identity, resume=resume, overwrite=overwrite) == "overwrite":
+            clear(folder)
+        write_json(
+            folder / STARTED, {"digest": identity, "kind": KIND, "dataset": dataset.location}
+        )
+        task = EmbedShard(
+            dataset=dataset,
+            clip=clip,
+            store=store,
+            index=index,
+            texts=texts,
+            skip_unreadable=skip_unreadable,
+            threads=threads,
+        )
+        on_gpu = clip.device != "cpu"
+        report = run_shards(
+            task,
+            store,
+            shards,
+            engine=open_engine(1 if on_gpu else workers, n_items=len(shards)),
+            progress=progress or SilentProgress(),
+        )
+        _remove_strangers(store, shards)
+        made = _summary(folder, dataset, store, shards, report)
+        write_json(folder / MANIFEST, _manifest(made, dataset, clip, identity, store, shards))
+    return made
+
+
+def _records(store: FolderStore, shards: Sequence[Shard]) -> dict[str, Json]:
+    paths = {shard.name: store.path(shard.name, ".json") for shard in shards}
+    return {name: read_json(path) for name, path in paths.items() if path.exists()}
+
+
+def _remove_strangers(store: FolderStore, shards: Sequence[Shard]) -> None:
+    """Remove files that no record vouches for: of shards that a changed dataset lacks."""
+    named = {name for record in _records(store, shards).values() for name in record["files"]}
+    for place, ending in PLACES.items():
+        for path in (store.folder.parent / place).glob(f"{place}_*{ending}"):
+            if path.name not in named:
+                path.unlink()
+
+
+def _summary(
+    folder: Path,
+    dataset: Dataset,
+    store: FolderStore,
+    shards: Sequence[Shard],
+    report: StageReport,
+) -> EmbeddingFolder:
+    accounts = [record["result"] for record in _records(store, shards).values()]
+    failures = [f"Skipped: {why}" for why in report.failed.values()]
+    account = {
+        "n_samples": sum(part["n_samples"] for part in accounts),
+        "n_used": sum(part["n_used"] for part in accounts),
+        "dropped": merge_counts([part["dropped"] for part in accounts]),
+        "noted": merge_counts([part["noted"] for part in accounts]),
+    }
+    if not account["n_used"]:
+        why = ", ".join(f"{n:,} × {reason}" for reason, n in account["dropped"].items())
+        raise DataError(
+            f"No picture of {dataset.location} can be embedded: "
+            f"{why or next(iter(failures), 'it holds none')}."
+        )
+    texts = [part["n_texts"] for part in accounts if "n_texts" in part]
+    return EmbeddingFolder(
+        folder=folder,
+        account=account,
+        n_texts=sum(texts) if texts else None,
+        notes=(*dataset.notes, *failures),
+        redone=dict(report.redone),
+        kept=report.kept,
+    )
+
+
+def _manifest(
+    made: EmbeddingFolder,
+    dataset: Dataset,
+    clip: ClipModel,
+    identity: str,
+    store: FolderStore,
+    shards: Sequence[Shard],
+) -> Json:
+    records = _records(store, shards)
+    return {
+        "kind": KIND,
+        "digest": identity,
+        "dataset": dataset.location,
+        "reading": dataset.settings,
+        "clip": clip.name,
+        "model": clip.digest,
+        "dimension": clip.dimension,
+        "dtype": "float16",
+        "settings": embed_settings(clip, texts=made.n_texts is not None),
+        "account": made.account,
+        "n_texts": made.n_texts,
+        "notes": list(made.notes),
+        "shards": {name: sorted(record["files"]) for name, record in records.items()},
+        "files": {n: d for record in records.values() for n, d in record["files"].items()},
+        "versions": package_versions("open_clip_torch", "torch", "pillow"),
+    }
+
+
+def check_embedded_with(location: str, clip: ClipModel) -> None:
+    """Refuse embeddings of ours that another model made.
+
+    Folders of other tools do not say which model made them, and pass.
+
+    Raises
+    ------
+    ArtifactMismatchError
+        The folder's manifest names another model's digest.
+    """
+    path = Path(location) / MANIFEST
+    if not path.is_file():
+        return
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
+        return
+    if manifest.get("model") != clip.digest:
+        raise ArtifactMismatchError(
+            f"The embeddings in {location} were made with {manifest.get('clip')!r}, whose weights "
+            f"are not those of {clip.name!r}: their similarities mean nothing. Name that model "
+            "with --clip, or embed the pictures anew."
+        )

@@ -1,0 +1,245 @@
+"""Build an index: sample, train, add shard by shard, tune, measure, write."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from conceptaudit.artifacts import (
+    MANIFEST,
+    STARTED,
+    Json,
+    claim,
+    clear,
+    digest_of,
+    exclusive,
+    file_digest,
+    package_versions,
+    read_json,
+    write_json,
+)
+from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+from conceptaudit.image.index.engine import emptied, find_gpu, load_faiss
+from conceptaudit.image.index.filling import BuildJob
+from conceptaudit.image.index.presets import choose_preset
+from conceptaudit.image.index.records import IndexBuilt
+from conceptaudit.image.index.sampling import draw
+from conceptaudit.image.index.source import VectorSource, open_source
+from conceptaudit.image.index.store import INDEX, KIND, SAMPLES, VectorIndex, open_index
+from conceptaudit.progress import Progress, SilentProgress
+
+N_QUERIES = 1_000
+"""Held-out vectors: recall is then known to within about 0.01."""
+
+
+def default_memory() -> int:
+    """Return half of this machine's memory, in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def build_index(
+    embeddings: str | Path,
+    out: str | Path,
+    *,
+    preset: str = "auto",
+    memory: int | None = None,
+    device: str = "auto",
+    recall: float | None = None,
+    clip: str | None = None,
+    seed: int = 0,
+    part: tuple[int, int] = (1, 1),
+    trained: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> IndexBuilt:
+    """Build a FAISS index over image embeddings, for search by inner product of unit vectors.
+
+    Parameters
+    ----------
+    embeddings : str or Path
+        Folder of embeddings, or the run folder of an audit that embedded its images.
+    out : str or Path
+        Folder to write: ``index.faiss``, ``samples.parquet``, ``manifest.json``.
+    preset : str, default "auto"
+        One of ``indexes/*.toml``, or the first of them that suits the number of vectors and
+        fits the memory limit.
+    memory : int or None, default None
+        Bytes that building may take, at least 1; None for half of the machine's memory.
+    device : str, default "auto"
+        ``"cpu"``, ``"cuda:0"``, or ``"auto"`` for a GPU where FAISS has one.
+    recall : float or None, default None
+        Recall@10 to require, in (0, 1], in place of the preset's promise.
+    clip : str or None, default None
+        Name of the model that made the vectors, where the folder does not say; it is loaded
+        once to note its digest.
+    seed : int, default 0
+        Decides which vectors train and which test.
+    part : tuple of int, default (1, 1)
+        (2, 4) for the second of four parts of the shards, to be merged later; see
+        `merge_indexes`.
+    trained : str, Path or None, default None
+        An index whose training, and preset, to take over: parts must share them.
+    resume, overwrite : bool, default False
+        What may happen where `out` holds another index: both replace it.
+    progress : Progress, optional
+        Told of the vectors added.
+
+    Returns
+    -------
+    IndexBuilt
+
+    Raises
+    ------
+    ConfigError
+        An option cannot be used; a preset that does not fit names those that do.
+    DataError
+        The vectors cannot be read, or there are none.
+    RecallError
+        The index finds less than is required of it; nothing is written.
+    ArtifactMismatchError
+        `out` holds something else.
+    MissingDependencyError
+        FAISS is not installed.
+    """
+    load_faiss()
+    _check(recall, memory, part)
+    source = replace(open_source(embeddings), part=part)
+    model = _model(source, clip)
+    gpu = find_gpu(device)
+    settings = {
+        "preset": preset,
+        "memory": memory,
+        "recall": recall,
+        "seed": seed,
+        "model": model,
+        "gpu": gpu is not None,
+        "part": list(part),
+        "trained": None if trained is None else open_index(trained).manifest["trained"],
+        "source": source.fingerprint,
+        "versions": package_versions("faiss-cpu", "faiss-gpu"),
+    }
+    identity, folder = digest_of(settings), Path(out)
+    with exclusive(folder):
+        state = claim(folder, identity, resume=resume, overwrite=overwrite)
+        there = _finished(folder, identity) if state == "resume" else None
+        if there is not None:
+            return IndexBuilt(folder=folder, manifest=there, reused=True)
+        clear(folder)
+        write_json(folder / STARTED, {"digest": identity, "kind": KIND, "dataset": str(embeddings)})
+        try:
+            manifest = _build(
+                source,
+                folder,
+                preset,
+                memory=memory or default_memory(),
+                recall=recall,
+                gpu=gpu,
+                seed=seed,
+                like=None if trained is None else open_index(trained),
+                progress=progress or SilentProgress(),
+            )
+            manifest |= {"digest": identity, **model}
+            write_json(folder / MANIFEST, manifest)
+        except BaseException:
+            clear(folder)
+            raise
+    return IndexBuilt(folder=folder, manifest=manifest, reused=False)
+
+
+def _check(recall: float | None, memory: int | None, part: tuple[int, int]) -> None:
+    if not 1 <= part[0] <= part[1]:
+        raise ConfigError(
+            f"The 'part' parameter must be one of N parts, such as (1, 4). Got {part} instead."
+        )
+    if recall is not None and not 0.0 < recall <= 1.0:
+        raise ConfigError(f"The 'recall' parameter must lie in (0, 1]. Got {recall} instead.")
+    if memory is not None and memory < 1:
+        raise ConfigError(f"The 'memory' parameter must be at least 1 byte. Got {memory} instead.")
+
+
+def _model(source: VectorSource, clip: str | None) -> dict[str, str | None]:
+    """Say which model made the vectors: what the folder says, else what the user says."""
+    if clip is None:
+        return {"clip": source.clip, "model": source.model}
+    from conceptaudit.image.clip import find_clip
+
+    found = find_clip(clip, device="cpu")
+    if source.model is not None and source.model != found.digest:
+        raise ArtifactMismatchError(
+            f"The vectors of {source.location} were made with {source.clip!r}, whose weights are "
+            f"not those of {clip!r}. Leave out --clip."
+        )
+    return {"clip": clip, "model": found.digest}
+
+
+def _build(
+    source: VectorSource,
+    folder: Path,
+    name: str,
+    *,
+    memory: int,
+    recall: float | None,
+    gpu: int | None,
+    seed: int,
+    like: VectorIndex | None,
+    progress: Progress,
+) -> dict[str, Json]:
+    n, dimension = _size(source)
+    if like is not None and like.dimension != dimension:
+        raise ConfigError(
+            f"The index in {like.folder} was trained for dimension {like.dimension}, but the "
+            f"vectors of {source.location} have {dimension}."
+        )
+    wanted = name if like is None else str(like.manifest["preset"])
+    preset = choose_preset(wanted, n=n, dimension=dimension, memory=memory, gpu=gpu is not None)
+    sample = draw(
+        source.blocks(),
+        expected=n,
+        n_queries=N_QUERIES,
+        n_training=0 if like is not None else preset.training_size(n * source.part[1]),
+        seed=seed,
+    )
+    if not sample.n_rows:
+        raise DataError(f"{source.location} holds no usable vector.")
+    job = BuildJob(
+        source=source,
+        sample=sample,
+        preset=preset,
+        factory=preset.factory_string(n * source.part[1], dimension)
+        if like is None
+        else str(like.manifest["factory"]),
+        promise=preset.recall if recall is None else recall,
+        gpu=gpu,
+        seed=seed,
+        progress=progress,
+        empty=None if like is None else emptied(like.folder / INDEX),
+    )
+    index, truth, trained = job.fill(folder / SAMPLES)
+    if like is not None:  # its search setting, which it keeps, is part of the bytes
+        trained = str(like.manifest["trained"])
+    return job.finish(index, truth, folder) | {"trained": trained}
+
+
+def _size(source: VectorSource) -> tuple[int, int]:
+    """Count rows without reading them where shards say how many they have."""
+    shards = source.shards()
+    dimension = next((b.vectors.shape[1] for b in source.blocks()), 0)
+    if all(shard.stop >= 0 for shard in shards):
+        return sum(shard.stop - shard.start for shard in shards), dimension
+    return sum(len(block) for block in source.blocks()), dimension
+
+
+def _finished(folder: Path, identity: str) -> dict[str, Json] | None:
+    """Return the manifest of an index that is there already, whole and for the same inputs."""
+    if not (folder / MANIFEST).is_file():
+        return None
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.get("digest") != identity:
+        return None
+    for name, digest in manifest.get("files", {}).items():
+        path = folder / name
+        if not path.is_file() or file_digest(path) != digest:
+            return None
+    return manifest

@@ -1,0 +1,158 @@
+"""Put indexes of parts together: built on several machines, or one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from conceptaudit.artifacts import (
+    MANIFEST,
+    STARTED,
+    Json,
+    claim,
+    clear,
+    digest_of,
+    exclusive,
+    write_json,
+    write_parquet,
+)
+from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+from conceptaudit.image.index.build import N_QUERIES
+from conceptaudit.image.index.engine import load_faiss
+from conceptaudit.image.index.filling import RECALL_K, BuildJob
+from conceptaudit.image.index.presets import read_presets
+from conceptaudit.image.index.records import IndexBuilt
+from conceptaudit.image.index.sampling import draw
+from conceptaudit.image.index.source import VectorSource, open_source
+from conceptaudit.image.index.store import INDEX, KIND, SAMPLES, VectorIndex, open_index
+from conceptaudit.image.index.truth import ExactNeighbours
+from conceptaudit.progress import SilentProgress
+
+SHARED = ("factory", "dimension", "model", "trained", "reading", "preset")
+"""What the manifests of parts must agree in."""
+
+
+def merge_indexes(
+    parts: Sequence[str | Path],
+    out: str | Path,
+    *,
+    embeddings: str | Path | None = None,
+    overwrite: bool = False,
+) -> IndexBuilt:
+    """Merge the indexes of all parts of one set of embeddings.
+
+    Recall is measured again, over all vectors, and must keep the lowest of the parts' promises.
+
+    Parameters
+    ----------
+    parts : sequence of str or Path
+        Folders of indexes built with ``part`` (1, N) to (N, N) and ``trained`` by the same one.
+    out : str or Path
+        Folder to write.
+    embeddings : str, Path or None, default None
+        Where the vectors are; None for where they were.
+    overwrite : bool, default False
+        Remove the index that `out` holds.
+
+    Raises
+    ------
+    ConfigError
+        Parts are missing or repeated, or the preset is a graph, which cannot be merged.
+    ArtifactMismatchError
+        The parts were trained apart or made from other embeddings, or `out` holds something else.
+    RecallError
+        The merged index finds less than its parts promise; nothing is written.
+    """
+    opened = [open_index(part) for part in parts]
+    _check(opened)
+    first = opened[0].manifest
+    source = open_source(embeddings if embeddings is not None else first["source"])
+    identity = digest_of(["merged", [index.manifest["digest"] for index in opened]])
+    folder = Path(out)
+    with exclusive(folder):
+        claim(folder, identity, resume=False, overwrite=overwrite)
+        clear(folder)
+        write_json(folder / STARTED, {"digest": identity, "kind": KIND, "dataset": source.location})
+        try:
+            _write_keys(opened, folder / SAMPLES)
+            manifest = _measured(opened, source, folder)
+            carried = {name: first[name] for name in ("clip", "model", "trained")}
+            manifest |= {**carried, "digest": identity, "merged": len(opened)}
+            write_json(folder / MANIFEST, manifest)
+        except BaseException:
+            clear(folder)
+            raise
+    return IndexBuilt(folder=folder, manifest=manifest, reused=False)
+
+
+def _check(opened: Sequence[VectorIndex]) -> None:
+    if not opened:
+        raise ConfigError("There must be at least one index to merge. Got none instead.")
+    first = opened[0].manifest
+    for index in opened[1:]:
+        differ = [name for name in SHARED if index.manifest.get(name) != first.get(name)]
+        if differ:
+            raise ArtifactMismatchError(
+                f"{index.folder} and {opened[0].folder} differ in {', '.join(differ)} and cannot "
+                "be merged. Build the parts of one folder with --part, the others with --trained "
+                "naming the first."
+            )
+    if "HNSW" in first["factory"]:
+        raise ConfigError(
+            f"The preset {first['preset']!r} is a graph, which cannot be merged. Use ivf-flat."
+        )
+    found = sorted(tuple(index.manifest["part"]) for index in opened)
+    wanted = [(number, len(opened)) for number in range(1, len(opened) + 1)]
+    if found != wanted:
+        raise ConfigError(
+            f"There must be one index for each of the parts {wanted}. Got {found} instead."
+        )
+
+
+def _merged(opened: Sequence[VectorIndex]) -> Any:
+    faiss = load_faiss()
+    whole = faiss.read_index(str(opened[0].folder / INDEX))
+    for other in opened[1:]:
+        part = faiss.read_index(str(other.folder / INDEX))
+        if faiss.try_extract_index_ivf(whole) is None:
+            whole.merge_from(part, 0)
+        else:
+            faiss.merge_into(whole, part, False)
+    return whole
+
+
+def _measured(opened: Sequence[VectorIndex], source: VectorSource, folder: Path) -> dict[str, Json]:
+    first = opened[0].manifest
+    whole = _merged(opened)
+    n = int(whole.ntotal)
+    sample = draw(
+        source.blocks(), expected=n, n_queries=N_QUERIES, n_training=0, seed=first["seed"]
+    )
+    if sample.n_rows != n:
+        raise DataError(
+            f"{source.location} holds {sample.n_rows:,} usable vectors, the parts {n:,}. Name the "
+            "embeddings that they were built from."
+        )
+    truth = ExactNeighbours(sample.query_ids, sample.queries, min(RECALL_K, max(n - 1, 1)))
+    for block in source.blocks():
+        truth.add(block)
+    job = BuildJob(
+        source=source,
+        sample=replace(sample, training=sample.training[:0]),
+        preset=read_presets()[first["preset"]],
+        factory=first["factory"],
+        promise=min(float(index.manifest["recall"]["promised"]) for index in opened),
+        gpu=None,
+        seed=first["seed"],
+        progress=SilentProgress(),
+    )
+    return job.finish(whole, truth, folder)
+
+
+def _write_keys(opened: Sequence[VectorIndex], path: Path) -> None:
+    import pandas as pd
+
+    tables = [pd.read_parquet(index.folder / SAMPLES) for index in opened]
+    write_parquet(path, pd.concat(tables).sort_values("sample_id", ignore_index=True))

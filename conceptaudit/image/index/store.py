@@ -1,0 +1,174 @@
+"""A built index: opening, checking, searching."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conceptaudit.artifacts import MANIFEST, Json, file_digest, read_json
+from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+from conceptaudit.image.clip import ClipModel
+from conceptaudit.image.index.engine import map_index, tune
+from conceptaudit.image.index.records import Found
+from conceptaudit.image.vectors import unit_rows
+from conceptaudit.records import Float32Array
+
+KIND = "index"
+INDEX = "index.faiss"
+SAMPLES = "samples.parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VectorIndex:
+    """An index on disk, memory-mapped; see `open_index`.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies.
+    manifest : dict
+        How it was made: preset, model, measured recall.
+    index : faiss.Index
+        With the search setting at which its recall was measured.
+    """
+
+    folder: Path
+    manifest: dict[str, Json]
+    index: Any
+
+    @property
+    def dimension(self) -> int:
+        """Of its vectors."""
+        return int(self.manifest["dimension"])
+
+    @property
+    def model_digest(self) -> str | None:
+        """Digest of the model that made the vectors; None where it is not known."""
+        digest = self.manifest.get("model")
+        return None if digest is None else str(digest)
+
+    def __len__(self) -> int:
+        return int(self.manifest["n_vectors"])
+
+    def search(self, vectors: Float32Array, k: int = 10) -> Found:
+        """Find the nearest images of each vector.
+
+        Parameters
+        ----------
+        vectors : numpy.ndarray of float32, shape (n, dimension)
+            Of any length; scaled to 1 here.
+        k : int, default 10
+            How many to find, at least 1.
+
+        Raises
+        ------
+        ConfigError
+            The dimension is not the index's, or `k` is below 1.
+        """
+        if k < 1:
+            raise ConfigError(f"The 'k' parameter must be at least 1. Got {k} instead.")
+        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
+            raise ConfigError(
+                f"The index in {self.folder} holds vectors of dimension {self.dimension}, but the "
+                f"queries have shape {vectors.shape}: they come from different models."
+            )
+        scores, ids = self.index.search(unit_rows(vectors), min(k, len(self)))
+        return Found(sample_ids=ids.astype(np.int64), scores=scores)
+
+    def check_model(self, clip: ClipModel) -> None:
+        """Refuse a model whose vectors cannot be compared with the index's.
+
+        Raises
+        ------
+        ConfigError
+            Its dimension differs.
+        ArtifactMismatchError
+            Its digest differs from the one that the index was built with.
+        """
+        if clip.dimension != self.dimension:
+            raise ConfigError(
+                f"{clip.name} gives vectors of dimension {clip.dimension}, but the index in "
+                f"{self.folder} holds vectors of dimension {self.dimension}. Name the model that "
+                f"they were made with{self._maker()}."
+            )
+        if self.model_digest is not None and clip.digest != self.model_digest:
+            raise ArtifactMismatchError(
+                f"The weights of {clip.name} are not those that made the vectors in {self.folder}"
+                f"{self._maker()}: similarities between them mean nothing."
+            )
+
+    def _maker(self) -> str:
+        clip = self.manifest.get("clip")
+        return f" ({clip})" if clip else ""
+
+    def keys(self, sample_ids: Sequence[int]) -> dict[int, str]:
+        """Look up the external keys of samples; ids that are not in the index are left out."""
+        import pyarrow.parquet as pq
+
+        wanted = sorted({int(i) for i in sample_ids if i >= 0})
+        if not wanted:
+            return {}
+        table = pq.read_table(self.folder / SAMPLES, filters=[("sample_id", "in", wanted)])
+        columns = table.to_pydict()
+        return dict(zip(columns["sample_id"], columns["key"], strict=True))
+
+    def damage(self) -> list[str]:
+        """Name the files that are not as they were written (this reads all of them)."""
+        recorded = self.manifest["files"]
+        return [name for name in recorded if file_digest(self.folder / name) != recorded[name]]
+
+
+def open_index(path: str | Path) -> VectorIndex:
+    """Open a built index, memory-mapped: it takes memory as searches touch it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder that ``conceptaudit index build`` wrote.
+
+    Raises
+    ------
+    DataError
+        It has no manifest, or a file is missing, damaged or of another size than was written.
+    MissingDependencyError
+        FAISS is not installed.
+    """
+    folder = Path(path)
+    if not (folder / MANIFEST).is_file():
+        beside = f", only an {INDEX}" if (folder / INDEX).is_file() else ""
+        raise DataError(
+            f"{folder} holds no {MANIFEST}{beside}: without it nobody knows which model made the "
+            "vectors and which samples they are. Name a folder that 'conceptaudit index build' "
+            "wrote, or build the index again."
+        )
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
+        kind = manifest.get("kind") if isinstance(manifest, dict) else None
+        raise DataError(f"{folder} is not an index of conceptaudit. Its manifest says {kind!r}.")
+    for name in (INDEX, SAMPLES):
+        if not (folder / name).is_file():
+            raise DataError(f"The index in {folder} has no {name}. Build it again.")
+    size = (folder / INDEX).stat().st_size
+    if size != manifest["bytes"]:
+        raise DataError(
+            f"{folder / INDEX} has {size:,} bytes, but {manifest['bytes']:,} were written. It is "
+            "truncated or was replaced: build the index again."
+        )
+    try:
+        index = map_index(folder / INDEX, str(manifest["factory"]))
+    except RuntimeError as error:
+        raise DataError(
+            f"FAISS cannot read {folder / INDEX}: {str(error).splitlines()[0]}"
+        ) from error
+    if index.d != manifest["dimension"] or index.ntotal != manifest["n_vectors"]:
+        raise DataError(
+            f"{folder / INDEX} holds {index.ntotal:,} vectors of dimension {index.d}, but its "
+            f"manifest says {manifest['n_vectors']:,} of {manifest['dimension']}. Build it again."
+        )
+    search = manifest["search"]
+    tune(index, search["setting"], search["value"])
+    return VectorIndex(folder=folder, manifest=manifest, index=index)
