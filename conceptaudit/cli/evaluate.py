@@ -1,0 +1,145 @@
+"""``conceptaudit evaluate``: zero-shot accuracy, class by class."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+
+if TYPE_CHECKING:
+    from conceptaudit.zeroshot.evaluate import Evaluation
+
+SHOWN = 5
+"""Classes and confusions shown from each end."""
+
+
+def evaluate(
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            help="Image folder (a folder per class), CLIP_benchmark WebDataset folder, parquet "
+            "with images and labels, or a long-tail set."
+        ),
+    ],
+    clip: Annotated[
+        list[str],
+        typer.Option(
+            help="open_clip model: 'lab', MODEL/WEIGHTS such as ViT-B-32/laion2b_s34b_b79k, or a "
+            "folder with open_clip_config.json. Repeat for several."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the set in the results; its folder's by default.")
+    ] = None,
+    pretraining: Annotated[
+        str | None,
+        typer.Option(help="Name of the pretraining set in the results; the weights' by default."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of a WebDataset or parquet set.")] = "test",
+    class_names: Annotated[
+        str | None,
+        typer.Option(help="Text file with a class name per line, or 'imagenet'; else the set's."),
+    ] = None,
+    templates: Annotated[
+        str | None,
+        typer.Option(help="Text file of prompts with {c} or {}, or 'imagenet'; else the set's."),
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="Label column of parquet tables.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes; one per processor by default.")
+    ] = None,
+    level: Annotated[float, typer.Option(help="Coverage of the intervals.")] = 0.9,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Redo in OUT only what other inputs change.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the run that OUT holds.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Classify the images of an evaluation set and count class by class what is right.
+
+    Images that cannot be decoded are listed and in no number. OUT/accuracies.csv is what
+    `conceptaudit fit --accuracies` reads.
+
+    \u0008
+    Example:
+      conceptaudit evaluate sets/tail --clip ViT-B-32/laion2b_s34b_b79k -o results/tail
+    """
+    from conceptaudit.zeroshot.evaluate import evaluate as run_evaluation
+    from conceptaudit.zeroshot.sets import open_evaluation_set
+
+    opened = open_evaluation_set(
+        dataset,
+        name=name,
+        split=split,
+        class_names=class_names,
+        templates=templates,
+        label_column=label_column,
+    )
+    with progress_bar() as progress:
+        found = run_evaluation(
+            opened,
+            clip,
+            out,
+            device=device,
+            pretraining=pretraining,
+            workers=workers,
+            level=level,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if as_json:
+        emit_json(_summary(found))
+    else:
+        _show(found, level)
+
+
+def _summary(found: Evaluation) -> dict[str, object]:
+    from conceptaudit.zeroshot.evaluate import overall_table
+
+    return {
+        "run": str(found.folder),
+        "overall": overall_table(found).to_dict("records"),
+        "accounts": [result.account for result in found.results],
+        "notes": list(found.notes),
+    }
+
+
+def _show(found: Evaluation, level: float) -> None:
+    for note in found.notes:
+        say(f"note: {note}")
+    for result in found.results:
+        say()
+        say(" · ".join(part for part in (result.model, result.pretraining) if part))
+        account = result.account
+        say(f"{account['n_samples']:,} images, {account['n_used']:,} evaluated")
+        for reason, n in account["dropped"].items():
+            say(f"  {n:,} left out: {reason}")
+        say_table(
+            ["measure", "value", f"{level:.0%} interval"],
+            [
+                [metric, score.value, f"{score.low:.3f} to {score.high:.3f}"]
+                for metric, score in result.scores.items()
+                if not math.isnan(score.value)
+            ],
+        )
+        ordered = result.per_class.sort_values(["acc1", "concept"])
+        say(f"hardest of {len(ordered):,} classes")
+        shown = ordered.head(SHOWN)[["concept", "n_correct", "n_images", "acc1"]]
+        say_table(shown.columns.tolist(), shown.to_numpy(object).tolist())
+        if len(result.confusions):
+            say("most frequent confusions")
+            wrong = result.confusions.head(SHOWN)[["concept", "predicted", "n", "share"]]
+            say_table(wrong.columns.tolist(), wrong.to_numpy(object).tolist())
+    say()
+    say(f"Written to {found.folder}")

@@ -1,0 +1,107 @@
+"""``conceptaudit retrieval``: recall@k from captions to images and back, by concept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+
+if TYPE_CHECKING:
+    from conceptaudit.zeroshot.retrieve import Retrieval
+
+
+def retrieval(
+    dataset: Annotated[
+        str,
+        typer.Argument(help="Pictures with captions, in any layout of docs/formats.md."),
+    ],
+    clip: Annotated[
+        list[str], typer.Option(help="open_clip model, as for evaluate. Repeat for several.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
+    concepts: Annotated[
+        str | None,
+        typer.Option("--concepts", "-c", help="Concept list: recall is also told by concept."),
+    ] = None,
+    recall_at: Annotated[
+        list[int] | None, typer.Option(help="k of recall@k; repeat. 1, 5 and 10 by default.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the set in the results; its folder's by default.")
+    ] = None,
+    layout: Annotated[str, typer.Option(help="Dataset layout; 'auto' detects it.")] = "auto",
+    pretraining: Annotated[
+        str | None,
+        typer.Option(help="Name of the pretraining set in the results; the weights' by default."),
+    ] = None,
+    spacy_model: Annotated[
+        str, typer.Option(help="spaCy pipeline that finds concepts in captions.")
+    ] = "bundled",
+    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes; one per processor by default.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Redo in OUT only what other inputs change.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the run that OUT holds.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure how often a caption finds its image among the k nearest, and an image its caption.
+
+    With --concepts, OUT/accuracies.csv has the recall of the queries that name each concept, which
+    `conceptaudit fit --accuracies` reads.
+
+    \u0008
+    Example:
+      conceptaudit retrieval coco.json --clip ViT-B-32/openai -c classes.csv -o results/coco
+    """
+    from conceptaudit.datasets import open_dataset
+    from conceptaudit.vocabulary import read_concepts
+    from conceptaudit.zeroshot.retrieve import RECALL_AT, evaluate_retrieval
+
+    read = read_concepts(concepts) if concepts is not None else None
+    with progress_bar() as progress:
+        found = evaluate_retrieval(
+            open_dataset(dataset, layout=layout, shard_rows=1_000),
+            clip,
+            out,
+            name=name or Path(dataset).resolve().stem,
+            concepts=read.vocabulary if read is not None else None,
+            spacy_model=spacy_model,
+            recall_at=tuple(recall_at or RECALL_AT),
+            device=device,
+            pretraining=pretraining,
+            workers=workers,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    notes = (*(read.notes if read is not None else ()), *found.notes)
+    if as_json:
+        record = {
+            "run": str(found.folder),
+            "overall": found.overall.to_dict("records"),
+            "account": found.account,
+            "notes": list(notes),
+        }
+        emit_json(record)
+    else:
+        _show(found, notes)
+
+
+def _show(found: Retrieval, notes: tuple[str, ...]) -> None:
+    for note in notes:
+        say(f"note: {note}")
+    account = found.account
+    say(f"{account['n_samples']:,} samples, {account['n_used']:,} with picture and caption")
+    for reason, n in account["dropped"].items():
+        say(f"  {n:,} left out: {reason}")
+    shown = found.overall[["model", "pretraining", "metric", "value", "n_queries"]]
+    say_table(shown.columns.tolist(), shown.to_numpy(object).tolist())
+    say(f"Written to {found.folder}")

@@ -1,0 +1,169 @@
+"""The stage that classifies the images of an evaluation set, shard by shard."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.artifacts import Json, package_versions
+from conceptaudit.datasets.base import IMAGE, Shard
+from conceptaudit.engine.stage import ShardResult
+from conceptaudit.image.clip import ClipModel
+from conceptaudit.image.encoding import ENCODE_BATCH, PatientEncoder
+from conceptaudit.image.loading import Failure, load_blocks
+from conceptaudit.records import Drop, Float32Array, Int32Array, SampleBatch
+from conceptaudit.tagtable import SAMPLE, check_account, drop_table, part_account
+from conceptaudit.zeroshot.sets import EvaluationSet
+
+TOP = 5
+"""Guesses that are kept per image: what acc5 needs."""
+
+UNKNOWN_CLASS = "unknown_class"
+
+
+def top_classes(scores: Float32Array, k: int) -> Int32Array:
+    """Return the classes with the k highest scores per row, the best first, ties by index.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray of float32, shape (n, n_classes)
+    k : int
+        At most n_classes are returned.
+
+    Returns
+    -------
+    numpy.ndarray of int32, shape (n, min(k, n_classes))
+
+    Examples
+    --------
+    >>> top_classes(np.array([[0.1, 0.7, 0.2]], dtype=np.float32), 2).tolist()
+    [[1, 2]]
+    """
+    return np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZeroShotClassifier:
+    """Classifies images among the classes of an evaluation set.
+
+    Parameters
+    ----------
+    clip : ClipModel
+    classes : numpy.ndarray of float32, shape (n_classes, dimension)
+        Unit vectors: the mean of the unit vectors of each class's prompts, scaled to length one.
+    evaluation_set : EvaluationSet
+        Knows the class of each image.
+    name : str
+        Folder of the results.
+    """
+
+    clip: ClipModel
+    classes: Float32Array
+    evaluation_set: EvaluationSet
+    name: str
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """What has to be read of a sample."""
+        return self.evaluation_set.parts
+
+    @property
+    def settings(self) -> Json:
+        """Everything that can change a guess."""
+        return {
+            "stage": "zeroshot",
+            "clip": self.clip.digest,
+            "classes": hashlib.sha256(self.classes.tobytes()).hexdigest(),
+            "set": self.evaluation_set.settings,
+            "device": self.clip.device.split(":")[0],
+            "batch": ENCODE_BATCH,
+            "versions": package_versions("open_clip_torch", "torch", "pillow"),
+        }
+
+    def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
+        """Classify one shard.
+
+        Returns
+        -------
+        ShardResult
+            A row per image, ``sample_id, key, class_index, guess_1 … guess_5``; images that
+            cannot be decoded or whose label names no class are drops, in no number.
+        """
+        import torch
+
+        drops: list[Drop] = []
+        known: list[_Labelled] = []
+        parts: list[pd.DataFrame] = []
+        n_rows = n_used = 0
+
+        def pictures() -> Iterator[bytes]:
+            nonlocal n_rows
+            for batch in batches:
+                drops.extend(drop for drop in batch.drops if drop.part in (SAMPLE, IMAGE))
+                n_rows += len(batch)
+                yield from self._labelled(batch, known, drops)
+
+        encode = PatientEncoder(self.clip)
+        threads = torch.get_num_threads()
+        for found in load_blocks(pictures(), self.clip, size=ENCODE_BATCH, threads=threads):
+            if isinstance(found, Failure):
+                drops.append(known[found.number].drop(found.reason, found.detail))
+                continue
+            rows = [known[number] for number in found.numbers]
+            n_used += len(rows)
+            parts.append(_guessed(rows, encode(found.pixels) @ self.classes.T))
+        account = part_account(n_rows, drops, part=IMAGE)
+        check_account(account, n_used, f"images of shard {shard.name}")
+        table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        return ShardResult(
+            summary=account, tables={".parquet": table, ".drops.parquet": drop_table(drops)}
+        )
+
+    def _labelled(
+        self, batch: SampleBatch, known: list[_Labelled], drops: list[Drop]
+    ) -> Iterator[bytes]:
+        """Yield the pictures whose class is known, noting each in `known`."""
+        images: Sequence[bytes | None] = batch.images or [None] * len(batch)
+        labels = self.evaluation_set.labels(batch)
+        ids = batch.sample_ids.tolist()
+        for sample, key, label, data in zip(ids, batch.keys, labels, images, strict=True):
+            if data is None:  # the reader has said why
+                continue
+            if isinstance(label, int):
+                known.append(_Labelled(sample_id=sample, key=key, class_index=label))
+                yield data
+            else:
+                one = _Labelled(sample_id=sample, key=key, class_index=-1)
+                drops.append(one.drop(UNKNOWN_CLASS, repr(label)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Labelled:
+    """A picture and its class."""
+
+    sample_id: int
+    key: str
+    class_index: int
+
+    def drop(self, reason: str, detail: str) -> Drop:
+        """Say why it is in no number."""
+        return Drop(
+            sample_id=self.sample_id, key=self.key, part=IMAGE, reason=reason, detail=detail
+        )
+
+
+def _guessed(rows: Sequence[_Labelled], scores: Float32Array) -> pd.DataFrame:
+    guesses = top_classes(scores, TOP)
+    columns = {f"guess_{k + 1}": guesses[:, k] for k in range(guesses.shape[1])}
+    return pd.DataFrame(
+        {
+            "sample_id": np.array([row.sample_id for row in rows], dtype=np.int64),
+            "key": pd.Series([row.key for row in rows], dtype="str"),
+            "class_index": np.array([row.class_index for row in rows], dtype=np.int32),
+            **columns,
+        }
+    )

@@ -1,0 +1,171 @@
+"""The stage that embeds image-caption pairs for retrieval, and what its shards add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.artifacts import Json, ShardStore, package_versions
+from conceptaudit.datasets.base import CAPTION, IMAGE, Shard
+from conceptaudit.engine.stage import ShardResult
+from conceptaudit.errors import DataError
+from conceptaudit.image.clip import ClipModel
+from conceptaudit.image.encoding import ENCODE_BATCH, PatientEncoder
+from conceptaudit.image.loading import Failure, load_blocks
+from conceptaudit.records import Drop, Float32Array, SampleBatch
+from conceptaudit.tagtable import check_account, drop_table, part_account
+from conceptaudit.zeroshot.retrieval import PairedVectors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairEncoder:
+    """Embeds the pictures and the captions of a shard's samples.
+
+    A picture that several samples of a shard share by key is embedded once; a caption of several
+    lines is several captions, as CLIP_benchmark's retrieval sets write them.
+    """
+
+    clip: ClipModel
+    name: str
+    parts: frozenset[str] = field(default=frozenset({IMAGE, CAPTION}), init=False)
+
+    @property
+    def settings(self) -> Json:
+        """Everything that can change a vector."""
+        return {
+            "stage": "retrieval",
+            "clip": self.clip.digest,
+            "device": self.clip.device.split(":")[0],
+            "batch": ENCODE_BATCH,
+            "versions": package_versions("open_clip_torch", "torch", "pillow"),
+        }
+
+    def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
+        """Embed one shard.
+
+        Returns
+        -------
+        ShardResult
+            ``.npy``: image vectors; ``.texts.npy``: text vectors; ``.parquet``: a row per text,
+            ``key, image, text`` where ``image`` is the row of the image vectors. Samples without
+            both sides are drops.
+        """
+        drops: list[Drop] = []
+        places: dict[str, int] = {}
+        images: list[Float32Array] = []
+        texts: list[tuple[str, int, str]] = []
+        n_rows = n_used = 0
+        for batch in batches:
+            drops.extend(batch.drops)
+            n_rows += len(batch)
+            faults: list[Drop] = []
+            images.append(self._encode(batch, places, faults))
+            drops += faults
+            captions: Sequence[str | None] = batch.captions or [None] * len(batch)
+            bad = {d.sample_id for d in (*batch.drops, *faults) if d.part == IMAGE}
+            for sample, key, caption in zip(
+                batch.sample_ids.tolist(), batch.keys, captions, strict=True
+            ):
+                if sample not in bad:
+                    n_used += 1
+                    lines = (caption or "").splitlines()
+                    texts += [(key, places[key], line) for line in lines if line.strip()]
+        account = part_account(n_rows, drops, part=IMAGE)
+        check_account(account, n_used, f"images of shard {shard.name}")
+        vectors = [self.clip.encode_texts([text for _, _, text in texts])] if texts else []
+        return ShardResult(
+            summary=account,
+            tables={
+                ".parquet": pd.DataFrame(texts, columns=["key", "image", "text"]),
+                ".drops.parquet": drop_table(drops),
+            },
+            arrays={
+                ".npy": _stacked(images, self.clip.dimension),
+                ".texts.npy": _stacked(vectors, self.clip.dimension),
+            },
+        )
+
+    def _encode(
+        self, batch: SampleBatch, places: dict[str, int], drops: list[Drop]
+    ) -> Float32Array:
+        """Embed the pictures whose key is new, and note the place of each."""
+        import torch
+
+        data = batch.images or [None] * len(batch)
+        fresh = {
+            key: content
+            for key, content in zip(batch.keys, data, strict=True)
+            if content is not None and key not in places
+        }
+        keys = list(fresh)
+        faults: dict[str, Failure] = {}
+        parts: list[Float32Array] = []
+        encode = PatientEncoder(self.clip)
+        threads = torch.get_num_threads()
+        for found in load_blocks(fresh.values(), self.clip, size=ENCODE_BATCH, threads=threads):
+            if isinstance(found, Failure):
+                faults[keys[found.number]] = found
+                continue
+            for number in found.numbers:
+                places[keys[number]] = len(places)
+            parts.append(encode(found.pixels))
+        drops += [
+            Drop(
+                sample_id=sample,
+                key=key,
+                part=IMAGE,
+                reason=faults[key].reason,
+                detail=faults[key].detail,
+            )
+            for sample, key in zip(batch.sample_ids.tolist(), batch.keys, strict=True)
+            if key in faults
+        ]
+        return _stacked(parts, self.clip.dimension)
+
+
+def _stacked(parts: Sequence[Float32Array], dimension: int) -> Float32Array:
+    return np.concatenate([np.empty((0, dimension), dtype=np.float32), *parts])
+
+
+def read_pairs(store: ShardStore, shards: Sequence[str]) -> tuple[PairedVectors, pd.DataFrame]:
+    """Join the shards of a `PairEncoder`; an image whose captions lie in two shards stays one.
+
+    Returns
+    -------
+    pairs : PairedVectors
+    texts : pandas.DataFrame
+        ``key, image, text``, a row per text; ``image`` is the row of the images.
+
+    Raises
+    ------
+    DataError
+        No sample has both a picture and a caption.
+    """
+    places: dict[str, int] = {}
+    images: list[Float32Array] = []
+    texts: list[Float32Array] = []
+    tables: list[pd.DataFrame] = []
+    for shard in shards:
+        path = store.path(shard, ".parquet")
+        if not path.exists():
+            continue
+        table = pd.read_parquet(path)
+        vectors = np.load(store.path(shard, ".npy"), allow_pickle=False)
+        for key, row in table.drop_duplicates("key")[["key", "image"]].itertuples(index=False):
+            if key not in places:
+                places[key] = len(places)
+                images.append(vectors[row])
+        texts.append(np.load(store.path(shard, ".texts.npy"), allow_pickle=False))
+        tables.append(table.assign(image=table["key"].map(places)))
+    if not tables:
+        raise DataError("No sample of the dataset has both a picture and a caption.")
+    joined = pd.concat(tables, ignore_index=True)
+    pairs = PairedVectors(
+        images=np.array(images, dtype=np.float32),
+        texts=np.concatenate(texts),
+        image_of=joined["image"].to_numpy(np.int64),
+    )
+    return pairs, joined

@@ -1,0 +1,118 @@
+"""What every evaluation shares: names of models, the run folder, its manifest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from conceptaudit.artifacts import (
+    LOCK,
+    MANIFEST,
+    STARTED,
+    Json,
+    ShardStore,
+    claim,
+    clear,
+    exclusive,
+    file_digest,
+    package_versions,
+    write_json,
+)
+from conceptaudit.errors import ConfigError
+from conceptaudit.image.clip import ClipModel, find_clip
+from conceptaudit.records import merge_counts
+
+
+def load_models(models: Sequence[str | ClipModel], device: str) -> list[ClipModel]:
+    """Find the models that a user named.
+
+    Raises
+    ------
+    ConfigError
+        None is named, or open_clip does not know one.
+    """
+    if not models:
+        raise ConfigError("The 'models' parameter must name at least one model. Got none instead.")
+    return [find_clip(m, device=device) if isinstance(m, str) else m for m in models]
+
+
+def slug(text: str) -> str:
+    """Return a safe file name for a model."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._") or "model"
+
+
+def model_slugs(clips: Sequence[ClipModel]) -> list[str]:
+    """Return a folder name per model, unique on any file system.
+
+    Raises
+    ------
+    ConfigError
+        Two models have one name.
+    """
+    slugs = [slug(clip.name) for clip in clips]
+    if len({name.lower() for name in slugs}) < len(slugs):
+        raise ConfigError(
+            f"Models must be named once each. Got {[clip.name for clip in clips]} instead."
+        )
+    return slugs
+
+
+def model_labels(clip: ClipModel, pretraining: str | None) -> tuple[str, str]:
+    """Split a model's name into architecture and pretraining, as result tables carry them.
+
+    Examples
+    --------
+    >>> model_labels(ClipModel(name="ViT-B-32/laion2b_s34b_b79k", digest="", dimension=512), None)
+    ('ViT-B-32', 'laion2b_s34b_b79k')
+    """
+    folder = Path(clip.name)
+    if folder.is_dir():
+        return folder.name, pretraining or ""
+    architecture, _, weights = clip.name.partition("/")
+    return architecture, pretraining if pretraining is not None else weights
+
+
+@contextmanager
+def run_folder(
+    folder: Path, identity: str, kind: str, *, resume: bool, overwrite: bool
+) -> Iterator[None]:
+    """Hold a run folder for this process, after checking that the run may be written there.
+
+    Raises
+    ------
+    ArtifactMismatchError
+        The folder holds something else, or another process writes to it.
+    """
+    with exclusive(folder):
+        if claim(folder, identity, resume=resume, overwrite=overwrite) == "overwrite":
+            clear(folder)
+        write_json(folder / STARTED, {"digest": identity, "kind": kind})
+        yield
+
+
+def added_accounts(store: ShardStore, shards: Sequence[str]) -> Json:
+    """Add up what the shards read, used and dropped."""
+    records = [store.read(shard) for shard in shards]
+    return {
+        "n_samples": sum(record["n_samples"] for record in records),
+        "n_used": sum(record["n_used"] for record in records),
+        "dropped": merge_counts([record["dropped"] for record in records]),
+    }
+
+
+def write_run_manifest(folder: Path, record: dict[str, Any]) -> None:
+    """Write the manifest of a finished run, last, with the digest of every file."""
+    files = sorted(
+        path for path in folder.rglob("*") if path.is_file() and path.name not in (MANIFEST, LOCK)
+    )
+    write_json(
+        folder / MANIFEST,
+        {
+            **record,
+            "versions": package_versions("open_clip_torch", "torch", "pillow"),
+            "files": {p.relative_to(folder).as_posix(): file_digest(p) for p in files},
+        },
+    )
