@@ -110,6 +110,14 @@ def longtail(
     ] = 0.985,
     min_side: Annotated[int, typer.Option(help="Smallest shorter side, in pixels.")] = 32,
     max_aspect: Annotated[float, typer.Option(help="Largest ratio of the sides.")] = 4.0,
+    review_in: Annotated[
+        Path | None,
+        typer.Option(help="Review file filled in by a person: images judged wrong are replaced."),
+    ] = None,
+    review_out: Annotated[
+        Path | None,
+        typer.Option(help="CSV or JSON file to write the set's images to, to be judged."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides draws and ties of the selection.")] = 0,
     skip_unreadable: Annotated[
         bool,
@@ -129,10 +137,12 @@ def longtail(
     Example:
       conceptaudit longtail runs/both --images photos/ -o tail --k 30 --per-class 20
       conceptaudit longtail runs/both --images photos/ -o tail2 --selection tail/selection.csv
+      conceptaudit longtail runs/both --images photos/ -o tail --review-out judge.csv
     """  # noqa: D301 -- the escape is meant: it keeps the example's lines apart
     from dataclasses import replace
 
     from conceptaudit.longtail import LongTailOptions, build_long_tail
+    from conceptaudit.longtail.review import write_review
 
     options = LongTailOptions(
         count=count,
@@ -158,6 +168,7 @@ def longtail(
         oversample=oversample,
         phash_distance=phash_distance,
         embedding_similarity=embedding_similarity,
+        review=review_in,
         min_side=min_side,
         max_aspect=max_aspect,
     )
@@ -167,6 +178,8 @@ def longtail(
         made = build_long_tail(
             run, images, out, options=options, overwrite=overwrite, progress=progress
         )
+    if review_out is not None:
+        write_review(made, review_out, seed=seed)
     if as_json:
         emit_json(summary(made))
     else:

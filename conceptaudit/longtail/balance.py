@@ -10,6 +10,7 @@ from conceptaudit.errors import DataError
 from conceptaudit.longtail.naming import folder_names
 from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.records import LEFT_OUT, SURPLUS, Candidate, Removal
+from conceptaudit.longtail.review import Review
 from conceptaudit.longtail.select import Selection
 
 
@@ -74,7 +75,10 @@ class Balanced:
 
 
 def balance_classes(
-    candidates: Sequence[Candidate], selection: Selection, options: LongTailOptions
+    candidates: Sequence[Candidate],
+    selection: Selection,
+    options: LongTailOptions,
+    review: Review | None = None,
 ) -> Balanced:
     """Take the best `per_class` images of each class.
 
@@ -125,7 +129,7 @@ def balance_classes(
                 images=tuple(ranked[i][:n_taken]),
                 n_clean=len(ranked[i]),
                 n_missing=max(options.per_class - len(ranked[i]), 0),
-                facts=_facts(selection, i),
+                facts=_facts(selection, i) | (review.purity(names[i]) if review else {}),
             )
         )
     return Balanced(classes=tuple(classes), removals=tuple(removals))

@@ -24,8 +24,10 @@ from conceptaudit.longtail.export import (
     write_names,
     write_tables,
 )
+from conceptaudit.longtail.layouts import write_archives, write_card
 from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.records import LongTailSet, Removal
+from conceptaudit.longtail.review import Review, read_review
 from conceptaudit.longtail.select import Selection, select_concepts
 from conceptaudit.longtail.selection_file import read_selection
 from conceptaudit.longtail.sheet import SHOWN, ContactSheet
@@ -104,9 +106,12 @@ def build_long_tail(
     options = options or LongTailOptions()
     audit = read_audit(run)
     opened = open_dataset(pool, layout=options.layout) if isinstance(pool, str | Path) else pool
+    selection = _selection(audit, options)
+    review = None if options.review is None else read_review(options.review, selection.concepts)
     job = _Job(
         audit=audit,
-        selection=_selection(audit, options),
+        selection=selection,
+        review=review,
         pool=opened,
         shards=opened.shards(),
         space=find_space(audit, opened, options, clip),
@@ -136,6 +141,7 @@ class _Job:
 
     audit: AuditSource
     selection: Selection
+    review: Review | None
     pool: Dataset
     shards: tuple[Shard, ...]
     space: EmbeddingSpace
@@ -151,6 +157,7 @@ class _Job:
             "run": self.audit.digest,
             "pool": digest_of([self.pool.settings, shards]),
             "selection": digest_of(rows),
+            "review": self.review.digest if self.review else None,
             "clip": self.space.identity,
             "settings": self.options.settings,
             "versions": package_versions("open_clip_torch", "torch", "pillow", "numpy", "scipy"),
@@ -176,6 +183,7 @@ class _Job:
                 progress=self.progress,
             )
             sheet.save(site)
+            write_archives(site, placed)
         account = collector.account
         notes += account.notes()
         write_tables(site, placed, balanced, removals, selection=self.selection)
@@ -196,6 +204,7 @@ class _Job:
             },
             "notes": [*notes, *balance_notes(balanced, self.options)],
         }
+        write_card(site, balanced, removals, told)
         write_manifest(site, balanced, removals, told)
 
     def _collected(self) -> Collector:
@@ -221,9 +230,14 @@ class _Job:
         shape = (len(vectors), self.space.concepts.shape[1])
         stacked = np.array(vectors, dtype=np.float32).reshape(shape)
         cleaned = remove_duplicates(assigned.candidates, stacked, names, self.options)
-        balanced = balance_classes(cleaned.candidates, self.selection, self.options)
+        candidates = cleaned.candidates
+        rejected: tuple[Removal, ...] = ()
+        if self.review is not None:
+            candidates, rejected = self.review.apply(candidates, names)
+        balanced = balance_classes(candidates, self.selection, self.options, self.review)
         steps = (collector.account, assigned, cleaned, balanced)
-        return balanced, tuple(removal for step in steps for removal in step.removals)
+        removals = tuple(removal for step in steps for removal in step.removals)
+        return balanced, (*removals, *rejected)
 
     def _concept_ids(self) -> list[int]:
         positions = {name: i for i, name in enumerate(self.audit.vocabulary.names)}

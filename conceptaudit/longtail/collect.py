@@ -14,7 +14,7 @@ import numpy.typing as npt
 from conceptaudit.datasets.base import CAPTION, EMBEDDING, IMAGE, Dataset, Shard
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.decode import UndecodableImageError, decode_image
-from conceptaudit.image.stages import ENCODE_BATCH
+from conceptaudit.image.encoding import ENCODE_BATCH
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.longtail.account import PoolAccount
 from conceptaudit.longtail.embedding import EmbeddingSpace
@@ -220,9 +220,10 @@ class Collector:
         if self._annotator is None or not told:
             return named
         captions = [rows[i].caption or "" for i in told]
-        for i, mentions in zip(told, self._annotator.tag(captions), strict=True):
-            if mentions:
-                named[i] = [concept in mentions for concept in self._ids]
+        for i, annotated in zip(told, self._annotator.tag(captions), strict=True):
+            if not isinstance(annotated, str) and annotated.mentions:
+                counts = annotated.counts
+                named[i] = [concept in counts for concept in self._ids]
         return named
 
 

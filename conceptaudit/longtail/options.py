@@ -78,6 +78,8 @@ class LongTailOptions:
     embedding_similarity : float
         Images whose cosine similarity is at least this are duplicates; above 1 to switch this
         check off.
+    review : str, Path or None
+        A review file that a person has filled in; images judged wrong make room for the next.
     min_side : int
         Smallest shorter side, in pixels.
     max_aspect : float
@@ -118,6 +120,7 @@ class LongTailOptions:
     oversample: int = 5
     phash_distance: int = PHASH_DISTANCE
     embedding_similarity: float = EMBEDDING_SIMILARITY
+    review: str | Path | None = None
     min_side: int = 32
     max_aspect: float = 4.0
 
@@ -156,7 +159,7 @@ class LongTailOptions:
     def settings(self) -> Json:
         """Everything that can change the set, as JSON; the device and file names are left out."""
         values = asdict(self)
-        for name in ("device", "selection", "skip_unreadable"):
+        for name in ("device", "selection", "review", "skip_unreadable"):
             del values[name]
         return values
 

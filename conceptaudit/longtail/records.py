@@ -17,6 +17,7 @@ NEAR_PHASH = "near_phash"
 NEAR_EMBEDDING = "near_embedding"
 TOO_SMALL = "too_small"
 TOO_LONG = "extreme_aspect"
+REJECTED = "judged_wrong"
 SURPLUS = "surplus"
 LEFT_OUT = "class_left_out"
 UNREADABLE_FILE = "unreadable_file"
@@ -31,6 +32,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         NEAR_EMBEDDING: "embeddings are at least --embedding-similarity similar",
         TOO_SMALL: "the shorter side is below --min-side",
         TOO_LONG: "longer by shorter side is above --max-aspect",
+        REJECTED: "a person judged that it does not show the concept",
         SURPLUS: "clean, but its class is full",
         LEFT_OUT: "its class has fewer images than --min-per-class",
         UNREADABLE_FILE: "the pool file could not be read and was skipped",
