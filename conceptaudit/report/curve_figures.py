@@ -1,7 +1,6 @@
 """Draw accuracy against frequency: every concept, the fitted line, and the published bins.
 
-Datasets differ in marker as well as in colour (Okabe and Ito's palette), so that a figure also
-reads in black and white. Concepts never seen stand in a strip of their own at the left, because a
+Concepts never seen stand in a strip of their own at the left, because a
 log axis has no place for zero.
 """
 
@@ -13,28 +12,25 @@ import numpy as np
 
 from conceptaudit.curves import Curve, ModelFit
 from conceptaudit.curves.statistics import FloatArray
-from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.report.figure_style import (
+    Styles,
+    count_places,
+    dataset_styles,
+    log_axis,
+    panel_grid,
+    plain,
+    shortened,
+    tidy_axes,
+    write_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MAX_PANELS = 12
-FORMATS = (".png", ".svg", ".pdf")
-DPI = 200
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
-MARKERS: tuple[Any, ...] = (
-    *("o", "^", "s", "v", "D", "<", "P", ">", "X", "p", "*", "h", "d"),
-    (4, 1, 0),
-    (6, 1, 0),
-)
-"""Seven colours and fifteen markers have no common divisor: 105 pairs before one repeats."""
 
 TITLE_LENGTH = 46
-
-STRIP = 0.9
-"""Distance, in decades, of the strip of zeros from the lowest frequency on the axis."""
 
 COUNT_NAMES = {
     "n_text": "captions that name the concept",
@@ -65,67 +61,26 @@ def draw_curve(curve: Curve, path: Path | str) -> Path:
     DataError
         The file cannot be written.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    target = Path(path)
-    if target.suffix.lower() not in FORMATS:
-        raise ConfigError(
-            f"The 'path' parameter of draw_curve must end in one of {list(FORMATS)}. "
-            f"Got {target.name!r} instead."
-        )
-    settings: Any = {
-        "svg.hashsalt": "conceptaudit",  # the same curve gives the same bytes
-        "svg.fonttype": "none",
-        "font.family": "DejaVu Sans",
-        "font.size": 9,
-        "axes.linewidth": 0.7,
-    }
     fits = curve.fits[:MAX_PANELS]
     columns = {1: 1, 2: 2, 4: 2}.get(len(fits), 3)
-    n_rows = -(-len(fits) // columns)
-    with mpl.rc_context(settings):
-        figure = Figure(figsize=(4.6 * columns + 0.8, 4.5 * n_rows + 1.3), layout="constrained")
-        axes = np.atleast_1d(figure.subplots(n_rows, columns, squeeze=False)).ravel()
-        styles = _styles(curve)
-        for axis, fit in zip(axes, fits, strict=False):
+    styles = dataset_styles(curve.points["dataset"])
+
+    def draw(figure: "Figure") -> None:
+        for axis, fit in zip(panel_grid(figure, len(fits), columns), fits, strict=True):
             _panel(axis, curve, fit, styles)
-        for axis in axes[len(fits) :]:
-            axis.set_visible(False)
         _legend(figure, curve, styles)
         if len(curve.fits) > MAX_PANELS:
             figure.suptitle(f"{MAX_PANELS} of {len(curve.fits)} models shown", fontsize=9)
-        metadata = {"Date": None} if target.suffix.lower() == ".svg" else None
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(target, dpi=DPI, metadata=metadata)
-        except OSError as error:
-            raise DataError(f"Cannot write {target}: {error.strerror or error}.") from error
-    return target
+
+    size = (4.6 * columns + 0.8, 4.5 * -(-len(fits) // columns) + 1.3)
+    return write_figure(path, size, draw)
 
 
-def _styles(curve: Curve) -> dict[str, tuple[str, Any]]:
-    """Colour and marker of each dataset, the same in every panel."""
-    names = sorted({str(name) for name in curve.points["dataset"]})
-    return {
-        name: (COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
-        for index, name in enumerate(names)
-    }
-
-
-def _panel(axis: "Axes", curve: Curve, fit: ModelFit, styles: dict[str, tuple[str, Any]]) -> None:
+def _panel(axis: "Axes", curve: Curve, fit: ModelFit, styles: Styles) -> None:
     rows = curve.points_of(fit)
-    counts = rows["count"].to_numpy(np.float64)
+    x, lowest, strip = count_places(rows["count"].to_numpy(np.float64))
     accuracy = rows["accuracy"].to_numpy(np.float64)
     datasets = rows["dataset"].to_numpy()
-    has_zeros = bool((counts == 0).any())
-    lowest = min(np.floor(np.log10(counts[counts > 0].min())), 0.0 if has_zeros else np.inf)
-    strip = lowest - STRIP
-    x = np.full(len(counts), strip)
-    np.log10(counts, out=x, where=counts > 0)
-    # Zeros would all lie on one vertical line: spread them by a fixed pattern, not at random.
-    spread = np.modf(np.arange(len(x)) * 0.6180339887)[0] - 0.5
-    x = np.where(counts > 0, x, strip + 0.5 * spread)
     for name, (colour, marker) in styles.items():
         members = datasets == name
         axis.scatter(
@@ -139,9 +94,9 @@ def _panel(axis: "Axes", curve: Curve, fit: ModelFit, styles: dict[str, tuple[st
             rasterized=True,
             zorder=2,
         )
-    _draw_line(axis, curve, fit, strip if has_zeros else None)
+    draw_population(axis, curve, fit, strip)
     _draw_bins(axis, fit)
-    _dress(axis, curve, fit, lowest=float(lowest), strip=strip if has_zeros else None)
+    _dress(axis, curve, fit, lowest=lowest, strip=strip)
 
 
 def _positions(curve: Curve, x: FloatArray) -> FloatArray:
@@ -153,13 +108,14 @@ def _positions(curve: Curve, x: FloatArray) -> FloatArray:
     return result
 
 
-def _draw_line(axis: "Axes", curve: Curve, fit: ModelFit, strip: float | None) -> None:
+def draw_population(axis: "Axes", curve: Curve, fit: ModelFit, strip: float | None) -> None:
+    """Draw the population curve with its interval; at zero it stands in the strip."""
     line = fit.line
     x = np.linspace(line.x_min, line.x_max, 400)
     place = _positions(curve, x)
     low = np.interp(x, line.band_x, line.band_low)
     high = np.interp(x, line.band_x, line.band_high)
-    y = line.intercept + line.slope * x
+    y = np.interp(x, line.band_x, line.band_mid)
     # Under log1p the left end runs off to minus infinity: the strip shows its value at zero.
     shown = place >= (strip + 0.45 if strip is not None else -np.inf)
     axis.fill_between(
@@ -227,25 +183,11 @@ def _dress(
     highest = max(
         np.log10(float(curve.points_of(fit)["count"].max())), np.log10(fit.binned.frequencies[-1])
     )
-    decades = np.arange(lowest, np.floor(highest) + 1)
-    step = max(1, -(-len(decades) // 8))
-    ticks = [(float(d), f"$10^{{{int(d)}}}$") for d in decades[::step]]
-    if strip is not None:
-        ticks.insert(0, (strip, "0"))
-        axis.axvline(strip + 0.45, color="0.3", linewidth=0.7, linestyle=(0, (4, 3)), zorder=1)
-        axis.axvspan(strip - 0.4, strip + 0.45, color="0.94", linewidth=0, zorder=0)
-    left = strip - 0.4 if strip is not None else lowest - 0.15
-    axis.set_xlim(left, highest + 0.25)
-    axis.set_xticks([place for place, _ in ticks], [text for _, text in ticks])
-    minor = (decades[:, None] + np.log10(np.arange(2, 10))).ravel()
-    axis.set_xticks(minor[minor < highest + 0.25], minor=True)
+    log_axis(axis, lowest, float(highest), strip)
     axis.set_ylim(-0.03, 1.03)
-    axis.grid(axis="y", color="0.88", linewidth=0.6, zorder=0)
-    axis.set_axisbelow(True)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
+    tidy_axes(axis)
     source = f" in {curve.source}" if curve.source else ""
-    axis.set_xlabel(f"{COUNT_NAMES[curve.count]}{source}".replace("$", r"\$"), fontsize=8.5)
+    axis.set_xlabel(plain(f"{COUNT_NAMES[curve.count]}{source}"), fontsize=8.5)
     axis.set_ylabel(_metric_name(fit.metric))
     axis.set_title(_title(fit), fontsize=10, fontweight="bold", loc="left", pad=53)
     axis.text(
@@ -279,8 +221,7 @@ def _r(value: float) -> str:
 def _title(fit: ModelFit) -> str:
     """Name the model and its training data, short enough for a panel; no text is mathematics."""
     name = " · ".join(part for part in (fit.model, fit.pretraining) if part) or "model"
-    name = name if len(name) <= TITLE_LENGTH else f"{name[: TITLE_LENGTH - 1]}…"
-    return name.replace("$", r"\$")
+    return plain(shortened(name, TITLE_LENGTH))
 
 
 def _metric_name(metric: str) -> str:
@@ -288,10 +229,10 @@ def _metric_name(metric: str) -> str:
     kind, _, prompts = metric.partition("_")
     if kind == "accuracy":
         return f"zero-shot accuracy ({prompts} prompts)" if prompts else "zero-shot accuracy"
-    return metric.replace("_", " ").replace("$", r"\$")
+    return plain(metric.replace("_", " "))
 
 
-def _legend(figure: "Figure", curve: Curve, styles: dict[str, tuple[str, Any]]) -> None:
+def _legend(figure: "Figure", curve: Curve, styles: Styles) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -303,7 +244,7 @@ def _legend(figure: "Figure", curve: Curve, styles: dict[str, tuple[str, Any]]) 
             marker=marker,
             color=colour,
             markersize=5.5,
-            label=name.replace("$", r"\$") or "one dataset",
+            label=plain(name) or "one dataset",
         )
         for name, (colour, marker) in styles.items()
     ]

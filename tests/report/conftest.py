@@ -241,6 +241,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     Returns the dataset and the run folder.
     """
     import numpy as np
+    import torch
 
     from conceptaudit.auditing import AuditOptions, audit
     from conceptaudit.image.clip import ClipModel
@@ -251,11 +252,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     n = len(NAMES_OF_CONCEPTS)
     np.save(folder / "vectors.npy", np.eye(n, dtype=np.float32))
 
-    def encode(_: ClipModel, pictures: Any) -> Any:
-        vectors = np.zeros((len(pictures), n), dtype=np.float32)
-        for row, picture in enumerate(pictures):
-            vectors[row, int(np.argmax(picture.getpixel((0, 0))))] = 1.0
-        return vectors
+    def prepare(_: ClipModel, picture: Any) -> Any:
+        return torch.tensor(picture.getpixel((0, 0)))
+
+    def encode(_: ClipModel, pixels: Any) -> Any:
+        return np.eye(n, dtype=np.float32)[pixels.argmax(dim=1).numpy()]
 
     clip = ClipModel(name="colours", digest="colours-1", dimension=n, device="cpu")
     options = AuditOptions(
@@ -263,6 +264,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("conceptaudit.auditing.plan.find_clip", lambda *_, **__: clip)
-        patch.setattr(ClipModel, "encode_images", encode)
+        patch.setattr(ClipModel, "prepare", prepare)
+        patch.setattr(ClipModel, "encode_pixels", encode)
         audit(folder / "set", list(NAMES_OF_CONCEPTS), folder / "run", options=options)
     return folder / "set", folder / "run"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conceptaudit.curves import binned, fit_curve, model_fitting
+from conceptaudit.curves import binned, fit_curve, intervals, model_fitting
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 from conceptaudit.report import curve_figures
@@ -40,7 +40,7 @@ def curve_of(n_models=1, n_datasets=2, **options):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(model_fitting, "N_RESAMPLES", 50)
+    monkeypatch.setattr(intervals, "N_RESAMPLES", 50)
     monkeypatch.setattr(model_fitting, "N_SHUFFLES", 19)
     monkeypatch.setattr(binned, "N_SHUFFLES", 20)
 
