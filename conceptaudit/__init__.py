@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from conceptaudit.auditing import AuditOptions, AuditRun, audit
+    from conceptaudit.auditing import AuditOptions, AuditRun, audit, calibrate
     from conceptaudit.curves import Curve, fit_curve, predict
     from conceptaudit.datasets import open_dataset
     from conceptaudit.errors import (
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         MissingDependencyError,
     )
     from conceptaudit.frequency.readers import read_frequencies
+    from conceptaudit.image.index import VectorIndex, build_index, open_index
     from conceptaudit.longtail import LongTailOptions, LongTailSet, build_long_tail
     from conceptaudit.records import (
         Concept,
@@ -46,10 +47,14 @@ _HOMES = {
     "LongTailOptions": "longtail",
     "LongTailSet": "longtail",
     "MissingDependencyError": "errors",
+    "VectorIndex": "image.index",
     "audit": "auditing",
+    "build_index": "image.index",
     "build_long_tail": "longtail",
+    "calibrate": "auditing",
     "fit_curve": "curves",
     "open_dataset": "datasets",
+    "open_index": "image.index",
     "predict": "curves",
     "read_accuracies": "zeroshot.readers",
     "read_concepts": "vocabulary",
@@ -73,10 +78,14 @@ __all__ = [
     "LongTailOptions",
     "LongTailSet",
     "MissingDependencyError",
+    "VectorIndex",
     "audit",
+    "build_index",
     "build_long_tail",
+    "calibrate",
     "fit_curve",
     "open_dataset",
+    "open_index",
     "predict",
     "read_accuracies",
     "read_concepts",

@@ -170,6 +170,10 @@ class ShardStore:
         """Where a shard's file with this suffix (``".parquet"``, ``".json"``) belongs."""
         return self.folder / f"{shard}{suffix}"
 
+    def located(self, name: str) -> Path:
+        """Where a file that a record names lies: beside the record."""
+        return self.folder / Path(name).name
+
     def fault(self, shard: str, fingerprint: str) -> str | None:
         """Say why a shard has no valid record here, or None where it has one.
 
@@ -188,7 +192,7 @@ class ShardStore:
         if record["digest"] != self.expected(fingerprint):
             return "made from other inputs or settings"
         for name, digest in record["files"].items():
-            path = self.folder / Path(name).name
+            path = self.located(name)
             if not path.exists():
                 return f"damaged: {path.name} is missing"
             if file_digest(path) != digest:

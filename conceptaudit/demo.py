@@ -163,7 +163,6 @@ def run_demo(
     options = AuditOptions(
         clip=LAB,
         device="cpu",
-        threshold=training.threshold,
         workers=workers,
         templates=training.templates,
     )

@@ -94,9 +94,7 @@ def one_seed(model: Model, seed: int, arguments: argparse.Namespace, folder: Pat
     vocabulary = lab_vocabulary(config)
     data = generate(config, folder / "data").folder
     tests = write_image_folder(config, folder / "test", per_concept=arguments.per_concept)
-    options = AuditOptions(
-        clip=model.clip, device="cpu", threshold=model.threshold, templates=model.templates
-    )
+    options = AuditOptions(clip=model.clip, device="cpu", templates=model.templates)
     run = audit(data, vocabulary, folder / "audit", options=options)
     clip = find_clip(model.clip, device="cpu")
     accuracies = evaluate_image_folder(

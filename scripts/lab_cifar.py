@@ -193,7 +193,13 @@ def audited(
 ) -> tuple[AuditRun, "Scores", float, dict[str, float]]:
     """Audit at the default threshold, then again at the best one that hindsight knows."""
     data = write_dataset(pairs, work / "data")
-    options = AuditOptions(clip=clip.name, device=clip.device, templates=TEMPLATES, workers=1)
+    options = AuditOptions(
+        clip=clip.name,
+        device=clip.device,
+        templates=TEMPLATES,
+        threshold=DEFAULT_THRESHOLD,
+        workers=1,
+    )
     run = audit(data, vocabulary, work / "run", options=options)
     true = pairs.true_counts()
     at_default = count_error(run.table["n_image"], true["n_image"])

@@ -203,7 +203,7 @@ def text_part(audited: Audited) -> Iterator[Found]:
 
 
 def image_part(audited: Audited, threshold: float) -> Iterator[Found]:
-    """Measure image tags: as the audit made them, and at thresholds chosen with hindsight."""
+    """Measure image tags: as the audit made them, corrected, and at one threshold for all."""
     scores, rows = audited.scores()
     true = audited.image[rows]
     precisions = average_precision(scores, true)
@@ -215,7 +215,8 @@ def image_part(audited: Audited, threshold: float) -> Iterator[Found]:
         yield "image", title, float(value.mean()) if len(value) else np.nan, at_least(0.5)
     yield "image", "the same for random scores", float(true.mean()), None
     cuts = {
-        **({} if threshold == DEFAULT_THRESHOLD else {"tool's default": DEFAULT_THRESHOLD}),
+        **({} if threshold == DEFAULT_THRESHOLD else {"model's own threshold": threshold}),
+        "tool's fixed threshold": DEFAULT_THRESHOLD,
         "best F1, chosen in hindsight": best_f1(scores, true),
         "best counts, chosen in hindsight": best_count(scores, true),
     }
@@ -224,10 +225,14 @@ def image_part(audited: Audited, threshold: float) -> Iterator[Found]:
     for name, found in tables.items():
         part = f"image, {name}"
         precision, recall = precision_recall(found, true)
-        yield part, "threshold", cuts.get(name, threshold), None
+        if name in cuts:
+            yield part, "threshold", cuts[name], None
         yield part, "precision of tags", precision, at_least(0.8)
         yield part, "recall of tags", recall, at_least(0.8)
         yield from counted(part, found.sum(axis=0), n)
+    if "n_image_corrected" in audited.run.table:
+        corrected = audited.run.table["n_image_corrected"].round().to_numpy(int)
+        yield from counted("image, corrected counts", corrected, n)
 
 
 def joint_part(audited: Audited) -> Iterator[Found]:
@@ -239,6 +244,9 @@ def joint_part(audited: Audited) -> Iterator[Found]:
     yield "joint", "recall of pairs", recall, at_least(0.8)
     table = audited.run.table
     yield from counted("joint", table["n_joint"].to_numpy(int), true.sum(axis=0))
+    if "n_joint_corrected" in table:
+        corrected = table["n_joint_corrected"].round().to_numpy(int)
+        yield from counted("joint, corrected counts", corrected, true.sum(axis=0))
     both = audited.text.any(axis=1) & audited.image.any(axis=1)
     share = float((both & ~true.any(axis=1)).sum() / both.sum())
     printed = audited.run.alignment.as_json()
@@ -250,8 +258,19 @@ def joint_part(audited: Audited) -> Iterator[Found]:
     yield part, "error of the share", abs(said - share), at_most(0.02)
     low, high = (printed[f"misaligned_among_tagged_{end}"] for end in ("low", "high"))
     yield part, "printed interval holds the true share", float(low <= share <= high), at_least(0.87)
+    if audited.run.misalignment is not None:
+        found = audited.run.misalignment
+        said, part = found["nothing_named_is_shown"], "misalignment, corrected"
+        yield part, "printed share", said, None
+        yield part, "error of the share", abs(said - share), at_most(0.02)
+        low, high = (found[f"nothing_named_is_shown_{end}"] for end in ("low", "high"))
+        held = float(low <= share <= high)
+        yield part, "printed interval holds the true share", held, at_least(0.87)
     sides = {"text": audited.text, "image": audited.image, "joint": true}
+    sides |= {f"{side}_corrected": sides[side] for side in ("image", "joint")}
     for side, pairs in sides.items():
+        if f"n_{side}_low" not in table:
+            continue
         n = pairs.sum(axis=0)
         inside = (table[f"n_{side}_low"] <= n) & (n <= table[f"n_{side}_high"])
         yield (

@@ -20,17 +20,26 @@ ROOMS: dict[str, set[str]] = {
     "progress": set(),
     "artifacts": {"errors"},
     "tagtable": {"errors", "records", "artifacts"},
-    "vocabulary": {"errors", "records"},
+    "vocabulary": {"errors", "records", "text"},
     "datasets": {"errors", "records", "artifacts"},
     "engine": {"errors", "records", "artifacts", "progress", "datasets"},
     "text": {"errors", "records", "artifacts", "datasets", "engine", "tagtable"},
-    "image": {"errors", "records", "artifacts", "datasets", "engine", "tagtable", "text"},
+    "image": {
+        "errors", "records", "artifacts", "progress", "datasets", "engine", "tagtable", "text",
+    },
     "frequency": {"errors", "records", "artifacts", "datasets", "progress"},
-    "zeroshot": {"errors", "records", "artifacts", "progress", "image", "datasets"},
+    "zeroshot": {
+        "errors", "records", "artifacts", "progress", "image", "datasets", "engine", "tagtable",
+        "text",
+    },
     "curves": {"errors", "records"},
     "auditing": {
         "errors", "records", "artifacts", "progress", "datasets", "engine", "text", "image",
         "frequency", "vocabulary",
+    },
+    "openvocab": {
+        "errors", "records", "artifacts", "progress", "datasets", "engine", "tagtable", "text",
+        "vocabulary",
     },
     "longtail": {
         "errors", "records", "artifacts", "progress", "datasets", "engine", "text", "image",
@@ -45,6 +54,7 @@ ROOMS: dict[str, set[str]] = {
         "errors", "records", "artifacts", "progress", "image", "auditing", "zeroshot", "curves",
         "longtail", "lab", "report",
     },
+    "validation": {"errors", "artifacts"},
     "cli": {"errors", "progress"},
     "__main__": {"cli"},
 }  # fmt: skip
@@ -154,9 +164,11 @@ def test_every_public_name_loads() -> None:
 def test_nothing_unpickles() -> None:
     for path in sorted(PACKAGE.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
-        for word in ("import pickle", "allow_pickle=True", "torch.load(", "eval(", "exec("):
-            clean = text.replace("model.eval(", "").replace("def eval(", "")
-            assert word not in clean, f"{path.relative_to(PACKAGE)} holds {word}"
+        for word in ("import pickle", "allow_pickle=True", "torch.load("):
+            assert word not in text, f"{path.relative_to(PACKAGE)} holds {word}"
+        calls = [node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+        named = {call.id for call in calls if isinstance(call, ast.Name)}
+        assert not named & {"eval", "exec"}, f"{path.relative_to(PACKAGE)} runs text as code"
 
 
 def test_no_module_outgrows_its_job() -> None:

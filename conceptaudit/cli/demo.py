@@ -63,7 +63,8 @@ def demo(
     )
     say(
         f"Against truth, counts of frequent concepts are off by a factor of {factors['text']:.2f} "
-        f"in text and {factors['image']:.2f} in images (median; one uncalibrated threshold)."
+        f"in text and {factors['image']:.2f} in images (median; thresholds calibrated "
+        "from the captions)."
     )
     say(
         f"Accuracy grows by {100 * fit.line.slope:.1f} points per decade of frequency "

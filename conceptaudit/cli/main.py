@@ -19,7 +19,24 @@ EXIT_FAULTS = 1
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
 
-VERBS = ("demo", "audit", "fit", "predict", "longtail", "report", "lab")
+VERBS = (
+    "demo",
+    "embed",
+    "index",
+    "calibrate",
+    "audit",
+    "evidence",
+    "vocab",
+    "fit",
+    "predict",
+    "plan",
+    "evaluate",
+    "retrieval",
+    "longtail",
+    "report",
+    "validate",
+    "lab",
+)
 """In the order in which a user meets them; each is a module with a function of its name."""
 
 app = typer.Typer(

@@ -1,0 +1,181 @@
+"""``conceptaudit calibrate``: at which score an image shows a concept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+
+if TYPE_CHECKING:
+    from conceptaudit.image.calibration import Calibration
+
+SHOWN = 8
+"""Concepts shown."""
+
+
+def calibrate(
+    dataset: Annotated[
+        str,
+        typer.Argument(help="Images or embeddings, with captions unless labels are given."),
+    ],
+    concepts: Annotated[
+        str, typer.Option("--concepts", "-c", help="Concept list, as for an audit.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write, .json.")],
+    clip: Annotated[
+        str | None, typer.Option(help="open_clip model for images and prompts, as for an audit.")
+    ] = None,
+    concept_vectors: Annotated[
+        str | None,
+        typer.Option(help=".npy with one vector per concept, in place of prompts."),
+    ] = None,
+    template: Annotated[
+        list[str] | None,
+        typer.Option(help="Prompt template with {}; repeat for an ensemble."),
+    ] = None,
+    alias_prompts: Annotated[
+        bool, typer.Option("--alias-prompts", help="Prompt with aliases too, and average.")
+    ] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or parquet with key, concept[, present]: labelled images of the dataset."
+        ),
+    ] = None,
+    image_folder: Annotated[
+        Path | None,
+        typer.Option(help="Labelled pictures: one folder per concept, such as a test set's."),
+    ] = None,
+    scores_only: Annotated[
+        bool, typer.Option("--scores-only", help="Use neither captions nor labels; rough.")
+    ] = False,
+    rule: Annotated[
+        str,
+        typer.Option(help="'count': as many tags as shown (precision = recall); 'f1': best F1."),
+    ] = "count",
+    work: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps embeddings and text tags for the next call."),
+    ] = None,
+    layout: Annotated[str, typer.Option(help="Dataset layout; 'auto' detects it.")] = "auto",
+    caption_column: Annotated[
+        str | None, typer.Option(help="Caption column, where its name is not a known one.")
+    ] = None,
+    key_column: Annotated[
+        str | None, typer.Option(help="Key column, where its name is not a known one.")
+    ] = None,
+    spacy_model: Annotated[
+        str, typer.Option(help="spaCy pipeline by name or path; 'bundled' is English.")
+    ] = "bundled",
+    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes; one per processor by default.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Learn a threshold per concept for image tags, and what they are worth there.
+
+    From captions that name concepts, or from labelled images. The file serves
+    'conceptaudit audit --calibration FILE' with the same model, prompts and concepts.
+
+    \u0008
+    Example:
+      conceptaudit calibrate embeddings/ -c classes.csv --clip ViT-B-32/openai -o cal.json
+      conceptaudit calibrate data/ -c classes.csv --clip lab --labels seen.csv -o cal.json
+    """
+    from dataclasses import replace
+
+    from conceptaudit.auditing import AuditOptions
+    from conceptaudit.auditing import calibrate as run_calibrate
+
+    options = AuditOptions(
+        layout=layout,
+        caption_column=caption_column,
+        key_column=key_column,
+        spacy_model=spacy_model,
+        clip=clip,
+        concept_vectors=concept_vectors,
+        alias_prompts=alias_prompts,
+        device=device,
+        workers=workers,
+    )
+    if template:
+        options = replace(options, templates=tuple(template))
+    with progress_bar() as progress:
+        found = run_calibrate(
+            dataset,
+            concepts,
+            out,
+            options=options,
+            labels=labels,
+            image_folder=image_folder,
+            scores_only=scores_only,
+            rule=rule,
+            work=work,
+            progress=progress,
+        )
+    if as_json:
+        emit_json(summary(found, out))
+    else:
+        _show(found, out)
+
+
+def summary(found: Calibration, out: Path) -> dict[str, object]:
+    """Lay a calibration's numbers out for a machine."""
+    expected = found.precision[found.evidence > 0]
+    return {
+        "calibration": str(out),
+        "method": found.method,
+        "rule": found.rule,
+        "n_images": found.n_images,
+        "n_concepts": len(found.concepts),
+        "n_concepts_with_evidence": int((found.evidence > 0).sum()),
+        "median_precision": _median(expected),
+        "median_recall": _median(found.rates["recall"][found.evidence > 0, 0]),
+        "notes": list(found.notes),
+    }
+
+
+def _median(values: object) -> float | None:
+    import numpy as np
+
+    array = np.asarray(values, dtype=float)
+    array = array[~np.isnan(array)]
+    return float(np.median(array)) if len(array) else None
+
+
+def _show(found: Calibration, out: Path) -> None:
+    numbers = summary(found, out)
+    for note in found.notes:
+        say(f"note: {note}")
+    say(
+        f"{numbers['n_concepts']:,} concepts, {numbers['n_concepts_with_evidence']:,} with "
+        f"evidence of their own, from {found.method} of {found.n_images:,} images"
+    )
+    precision, recall = numbers["median_precision"], numbers["median_recall"]
+    if precision is not None and recall is not None:
+        say(
+            f"expected at these thresholds (medians): precision {precision:.2f}, "
+            f"recall {recall:.2f}"
+        )
+    order = sorted(range(len(found.concepts)), key=lambda c: (-found.prevalence[c], c))
+    say("\nmost frequent")
+    say_table(
+        ["concept", "threshold", "precision", "recall", "shown in", "90 %", "evidence"],
+        [
+            [
+                found.concepts[c],
+                float(found.thresholds[c]),
+                float(found.precision[c]),
+                float(found.rates["recall"][c, 0]),
+                f"{100 * found.prevalence[c]:.2f} %",
+                f"{100 * found.prevalence_low[c]:.2f} to {100 * found.prevalence_high[c]:.2f}",
+                int(found.evidence[c]),
+            ]
+            for c in order[:SHOWN]
+        ],
+    )
+    say(f"\nWritten to {out}. Use it: conceptaudit audit … --calibration {out}")

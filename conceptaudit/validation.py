@@ -1,0 +1,198 @@
+"""Check a folder that conceptaudit wrote: that all is there, unchanged, and adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from conceptaudit.artifacts import LOCK, MANIFEST, STARTED, digest_of, file_digest, read_json
+from conceptaudit.errors import ConfigError, DataError
+
+COUNTS = ("n_text", "n_image", "n_joint")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that is wrong with a folder.
+
+    Parameters
+    ----------
+    file : str
+        Path below the folder.
+    what : str
+        What is wrong with it.
+    """
+
+    file: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """What was checked, and what is wrong.
+
+    Parameters
+    ----------
+    folder : Path
+    kind : str
+        ``"audit"``, ``"evaluation"``, … as the manifest says.
+    n_files, n_records : int
+        Files and shard records that were checked.
+    faults : tuple of Fault
+    """
+
+    folder: Path
+    kind: str
+    n_files: int
+    n_records: int
+    faults: tuple[Fault, ...]
+
+
+def validate(folder: str | Path) -> Validation:
+    """Check a finished run, index, embedding folder or long-tail set.
+
+    Every file that the manifest names must be there with its digest and no other file may be;
+    every shard record must match its own checksum; every account must add up; and in an audit no
+    count may contradict another.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Holds a ``manifest.json``.
+
+    Returns
+    -------
+    Validation
+
+    Raises
+    ------
+    ConfigError
+        The folder is not one that conceptaudit wrote.
+    """
+    root = Path(folder)
+    if not (root / MANIFEST).is_file():
+        if (root / STARTED).is_file():
+            fault = Fault(file=MANIFEST, what="missing: the run is not finished; run it again")
+            return Validation(
+                folder=root, kind="unfinished", n_files=0, n_records=0, faults=(fault,)
+            )
+        raise ConfigError(
+            f"{root} holds no {MANIFEST}: it is no folder that conceptaudit has finished writing."
+        )
+    try:
+        manifest = read_json(root / MANIFEST)
+        named = {str(name): str(digest) for name, digest in manifest["files"].items()}
+    except (DataError, KeyError, AttributeError, TypeError) as error:
+        fault = Fault(file=MANIFEST, what=f"cannot be read: {error}")
+        return Validation(folder=root, kind="unknown", n_files=0, n_records=0, faults=(fault,))
+    faults = [*_files(root, named), *_strays(root, named)]
+    records = [name for name in named if name.endswith(".json") and "/" in name]
+    n_records = 0
+    for name in records:
+        record = _record(root / name)
+        if record is not None:
+            n_records += 1
+            faults += _record_faults(name, record)
+    accounts = manifest.get("account") or manifest.get("accounts") or {}
+    faults += _accounts(accounts)
+    faults += _counts(root / "frequencies.parquet")
+    return Validation(
+        folder=root,
+        kind=str(manifest.get("kind", "unknown")),
+        n_files=len(named),
+        n_records=n_records,
+        faults=tuple(faults),
+    )
+
+
+def _files(root: Path, named: Mapping[str, str]) -> Iterator[Fault]:
+    base = root.resolve()
+    for name, digest in sorted(named.items()):
+        path = root / name
+        if not path.resolve().is_relative_to(base):
+            yield Fault(file=name, what="lies outside the folder")
+        elif not path.is_file():
+            yield Fault(file=name, what="missing")
+        elif file_digest(path) != digest:
+            yield Fault(file=name, what="has changed since it was written")
+
+
+def _strays(root: Path, named: Mapping[str, str]) -> Iterator[Fault]:
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if path.is_file() and name not in named and path.name not in (MANIFEST, LOCK, STARTED):
+            yield Fault(file=name, what="no part of the run: the manifest does not name it")
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """Read a shard record; None for JSON of another kind, and for what is reported already."""
+    try:
+        record = read_json(path)
+    except DataError:
+        return None
+    is_record = isinstance(record, dict) and {"digest", "files", "result"} <= record.keys()
+    return record if is_record else None
+
+
+def _record_faults(name: str, record: dict[str, Any]) -> Iterator[Fault]:
+    body = {key: value for key, value in record.items() if key != "sha256"}
+    if record.get("sha256") != digest_of(body):
+        yield Fault(file=name, what="does not match its own checksum")
+    result = record["result"]
+    if isinstance(result, dict) and {"n_samples", "n_used", "dropped"} <= result.keys():
+        yield from _account_faults(name, result)
+
+
+def _accounts(accounts: Any) -> Iterator[Fault]:
+    """Check the account of a run, of each of its sides, or of each of its models."""
+    if isinstance(accounts, list):
+        for account in accounts:
+            yield from _accounts(account)
+    elif isinstance(accounts, dict) and {"n_samples", "n_used", "dropped"} <= accounts.keys():
+        yield from _account_faults(MANIFEST, accounts)
+    elif isinstance(accounts, dict):
+        for account in accounts.values():
+            if isinstance(account, dict):
+                yield from _accounts(account)
+
+
+def _account_faults(name: str, account: dict[str, Any]) -> Iterator[Fault]:
+    n_dropped = sum(account["dropped"].values())
+    if account["n_samples"] != account["n_used"] + n_dropped:
+        yield Fault(
+            file=name,
+            what=f"does not add up: {account['n_samples']:,} samples, {account['n_used']:,} used, "
+            f"{n_dropped:,} dropped",
+        )
+
+
+def _counts(path: Path) -> Iterator[Fault]:
+    """Look for counts that contradict each other or their intervals."""
+    if not path.is_file():
+        return
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError):
+        return  # its digest has been reported
+    for column in COUNTS:
+        ends = (f"{column}_low", f"{column}_high")
+        if column in table and set(ends) <= set(table.columns):
+            count = table[column].astype("Float64")
+            inside = table[ends[0]].le(count) & count.le(table[ends[1]])
+            yield from _rows(
+                path.name, table, ~inside.fillna(value=True), f"{column} outside its interval"
+            )
+    if set(COUNTS) <= set(table.columns):
+        smaller = table[["n_text", "n_image"]].min(axis=1, skipna=False)
+        over = table["n_joint"].gt(smaller).fillna(value=False)
+        yield from _rows(path.name, table, over, "n_joint above n_text or n_image")
+
+
+def _rows(name: str, table: pd.DataFrame, bad: pd.Series[bool], what: str) -> Iterator[Fault]:
+    names = table.loc[bad.to_numpy(bool), "concept"].tolist()
+    if names:
+        yield Fault(file=name, what=f"{what} for {len(names):,} concepts, such as {names[0]!r}")
