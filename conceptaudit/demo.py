@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from conceptaudit.artifacts import write_csv
 from conceptaudit.auditing import AuditOptions, AuditRun, audit
 from conceptaudit.curves import Curve, fit_curve, predict
 from conceptaudit.errors import ArtifactMismatchError
-from conceptaudit.image.clip import LAB, ClipModel, find_clip
+from conceptaudit.image.clip import LAB, find_clip
 from conceptaudit.lab import LabConfig, generate, lab_vocabulary, read_truth, write_image_folder
 from conceptaudit.lab.bundled import lab_training
 from conceptaudit.longtail import LongTailOptions, LongTailSet, build_long_tail
@@ -28,10 +27,8 @@ from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 from conceptaudit.report import write_report
 from conceptaudit.report.curve_figures import draw_curve
-from conceptaudit.zeroshot.evaluation import evaluate_image_folder
-
-if TYPE_CHECKING:
-    from conceptaudit.records import ConceptVocabulary
+from conceptaudit.zeroshot.evaluate import evaluate
+from conceptaudit.zeroshot.sets import open_evaluation_set
 
 MARK = ".conceptaudit-demo"
 """Written into the folder, so that only a demo is ever overwritten."""
@@ -168,7 +165,17 @@ def run_demo(
     )
     run = audit(data, vocabulary, folder / "audit", options=options, progress=progress)
     clip = find_clip(LAB, device="cpu")
-    accuracies = _evaluate(tests, vocabulary, clip, training.templates, progress)
+    opened = open_evaluation_set(
+        tests, name=TEST_SET, class_names=vocabulary.names, templates=training.templates
+    )
+    accuracies = evaluate(
+        opened,
+        [clip],
+        folder / "evaluation",
+        pretraining="lab",
+        workers=workers,
+        progress=progress,
+    ).accuracies
     write_csv(folder / "accuracies.csv", accuracies.table)
     curve, held_out = _fit_and_predict(run.frequencies, accuracies, seed)
     curve.save(folder / "curve" / "curve.json")
@@ -246,24 +253,6 @@ def _steps(progress: Progress, units: int) -> Callable[[int, int], None]:
         told = done // units
 
     return tell
-
-
-def _evaluate(
-    tests: Path,
-    vocabulary: ConceptVocabulary,
-    clip: ClipModel,
-    templates: tuple[str, ...],
-    progress: Progress,
-) -> ConceptAccuracies:
-    return evaluate_image_folder(
-        tests,
-        vocabulary,
-        clip,
-        dataset=TEST_SET,
-        pretraining="lab",
-        templates=templates,
-        progress=progress,
-    ).accuracies
 
 
 def _fit_and_predict(

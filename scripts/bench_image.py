@@ -179,8 +179,7 @@ def bench_index(arguments: argparse.Namespace) -> None:
 def _built(arguments: argparse.Namespace, folder: Path, preset: str) -> dict[str, Any]:
     from conceptaudit.image.index import open_index
 
-    out = Path(arguments.folder) / "built-index"
-    shutil.rmtree(out, ignore_errors=True)
+    out = Path(tempfile.mkdtemp(prefix="built-index-", dir=arguments.folder))
     code = f"""
 import resource, sys, time
 from conceptaudit.cli.main import main

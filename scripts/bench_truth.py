@@ -36,7 +36,8 @@ from conceptaudit.image.clip import LAB, find_clip
 from conceptaudit.image.prompts import DEFAULT_TEMPLATES
 from conceptaudit.lab import LabConfig, generate, lab_vocabulary, write_image_folder
 from conceptaudit.lab.bundled import lab_training
-from conceptaudit.zeroshot.evaluation import evaluate_image_folder
+from conceptaudit.zeroshot.evaluate import evaluate
+from conceptaudit.zeroshot.sets import open_evaluation_set
 
 COPIED = (0.0, 0.04, 0.3)
 """Shares of copied samples for which intervals are checked; 4 % is the lab's own."""
@@ -97,9 +98,10 @@ def one_seed(model: Model, seed: int, arguments: argparse.Namespace, folder: Pat
     options = AuditOptions(clip=model.clip, device="cpu", templates=model.templates)
     run = audit(data, vocabulary, folder / "audit", options=options)
     clip = find_clip(model.clip, device="cpu")
-    accuracies = evaluate_image_folder(
-        tests, vocabulary, clip, dataset="balanced", templates=model.templates
-    ).accuracies
+    opened = open_evaluation_set(
+        tests, name="balanced", class_names=vocabulary.names, templates=model.templates
+    )
+    accuracies = evaluate(opened, [clip], folder / "evaluation", workers=1).accuracies
     audited = Audited.of(run, data, vocabulary)
     accuracy = float(accuracies.table["accuracy"].mean())
     return [

@@ -39,7 +39,8 @@ from conceptaudit.records import (
     ConceptFrequencies,
     ConceptVocabulary,
 )
-from conceptaudit.zeroshot.evaluation import evaluate_image_folder
+from conceptaudit.zeroshot.evaluate import evaluate
+from conceptaudit.zeroshot.sets import open_evaluation_set
 
 TEMPLATES = ("a photo of a {}", "{}", "picture of a {}", "an old photo of a {}")
 SIDE = 32
@@ -331,8 +332,11 @@ def measure(
     vocabulary = ConceptVocabulary(tuple(Concept(name=name) for name in pairs.names))
     run, seen, threshold, errors = audited(pairs, vocabulary, work, clip)
     tests = write_test_folders(work / "test", arguments.test_images, arguments.seed)
-    accuracies = evaluate_image_folder(
-        tests, vocabulary, clip, dataset="cifar100", pretraining="cifar100-lt", templates=TEMPLATES
+    opened = open_evaluation_set(
+        tests, name="cifar100", class_names=vocabulary.names, templates=TEMPLATES
+    )
+    accuracies = evaluate(
+        opened, [clip], work / "evaluation", pretraining="cifar100-lt", workers=1
     ).accuracies
     unseen = Scores.of_test(tests, run, pairs, clip)
     tail = unseen.long_tailed(arguments.imbalance)

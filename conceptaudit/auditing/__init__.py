@@ -5,7 +5,7 @@ from pathlib import Path
 
 from conceptaudit.artifacts import STARTED, claim, clear, digest_of, exclusive, write_json
 from conceptaudit.auditing.approximate import index_settings
-from conceptaudit.auditing.calibrate import calibrate
+from conceptaudit.auditing.calibration_run import calibrate
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import open_source, plan_audit, read_vocabulary
 from conceptaudit.auditing.run import AuditRun, RunningAudit

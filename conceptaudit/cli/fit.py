@@ -26,7 +26,13 @@ ALWAYS = (
 )
 """What a fit writes into its folder."""
 
-OUR_FILES = (*ALWAYS, "comparison.csv")
+COMPARISON = "comparison.csv"
+FIGURES = tuple(
+    f"{name}{ending}"
+    for name in ("datasets", "slopes", "predicted", "residuals", "calibration")
+    for ending in (".png", ".svg")
+)
+OUR_FILES = (*ALWAYS, COMPARISON, *FIGURES)
 """What a curve's folder holds at most; ``--overwrite`` replaces these and nothing else."""
 
 
@@ -102,6 +108,14 @@ def fit(
             "--binned", help="Show the paper's binned r, beside what shuffled accuracies give."
         ),
     ] = False,
+    figures: Annotated[
+        bool,
+        typer.Option(
+            "--figures",
+            help="Draw more: each dataset, all slopes, held-out predictions, residuals, and how "
+            "often intervals hold. Takes seconds per model.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the curve that the folder holds.")
     ] = False,
@@ -111,7 +125,8 @@ def fit(
 
     Writes curve.json (for `conceptaudit predict`), fit.csv (a row per model), datasets.csv (a row
     per model and dataset), unmatched.csv (concepts on one side only), folded.csv (names that differ
-    in case or separators), curve.png and curve.svg; with --compare also comparison.csv.
+    in case or separators), curve.png and curve.svg; with --compare also comparison.csv; with
+    --figures also datasets, slopes, predicted, residuals and calibration, as PNG and SVG.
 
     \u0008
     Example:
@@ -141,8 +156,15 @@ def fit(
     write_csv(out / "folded.csv", curve.folded)
     draw_curve(curve, out / "curve.png")
     draw_curve(curve, out / "curve.svg")
+    if figures:
+        from conceptaudit.report.curve_set import draw_all
+
+        draw_all(curve, out)
     comparison = _compared(curve, out) if compare else None
     curve.save(out / "curve.json")
+    written = (*ALWAYS, *([COMPARISON] if compare else []), *(FIGURES if figures else []))
+    for name in set(OUR_FILES) - set(written):
+        (out / name).unlink(missing_ok=True)  # of an earlier curve
     if as_json:
         emit_json(
             summary(curve, out)
@@ -152,7 +174,6 @@ def fit(
     _show(curve, binned=binned)
     if comparison is not None:
         _show_comparison(comparison, curve.level)
-    written = OUR_FILES if comparison is not None else ALWAYS
     say(f"\nWritten to {out}: {', '.join(written)}")
 
 
@@ -161,7 +182,7 @@ def _compared(curve: Curve, out: Path) -> pd.DataFrame:
     from conceptaudit.curves.comparison import compare_families
 
     found = compare_families(curve, level=curve.level, seed=curve.seed)
-    write_csv(out / "comparison.csv", found)
+    write_csv(out / COMPARISON, found)
     return found
 
 

@@ -1,91 +1,98 @@
-"""Classes are scored among all classes; what cannot be decoded is excluded and named."""
+"""The bundled model, end to end, and an evaluation that is interrupted."""
 
-from collections.abc import Sequence
-from pathlib import Path
+import json
 
-import numpy as np
+import pandas as pd
 import pytest
-from PIL import Image
 
-from conceptaudit.errors import DataError
-from conceptaudit.image.clip import ClipModel, find_clip
-from conceptaudit.records import Concept, ConceptVocabulary
-from conceptaudit.zeroshot.evaluation import evaluate_image_folder
+from conceptaudit.curves import fit_curve
+from conceptaudit.errors import ArtifactMismatchError, ConfigError
+from conceptaudit.lab import lab_training, lab_vocabulary
+from conceptaudit.lab.folders import draw_test_picture
+from conceptaudit.records import ConceptFrequencies
+from conceptaudit.validation import validate
+from conceptaudit.zeroshot.evaluate import evaluate
+from conceptaudit.zeroshot.readers import read_accuracies
+from conceptaudit.zeroshot.sets import open_evaluation_set
 
-COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
-VOCABULARY = ConceptVocabulary(tuple(Concept(name=name) for name in COLOURS))
 
-
-class ColourClip:
-    """An encoder whose concepts are orthonormal: mean colour, and the colour's name."""
-
-    name = "colour"
-
-    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
-        means = np.array(
-            [np.asarray(image, dtype=np.float32).mean(axis=(0, 1)) for image in images]
-        )
-        return means / np.linalg.norm(means, axis=1, keepdims=True)
-
-    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        return np.array(
-            [[float(name in text) for name in COLOURS] for text in texts], dtype=np.float32
-        )
+def test_the_bundled_model_knows_its_head_and_not_its_tail(tmp_path):
+    training = lab_training()
+    names = lab_vocabulary(training.config).names
+    head, never = names[:10], names[-training.config.zero_concepts :][:10]
+    for name in (*head, *never):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for number in range(200, 208):
+            picture = draw_test_picture(training.config, name, number)
+            (tmp_path / "set" / name / f"{number}.jpg").write_bytes(picture)
+    opened = open_evaluation_set(tmp_path / "set", class_names=names, templates=training.templates)
+    found = evaluate(opened, ["lab"], tmp_path / "run", workers=1)
+    accuracy = found.accuracies.table.set_index("concept")["accuracy"]
+    assert accuracy[list(head)].mean() >= 0.8
+    assert accuracy[list(never)].mean() <= 0.1
+    assert len(accuracy) == 20  # classes without images are wrong answers only
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for name, colour in COLOURS.items():
-        (tmp_path / name).mkdir()
-        for i in range(3):
-            Image.new("RGB", (4, 4), colour).save(tmp_path / name / f"{i}.png")
-    Image.new("RGB", (4, 4), (0, 0, 255)).save(tmp_path / "red" / "wrong.png")
-    (tmp_path / "green" / "broken.jpg").write_bytes(b"not a picture")
-    return tmp_path
+def finished(image_folder, tmp_path):
+    return evaluate(open_evaluation_set(image_folder), ["lab"], tmp_path / "run", workers=1)
 
 
-def test_counted_by_hand(folder: Path) -> None:
-    result = evaluate_image_folder(folder, VOCABULARY, ColourClip(), dataset="d")
-    table = result.accuracies.table
-    assert table["n_correct"].tolist() == [3, 3, 3]
-    assert table["n_images"].tolist() == [4, 3, 3]
-    assert table["accuracy"].tolist() == [0.75, 1.0, 1.0]
-    assert result.confusions.to_numpy().tolist() == [["red", "blue", 1]]
-    assert len(result.excluded) == 1
-    assert result.excluded[0].startswith("green/broken.jpg: not_an_image")
+def test_the_run_folder_is_whole_and_reads_back(finished, tmp_path):
+    assert validate(finished.folder).faults == ()
+    read = read_accuracies([str(finished.folder / "accuracies.csv")])
+    ours = finished.accuracies.table.set_index("concept")
+    again = read.table.set_index("concept").loc[ours.index]
+    for column in ("n_correct", "n_images"):
+        assert again[column].tolist() == ours[column].tolist()
+    [record] = (finished.folder / "clip_benchmark").glob("*.json")
+    told = json.loads(record.read_text())
+    assert told["task"] == "zeroshot_classification"
+    assert told["metrics"]["acc1"] == finished.results[0].scores["acc1"].value
+    overall = pd.read_csv(finished.folder / "overall.csv")
+    assert (overall["low"] <= overall["value"]).all()
+    assert (overall["value"] <= overall["high"]).all()
 
 
-def test_a_class_without_images_can_still_be_the_wrong_answer(folder: Path) -> None:
-    for path in (folder / "blue").iterdir():
-        path.unlink()
-    (folder / "blue").rmdir()
-    result = evaluate_image_folder(folder, VOCABULARY, ColourClip())
-    assert result.accuracies.table["concept"].tolist() == ["red", "green"]
-    assert result.accuracies.table["n_correct"].tolist() == [3, 3]
+def test_its_accuracies_can_be_fitted(finished):
+    names = finished.accuracies.table["concept"]
+    counts = pd.DataFrame({"concept": names, "n_text": range(1, len(names) + 1)})
+    curve = fit_curve(ConceptFrequencies(counts), finished.accuracies)
+    assert curve.fits[0].usage.n_used == len(names)
 
 
-def test_no_folders(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="None of the 3 classes"):
-        evaluate_image_folder(tmp_path, VOCABULARY, ColourClip())
+def test_what_is_damaged_is_done_again_and_gives_the_same_bytes(finished, image_folder):
+    folder = finished.folder
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    (folder / "accuracies.csv").unlink()
+    shard = next(iter(sorted((folder / "guesses").rglob("*.parquet"))))
+    shard.write_bytes(b"damaged")
+    evaluate(open_evaluation_set(image_folder), ["lab"], folder, workers=2)
+    after = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert after == before
 
 
-def test_the_bundled_model_knows_its_head_and_not_its_tail(tmp_path: Path) -> None:
-    from conceptaudit.lab import lab_training, lab_vocabulary
-    from conceptaudit.lab.folders import draw_test_picture
+def test_another_evaluation_is_not_mixed_in(finished, image_folder):
+    other = open_evaluation_set(image_folder, templates=["{}"])
+    with pytest.raises(ArtifactMismatchError, match="other inputs or settings"):
+        evaluate(other, ["lab"], finished.folder, workers=1)
+    evaluate(other, ["lab"], finished.folder, workers=1, overwrite=True)
+    assert validate(finished.folder).faults == ()
 
-    training = lab_training()
-    vocabulary = lab_vocabulary(training.config)
-    clip: ClipModel = find_clip("lab", device="cpu")
-    names = vocabulary.names
-    head, never = names[:10], names[-training.config.zero_concepts :][:10]
-    for name in (*head, *never):
-        (tmp_path / name).mkdir()
-        for number in range(200, 208):
-            picture = draw_test_picture(training.config, name, number)
-            (tmp_path / name / f"{number}.jpg").write_bytes(picture)
-    result = evaluate_image_folder(
-        tmp_path, vocabulary, clip, templates=training.templates, dataset="lab"
+
+def test_several_models_at_once(image_folder, tiny_clip, tmp_path):
+    found = evaluate(
+        open_evaluation_set(image_folder), ["lab", str(tiny_clip)], tmp_path / "run", workers=1
     )
-    accuracy = result.accuracies.table.set_index("concept")["accuracy"]
-    assert accuracy[list(head)].mean() >= 0.8
-    assert accuracy[list(never)].mean() <= 0.1
+    sizes = found.table.groupby("model").size().tolist()
+    assert sizes[0] == sizes[1]
+    assert found.table["model"].nunique() == 2
+    assert len(list((tmp_path / "run" / "clip_benchmark").iterdir())) == 2
+
+
+def test_a_model_twice_and_no_model(image_folder, tmp_path):
+    opened = open_evaluation_set(image_folder)
+    with pytest.raises(ConfigError, match="named once each"):
+        evaluate(opened, ["lab", "lab"], tmp_path / "run")
+    with pytest.raises(ConfigError, match="at least one model"):
+        evaluate(opened, [], tmp_path / "run")

@@ -1,0 +1,47 @@
+"""All figures of a curve that a paper would print, in one call."""
+
+from pathlib import Path
+
+from conceptaudit.curves import Curve
+from conceptaudit.curves.diagnostics import calibration_table, held_out_predictions
+from conceptaudit.report.fit_figures import draw_datasets, draw_slopes
+from conceptaudit.report.prediction_figures import (
+    draw_calibration,
+    draw_predicted,
+    draw_residuals,
+)
+
+NAMES = ("datasets", "slopes", "predicted", "residuals", "calibration")
+ENDINGS = (".png", ".svg")
+FILES = tuple(f"{name}{ending}" for name in NAMES for ending in ENDINGS)
+
+
+def draw_all(curve: Curve, folder: Path) -> tuple[str, ...]:
+    """Draw each dataset, all slopes, held-out predictions, residuals and calibration.
+
+    Parameters
+    ----------
+    curve : Curve
+        Predictions of held-out concepts are made from it, which takes seconds per model.
+    folder : Path
+        Where `FILES` are written.
+
+    Returns
+    -------
+    tuple of str
+        Names of the files.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written to.
+    """
+    held = held_out_predictions(curve)
+    coverage = calibration_table(curve)
+    for ending in ENDINGS:
+        draw_datasets(curve, folder / f"datasets{ending}")
+        draw_slopes(curve, folder / f"slopes{ending}")
+        draw_predicted(held, folder / f"predicted{ending}")
+        draw_residuals(held, folder / f"residuals{ending}")
+        draw_calibration(coverage, folder / f"calibration{ending}")
+    return FILES
