@@ -143,7 +143,7 @@ def concept_folds(
     Examples
     --------
     >>> [test.tolist() for _, test in concept_folds(np.array([0, 0, 1]), seed=0)]
-    [[2], [0, 1]]
+    [[0, 1], [2]]
     """
     present, position = np.unique(concept, return_inverse=True)
     k = min(n_folds, len(present))

@@ -34,9 +34,9 @@ def passages(text: str, longest: int = PASSAGE_CHARS) -> Iterator[tuple[int, int
 
     Examples
     --------
-    >>> text = "A dog. A cat sleeps."
-    >>> [text[start:stop] for start, stop in passages(text, 12)]
-    ['A dog. ', 'A cat sleeps.']
+    >>> text = "A dog barks. A cat sleeps."
+    >>> [text[start:stop] for start, stop in passages(text, 14)]
+    ['A dog barks. ', 'A cat sleeps.']
     """
     start = 0
     while len(text) - start > longest:

@@ -51,7 +51,7 @@ def test_options_without_help_are_found() -> None:
         (["audit", "{table}", "-c", "{concepts}", "-o", "{out}", "--threshold", "7"], "threshold"),
         (["audit", "{table}", "-c", "{concepts}", "-o", "{out}", "--spacy-model", "no_x"], "no_x"),
         (["audit", "{table}"], "Missing option"),
-        (["predict", "{out}", "--frequencies", "{table}"], "{out}"),
+        (["predict", "{out}", "--frequencies", "{counts}"], "{out}"),
         (["fit", "{counts}", "-a", "/no/such", "-o", "{out}"], "/no/such"),
         (["fit", "{table}", "-a", "/no/such", "-o", "{out}"], "'concept' column"),
     ],

@@ -23,7 +23,7 @@ CAPTIONS = [
     "two dogs and a cat",
     "a hot stand that sells dogs",
     "children in Afghanistan",
-    "a Boeing 747 at the airport",
+    "the Boeing 747 at the airport",
     "a boeing on the runway",
     "the airport of the city",
     "a T-shirt on a chair",
