@@ -101,15 +101,20 @@ def tables(run: Path, truth: pd.DataFrame, names: list[str]) -> tuple[np.ndarray
         vectors.append(unit_rows(loaded[used]))
         rows.append(keys.get_indexer(pd.read_parquet(path.with_suffix(".parquet"))["key"])[used])
     named = np.zeros((len(keys), len(names)), dtype=bool)
-    for path in sorted((run / "text").glob("*.parquet")):
-        table = pd.read_parquet(path)
-        if "concept_id" in table:
-            named[keys.get_indexer(table["key"]), table["concept_id"]] = True
+    for table in text_tags(run):
+        named[keys.get_indexer(table["key"]), table["concept_id"]] = True
     shown = np.zeros_like(named)
     for row, things in enumerate(truth["image"]):
         shown[row, [position[name] for name in things]] = True
     chosen = np.concatenate(rows)
     return np.concatenate(vectors), named[chosen], shown[chosen]
+
+
+def text_tags(run: Path) -> Iterator[pd.DataFrame]:
+    """Read the text tags of an audit; drops and evidence lie beside them."""
+    for path in sorted((run / "text").glob("*.parquet")):
+        if path.suffixes == [".parquet"]:
+            yield pd.read_parquet(path)
 
 
 def lab(seed: int, n_samples: int, cache: Path) -> Data:
@@ -213,10 +218,8 @@ def flickr(vectors: str, listed: str) -> Data:
             options=AuditOptions(workers=1),
         )
         said = np.zeros((len(metadata), len(vocabulary)), dtype=bool)
-        for path in sorted((run.folder / "text").glob("*.parquet")):
-            tags = pd.read_parquet(path)
-            if "concept_id" in tags:
-                said[tags["key"].astype(int), tags["concept_id"]] = True
+        for tags in text_tags(run.folder):
+            said[tags["key"].astype(int), tags["concept_id"]] = True
     images = np.load(real / "flickr8k_vitb32" / "image_embeddings.npy", allow_pickle=False)
     shown = np.zeros_like(said)
     photographs = metadata.groupby("image_id", sort=False).ngroup().to_numpy()

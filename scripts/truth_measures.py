@@ -171,6 +171,8 @@ class Audited:
         """Read the tags that the audit stored for one side."""
         found = np.zeros(self.text.shape, dtype=bool)
         for path in sorted((self.run.folder / side).glob("*.parquet")):
+            if path.suffixes != [".parquet"]:  # drops and evidence
+                continue
             table = pd.read_parquet(path)
             if "concept_id" in table:
                 found[self.keys.get_indexer(table["key"]), table["concept_id"]] = True

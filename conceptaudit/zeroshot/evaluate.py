@@ -147,7 +147,7 @@ def evaluate(
             clip=clip,
             classes=encode_concepts(concepts, clip),
             evaluation_set=evaluation_set,
-            name=f"guesses/{name}",
+            name=f"guesses-{name}",
         )
         for clip, name in zip(clips, slugs, strict=True)
     ]

@@ -19,6 +19,7 @@ from conceptaudit.datasets import CAPTION, IMAGE, Dataset, open_dataset
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.prompts import DEFAULT_TEMPLATES
 from conceptaudit.records import Concept, ConceptVocabulary, SampleBatch
+from conceptaudit.zeroshot.grouping import grouped
 
 CLASS_NAMES = "classnames.txt"
 TEMPLATES = "zeroshot_classification_templates.txt"
@@ -27,7 +28,7 @@ TEMPLATES = "zeroshot_classification_templates.txt"
 LABEL_COLUMNS = ("label", "labels", "class_index", "cls", "fine_label", "target")
 """Columns of a parquet table that hold the class of an image; the first that is there."""
 
-SHARD_IMAGES = 1_000
+SHARD_IMAGES = 512
 """Images per shard of a folder: what a killed evaluation may lose."""
 
 
@@ -186,7 +187,7 @@ def _open_folders(root: Path, name: str) -> EvaluationSet:
         location=str(root),
         class_names=names,
         templates=_own_templates(root),
-        dataset=open_dataset(root, layout="files", shard_rows=SHARD_IMAGES),
+        dataset=_open_images(root),
         folders=folders,
     )
 
@@ -203,9 +204,14 @@ def _open_long_tail(root: Path, name: str) -> EvaluationSet:
         location=str(root),
         class_names=tuple(str(one["concept"]) for one in ordered),
         templates=_own_templates(root),
-        dataset=open_dataset(root / "images", layout="files", shard_rows=SHARD_IMAGES),
+        dataset=_open_images(root / "images"),
         folders=tuple(str(one["folder"]) for one in ordered),
     )
+
+
+def _open_images(root: Path) -> Dataset:
+    opened = open_dataset(root, layout="files", shard_rows=SHARD_IMAGES)
+    return grouped(opened, SHARD_IMAGES)
 
 
 def _open_webdataset(root: Path, name: str, split: str) -> EvaluationSet:

@@ -65,7 +65,7 @@ def test_what_is_damaged_is_done_again_and_gives_the_same_bytes(finished, image_
     folder = finished.folder
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     (folder / "accuracies.csv").unlink()
-    shard = next(iter(sorted((folder / "guesses").rglob("*.parquet"))))
+    shard = next(iter(sorted((folder / "guesses-lab").rglob("*.parquet"))))
     shard.write_bytes(b"damaged")
     evaluate(open_evaluation_set(image_folder), ["lab"], folder, workers=2)
     after = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
