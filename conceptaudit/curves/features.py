@@ -52,8 +52,10 @@ def name_features(names: Sequence[str], groups: IntArray) -> FloatArray:
     0.23
     """
     place: dict[tuple[str, ...], int] = {}
-    name = np.array(
-        [place.setdefault(_words(str(one)), len(place)) for one in names], dtype=np.intp
+    name = np.fromiter(
+        (place.setdefault(_words(str(one)), len(place)) for one in names),
+        dtype=np.intp,
+        count=len(names),
     )
     keys, row = np.unique(groups * len(place) + name, return_inverse=True)
     raw = _of_unique(list(place), keys % max(len(place), 1), keys // max(len(place), 1))[row]

@@ -99,8 +99,24 @@ def weighted(sums: Sums, relative: FloatArray) -> tuple[FloatArray, FloatArray, 
     right : numpy.ndarray of float64, shape (d, 2)
         X'V^-1 y, likewise.
     """
-    shrink = np.asarray(np.linalg.inv(_EYE + sums.xx @ relative), dtype=np.float64)
-    return shrink, shrink @ sums.xx, np.einsum("dij,dj->di", shrink, sums.xy)
+    shrink, _ = _inverse(_EYE + sums.xx @ relative)
+    return shrink, shrink @ sums.xx, (shrink @ sums.xy[:, :, None])[:, :, 0]
+
+
+def _inverse(matrices: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Inverses and determinants of 2 x 2 matrices: written out, several times faster than LAPACK.
+
+    Parameters
+    ----------
+    matrices : numpy.ndarray of float64, shape (d, 2, 2)
+    """
+    a, b, c, d = matrices[:, 0, 0], matrices[:, 0, 1], matrices[:, 1, 0], matrices[:, 1, 1]
+    determinants = a * d - b * c
+    inverses = np.empty_like(matrices)
+    inverses[:, 0, 0], inverses[:, 0, 1] = d, -b
+    inverses[:, 1, 0], inverses[:, 1, 1] = -c, a
+    inverses /= determinants[:, None, None]
+    return inverses, determinants
 
 
 def relative_of(details: Mapping[str, float]) -> FloatArray | None:
@@ -120,18 +136,19 @@ def _relative(root: FloatArray) -> FloatArray:
 def _criterion(root: FloatArray, sums: Sums) -> float:
     """Minus twice the restricted log likelihood, up to a constant."""
     relative = _relative(root)
-    _, left, right = weighted(sums, relative)
-    total = left.sum(axis=0)
-    sign, log_det = np.linalg.slogdet(total)
-    if sign <= 0:
+    shrink, determinants = _inverse(_EYE + sums.xx @ relative)
+    total = (shrink @ sums.xx).sum(axis=0)
+    of_total = float(total[0, 0] * total[1, 1] - total[0, 1] * total[1, 0])
+    if of_total <= 0:
         return np.inf
+    right = (shrink @ sums.xy[:, :, None])[:, :, 0]
     residual = _residual(sums, relative, total, right)
-    spread = np.linalg.slogdet(_EYE + sums.xx @ relative)[1].sum()
-    return float((sums.n.sum() - 2) * np.log(max(residual, SMALLEST)) + spread + log_det)
+    spread = np.log(determinants).sum() + np.log(of_total)
+    return float((sums.n.sum() - 2) * np.log(max(residual, SMALLEST)) + spread)
 
 
 def _residual(sums: Sums, relative: FloatArray, total: FloatArray, right: FloatArray) -> float:
-    explained = np.einsum("di,ij,dj->", sums.xy, relative, right)
+    explained = ((sums.xy @ relative) * right).sum()
     fixed = right.sum(axis=0)
     beta = np.linalg.solve(total, fixed)
     return float((sums.yy.sum() - explained - fixed @ beta) / max(sums.n.sum() - 2, 1.0))
