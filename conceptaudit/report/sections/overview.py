@@ -101,12 +101,27 @@ def _misaligned(run: RunRecord) -> list[Markup]:
     if numbers.get("n_misaligned") is None or not numbers.get("n_both_tagged"):
         return []
     low, high = numbers["misaligned_among_tagged_low"], numbers["misaligned_among_tagged_high"]
+    level = level_name(numbers["level"])
+    raw = (
+        f"of the {count(numbers['n_both_tagged'])} samples with a concept on both sides have "
+        f"none in common ({level} {percent(low)} to {percent(high)})"
+    )
+    corrected = numbers.get("corrected") or {}
+    if corrected.get("nothing_named_is_shown") is None:
+        degree = percent(numbers["misalignment_degree"])
+        return [
+            _fact(
+                percent(numbers["misaligned_among_tagged"]), f"{raw}. Over all samples: {degree}."
+            )
+        ]
+    # tags miss much of what is shown: the share of tags that disagree is no share of pairs
+    ends = [percent(corrected[f"nothing_named_is_shown_{end}"]) for end in ("low", "high")]
     return [
         _fact(
-            percent(numbers["misaligned_among_tagged"]),
-            f"of the {count(numbers['n_both_tagged'])} samples with a concept on both sides have "
-            f"none in common ({level_name(numbers['level'])} {percent(low)} to "
-            f"{percent(high)}). Over all samples: {percent(numbers['misalignment_degree'])}.",
+            percent(corrected["nothing_named_is_shown"]),
+            f"of the captions that name concepts name none that is shown ({level} {ends[0]} to "
+            f"{ends[1]}), after correcting for what tags miss. By the tags alone, "
+            f"{percent(numbers['misaligned_among_tagged'])} {raw}.",
         )
     ]
 
