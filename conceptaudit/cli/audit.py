@@ -7,6 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from conceptaudit.cli.arguments import (
+    AliasPrompts,
+    AllowPickle,
+    AsJson,
+    CaptionColumn,
+    Device,
+    KeyColumn,
+    Layout,
+    Level,
+    OverwriteRun,
+    Resume,
+    SkipUnreadable,
+    SpacyModel,
+    Templates,
+    UrlColumn,
+    Workers,
+)
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
 
 if TYPE_CHECKING:
@@ -30,16 +47,10 @@ def audit(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
-    layout: Annotated[str, typer.Option(help="Dataset layout; 'auto' detects it.")] = "auto",
-    caption_column: Annotated[
-        str | None, typer.Option(help="Caption column, where its name is not a known one.")
-    ] = None,
-    key_column: Annotated[
-        str | None, typer.Option(help="Key column, where its name is not a known one.")
-    ] = None,
-    url_column: Annotated[
-        str | None, typer.Option(help="URL column, where its name is not a known one.")
-    ] = None,
+    layout: Layout = "auto",
+    caption_column: CaptionColumn = None,
+    key_column: KeyColumn = None,
+    url_column: UrlColumn = None,
     language: Annotated[
         list[str] | None,
         typer.Option(help="Count only rows in this language ('en'); repeat for more."),
@@ -64,9 +75,7 @@ def audit(
     text_error: Annotated[
         float, typer.Option(help="Standard error wanted of a fast count, as a share of it.")
     ] = 0.005,
-    spacy_model: Annotated[
-        str, typer.Option(help="spaCy pipeline by name or path; 'bundled' is English.")
-    ] = "bundled",
+    spacy_model: SpacyModel = "bundled",
     pos: Annotated[
         str, typer.Option(help="'noun': the head of a match must be a noun; 'any': strings.")
     ] = "noun",
@@ -90,13 +99,8 @@ def audit(
         str | None,
         typer.Option(help=".npy with one vector per concept, in place of prompts."),
     ] = None,
-    template: Annotated[
-        list[str] | None,
-        typer.Option(help="Prompt template with {}; repeat for an ensemble."),
-    ] = None,
-    alias_prompts: Annotated[
-        bool, typer.Option("--alias-prompts", help="Prompt with aliases too, and average.")
-    ] = False,
+    template: Templates = None,
+    alias_prompts: AliasPrompts = False,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -111,14 +115,8 @@ def audit(
             "file that 'conceptaudit calibrate' wrote."
         ),
     ] = "auto",
-    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")] = "auto",
-    allow_pickle_weights: Annotated[
-        bool,
-        typer.Option(
-            "--allow-pickle-weights",
-            help="Open weights that are a pickle (with torch's restricted unpickler).",
-        ),
-    ] = False,
+    device: Device = "auto",
+    allow_pickle_weights: AllowPickle = False,
     near_duplicates: Annotated[
         str | None,
         typer.Option(
@@ -147,25 +145,15 @@ def audit(
             "same result."
         ),
     ] = "auto",
-    workers: Annotated[
-        int | None, typer.Option(help="Worker processes; one per processor by default.")
-    ] = None,
+    workers: Workers = None,
     shard_rows: Annotated[
         int, typer.Option(help="Rows of a table or array per shard; changes no count.")
     ] = 20_000,
-    skip_unreadable: Annotated[
-        bool,
-        typer.Option("--skip-unreadable", help="List files that cannot be read, and go on."),
-    ] = False,
-    level: Annotated[float, typer.Option(help="Coverage of the intervals.")] = 0.9,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Redo in OUT only what other inputs or settings change."),
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove the run that OUT holds.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    skip_unreadable: SkipUnreadable = False,
+    level: Level = 0.9,
+    resume: Resume = False,
+    overwrite: OverwriteRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Count how often each concept occurs in captions, in images, and in both.
 

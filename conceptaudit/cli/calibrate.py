@@ -7,6 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from conceptaudit.cli.arguments import (
+    AliasPrompts,
+    AsJson,
+    CaptionColumn,
+    Device,
+    KeyColumn,
+    Layout,
+    SpacyModel,
+    Templates,
+    Workers,
+)
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
 
 if TYPE_CHECKING:
@@ -32,13 +43,8 @@ def calibrate(
         str | None,
         typer.Option(help=".npy with one vector per concept, in place of prompts."),
     ] = None,
-    template: Annotated[
-        list[str] | None,
-        typer.Option(help="Prompt template with {}; repeat for an ensemble."),
-    ] = None,
-    alias_prompts: Annotated[
-        bool, typer.Option("--alias-prompts", help="Prompt with aliases too, and average.")
-    ] = False,
+    template: Templates = None,
+    alias_prompts: AliasPrompts = False,
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -60,21 +66,13 @@ def calibrate(
         Path | None,
         typer.Option(help="Folder that keeps embeddings and text tags for the next call."),
     ] = None,
-    layout: Annotated[str, typer.Option(help="Dataset layout; 'auto' detects it.")] = "auto",
-    caption_column: Annotated[
-        str | None, typer.Option(help="Caption column, where its name is not a known one.")
-    ] = None,
-    key_column: Annotated[
-        str | None, typer.Option(help="Key column, where its name is not a known one.")
-    ] = None,
-    spacy_model: Annotated[
-        str, typer.Option(help="spaCy pipeline by name or path; 'bundled' is English.")
-    ] = "bundled",
-    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")] = "auto",
-    workers: Annotated[
-        int | None, typer.Option(help="Worker processes; one per processor by default.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    layout: Layout = "auto",
+    caption_column: CaptionColumn = None,
+    key_column: KeyColumn = None,
+    spacy_model: SpacyModel = "bundled",
+    device: Device = "auto",
+    workers: Workers = None,
+    as_json: AsJson = False,
 ) -> None:
     """Learn a threshold per concept for image tags, and what they are worth there.
 

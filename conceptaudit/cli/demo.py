@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from conceptaudit.cli.arguments import AsJson, Workers
 from conceptaudit.cli.console import emit_json, progress_bar, say
 
 
@@ -14,13 +15,11 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Of the simulated data.")] = 1,
     samples: Annotated[int, typer.Option(help="Pairs in the audited dataset.")] = 6_000,
-    workers: Annotated[
-        int | None, typer.Option(help="Worker processes; one per processor by default.")
-    ] = None,
+    workers: Workers = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier demo.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Audit, fit, predict, build a long-tail set and report, on simulated data, offline.
 

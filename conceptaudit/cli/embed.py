@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from conceptaudit.cli.arguments import (
+    AllowPickle,
+    AsJson,
+    CaptionColumn,
+    Device,
+    Layout,
+    Resume,
+    SkipUnreadable,
+)
 from conceptaudit.cli.console import emit_json, progress_bar, say
 
 if TYPE_CHECKING:
@@ -29,11 +38,9 @@ def embed(
     text: Annotated[
         bool, typer.Option("--text", help="Embed the captions as well, in text_emb.")
     ] = False,
-    layout: Annotated[str, typer.Option(help="Dataset layout; 'auto' detects it.")] = "auto",
-    caption_column: Annotated[
-        str | None, typer.Option(help="Caption column, where its name is not a known one.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")] = "auto",
+    layout: Layout = "auto",
+    caption_column: CaptionColumn = None,
+    device: Device = "auto",
     workers: Annotated[
         int | None,
         typer.Option(help="Worker processes; one per processor by default, one on a GPU."),
@@ -44,25 +51,13 @@ def embed(
     shard_rows: Annotated[
         int, typer.Option(help="Rows of a table per shard, and so per file written.")
     ] = 20_000,
-    skip_unreadable: Annotated[
-        bool,
-        typer.Option("--skip-unreadable", help="List files that cannot be read, and go on."),
-    ] = False,
-    allow_pickle_weights: Annotated[
-        bool,
-        typer.Option(
-            "--allow-pickle-weights",
-            help="Open weights that are a pickle (with torch's restricted unpickler).",
-        ),
-    ] = False,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Redo in OUT only what other inputs or settings change."),
-    ] = False,
+    skip_unreadable: SkipUnreadable = False,
+    allow_pickle_weights: AllowPickle = False,
+    resume: Resume = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove the embeddings that OUT holds.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Embed every picture of a dataset once, in the folder layout of clip-retrieval.
 

@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from conceptaudit.cli.arguments import (
+    AsJson,
+    Device,
+    Level,
+    OverwriteRun,
+    Pretraining,
+    Resume,
+    Workers,
+)
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
 
 if TYPE_CHECKING:
@@ -36,10 +45,7 @@ def evaluate(
     name: Annotated[
         str | None, typer.Option(help="Name of the set in the results; its folder's by default.")
     ] = None,
-    pretraining: Annotated[
-        str | None,
-        typer.Option(help="Name of the pretraining set in the results; the weights' by default."),
-    ] = None,
+    pretraining: Pretraining = None,
     split: Annotated[str, typer.Option(help="Split of a WebDataset or parquet set.")] = "test",
     class_names: Annotated[
         str | None,
@@ -52,18 +58,12 @@ def evaluate(
     label_column: Annotated[
         str | None, typer.Option(help="Label column of parquet tables.")
     ] = None,
-    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")] = "auto",
-    workers: Annotated[
-        int | None, typer.Option(help="Worker processes; one per processor by default.")
-    ] = None,
-    level: Annotated[float, typer.Option(help="Coverage of the intervals.")] = 0.9,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Redo in OUT only what other inputs change.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove the run that OUT holds.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    device: Device = "auto",
+    workers: Workers = None,
+    level: Level = 0.9,
+    resume: Resume = False,
+    overwrite: OverwriteRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Classify the images of an evaluation set and count class by class what is right.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from conceptaudit.cli.arguments import AsJson
 from conceptaudit.cli.console import emit_json, say, say_table
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def evidence(
         bool,
         typer.Option("--together", help="Show also what is named together with the concept."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show captions in which a concept was counted, and some in which its words were not.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from conceptaudit.cli.arguments import AsJson
 from conceptaudit.cli.console import emit_json, say, say_table
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def fit(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the curve that the folder holds.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fit how zero-shot accuracy grows with pretraining frequency, concept by concept.
 

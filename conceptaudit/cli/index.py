@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from conceptaudit.cli.arguments import AsJson, Device
 from conceptaudit.cli.console import complain, emit_json, progress_bar, say, say_table
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def index(
         str | None,
         typer.Option(help="build: memory limit such as 6GB; half of the machine's by default."),
     ] = None,
-    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")] = "auto",
+    device: Device = "auto",
     recall: Annotated[
         float | None,
         typer.Option(help="build: recall@10 to require, in place of what the preset promises."),
@@ -94,7 +95,7 @@ def index(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="build: remove the index that OUT holds.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Index image embeddings and search them by text or image.
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from conceptaudit.cli.arguments import AsJson, Workers
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
 
 ACTIONS = ("generate", "testset", "knobs")
@@ -34,10 +35,8 @@ def lab(
         list[str] | None,
         typer.Option(help="NAME=VALUE, any of the knobs; repeat for more."),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Worker processes; one per processor by default.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    workers: Workers = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write simulated image-caption data whose true concept counts are known.
 

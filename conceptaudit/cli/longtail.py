@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from conceptaudit.cli.arguments import AsJson, Device, Templates
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
 
 if TYPE_CHECKING:
@@ -80,10 +81,8 @@ def longtail(
             "ViT-B-32/laion2b_s34b_b79k, or a folder; the audit's by default."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")] = "auto",
-    template: Annotated[
-        list[str] | None, typer.Option(help="Prompt template with {}; repeat for an ensemble.")
-    ] = None,
+    device: Device = "auto",
+    template: Templates = None,
     require_text: Annotated[
         bool, typer.Option("--require-text", help="The caption must name the concept.")
     ] = False,
@@ -126,7 +125,7 @@ def longtail(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the long-tail set that OUT holds.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Build a clean, balanced test set of the concepts that an audit found to be rare.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from conceptaudit.cli.arguments import AsJson
 from conceptaudit.cli.console import emit_json, progress_bar, say
 
 
@@ -43,7 +44,7 @@ def report(
     title: Annotated[
         str | None, typer.Option(help="Heading of the page; the dataset's name by default.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     r"""Write an audit, and all that was made from it, as one HTML file.
 

@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from conceptaudit.cli.arguments import (
+    AsJson,
+    Device,
+    Layout,
+    OverwriteRun,
+    Pretraining,
+    Resume,
+    Workers,
+)
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
 
 if TYPE_CHECKING:
@@ -32,25 +41,16 @@ def retrieval(
     name: Annotated[
         str | None, typer.Option(help="Name of the set in the results; its folder's by default.")
     ] = None,
-    layout: Annotated[str, typer.Option(help="Dataset layout; 'auto' detects it.")] = "auto",
-    pretraining: Annotated[
-        str | None,
-        typer.Option(help="Name of the pretraining set in the results; the weights' by default."),
-    ] = None,
+    layout: Layout = "auto",
+    pretraining: Pretraining = None,
     spacy_model: Annotated[
         str, typer.Option(help="spaCy pipeline that finds concepts in captions.")
     ] = "bundled",
-    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")] = "auto",
-    workers: Annotated[
-        int | None, typer.Option(help="Worker processes; one per processor by default.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Redo in OUT only what other inputs change.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove the run that OUT holds.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    device: Device = "auto",
+    workers: Workers = None,
+    resume: Resume = False,
+    overwrite: OverwriteRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure how often a caption finds its image among the k nearest, and an image its caption.
 

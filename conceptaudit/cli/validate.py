@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from conceptaudit.cli.arguments import AsJson
 from conceptaudit.cli.console import emit_json, say
 
 EXIT_FAULTS = 1
@@ -20,7 +21,7 @@ def validate(
         Path,
         typer.Argument(help="Folder of an audit, evaluation, index, embeddings or long-tail set."),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check every file of a run against its digest, every account, and every count.
 

@@ -7,6 +7,16 @@ from typing import Annotated
 
 import typer
 
+from conceptaudit.cli.arguments import (
+    AsJson,
+    CaptionColumn,
+    KeyColumn,
+    Layout,
+    SkipUnreadable,
+    SpacyModel,
+    UrlColumn,
+    Workers,
+)
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
 
 SHOWN = 15
@@ -40,16 +50,10 @@ def vocab(
             "--as-published", help="Spell words as arXiv:2404.04125 did: lower case, ASCII letters."
         ),
     ] = False,
-    layout: Annotated[str, typer.Option(help="Dataset layout; 'auto' detects it.")] = "auto",
-    caption_column: Annotated[
-        str | None, typer.Option(help="Caption column, where its name is not a known one.")
-    ] = None,
-    key_column: Annotated[
-        str | None, typer.Option(help="Key column, where its name is not a known one.")
-    ] = None,
-    url_column: Annotated[
-        str | None, typer.Option(help="URL column, where its name is not a known one.")
-    ] = None,
+    layout: Layout = "auto",
+    caption_column: CaptionColumn = None,
+    key_column: KeyColumn = None,
+    url_column: UrlColumn = None,
     language: Annotated[
         list[str] | None,
         typer.Option(help="List only rows in this language ('en'); repeat for more."),
@@ -60,22 +64,15 @@ def vocab(
     unit: Annotated[
         str, typer.Option(help="'caption' (cut at 10,000 characters) or 'document' (never cut).")
     ] = "caption",
-    spacy_model: Annotated[
-        str, typer.Option(help="spaCy pipeline by name or path; 'bundled' is English.")
-    ] = "bundled",
-    workers: Annotated[
-        int | None, typer.Option(help="Worker processes; one per processor by default.")
-    ] = None,
+    spacy_model: SpacyModel = "bundled",
+    workers: Workers = None,
     shard_rows: Annotated[
         int, typer.Option(help="Rows of a table per shard; changes no count.")
     ] = 20_000,
     memory_limit: Annotated[
         str, typer.Option(help="Memory for merging; more is spilled to disk beside OUT.")
     ] = "500MB",
-    skip_unreadable: Annotated[
-        bool,
-        typer.Option("--skip-unreadable", help="List files that cannot be read, and go on."),
-    ] = False,
+    skip_unreadable: SkipUnreadable = False,
     keep_parts: Annotated[
         bool,
         typer.Option("--keep-parts", help="Keep OUT.parts, for listings with other least counts."),
@@ -83,7 +80,7 @@ def vocab(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another listing in OUT.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List all nouns and noun phrases of a dataset's captions with exact counts.
 

@@ -1,0 +1,49 @@
+"""Options that several verbs have, each said once."""
+
+from typing import Annotated
+
+import typer
+
+Layout = Annotated[str, typer.Option(help="Dataset layout; 'auto' detects it.")]
+CaptionColumn = Annotated[
+    str | None, typer.Option(help="Caption column, where its name is not a known one.")
+]
+KeyColumn = Annotated[
+    str | None, typer.Option(help="Key column, where its name is not a known one.")
+]
+UrlColumn = Annotated[
+    str | None, typer.Option(help="URL column, where its name is not a known one.")
+]
+SpacyModel = Annotated[
+    str, typer.Option(help="spaCy pipeline by name or path; 'bundled' is English.")
+]
+Templates = Annotated[
+    list[str] | None, typer.Option(help="Prompt template with {}; repeat for an ensemble.")
+]
+AliasPrompts = Annotated[
+    bool, typer.Option("--alias-prompts", help="Prompt with aliases too, and average.")
+]
+AllowPickle = Annotated[
+    bool,
+    typer.Option(
+        "--allow-pickle-weights",
+        help="Open weights that are a pickle (with torch's restricted unpickler).",
+    ),
+]
+Device = Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Worker processes; one per processor by default.")
+]
+SkipUnreadable = Annotated[
+    bool, typer.Option("--skip-unreadable", help="List files that cannot be read, and go on.")
+]
+Level = Annotated[float, typer.Option(help="Coverage of the intervals.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Redo in OUT only what other inputs or settings change.")
+]
+OverwriteRun = Annotated[bool, typer.Option("--overwrite", help="Remove the run that OUT holds.")]
+Pretraining = Annotated[
+    str | None,
+    typer.Option(help="Name of the pretraining set in the results; the weights' by default."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
