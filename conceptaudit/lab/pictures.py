@@ -50,7 +50,7 @@ def draw_scene(config: LabConfig, index: int, names: list[str], purpose: Purpose
     dice = Dice(seed=config.seed, index=index, purpose=purpose)
     # Pixels come from a stream of their own, far away from that of the dice.
     pixels = generator(config.seed, index, purpose)
-    pixels.bit_generator.advance(2**64)  # type: ignore[attr-defined]
+    pixels.bit_generator.advance(2**64)  # type: ignore[attr-defined] # PCG64 has it
     size = config.image_size
     canvas = background(dice, pixels, size)
     columns = math.ceil(math.sqrt(len(names)))

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import srsly  # type: ignore[import-untyped]
+import srsly  # type: ignore[import-untyped] # ships no types
 from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.pipeline import Pipe
-from spacy.strings import hash_string  # type: ignore[attr-defined]
+from spacy.strings import hash_string  # type: ignore[attr-defined] # a compiled module
 from spacy.tokens import Doc
 from spacy.util import registry
 from spacy.vocab import Vocab

@@ -24,12 +24,21 @@ from conceptaudit.zeroshot.retrieval import PairedVectors
 class PairEncoder:
     """Embeds the pictures and the captions of a shard's samples.
 
-    A picture that several samples of a shard share by key is embedded once; a caption of several
-    lines is several captions, as CLIP_benchmark's retrieval sets write them.
+    A picture that several samples of a shard share by key is embedded once.
+
+    Parameters
+    ----------
+    clip : ClipModel
+    name : str
+        Folder of the results.
+    caption_per_line : bool
+        Whether the lines of a caption are captions of their own, as CLIP_benchmark's retrieval
+        archives write them; elsewhere a line break is white space (some COCO captions hold one).
     """
 
     clip: ClipModel
     name: str
+    caption_per_line: bool = False
     parts: frozenset[str] = field(default=frozenset({IMAGE, CAPTION}), init=False)
 
     @property
@@ -40,6 +49,7 @@ class PairEncoder:
             "clip": self.clip.digest,
             "device": self.clip.device.split(":")[0],
             "batch": ENCODE_BATCH,
+            "caption_per_line": self.caption_per_line,
             "versions": package_versions("open_clip_torch", "torch", "pillow"),
         }
 
@@ -58,11 +68,12 @@ class PairEncoder:
         images: list[Float32Array] = []
         texts: list[tuple[str, int, str]] = []
         n_rows = n_used = 0
+        encode = PatientEncoder(self.clip)
         for batch in batches:
             drops.extend(batch.drops)
             n_rows += len(batch)
             faults: list[Drop] = []
-            images.append(self._encode(batch, places, faults))
+            images.append(self._encode(batch, places, faults, encode))
             drops += faults
             captions: Sequence[str | None] = batch.captions or [None] * len(batch)
             bad = {d.sample_id for d in (*batch.drops, *faults) if d.part == IMAGE}
@@ -71,8 +82,7 @@ class PairEncoder:
             ):
                 if sample not in bad:
                     n_used += 1
-                    lines = (caption or "").splitlines()
-                    texts += [(key, places[key], line) for line in lines if line.strip()]
+                    texts += [(key, places[key], text) for text in self._captions(caption or "")]
         account = part_account(n_rows, drops, part=IMAGE)
         check_account(account, n_used, f"images of shard {shard.name}")
         vectors = [self.clip.encode_texts([text for _, _, text in texts])] if texts else []
@@ -88,8 +98,16 @@ class PairEncoder:
             },
         )
 
+    def _captions(self, text: str) -> list[str]:
+        lines = text.splitlines() if self.caption_per_line else [" ".join(text.splitlines())]
+        return [line for line in lines if line.strip()]
+
     def _encode(
-        self, batch: SampleBatch, places: dict[str, int], drops: list[Drop]
+        self,
+        batch: SampleBatch,
+        places: dict[str, int],
+        drops: list[Drop],
+        encode: PatientEncoder,
     ) -> Float32Array:
         """Embed the pictures whose key is new, and note the place of each."""
         import torch
@@ -103,7 +121,6 @@ class PairEncoder:
         keys = list(fresh)
         faults: dict[str, Failure] = {}
         parts: list[Float32Array] = []
-        encode = PatientEncoder(self.clip)
         threads = torch.get_num_threads()
         for found in load_blocks(fresh.values(), self.clip, size=ENCODE_BATCH, threads=threads):
             if isinstance(found, Failure):

@@ -113,7 +113,9 @@ def evaluate_retrieval(
     slugs = model_slugs(clips)
     shards = dataset.shards()
     stages = [
-        PairEncoder(clip=clip, name=f"pairs-{name}")
+        PairEncoder(
+            clip=clip, name=f"pairs-{name}", caption_per_line=dataset.layout == "webdataset"
+        )
         for clip, name in zip(clips, slugs, strict=True)
     ]
     pipeline = find_pipeline(spacy_model) if concepts is not None else None

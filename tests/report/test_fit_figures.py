@@ -50,3 +50,11 @@ def test_the_same_curve_gives_the_same_bytes(draw, tmp_path):
 def test_an_unknown_model(tmp_path):
     with pytest.raises(ConfigError, match="must name a model of the curve"):
         draw_datasets(curve_of(), tmp_path / "d.png", model="other")
+
+
+def test_all_figures_are_those_that_the_verb_names(tmp_path, quick):  # noqa: F811 -- the fixture
+    from conceptaudit.cli.fit import FIGURES
+    from conceptaudit.report.curve_set import draw_all
+
+    drawn = draw_all(curve_of(n_datasets=2), tmp_path)
+    assert sorted(drawn) == sorted(FIGURES) == sorted(p.name for p in tmp_path.iterdir())

@@ -96,3 +96,17 @@ def test_a_model_twice_and_no_model(image_folder, tmp_path):
         evaluate(opened, ["lab", "lab"], tmp_path / "run")
     with pytest.raises(ConfigError, match="at least one model"):
         evaluate(opened, [], tmp_path / "run")
+
+
+def test_a_line_break_in_a_caption_makes_no_second_caption(pictures, tmp_path):
+    from conceptaudit.datasets import open_dataset
+    from conceptaudit.zeroshot.retrieve import evaluate_retrieval
+
+    captions = ["a dog\non grass", "a cat", "a tree"]
+    images = [data for _, data in pictures[:3]]
+    keys = ["a", "b", "c"]
+    table = pd.DataFrame({"key": keys, "caption": captions, "jpg": images, "status": "success"})
+    table.to_parquet(tmp_path / "00000.parquet")
+    opened = open_dataset(tmp_path / "00000.parquet")
+    found = evaluate_retrieval(opened, ["lab"], tmp_path / "run", recall_at=[1], workers=1)
+    assert found.overall["n_queries"].tolist() == [3, 3]
