@@ -176,6 +176,7 @@ def test_folders_of_pictures_are_labels(tiny_clip: Path, tmp_path: Path) -> None
     keys = pd.DataFrame({"image_path": [str(i) for i in range(250)]})
     keys.to_parquet(tmp_path / "set/metadata/metadata_0.parquet")
     settings = AuditOptions(clip=str(tiny_clip), device="cpu")
+    (tmp_path / "test" / "red" / "broken.jpg").write_bytes(b"no picture")
     found = calibrate(
         tmp_path / "set",
         ["red", "green", "blue"],
@@ -184,6 +185,7 @@ def test_folders_of_pictures_are_labels(tiny_clip: Path, tmp_path: Path) -> None
         image_folder=tmp_path / "test",
     )
     assert found.evidence.tolist() == [3, 3, 0]
+    assert any("1 pictures" in n and n.endswith("left out: not_an_image.") for n in found.notes)
     (tmp_path / "test" / "purple").mkdir()
     with pytest.raises(DataError, match="purple"):
         calibrate(

@@ -96,11 +96,18 @@ def calibrate(
         progress = progress or SilentProgress()
         data = _prepared(opened, plan, vocabulary, options, folder, progress)
         scale, by_caption, by_label = data.histograms(known, progress)
+        notes: tuple[str, ...] = ()
         if image_folder is not None:
             if options.clip is None:
                 raise ConfigError("Pictures of an image folder are seen by a model: name --clip.")
             clip = find_clip(options.clip, device=options.device)
-            by_label = labelled_folder(Path(image_folder), vocabulary, clip, scale, data.vectors)
+            by_label, unreadable = labelled_folder(
+                Path(image_folder), vocabulary, clip, scale, data.vectors
+            )
+            notes = tuple(
+                f"{n:,} pictures of {image_folder} were left out: {reason}."
+                for reason, n in sorted(unreadable.items())
+            )
         elif known is not None:
             check_labelled(by_label, known.n_keys, opened.location)
         found = learn(
@@ -112,6 +119,7 @@ def calibrate(
             labelled=by_label if labelled else None,
             rule=rule,
         )
+    found = replace(found, notes=(*found.notes, *notes))
     found.save(out)
     return found
 

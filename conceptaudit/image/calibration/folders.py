@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def labelled_folder(
     clip: ClipModel,
     scale: Scale,
     vectors: Float32Array,
-) -> ScoreHistograms:
+) -> tuple[ScoreHistograms, Counter[str]]:
     """Score the pictures of an image folder.
 
     Parameters
@@ -37,6 +38,12 @@ def labelled_folder(
         Of the data that are to be tagged.
     vectors : numpy.ndarray of float32, shape (n_concepts, dimension)
         Unit vectors of the concepts, before contrast.
+
+    Returns
+    -------
+    scores : ScoreHistograms
+    unreadable : Counter of str
+        Pictures left out, by reason.
 
     Raises
     ------
@@ -54,6 +61,7 @@ def labelled_folder(
         )
     ids = [position[p.name] for p in classes]
     tagging = contrast_vectors(vectors)
+    unreadable: Counter[str] = Counter()
     found_scores = ScoreHistograms.empty(len(vocabulary))
     for place, pictures in zip(ids, classes, strict=True):
         files = sorted(path for path in pictures.iterdir() if path.is_file())
@@ -62,8 +70,8 @@ def labelled_folder(
             for file in files[start : start + BATCH]:
                 try:
                     decoded.append(decode_image(file.read_bytes()))
-                except UndecodableImageError:
-                    continue
+                except UndecodableImageError as error:
+                    unreadable[error.reason] += 1
             if not decoded:
                 continue
             scores = scale.standardise(clip.encode_images(decoded) @ tagging.T)
@@ -73,4 +81,4 @@ def labelled_folder(
             found_scores = found_scores + count_scores(scores, shown, known)
     if not found_scores.total.any():
         raise DataError(f"No picture in {folder} could be read.")
-    return found_scores
+    return found_scores, unreadable
