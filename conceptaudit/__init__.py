@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conceptaudit.auditing import AuditOptions, AuditRun, audit, calibrate
-    from conceptaudit.curves import Curve, fit_curve, predict
+    from conceptaudit.curves import Curve, fit_curve, plan, predict
     from conceptaudit.datasets import open_dataset
     from conceptaudit.errors import (
         ArtifactMismatchError,
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
         ConceptVocabulary,
     )
     from conceptaudit.report import write_report
+    from conceptaudit.validation import validate
     from conceptaudit.vocabulary import read_concepts
+    from conceptaudit.zeroshot.evaluate import evaluate
     from conceptaudit.zeroshot.readers import read_accuracies
+    from conceptaudit.zeroshot.retrieve import evaluate_retrieval
+    from conceptaudit.zeroshot.sets import open_evaluation_set
 
 _HOMES = {
     "ArtifactMismatchError": "errors",
@@ -52,13 +56,18 @@ _HOMES = {
     "build_index": "image.index",
     "build_long_tail": "longtail",
     "calibrate": "auditing",
+    "evaluate": "zeroshot.evaluate",
+    "evaluate_retrieval": "zeroshot.retrieve",
     "fit_curve": "curves",
     "open_dataset": "datasets",
+    "open_evaluation_set": "zeroshot.sets",
     "open_index": "image.index",
+    "plan": "curves",
     "predict": "curves",
     "read_accuracies": "zeroshot.readers",
     "read_concepts": "vocabulary",
     "read_frequencies": "frequency.readers",
+    "validate": "validation",
     "write_report": "report",
 }
 
@@ -83,13 +92,18 @@ __all__ = [
     "build_index",
     "build_long_tail",
     "calibrate",
+    "evaluate",
+    "evaluate_retrieval",
     "fit_curve",
     "open_dataset",
+    "open_evaluation_set",
     "open_index",
+    "plan",
     "predict",
     "read_accuracies",
     "read_concepts",
     "read_frequencies",
+    "validate",
     "write_report",
 ]
 

@@ -2,7 +2,8 @@
 
 The simulator draws captioned scenes from the law that the bundled CLIP was trained on. They are
 audited, the model is evaluated on a balanced test set, part of the classes is held out of the
-fit and predicted, and a long-tail set is built from a second dataset.
+fit and predicted, and a long-tail set is built from a second dataset and evaluated: the report
+shows what the curve had predicted for it beside what came out.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ import pandas as pd
 
 from conceptaudit.artifacts import write_csv
 from conceptaudit.auditing import AuditOptions, AuditRun, audit
-from conceptaudit.curves import Curve, fit_curve, predict
+from conceptaudit.curves import Curve, Foretold, fit_curve, foretell, predict
 from conceptaudit.errors import ArtifactMismatchError
-from conceptaudit.image.clip import LAB, find_clip
+from conceptaudit.image.clip import LAB, ClipModel, find_clip
 from conceptaudit.lab import LabConfig, generate, lab_vocabulary, read_truth, write_image_folder
 from conceptaudit.lab.bundled import lab_training
 from conceptaudit.longtail import LongTailOptions, LongTailSet, build_long_tail
 from conceptaudit.progress import Progress, SilentProgress
-from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
+from conceptaudit.records import ConceptAccuracies, ConceptFrequencies, ConceptVocabulary
 from conceptaudit.report import write_report
 from conceptaudit.report.curve_figures import draw_curve
 from conceptaudit.zeroshot.evaluate import evaluate
@@ -38,6 +39,7 @@ HELD_OUT = 0.25
 
 MODEL = "lab-clip"
 TEST_SET = "lab-balanced"
+TAIL_SET = "lab-tail"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,8 @@ class DemoResult:
         ``concept, count, accuracy (predicted), low, high, observed``.
     tail : LongTailSet
         The long-tail set.
+    foretold : Foretold
+        What the curve had predicted for it, and what came out.
     report : Path
         The page.
     """
@@ -88,6 +92,7 @@ class DemoResult:
     curve: Curve
     held_out: pd.DataFrame
     tail: LongTailSet
+    foretold: Foretold
     report: Path
 
     @property
@@ -132,50 +137,18 @@ def run_demo(
     progress = progress or SilentProgress()
     folder = _fresh(Path(out), overwrite=overwrite)
     training = lab_training()
-    config = replace(
-        training.config,
-        seed=seed,
-        n_samples=size.n_samples,
-        shard_size=1_000,
-        link_rot_rate=0.02,
-        truncated_rate=0.005,
-        empty_caption_rate=0.005,
-    )
-    vocabulary = lab_vocabulary(config)
-    data = _draw(config, folder / "data", workers, progress)
-    pool = _draw(
-        replace(config, seed=seed + 1, n_samples=size.n_pool, zipf_exponent=0.3, link_rot_rate=0.0),
-        folder / "pool",
-        workers,
-        progress,
-    )
-    progress.start("draw test set", len(vocabulary), unit="classes")
-    tests = write_image_folder(
-        config,
-        folder / "test",
-        per_concept=size.per_concept,
-        progress=_steps(progress, size.per_concept),
-    )
-    progress.finish()
-    options = AuditOptions(
-        clip=LAB,
-        device="cpu",
-        workers=workers,
-        templates=training.templates,
-    )
-    run = audit(data, vocabulary, folder / "audit", options=options, progress=progress)
+    drawn = _draw_everything(training.config, size, seed, folder, workers, progress)
+    options = AuditOptions(clip=LAB, device="cpu", workers=workers, templates=training.templates)
+    run = audit(drawn.data, drawn.vocabulary, folder / "audit", options=options, progress=progress)
     clip = find_clip(LAB, device="cpu")
-    opened = open_evaluation_set(
-        tests, name=TEST_SET, class_names=vocabulary.names, templates=training.templates
-    )
-    accuracies = evaluate(
-        opened,
-        [clip],
-        folder / "evaluation",
-        pretraining="lab",
+    evaluation = _Evaluation(
+        clip=clip,
+        classes=drawn.vocabulary,
+        templates=training.templates,
         workers=workers,
         progress=progress,
-    ).accuracies
+    )
+    accuracies = evaluation.on(drawn.tests, TEST_SET, folder / "evaluation")
     write_csv(folder / "accuracies.csv", accuracies.table)
     curve, held_out = _fit_and_predict(run.frequencies, accuracies, seed)
     curve.save(folder / "curve" / "curve.json")
@@ -183,27 +156,16 @@ def run_demo(
     write_csv(folder / "predictions.csv", held_out)
     tail = build_long_tail(
         folder / "audit",
-        pool,
+        drawn.pool,
         folder / "longtail",
         options=LongTailOptions(k=20, per_class=8, templates=training.templates),
         clip=clip,
         progress=progress,
     )
-    progress.start("report", 1, unit="pages")
-    report = write_report(
-        folder / "report.html",
-        run=folder / "audit",
-        dataset=data,
-        curve=folder / "curve" / "curve.json",
-        accuracies=folder / "accuracies.csv",
-        predictions=folder / "predictions.csv",
-        longtail=folder / "longtail",
-        truth=data / "truth.parquet",
-        title="A simulated dataset, audited",
-    )
-    progress.advance()
-    progress.finish()
-    truth = read_truth(data)
+    # among all classes, as the fit's test set: fewer rivals would make it an easier test
+    tail_results = evaluation.on(tail.folder, TAIL_SET, folder / "tail-evaluation")
+    report = _report(folder, drawn.data, tail_results, progress)
+    truth = read_truth(drawn.data)
     return DemoResult(
         folder=folder,
         run=run,
@@ -212,8 +174,96 @@ def run_demo(
         curve=curve,
         held_out=held_out,
         tail=tail,
+        foretold=foretell(curve, run.frequencies, tail_results)[0],
         report=report,
     )
+
+
+def _report(folder: Path, data: Path, tail_results: ConceptAccuracies, progress: Progress) -> Path:
+    progress.start("report", 1, unit="pages")
+    page = write_report(
+        folder / "report.html",
+        run=folder / "audit",
+        dataset=data,
+        curve=folder / "curve" / "curve.json",
+        accuracies=folder / "accuracies.csv",
+        predictions=folder / "predictions.csv",
+        longtail=folder / "longtail",
+        tail_results=tail_results,
+        truth=data / "truth.parquet",
+        title="A simulated dataset, audited",
+    )
+    progress.advance()
+    progress.finish()
+    return page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawn:
+    """What was simulated: the audited dataset, the pool of the long-tail set, the test set."""
+
+    vocabulary: ConceptVocabulary
+    data: Path
+    pool: Path
+    tests: Path
+
+
+def _draw_everything(
+    law: LabConfig,
+    size: DemoSize,
+    seed: int,
+    folder: Path,
+    workers: int | None,
+    progress: Progress,
+) -> _Drawn:
+    config = replace(
+        law,
+        seed=seed,
+        n_samples=size.n_samples,
+        shard_size=1_000,
+        link_rot_rate=0.02,
+        truncated_rate=0.005,
+        empty_caption_rate=0.005,
+    )
+    flat = replace(
+        config, seed=seed + 1, n_samples=size.n_pool, zipf_exponent=0.3, link_rot_rate=0.0
+    )
+    vocabulary = lab_vocabulary(config)
+    data = _draw(config, folder / "data", workers, progress)
+    pool = _draw(flat, folder / "pool", workers, progress)
+    progress.start("draw test set", len(vocabulary), unit="classes")
+    tests = write_image_folder(
+        config,
+        folder / "test",
+        per_concept=size.per_concept,
+        progress=_steps(progress, size.per_concept),
+    )
+    progress.finish()
+    return _Drawn(vocabulary=vocabulary, data=data, pool=pool, tests=tests)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Evaluation:
+    """The model, and the classes that it tells apart on every set."""
+
+    clip: ClipModel
+    classes: ConceptVocabulary
+    templates: tuple[str, ...]
+    workers: int | None
+    progress: Progress
+
+    def on(self, images: Path, name: str, out: Path) -> ConceptAccuracies:
+        opened = open_evaluation_set(
+            images, name=name, class_names=self.classes.names, templates=self.templates
+        )
+        return evaluate(
+            opened,
+            [self.clip],
+            out,
+            pretraining="lab",
+            workers=self.workers,
+            progress=self.progress,
+        ).accuracies
 
 
 def _fresh(folder: Path, *, overwrite: bool) -> Path:

@@ -11,16 +11,18 @@ import typer
 from conceptaudit.cli.arguments import (
     AsJson,
     Device,
+    EngineKind,
     Level,
     OverwriteRun,
     Pretraining,
+    RayAddress,
     Resume,
     Workers,
 )
-from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
 
 if TYPE_CHECKING:
-    from conceptaudit.zeroshot.evaluate import Evaluation
+    from conceptaudit.zeroshot.results import Evaluation
 
 SHOWN = 5
 """Classes and confusions shown from each end."""
@@ -31,7 +33,7 @@ def evaluate(
         Path,
         typer.Argument(
             help="Image folder (a folder per class), CLIP_benchmark WebDataset folder, parquet "
-            "with images and labels, or a long-tail set."
+            "with images and labels, a long-tail set, or embeddings with labels."
         ),
     ],
     clip: Annotated[
@@ -56,10 +58,27 @@ def evaluate(
         typer.Option(help="Text file of prompts with {c} or {}, or 'imagenet'; else the set's."),
     ] = None,
     label_column: Annotated[
-        str | None, typer.Option(help="Label column of parquet tables.")
+        str | None,
+        typer.Option(help="Label column of parquet tables and of embeddings' metadata."),
+    ] = None,
+    embeddings: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Folder of `conceptaudit embed` or clip-retrieval with the images' embeddings, "
+            "joined by key: no picture is opened. One per --clip, in the same order."
+        ),
+    ] = None,
+    save_embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep the pictures' embeddings here, a folder per model, and use those that "
+            "are there already."
+        ),
     ] = None,
     device: Device = "auto",
     workers: Workers = None,
+    engine: EngineKind = "auto",
+    ray_address: RayAddress = None,
     level: Level = 0.9,
     resume: Resume = False,
     overwrite: OverwriteRun = False,
@@ -73,7 +92,9 @@ def evaluate(
     \u0008
     Example:
       conceptaudit evaluate sets/tail --clip ViT-B-32/laion2b_s34b_b79k -o results/tail
+      conceptaudit evaluate inv2/ --clip ViT-B-32/openai --embeddings emb/ -o results/inv2
     """
+    from conceptaudit.engine import EngineChoice
     from conceptaudit.zeroshot.evaluate import evaluate as run_evaluation
     from conceptaudit.zeroshot.sets import open_evaluation_set
 
@@ -85,19 +106,22 @@ def evaluate(
         templates=templates,
         label_column=label_column,
     )
-    with progress_bar() as progress:
+    with logged_progress(out, "evaluate") as progress:
         found = run_evaluation(
             opened,
             clip,
             out,
             device=device,
             pretraining=pretraining,
-            workers=workers,
+            workers=EngineChoice(kind=engine, workers=workers, address=ray_address),
             level=level,
+            embeddings=embeddings or (),
+            save_embeddings=save_embeddings,
             resume=resume,
             overwrite=overwrite,
             progress=progress,
         )
+        progress.account([result.account for result in found.results])
     if as_json:
         emit_json(_summary(found))
     else:
@@ -105,7 +129,7 @@ def evaluate(
 
 
 def _summary(found: Evaluation) -> dict[str, object]:
-    from conceptaudit.zeroshot.evaluate import overall_table
+    from conceptaudit.zeroshot.results import overall_table
 
     return {
         "run": str(found.folder),

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from conceptaudit.cli.arguments import AsJson
-from conceptaudit.cli.console import emit_json, say, say_table
+from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from conceptaudit.curves import Curve, ModelFit
+    from conceptaudit.progress import Progress
 
 ALWAYS = (
     "curve.json",
@@ -141,27 +142,29 @@ def fit(
     from conceptaudit.zeroshot.readers import read_accuracies
 
     claim(out, overwrite=overwrite)
-    curve = fit_curve(
-        read_frequencies(frequencies, pretraining=_of_counts(frequencies, pretraining)),
-        read_accuracies(accuracies, dataset=dataset, model=model),
-        count=count,
-        family=family,
-        zero_policy=zero_policy,
-        pretraining=pretraining,
-        level=level,
-        seed=seed,
-    )
+    with progress_bar() as progress:
+        curve = fit_curve(
+            read_frequencies(frequencies, pretraining=_of_counts(frequencies, pretraining)),
+            read_accuracies(accuracies, dataset=dataset, model=model),
+            count=count,
+            family=family,
+            zero_policy=zero_policy,
+            pretraining=pretraining,
+            level=level,
+            seed=seed,
+            progress=progress,
+        )
+        if figures:
+            from conceptaudit.report.curve_set import draw_all
+
+            draw_all(curve, out, progress=progress)
+        comparison = _compared(curve, out, progress) if compare else None
     write_csv(out / "fit.csv", curve.table)
     write_csv(out / "datasets.csv", curve.slopes)
     write_csv(out / "unmatched.csv", curve.unmatched)
     write_csv(out / "folded.csv", curve.folded)
     draw_curve(curve, out / "curve.png")
     draw_curve(curve, out / "curve.svg")
-    if figures:
-        from conceptaudit.report.curve_set import draw_all
-
-        draw_all(curve, out)
-    comparison = _compared(curve, out) if compare else None
     curve.save(out / "curve.json")
     written = (*ALWAYS, *([COMPARISON] if compare else []), *(FIGURES if figures else []))
     for name in set(OUR_FILES) - set(written):
@@ -178,11 +181,11 @@ def fit(
     say(f"\nWritten to {out}: {', '.join(written)}")
 
 
-def _compared(curve: Curve, out: Path) -> pd.DataFrame:
+def _compared(curve: Curve, out: Path, progress: Progress) -> pd.DataFrame:
     from conceptaudit.artifacts import write_csv
     from conceptaudit.curves.comparison import compare_families
 
-    found = compare_families(curve, level=curve.level, seed=curve.seed)
+    found = compare_families(curve, level=curve.level, seed=curve.seed, progress=progress)
     write_csv(out / COMPARISON, found)
     return found
 

@@ -36,7 +36,15 @@ def report(
         ),
     ] = None,
     longtail: Annotated[
-        Path | None, typer.Option(help="Folder of `conceptaudit longtail`.")
+        Path | None,
+        typer.Option("--longtail", "--tail", help="Folder of `conceptaudit longtail`."),
+    ] = None,
+    tail_results: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Folder of `conceptaudit evaluate` on that set: shown beside what --curve, "
+            "fitted without it, had predicted. Repeat for more."
+        ),
     ] = None,
     truth: Annotated[
         Path | None, typer.Option(help="truth.parquet of a simulated dataset.")
@@ -54,6 +62,8 @@ def report(
     Example:
       conceptaudit report runs/both -o report.html
       conceptaudit report runs/both -o report.html --dataset photos/ --curve curves/ours
+      conceptaudit report runs/both -o report.html --curve curves/ours --tail sets/tail \
+        --tail-results results/tail
     """
     from conceptaudit.report import write_report
 
@@ -66,6 +76,7 @@ def report(
             accuracies=accuracies or None,
             predictions=predictions,
             longtail=longtail,
+            tail_results=tail_results or None,
             truth=truth,
             title=title,
             progress=progress,

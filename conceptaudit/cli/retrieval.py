@@ -10,13 +10,15 @@ import typer
 from conceptaudit.cli.arguments import (
     AsJson,
     Device,
+    EngineKind,
     Layout,
     OverwriteRun,
     Pretraining,
+    RayAddress,
     Resume,
     Workers,
 )
-from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
 
 if TYPE_CHECKING:
     from conceptaudit.zeroshot.retrieve import Retrieval
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 def retrieval(
     dataset: Annotated[
         str,
-        typer.Argument(help="Pictures with captions, in any layout of docs/formats.md."),
+        typer.Argument(
+            help="Pictures, or embeddings of them, with captions, in any layout of docs/formats.md."
+        ),
     ],
     clip: Annotated[
         list[str], typer.Option(help="open_clip model, as for evaluate. Repeat for several.")
@@ -48,6 +52,8 @@ def retrieval(
     ] = "bundled",
     device: Device = "auto",
     workers: Workers = None,
+    engine: EngineKind = "auto",
+    ray_address: RayAddress = None,
     resume: Resume = False,
     overwrite: OverwriteRun = False,
     as_json: AsJson = False,
@@ -62,11 +68,12 @@ def retrieval(
       conceptaudit retrieval coco.json --clip ViT-B-32/openai -c classes.csv -o results/coco
     """
     from conceptaudit.datasets import open_dataset
+    from conceptaudit.engine import EngineChoice
     from conceptaudit.vocabulary import read_concepts
     from conceptaudit.zeroshot.retrieve import RECALL_AT, evaluate_retrieval
 
     read = read_concepts(concepts) if concepts is not None else None
-    with progress_bar() as progress:
+    with logged_progress(out, "retrieval") as progress:
         found = evaluate_retrieval(
             open_dataset(dataset, layout=layout, shard_rows=1_000),
             clip,
@@ -77,11 +84,12 @@ def retrieval(
             recall_at=tuple(recall_at or RECALL_AT),
             device=device,
             pretraining=pretraining,
-            workers=workers,
+            workers=EngineChoice(kind=engine, workers=workers, address=ray_address),
             resume=resume,
             overwrite=overwrite,
             progress=progress,
         )
+        progress.account(found.account)
     notes = (*(read.notes if read is not None else ()), *found.notes)
     if as_json:
         record = {

@@ -8,6 +8,7 @@ from conceptaudit.curves.binned import BinnedFit
 from conceptaudit.curves.comparison import compare_families
 from conceptaudit.curves.controls import similar_to_test, with_law, without_samples
 from conceptaudit.curves.fitting import fit_curve
+from conceptaudit.curves.foretold import Foretold, foretell
 from conceptaudit.curves.joining import Joined, join, normalise_name
 from conceptaudit.curves.planning import Plan, plan
 from conceptaudit.curves.predicting import predict
@@ -31,6 +32,7 @@ __all__ = [
     "Curve",
     "DatasetEffects",
     "DatasetSlope",
+    "Foretold",
     "Joined",
     "LineFit",
     "ModelFit",
@@ -39,6 +41,7 @@ __all__ = [
     "Usage",
     "compare_families",
     "fit_curve",
+    "foretell",
     "join",
     "normalise_name",
     "plan",

@@ -21,6 +21,7 @@ from conceptaudit.curves.records import Curve, ModelFit
 from conceptaudit.curves.rows import Rows, rows_of
 from conceptaudit.curves.statistics import FloatArray, IntArray, group_means
 from conceptaudit.errors import FitError
+from conceptaudit.progress import Progress, SilentProgress
 
 N_FOLDS = 10
 
@@ -74,6 +75,7 @@ def compare_families(
     model: str | None = None,
     level: float = 0.9,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Compare families by grouped cross-validation, on the rows of a curve.
 
@@ -91,6 +93,8 @@ def compare_families(
         Level of the intervals of differences, in (0, 1).
     seed : int
         Seed of the folds.
+    progress : Progress, optional
+        Told of every family that was fitted to all folds of a model.
 
     Returns
     -------
@@ -121,10 +125,16 @@ def compare_families(
     others = [family_named(name) for name in (families if families is not None else FAMILIES)]
     chosen = [base, *(family for family in others if family.name != reference)]
     found: list[Compared] = []
-    for fit in curve.select(model):
-        single = len(fit.effects.slopes) == 1
-        for scheme in SCHEMES[:1] if single else SCHEMES:
-            found.extend(_compared(curve, fit, chosen, scheme, level, seed))
+    tasks = [
+        (fit, scheme)
+        for fit in curve.select(model)
+        for scheme in (SCHEMES[:1] if len(fit.effects.slopes) == 1 else SCHEMES)
+    ]
+    told = progress or SilentProgress()
+    told.start("compare", len(tasks) * len(chosen), unit="families")
+    for fit, scheme in tasks:
+        found.extend(_compared(curve, fit, chosen, scheme, level, seed, told))
+    told.finish()
     return pd.DataFrame([asdict(row) for row in found])
 
 
@@ -182,7 +192,13 @@ def folds(rows: Rows, scheme: str, seed: int) -> Iterator[tuple[IntArray, IntArr
 
 
 def _compared(
-    curve: Curve, fit: ModelFit, families: list[Family], scheme: str, level: float, seed: int
+    curve: Curve,
+    fit: ModelFit,
+    families: list[Family],
+    scheme: str,
+    level: float,
+    seed: int,
+    progress: Progress,
 ) -> Iterator[Compared]:
     points = curve.points_of(fit)
     binned = fit.binned
@@ -191,6 +207,7 @@ def _compared(
     for family in families:
         rows = rows_of(points, family.zero_policy or curve.zero_policy)
         errors[family.name] = held_out(rows, family, scheme, seed=seed, recipe=recipe) - rows.y
+        progress.advance()
     units, n_units = units_of(rows, seed)
     reference = errors[families[0].name]
     for family in families:

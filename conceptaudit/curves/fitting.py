@@ -14,6 +14,7 @@ from conceptaudit.curves.joining import Joined, join
 from conceptaudit.curves.model_fitting import MIN_POINTS, ModelSettings, fit_model, usable_rows
 from conceptaudit.curves.records import POINT_COLUMNS, Curve, ModelFit
 from conceptaudit.errors import ConfigError, FitError
+from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 
@@ -29,6 +30,7 @@ def fit_curve(
     seed: int = 0,
     aliases: Mapping[str, str] | None = None,
     duplicates: str = "refuse",
+    progress: Progress | None = None,
 ) -> Curve:
     """Fit per-concept accuracy against log frequency, for every model in the accuracies.
 
@@ -56,6 +58,8 @@ def fit_curve(
         Seed of resampling and shuffling; the order of rows has no influence.
     aliases, duplicates
         As for `join`.
+    progress : Progress, optional
+        Told of every fitted model.
 
     Returns
     -------
@@ -96,6 +100,8 @@ def fit_curve(
     failures: list[str] = []
     keys = accuracies.table[list(KEY_COLUMNS)].astype("str").value_counts().sort_index()
     groups = dict(list(joined.table.groupby(list(KEY_COLUMNS))))
+    told = progress or SilentProgress()
+    told.start("fit", len(keys), unit="models")
     for (model, origin, metric), total in zip(keys.index, keys, strict=True):
         settings = ModelSettings(
             family=chosen,
@@ -111,6 +117,8 @@ def fit_curve(
         except FitError as error:
             failures.append(f"{'/'.join(filter(None, (model, origin, metric)))}: {error}")
             continue
+        finally:
+            told.advance()
         fits.append(
             ModelFit(
                 model=model,
@@ -127,6 +135,7 @@ def fit_curve(
             )
         )
         points.append(used.assign(fit=len(fits) - 1)[list(POINT_COLUMNS)])
+    told.finish()
     if not fits:
         raise FitError(_no_fit_message(joined, failures))
     table = pd.concat(points, ignore_index=True)

@@ -93,7 +93,7 @@ def load_curve(path: Path) -> Curve:
                 "str"
             ),
         )
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise DataError(f"{file} is a damaged curve: {error!r}. Fit the curve again.") from error
 
 

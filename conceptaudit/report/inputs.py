@@ -13,6 +13,7 @@ from conceptaudit.artifacts import MANIFEST, Json, read_json
 from conceptaudit.curves import Curve
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.readers import read_frequencies
+from conceptaudit.reading import concept_names, exact_text
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class ReportInputs:
     accuracies: ConceptAccuracies | None = None
     predictions: pd.DataFrame | None = None
     longtail: LongTailSet | None = None
+    tail_results: ConceptAccuracies | None = None
     truth: Path | None = None
 
 
@@ -86,6 +88,7 @@ def read_inputs(
     accuracies: Source | Sequence[Source] | ConceptAccuracies | None,
     predictions: Source | pd.DataFrame | None,
     longtail: Source | None,
+    tail_results: Source | Sequence[Source] | ConceptAccuracies | None,
     truth: Source | None,
 ) -> ReportInputs:
     """Read all inputs of a report.
@@ -100,10 +103,6 @@ def read_inputs(
     record = read_run(run)
     if isinstance(curve, str | Path):
         curve = Curve.load(curve)
-    if accuracies is not None and not isinstance(accuracies, ConceptAccuracies):
-        from conceptaudit.zeroshot.readers import read_accuracies
-
-        accuracies = read_accuracies(accuracies)
     made = None
     if longtail is not None:
         from conceptaudit.longtail import read_long_tail
@@ -113,11 +112,22 @@ def read_inputs(
         run=record,
         dataset=None if dataset is None else str(dataset),
         curve=curve,
-        accuracies=accuracies,
+        accuracies=_accuracies(accuracies),
         predictions=None if predictions is None else read_predictions(predictions),
         longtail=made,
+        tail_results=_accuracies(tail_results),
         truth=None if truth is None else Path(truth),
     )
+
+
+def _accuracies(
+    source: Source | Sequence[Source] | ConceptAccuracies | None,
+) -> ConceptAccuracies | None:
+    if source is None or isinstance(source, ConceptAccuracies):
+        return source
+    from conceptaudit.zeroshot.readers import read_accuracies
+
+    return read_accuracies(source)
 
 
 def read_run(folder: Source) -> RunRecord:
@@ -135,7 +145,7 @@ def read_run(folder: Source) -> RunRecord:
             "whose manifest is of another kind, instead."
         )
     table = read_frequencies(folder).table
-    names = tuple(str(one["concept"]) for one in read_json(folder / "concepts.json"))
+    names = tuple(concept_names(folder / "concepts.json"))
     return RunRecord(
         folder=folder,
         frequencies=ConceptFrequencies(table, str(manifest.get("dataset", ""))),
@@ -187,7 +197,8 @@ def read_predictions(source: Source | pd.DataFrame) -> pd.DataFrame:
         raise DataError(
             f"{where} must have the columns {list(PREDICTION_COLUMNS)}. Missing: {missing}."
         )
-    columns: dict[str, pd.Series[Any]] = {"concept": table["concept"].astype("str")}
+    names = table["concept"].map(exact_text).astype("str")
+    columns: dict[str, pd.Series[Any]] = {"concept": names}
     for name in ("accuracy", "low", "high", "observed"):
         values = pd.Series(float("nan"), index=table.index) if name not in table else table[name]
         columns[name] = pd.to_numeric(values, errors="coerce")

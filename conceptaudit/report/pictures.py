@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conceptaudit.datasets import CAPTION, IMAGE, Dataset, Shard, open_dataset
-from conceptaudit.errors import DataError
+from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.decode import UndecodableImageError, decode_image
 from conceptaudit.progress import Progress
 from conceptaudit.records import ROW_BITS
 from conceptaudit.report.inputs import RunRecord
 from conceptaudit.report.samples import Shown
+
+EMBEDDING_LAYOUT = "embeddings"
 
 SIDE = 208
 """Longest side of a thumbnail in pixels: sharp at 104 CSS pixels on a dense screen."""
@@ -124,7 +126,16 @@ def _open_as_audited(run: RunRecord, location: str) -> Dataset:
         for name in ("caption_column", "key_column", "url_column")
         if not str(reading.get(name) or "auto").startswith("auto")
     }
-    return open_dataset(location, layout=reading.get("layout", "auto"), **columns)
+    layout = reading.get("layout", "auto")
+    try:
+        return open_dataset(location, layout=layout, **columns)
+    except ConfigError as error:
+        if layout == "auto" or not Path(location).exists():
+            raise
+        why = f"nothing of its layout ({layout}) lies"
+        if layout == EMBEDDING_LAYOUT:
+            why += "; embeddings have captions, but no pictures to show"
+        raise _another_dataset(run, location, why) from error
 
 
 def _by_shard(

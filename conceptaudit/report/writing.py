@@ -37,6 +37,7 @@ def write_report(
     accuracies: str | Path | Sequence[str | Path] | ConceptAccuracies | None = None,
     predictions: str | Path | pd.DataFrame | None = None,
     longtail: str | Path | None = None,
+    tail_results: str | Path | Sequence[str | Path] | ConceptAccuracies | None = None,
     truth: str | Path | None = None,
     title: str | None = None,
     progress: Progress | None = None,
@@ -63,6 +64,9 @@ def write_report(
         classes the intervals were made to hold.
     longtail : str or Path, optional
         Folder of a long-tail set.
+    tail_results : str, Path, sequence of these or ConceptAccuracies, optional
+        What `evaluate` measured on it, to be shown beside what `curve` had predicted. The curve
+        must be the one that was fitted before, without these results.
     truth : str or Path, optional
         ``truth.parquet`` of a simulated dataset, or its folder.
     title : str, optional
@@ -78,9 +82,10 @@ def write_report(
     Raises
     ------
     ConfigError
-        `run` is no audit, or the dataset does not exist.
+        `run` is no audit, the dataset does not exist, or `tail_results` come without a curve.
     DataError
-        An input is missing, damaged, or belongs to another dataset.
+        An input is missing, damaged, or belongs to another dataset; or the curve was fitted with
+        the results that it is to foretell.
     """
     progress = progress or SilentProgress()
     inputs = read_inputs(
@@ -90,6 +95,7 @@ def write_report(
         accuracies=accuracies,
         predictions=predictions,
         longtail=longtail,
+        tail_results=tail_results,
         truth=truth,
     )
     sections = _sections(inputs, progress)

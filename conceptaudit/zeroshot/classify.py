@@ -17,7 +17,7 @@ from conceptaudit.image.encoding import ENCODE_BATCH, PatientEncoder
 from conceptaudit.image.loading import Failure, load_blocks
 from conceptaudit.records import Drop, Float32Array, Int32Array, SampleBatch
 from conceptaudit.tagtable import SAMPLE, check_account, drop_table, part_account
-from conceptaudit.zeroshot.sets import EvaluationSet
+from conceptaudit.zeroshot.labelled import EvaluationSet
 
 TOP = 5
 """Guesses that are kept per image: what acc5 needs."""

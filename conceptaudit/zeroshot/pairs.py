@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from conceptaudit.artifacts import Json, ShardStore, package_versions
-from conceptaudit.datasets.base import CAPTION, IMAGE, Shard
+from conceptaudit.datasets.base import CAPTION, EMBEDDING, IMAGE, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import DataError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.encoding import ENCODE_BATCH, PatientEncoder
 from conceptaudit.image.loading import Failure, load_blocks
+from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Drop, Float32Array, SampleBatch
 from conceptaudit.tagtable import check_account, drop_table, part_account
 from conceptaudit.zeroshot.retrieval import PairedVectors
@@ -34,12 +35,19 @@ class PairEncoder:
     caption_per_line : bool
         Whether the lines of a caption are captions of their own, as CLIP_benchmark's retrieval
         archives write them; elsewhere a line break is white space (some COCO captions hold one).
+    embedded : bool
+        Whether the samples carry embeddings of their pictures, which then are not opened.
     """
 
     clip: ClipModel
     name: str
     caption_per_line: bool = False
-    parts: frozenset[str] = field(default=frozenset({IMAGE, CAPTION}), init=False)
+    embedded: bool = False
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """What has to be read of a sample."""
+        return frozenset({EMBEDDING if self.embedded else IMAGE, CAPTION})
 
     @property
     def settings(self) -> Json:
@@ -50,6 +58,7 @@ class PairEncoder:
             "device": self.clip.device.split(":")[0],
             "batch": ENCODE_BATCH,
             "caption_per_line": self.caption_per_line,
+            "embedded": self.embedded,
             "versions": package_versions("open_clip_torch", "torch", "pillow"),
         }
 
@@ -73,7 +82,10 @@ class PairEncoder:
             drops.extend(batch.drops)
             n_rows += len(batch)
             faults: list[Drop] = []
-            images.append(self._encode(batch, places, faults, encode))
+            if self.embedded:
+                images.append(self._stored(batch, places, shard))
+            else:
+                images.append(self._encode(batch, places, faults, encode))
             drops += faults
             captions: Sequence[str | None] = batch.captions or [None] * len(batch)
             bad = {d.sample_id for d in (*batch.drops, *faults) if d.part == IMAGE}
@@ -101,6 +113,25 @@ class PairEncoder:
     def _captions(self, text: str) -> list[str]:
         lines = text.splitlines() if self.caption_per_line else [" ".join(text.splitlines())]
         return [line for line in lines if line.strip()]
+
+    def _stored(self, batch: SampleBatch, places: dict[str, int], shard: Shard) -> Float32Array:
+        """Take the embeddings of the pictures whose key is new, and note the place of each."""
+        if batch.embeddings is None:
+            return _stacked([], self.clip.dimension)
+        if batch.embeddings.shape[1] != self.clip.dimension:
+            raise DataError(
+                f"The embeddings in {shard.files[0]} have {batch.embeddings.shape[1]} numbers, "
+                f"those of {self.clip.name!r} {self.clip.dimension}: another model made them."
+            )
+        unusable = {drop.sample_id for drop in batch.drops if drop.part == IMAGE}
+        rows = []
+        for row, (sample, key) in enumerate(
+            zip(batch.sample_ids.tolist(), batch.keys, strict=True)
+        ):
+            if sample not in unusable and key not in places:
+                places[key] = len(places)
+                rows.append(row)
+        return unit_rows(batch.embeddings[rows])
 
     def _encode(
         self,

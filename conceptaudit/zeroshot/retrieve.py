@@ -9,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from conceptaudit.artifacts import Json, digest_of, write_csv, write_json, write_parquet
-from conceptaudit.datasets import CAPTION, IMAGE, Dataset
-from conceptaudit.engine import open_engine, run_stage
+from conceptaudit.datasets import CAPTION, EMBEDDING, IMAGE, Dataset
+from conceptaudit.engine import EngineChoice, open_engine, run_stage
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel
+from conceptaudit.image.embed import check_embedded_with
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.annotator import CaptionAnnotator
@@ -74,7 +75,7 @@ def evaluate_retrieval(
     recall_at: Sequence[int] = RECALL_AT,
     device: str = "auto",
     pretraining: str | None = None,
-    workers: int | None = None,
+    workers: int | EngineChoice | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -84,7 +85,8 @@ def evaluate_retrieval(
     Parameters
     ----------
     dataset : Dataset
-        Pictures and captions; samples that share a key share the picture.
+        Pictures, or embeddings of them, and captions; samples that share a key share the
+        picture.
     models : sequence of str or ClipModel
     out : str or Path
     name : str
@@ -102,19 +104,25 @@ def evaluate_retrieval(
     ConfigError, DataError
         The dataset has no pairs, or a model cannot be used.
     ArtifactMismatchError
-        `out` holds something else.
+        `out` holds something else, or another model made the embeddings.
     """
-    if not {CAPTION, IMAGE} <= dataset.provides:
+    embedded = EMBEDDING in dataset.provides
+    if CAPTION not in dataset.provides or not (embedded or IMAGE in dataset.provides):
         raise ConfigError(
-            f"Retrieval needs pictures with captions; {dataset.location} offers "
+            f"Retrieval needs pictures or embeddings with captions; {dataset.location} offers "
             f"{', '.join(sorted(dataset.provides)) or 'nothing'}."
         )
     clips = load_models(models, device)
     slugs = model_slugs(clips)
+    for clip in clips if embedded else ():
+        check_embedded_with(dataset.location, clip)
     shards = dataset.shards()
     stages = [
         PairEncoder(
-            clip=clip, name=f"pairs-{name}", caption_per_line=dataset.layout == "webdataset"
+            clip=clip,
+            name=f"pairs-{name}",
+            caption_per_line=dataset.layout == "webdataset",
+            embedded=embedded,
         )
         for clip, name in zip(clips, slugs, strict=True)
     ]
@@ -137,7 +145,7 @@ def evaluate_retrieval(
     with run_folder(folder, identity, "retrieval", resume=resume, overwrite=overwrite):
         for stage in stages:
             on_gpu = stage.clip.device != "cpu"
-            engine = open_engine(1 if on_gpu else workers, n_items=len(shards))
+            engine = open_engine(workers, n_items=len(shards), on_gpu=on_gpu, folder=folder)
             report = run_stage(stage, dataset, shards, folder=folder, engine=engine, progress=told)
             names = [shard.name for shard in shards]
             account = added_accounts(report.store, names)

@@ -10,6 +10,7 @@ from typing import Any
 
 from conceptaudit.artifacts import (
     LOCK,
+    LOG,
     MANIFEST,
     STARTED,
     Json,
@@ -19,6 +20,7 @@ from conceptaudit.artifacts import (
     exclusive,
     file_digest,
     package_versions,
+    remove_partials,
     write_json,
 )
 from conceptaudit.errors import ConfigError
@@ -89,6 +91,7 @@ def run_folder(
     with exclusive(folder):
         if claim(folder, identity, resume=resume, overwrite=overwrite) == "overwrite":
             clear(folder)
+        remove_partials(folder)
         write_json(folder / STARTED, {"digest": identity, "kind": kind})
         yield
 
@@ -106,7 +109,9 @@ def added_accounts(store: ShardStore, shards: Sequence[str]) -> Json:
 def write_run_manifest(folder: Path, record: dict[str, Any]) -> None:
     """Write the manifest of a finished run, last, with the digest of every file."""
     files = sorted(
-        path for path in folder.rglob("*") if path.is_file() and path.name not in (MANIFEST, LOCK)
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in (MANIFEST, LOCK, LOG)
     )
     write_json(
         folder / MANIFEST,

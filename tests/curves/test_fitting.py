@@ -294,3 +294,23 @@ def test_the_seed_decides_and_the_digest_tells(make_frequencies, make_accuracies
     assert one.fits[0].line == same.fits[0].line
     assert one.digest == same.digest != other.digest
     assert one.fits[0].line.boot_low != other.fits[0].line.boot_low
+
+
+def test_progress_is_told_of_every_model(make_frequencies, make_accuracies):
+    told = []
+
+    class Told:
+        def start(self, stage, total, unit="shards"):
+            told.append((stage, total, unit))
+
+        def advance(self, units=1):
+            told.append(units)
+
+        def finish(self):
+            told.append("end")
+
+    one = make_accuracies([0.3, 0.5, 0.7, 0.1]).table
+    constant = one.assign(model="ViT").head(2)  # too few classes: it is told of, and not fitted
+    both = ConceptAccuracies(pd.concat([one, constant], ignore_index=True))
+    fit_curve(make_frequencies([9, 99, 999, 0]), both, progress=Told())
+    assert told == [("fit", 2, "models"), 1, 1, "end"]

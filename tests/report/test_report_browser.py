@@ -97,6 +97,26 @@ def test_the_page_is_safe_and_works(
     assert sum(url.startswith("file:") for url in asked) == 1, json.dumps(asked)[:500]
 
 
+@pytest.mark.parametrize("width", [390, 1200])
+def test_more_columns_on_demand_and_in_the_address(browser, report: Path, width: int) -> None:
+    page = browser.page(width=width)
+    page.open(report.as_uri())
+    extra = "[...document.querySelectorAll('#concept-table .extra')]"
+    seen = f"{extra}.filter(cell => cell.getClientRects().length).length"
+    assert page.evaluate(f"{extra}.length") > 0
+    assert page.evaluate(seen) == 0
+    page.evaluate("document.getElementById('all-columns').click()")
+    assert page.evaluate(seen) == page.evaluate(f"{extra}.length")
+    assert "columns=all" in page.evaluate("location.hash")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.evaluate("document.querySelector('[data-sort=n_senses]').click()")
+    assert page.evaluate(SORTED) == ["meanings"]
+    page.evaluate("location.hash = '#only=never_n_text&q=b'")
+    page.evaluate("new Promise(done => setTimeout(done, 50))")
+    assert page.evaluate(seen) == 0
+    assert page.seen("Runtime.exceptionThrown") == []
+
+
 def test_without_scripts_the_page_is_still_readable(browser, report: Path) -> None:
     page = browser.page()
     page.call("Emulation.setScriptExecutionDisabled", value=True)

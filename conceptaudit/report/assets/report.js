@@ -19,8 +19,10 @@
     const PAGE = 50;
     const folded = data.names.map((name) => name.toLowerCase());
     const sides = new Map(data.sides.map((side) => [side.id, side]));
-    const sorts = ["concept", ...sides.keys(), ...(data.share ? ["share"] : [])];
-    const start = { q: "", only: "", sort: "", dir: "", page: 1 };
+    const columns = new Map([...data.sides, ...data.extra].map((column) => [column.id, column]));
+    const sorts = ["concept", ...columns.keys(), ...(data.share ? ["share"] : [])];
+    const all = byId("all-columns");
+    const start = { q: "", only: "", sort: "", dir: "", columns: "", page: 1 };
     let state = { ...start };
 
     const keep = (i) => {
@@ -39,7 +41,7 @@
         const order = new Intl.Collator("en", { numeric: true }).compare;
         return rows.sort((a, b) => turn * order(data.names[a], data.names[b]) || a - b);
       }
-      const values = state.sort === "share" ? data.share : sides.get(state.sort).n;
+      const values = state.sort === "share" ? data.share : columns.get(state.sort).n;
       // what is unknown stays at the end in both directions
       return rows.sort((a, b) => {
         if (values[a] === null || values[b] === null) {
@@ -49,22 +51,24 @@
       });
     };
 
+    const cell = (column, i, kind) => {
+      if (column.n[i] === null) return make("td", "–", kind);
+      const made = make("td", number.format(column.n[i]), kind);
+      if (column.low && column.low[i] !== null) {
+        made.append(make("small", `${number.format(column.low[i])}–${number.format(column.high[i])}`));
+      }
+      return made;
+    };
     const row = (i) => {
       const line = make("tr");
       const name = make("th", data.names[i]);
       name.scope = "row";
-      line.append(name);
-      for (const side of data.sides) {
-        const cell = make("td", number.format(side.n[i]), "num");
-        if (side.low) {
-          cell.append(make("small", `${number.format(side.low[i])}–${number.format(side.high[i])}`));
-        }
-        line.append(cell);
-      }
+      line.append(name, ...data.sides.map((side) => cell(side, i, "num")));
       if (data.share) {
         const share = data.share[i];
         line.append(make("td", share === null ? "–" : `${number.format(100 * share)}\u00a0%`, "num"));
       }
+      line.append(...data.extra.map((column) => cell(column, i, "num extra")));
       return line;
     };
 
@@ -74,9 +78,9 @@
       state.page = Math.min(Math.max(1, state.page), pages);
       const first = (state.page - 1) * PAGE;
       byId("concept-rows").replaceChildren(...rows.slice(first, first + PAGE).map(row));
-      const all = number.format(folded.length);
+      const total = number.format(folded.length);
       byId("concept-caption").textContent =
-        rows.length === folded.length ? `${all} concepts` : `${number.format(rows.length)} of ${all} concepts`;
+        rows.length === folded.length ? `${total} concepts` : `${number.format(rows.length)} of ${total} concepts`;
       byId("page-now").textContent = `page ${number.format(state.page)} of ${number.format(pages)}`;
       byId("page-back").disabled = state.page === 1;
       byId("page-on").disabled = state.page === pages;
@@ -107,10 +111,12 @@
         only: only === "found" || sides.has(only.slice(6)) ? only : "",
         sort: sorts.includes(sort) ? sort : "",
         dir: given.get("dir") || (sort === "concept" ? "asc" : "desc"),
+        columns: all && given.get("columns") === "all" ? "all" : "",
         page: parseInt(given.get("page"), 10) || 1,
       };
       byId("q").value = state.q;
       byId("only").value = state.only;
+      if (all) all.checked = state.columns === "all";
       return true;
     };
     const change = (what) => {
@@ -129,6 +135,12 @@
     }
     byId("q").addEventListener("input", (event) => change({ q: event.target.value }));
     byId("only").addEventListener("change", (event) => change({ only: event.target.value }));
+    if (all) {
+      all.addEventListener("change", () => {
+        state.columns = all.checked ? "all" : "";
+        remember();
+      });
+    }
     byId("controls").addEventListener("submit", (event) => event.preventDefault());
     byId("page-back").addEventListener("click", () => change({ page: state.page - 1 }));
     byId("page-on").addEventListener("click", () => change({ page: state.page + 1 }));

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from conceptaudit.report.concept_data import EXTRA, MEANINGS, concept_data
 from conceptaudit.report.figures import frequency_chart
 from conceptaudit.report.inputs import RunRecord
-from conceptaudit.report.markup import Markup, data_script, el, join, shown
-from conceptaudit.report.sections.base import Section
-from conceptaudit.report.wording import NBSP, SIDES, count, level_name
+from conceptaudit.report.markup import Markup, data_script, el, join
+from conceptaudit.report.sections.base import Section, folded
+from conceptaudit.report.wording import NBSP, count, level_name
 
 WITHOUT_SCRIPT = 50
 """Rows in the page itself, for readers without scripts and for print."""
@@ -37,7 +36,7 @@ def frequency_section(run: RunRecord) -> Section:
 
 def concept_section(run: RunRecord) -> Section:
     """Build the table of all concepts."""
-    data = _data(run)
+    data = concept_data(run)
     body = [
         el(
             "p",
@@ -50,6 +49,7 @@ def concept_section(run: RunRecord) -> Section:
             else None,
         ),
         _controls(data),
+        _switch(data),
         _table(data),
         el(
             "nav",
@@ -65,42 +65,6 @@ def concept_section(run: RunRecord) -> Section:
     return Section(
         identifier="concepts", title="All concepts", short="All concepts", body=join(body)
     )
-
-
-def _data(run: RunRecord) -> dict[str, Any]:
-    """Lay the table out in columns, most frequent first, as the page's script reads it."""
-    table = run.table.sort_values(
-        [run.strictest, *run.counted, "concept"],
-        ascending=[False, *([False] * len(run.counted)), True],
-        kind="stable",
-    )
-    sides = []
-    for column in run.counted:
-        low, high = (
-            table[f"{column}_{end}"].to_numpy(dtype=np.float64).round(1).tolist()
-            if f"{column}_{end}" in table
-            else None
-            for end in ("low", "high")
-        )
-        sides.append(
-            {
-                "id": column,
-                "name": SIDES[column][0],
-                "n": table[column].to_numpy(dtype=np.int64).tolist(),
-                "low": low,
-                "high": high,
-            }
-        )
-    share = None
-    if {"n_text", "n_joint"} <= set(run.counted):
-        text, joint = (table[name].to_numpy(dtype=np.float64) for name in ("n_text", "n_joint"))
-        ratio = np.divide(joint, text, out=np.full(len(text), -1.0), where=text > 0)
-        share = [None if value < 0 else round(value, 4) for value in ratio.tolist()]
-    return {
-        "names": [shown(str(name)) for name in table["concept"]],
-        "sides": sides,
-        "share": share,
-    }
 
 
 def _controls(data: dict[str, Any]) -> Markup:
@@ -126,18 +90,37 @@ def _controls(data: dict[str, Any]) -> Markup:
     )
 
 
+def _switch(data: dict[str, Any]) -> Markup | None:
+    """Offer the columns that are not shown at first; the style sheet does it, without a script."""
+    if not data["extra"]:
+        return None
+    told = [column["id"] for column in data["extra"]]
+    meanings = [[el("dt", EXTRA[name]), el("dd", MEANINGS[name])] for name in told]
+    return join(
+        [
+            el(
+                "p",
+                el(
+                    "label",
+                    el("input", type="checkbox", id="all-columns", autocomplete="off"),
+                    f" More columns: {', '.join(column['name'] for column in data['extra'])}",
+                ),
+                class_="switch",
+            ),
+            folded("What these columns mean", el("dl", meanings, class_="terms")),
+        ]
+    )
+
+
 def _table(data: dict[str, Any]) -> Markup:
-    headers = [("concept", "concept"), *((s["id"], s["name"]) for s in data["sides"])]
+    headers: list[tuple[str, str, str | None]] = [("concept", "concept", None)]
+    headers += [(side["id"], side["name"], "num") for side in data["sides"]]
     if data["share"] is not None:
-        headers.append(("share", "agree"))
+        headers.append(("share", "agree", "num"))
+    headers += [(column["id"], column["name"], "num extra") for column in data["extra"]]
     head = [
-        el(
-            "th",
-            el("button", name, type="button", data_sort=key),
-            scope="col",
-            class_=None if key == "concept" else "num",
-        )
-        for key, name in headers
+        el("th", el("button", name, type="button", data_sort=key), scope="col", class_=kind)
+        for key, name, kind in headers
     ]
     rows = [_row(data, i) for i in range(min(WITHOUT_SCRIPT, len(data["names"])))]
     n = len(data["names"])
@@ -157,13 +140,18 @@ def _table(data: dict[str, Any]) -> Markup:
 
 
 def _row(data: dict[str, Any], i: int) -> Markup:
-    cells = []
-    for side in data["sides"]:
-        bounds = None
-        if side["low"] is not None:
-            bounds = el("small", f"{count(side['low'][i])}–{count(side['high'][i])}")
-        cells.append(el("td", f"{side['n'][i]:,}", bounds, class_="num"))
+    cells = [_cell(side, i, "num") for side in data["sides"]]
     if data["share"] is not None:
         value = data["share"][i]
         cells.append(el("td", "–" if value is None else f"{100 * value:.0f}{NBSP}%", class_="num"))
+    cells += [_cell(column, i, "num extra") for column in data["extra"]]
     return el("tr", el("th", data["names"][i], scope="row"), cells)
+
+
+def _cell(column: dict[str, Any], i: int, kind: str) -> Markup:
+    if column["n"][i] is None:
+        return el("td", "–", class_=kind)
+    bounds = None
+    if column["low"] is not None and column["low"][i] is not None:
+        bounds = el("small", f"{count(column['low'][i])}–{count(column['high'][i])}")
+    return el("td", f"{column['n'][i]:,}", bounds, class_=kind)

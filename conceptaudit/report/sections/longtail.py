@@ -9,6 +9,7 @@ from conceptaudit.report.inputs import ReportInputs
 from conceptaudit.report.markup import Markup, el, join
 from conceptaudit.report.pictures import PictureBudget
 from conceptaudit.report.sections.base import Section, absent, folded, table
+from conceptaudit.report.sections.foretold import foretold_part
 from conceptaudit.report.wording import count, listed, reason, several
 
 PER_CLASS = 3
@@ -21,6 +22,9 @@ TITLE = "The long-tail test set"
 def longtail_section(inputs: ReportInputs, budget: PictureBudget, progress: Progress) -> Section:
     """Build the part on the long-tail set."""
     made = inputs.longtail
+    foretold = foretold_part(inputs)
+    if made is None and foretold is not None:
+        return Section(identifier="longtail", title=TITLE, short="Long tail", body=foretold)
     if made is None:
         why = (
             "No long-tail set was given; `conceptaudit longtail` builds one from this audit and "
@@ -50,6 +54,7 @@ def longtail_section(inputs: ReportInputs, budget: PictureBudget, progress: Prog
         el("ul", [el("li", note) for note in made.notes], class_="notes") if made.notes else None,
         _classes(included),
         _removed(manifest["removed"]),
+        foretold,
         _sheet(inputs, included, budget, progress),
     ]
     return Section(identifier="longtail", title=TITLE, short="Long tail", body=join(body))

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from conceptaudit.errors import DataError
+from conceptaudit.reading import is_text
 
 _CLASSIFICATION = re.compile(
     r"(?P<dataset>[A-Za-z0-9-]+)_(?P<prompt>class|simple|ensemble)_results\.json"
@@ -80,12 +81,19 @@ def read_paper_results(
             raise DataError(
                 f"{path}: models must be named backbone{{B}}_pretrained{{P}}. Got {key!r} instead."
             )
-        scores = value["conceptwise" if retrieval else "classwise"]
+        scores = value.get("conceptwise" if retrieval else "classwise")
+        if not isinstance(scores, dict):
+            raise DataError(
+                f"{path}, {key}: accuracies must be a mapping of concept to number. Got "
+                f"{type(scores).__name__} instead."
+            )
         for concept, score in scores.items():
+            if not is_text(concept):
+                raise DataError(f"{path}, {key}: the concept {concept!r} is no valid Unicode.")
             if not concept.strip():
                 unnamed += 1
                 continue
-            name = RENAMED.get((evaluated, concept), concept)
+            name = RENAMED.get((evaluated, str(concept)), str(concept))
             if name != concept:
                 renamed.add(f"{concept!r} as {name!r}")
             fraction = _fraction(path, key, concept, score, bound=1.0 if retrieval else 100.0)

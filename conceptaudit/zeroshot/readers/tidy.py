@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.errors import DataError
+from conceptaudit.reading import exact_texts, read_parquet
 from conceptaudit.zeroshot.readers.percent import as_fractions
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -36,11 +37,13 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     try:
         if path.suffix.lower() == ".parquet":
-            table = pd.read_parquet(path)
+            table = read_parquet(path)
         else:
             separator = "\t" if path.suffix.lower() == ".tsv" else ","
-            table = pd.read_csv(
-                path, sep=separator, dtype="str", keep_default_na=False, encoding="utf-8-sig"
+            table = exact_texts(
+                pd.read_csv(
+                    path, sep=separator, dtype="str", keep_default_na=False, encoding="utf-8-sig"
+                )
             )
     except (OSError, ValueError, ImportError) as error:
         raise DataError(f"Cannot read {path} as a table: {error}.") from error
@@ -180,6 +183,7 @@ def _counted(
     checks = (
         ((correct % 1 != 0) | (images % 1 != 0), "n_correct and n_images must be whole numbers"),
         (images <= 0, "n_images must be at least 1"),
+        (images >= 1 << 53, "n_images must be a number that can be counted"),
         ((correct < 0) | (correct > images), "n_correct must lie between 0 and n_images"),
     )
     for bad, rule in checks:

@@ -1,0 +1,270 @@
+"""Predictions that were made before, beside what was measured afterwards, class by class.
+
+A curve is fitted, a test set of rare concepts is built and evaluated: this tells how well the curve
+had foretold the result, and how much its slope changes when the result is added to the fit. A
+curve that has seen the result already is refused, because what it says of it is no prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.curves.families import family_named
+from conceptaudit.curves.joining import COUNTED, join, normalise_name
+from conceptaudit.curves.model_fitting import ModelSettings, fit_model, usable_rows
+from conceptaudit.curves.predicting import predict
+from conceptaudit.curves.prepared import estimator_of
+from conceptaudit.curves.records import Curve, LineFit, ModelFit
+from conceptaudit.errors import DataError, FitError
+from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
+
+TOP1 = ("accuracy", "acc1")
+"""Two names of one metric: result files that name none are read as the first."""
+
+MIN_SAME = 3
+"""So many equal results under another dataset's name are no accident, if they are all of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foretold:
+    """One model on one set that its curve had not seen.
+
+    Parameters
+    ----------
+    model, pretraining, dataset : str
+    level : float
+        Share of classes that the intervals were made to hold.
+    basis : str
+        What the predictions rest on.
+    table : pandas.DataFrame
+        Rarest first: ``concept, count, predicted, low, high, measured`` (accuracies in [0, 1]),
+        ``n_images`` (NaN where unknown), ``inside`` (whether the measured accuracy lies in the
+        interval), ``known`` (whether the curve was fitted with this class of another set).
+    before, after : LineFit
+        Slope of the curve, and of the same fit with these results added.
+    why_no_after : str
+        Why there is no second fit; `after` is None then.
+    """
+
+    model: str
+    pretraining: str
+    dataset: str
+    level: float
+    basis: str
+    table: pd.DataFrame = field(repr=False)
+    before: LineFit
+    after: LineFit | None
+    why_no_after: str = ""
+
+    @property
+    def n_inside(self) -> int:
+        """Classes whose measured accuracy lies in the predicted interval."""
+        return int(self.table["inside"].sum())
+
+    @property
+    def mean_error(self) -> float:
+        """Mean of measured minus predicted accuracy; above zero, the curve expected too little."""
+        return float((self.table["measured"] - self.table["predicted"]).mean())
+
+    @property
+    def mean_absolute_error(self) -> float:
+        """Mean distance of measured and predicted accuracy."""
+        return float((self.table["measured"] - self.table["predicted"]).abs().mean())
+
+
+def foretell(
+    curve: Curve,
+    frequencies: ConceptFrequencies,
+    measured: ConceptAccuracies,
+    *,
+    level: float = 0.9,
+) -> tuple[Foretold, ...]:
+    """Put what a curve predicts for an evaluation set beside what was measured on it.
+
+    Parameters
+    ----------
+    curve : Curve
+        Fitted before: without these results.
+    frequencies : ConceptFrequencies
+        Of the audit whose counts the curve was fitted on.
+    measured : ConceptAccuracies
+        Results of models of the curve, on sets that are not in it.
+    level : float
+        Of the predicted intervals, in (0, 1).
+
+    Returns
+    -------
+    tuple of Foretold
+        One per model of the curve and evaluation set.
+
+    Raises
+    ------
+    DataError
+        The curve was fitted with these results, or no model and class of them is in both.
+
+    Examples
+    --------
+    >>> from conceptaudit.curves import fit_curve
+    >>> names = [f"class {i}" for i in range(40)]
+    >>> counts = ConceptFrequencies(
+    ...     pd.DataFrame({"concept": names, "n_text": [10 ** (i % 5) - 1 for i in range(40)]}))
+    >>> def scores(dataset, names):
+    ...     return ConceptAccuracies(pd.DataFrame({
+    ...         "model": "RN50", "pretraining": "", "dataset": dataset, "metric": "accuracy",
+    ...         "concept": names, "n_correct": pd.NA, "n_images": pd.NA,
+    ...         "accuracy": [0.1 + 0.1 * (i % 5) for i in range(len(names))]}))
+    >>> before = fit_curve(counts, scores("zoo", names))
+    >>> [found] = foretell(before, counts, scores("tail", names[:5]))
+    >>> found.n_inside, len(found.table), found.after is not None
+    (5, 5, True)
+    """
+    found = [
+        _foretold(curve, fit, frequencies, rows, level)
+        for fit in curve.fits
+        for rows in _results_of(fit, measured)
+    ]
+    if not found:
+        known = ", ".join(fit.label for fit in curve.fits[:5])
+        theirs = measured.table[["model", "pretraining", "metric"]].drop_duplicates()
+        told = ", ".join("/".join(filter(None, row)) for row in theirs.head(5).to_numpy(str))
+        raise DataError(
+            f"The curve foretells nothing about these results: it is of {known}, they are of "
+            f"{told or 'no model'}. Evaluate a model of the curve, under the same --pretraining."
+        )
+    return tuple(found)
+
+
+def _results_of(fit: ModelFit, measured: ConceptAccuracies) -> Iterator[ConceptAccuracies]:
+    """Yield the results of a fit's model, one evaluation set after the other."""
+    table = measured.table.fillna({"model": "", "pretraining": "", "metric": ""})
+    metrics = TOP1 if fit.metric in TOP1 else (fit.metric,)
+    table = table[(table["model"] == fit.model) & table["metric"].isin(metrics)]
+    named = table["pretraining"].drop_duplicates().tolist()
+    if fit.pretraining in named:
+        table = table[table["pretraining"] == fit.pretraining]
+    elif len(named) != 1 or (fit.pretraining and named[0]):
+        return
+    for _, rows in table.groupby("dataset", sort=True):
+        yield ConceptAccuracies(rows.reset_index(drop=True))
+
+
+def _foretold(
+    curve: Curve,
+    fit: ModelFit,
+    frequencies: ConceptFrequencies,
+    measured: ConceptAccuracies,
+    level: float,
+) -> Foretold:
+    dataset = str(measured.table["dataset"].iloc[0])
+    points = curve.points_of(fit)
+    _refuse_seen(curve, points, dataset, measured.table)
+    rows = join(frequencies, measured, count=curve.count).table
+    rows = rows[rows["count"].notna()].sort_values(["count", "concept"], kind="stable")
+    if rows.empty:
+        raise DataError(
+            f"None of the {len(measured.table):,} classes of {dataset!r} has a count in the audit, "
+            f"such as {measured.table['concept'].iloc[0]!r}. Audit these concepts."
+        )
+    asked = rows[["dataset", "concept", "count"]].rename(columns={"count": curve.count})
+    predicted = predict(
+        curve,
+        ConceptFrequencies(asked.reset_index(drop=True), frequencies.source),
+        level=level,
+        model=fit.label,
+    )
+    names = {normalise_name(str(name)) for name in points["concept"]}
+    table = pd.DataFrame(
+        {
+            "concept": rows["concept"].to_numpy(),
+            "count": rows["count"].to_numpy(np.float64),
+            "predicted": predicted["accuracy"].to_numpy(),
+            "low": predicted["low"].to_numpy(),
+            "high": predicted["high"].to_numpy(),
+            "measured": rows["accuracy"].to_numpy(np.float64),
+            "n_images": rows["n_images"].to_numpy(np.float64),
+            "known": [normalise_name(str(name)) in names for name in rows["concept"]],
+        }
+    )
+    table["inside"] = table["measured"].between(table["low"], table["high"])
+    told = predicted["accuracy"].notna().to_numpy(bool)
+    if not told.any():
+        raise DataError(
+            f"The curve predicts no class of {dataset!r}: {predicted['basis'].iloc[0]}."
+        )
+    after, why = _fit_with(curve, fit, points, rows)
+    return Foretold(
+        model=fit.model,
+        pretraining=fit.pretraining,
+        dataset=dataset,
+        level=level,
+        basis=str(predicted["basis"].mode().iloc[0]),
+        table=table[told].reset_index(drop=True),
+        before=fit.line,
+        after=after,
+        why_no_after=why,
+    )
+
+
+def _refuse_seen(curve: Curve, points: pd.DataFrame, dataset: str, measured: pd.DataFrame) -> None:
+    """Refuse a curve whose rows hold these results, under their dataset's name or another.
+
+    Raises
+    ------
+    DataError
+        It holds a class of this set, or a set of the same classes with the same results.
+    """
+    theirs = _keyed(measured)
+    for name, rows in _keyed(points).groupby("dataset", sort=True):
+        met = rows.merge(theirs, on="key", suffixes=("", "_measured"))
+        same_name = normalise_name(str(name)) == normalise_name(dataset)
+        equal = np.isclose(met["accuracy"], met["accuracy_measured"], rtol=0, atol=1e-12) & (
+            (met["n_images"] == met["n_images_measured"]) | met["n_images"].isna()
+        )
+        renamed = len(met) == len(rows) >= MIN_SAME and bool(equal.all())
+        if not met.empty and (same_name or renamed):
+            raise DataError(
+                f"The curve (digest {curve.digest[:12]}) was fitted with the results on "
+                f"{str(name)!r} that it is to foretell: {len(met):,} classes, such as "
+                f"{met['concept'].iloc[0]!r}. "
+                "Name the curve that was fitted before; where another set merely has the same "
+                "name, evaluate again with a --name of its own."
+            )
+
+
+def _keyed(table: pd.DataFrame) -> pd.DataFrame:
+    n_images = pd.to_numeric(table["n_images"], errors="coerce").astype("Float64")
+    return pd.DataFrame(
+        {
+            "dataset": table["dataset"].astype("str"),
+            "concept": table["concept"].astype("str"),
+            "key": [normalise_name(str(name)) for name in table["concept"]],
+            "accuracy": table["accuracy"].astype("float64"),
+            "n_images": n_images.to_numpy(np.float64, na_value=np.nan),
+        }
+    )
+
+
+def _fit_with(
+    curve: Curve, fit: ModelFit, points: pd.DataFrame, rows: pd.DataFrame
+) -> tuple[LineFit | None, str]:
+    """Fit the curve's rows again with these added, as it was fitted."""
+    columns = ["dataset", "concept", "accuracy", "n_images", *COUNTED]
+    together = pd.concat(
+        [points[columns].astype({"n_images": "float64"}), rows[columns]], ignore_index=True
+    )
+    settings = ModelSettings(
+        family=family_named(curve.family),
+        zero_policy=curve.zero_policy,
+        recipe=estimator_of(curve, fit).recipe,
+        level=curve.level,
+        seed=curve.seed,
+    )
+    try:
+        _, used, counted = usable_rows(together, len(together), curve.zero_policy, curve.count)
+        return fit_model(used, counted, settings).line, ""
+    except FitError as error:
+        return None, str(error)

@@ -1,0 +1,115 @@
+"""The chart of the tail's classes: the predicted interval of each, and what was measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.report.accuracy_chart import Y_TICKS
+from conceptaudit.report.markup import Markup
+from conceptaudit.report.svg import Axis, Canvas, Point, Tick, chart
+from conceptaudit.report.wording import count, level_name, percent, several
+
+MOST_CLASSES = 80
+"""Drawn side by side: with more, single intervals cannot be told apart."""
+
+MOST_TICKS = 8
+
+
+def foretold_chart(identifier: str, table: pd.DataFrame, *, level: float) -> Markup:
+    """Draw classes side by side, rarest first.
+
+    Parameters
+    ----------
+    identifier : str
+        Unique in the page.
+    table : pandas.DataFrame
+        ``concept, count, predicted, low, high, measured, measured_low, measured_high,
+        n_images, inside``, rarest first.
+    level : float
+        Of the intervals.
+    """
+    shown = _spread(table)
+    n = len(shown)
+    x = Axis(
+        low=-0.7,
+        high=n - 0.3,
+        title="classes, by their number of samples →",
+        ticks=_ticks(shown),
+    )
+    y = Axis(low=-0.03, high=1.03, title="↑ zero-shot accuracy", ticks=Y_TICKS)
+
+    def draw(canvas: Canvas) -> None:
+        half = min(0.32, 9.0 / max(abs(canvas.px(1) - canvas.px(0)), 1e-9))
+        for place, row in enumerate(shown.to_dict("records")):
+            ends = [place - half, place + half]
+            if np.isfinite(row["low"]) and np.isfinite(row["high"]):
+                canvas.band(ends, [row["low"]] * 2, [row["high"]] * 2, "s-line")
+            canvas.line(ends, [row["predicted"]] * 2, "s-line")
+        _draw_measured(canvas, shown)
+
+    name = level_name(level)
+    caption = (
+        "Each column is a class. Point at one, or focus the chart and use the arrow keys, to see "
+        "which."
+    )
+    if n < len(table):
+        caption += f" {n} of {several(len(table), 'class', 'classes')} are drawn, evenly chosen."
+    return chart(
+        identifier,
+        f"Predicted and measured zero-shot accuracy of {several(n, 'class', 'classes')}.",
+        (x, y),
+        draw,
+        points=_points(shown),
+        legend=[
+            ("s-line", f"predicted before, with its {name}"),
+            ("s-held", f"measured on the tail, with its {name}"),
+        ],
+        caption=caption,
+    )
+
+
+def _spread(table: pd.DataFrame) -> pd.DataFrame:
+    if len(table) <= MOST_CLASSES:
+        return table.reset_index(drop=True)
+    places = np.linspace(0, len(table) - 1, MOST_CLASSES).round().astype(np.int64)
+    return table.iloc[places].reset_index(drop=True)
+
+
+def _ticks(table: pd.DataFrame) -> tuple[Tick, ...]:
+    """Label the number of samples of some classes."""
+    places = np.unique(np.linspace(0, len(table) - 1, MOST_TICKS).round().astype(np.int64))
+    return tuple((float(place), count(table["count"].iloc[place])) for place in places)
+
+
+def _draw_measured(canvas: Canvas, table: pd.DataFrame) -> None:
+    whiskers = "".join(
+        f"M{canvas.px(place):.1f} {canvas.py(low):.1f}V{canvas.py(high):.1f}"
+        for place, (low, high) in enumerate(
+            zip(table["measured_low"], table["measured_high"], strict=True)
+        )
+        if np.isfinite(low) and np.isfinite(high)
+    )
+    canvas.add("path", d=whiskers, class_="whiskers")
+    size = 4 if canvas.narrow or len(table) > 40 else 5
+    for place, y in enumerate(table["measured"]):
+        canvas.add(
+            "path",
+            d=f"M{canvas.px(place):.1f} {canvas.py(y) - size:.1f}"
+            f"l{size} {size}l-{size} {size}l-{size} -{size}Z",
+            class_="held",
+        )
+
+
+def _points(table: pd.DataFrame) -> list[Point]:
+    return [
+        Point(
+            x=float(place),
+            y=row["measured"],
+            text=f"{row['concept']}\n{count(row['count'])} samples; predicted "
+            f"{percent(row['predicted'])}, {percent(row['low'])} to {percent(row['high'])}; "
+            f"measured {percent(row['measured'])}"
+            + (f" of {count(row['n_images'])} images" if np.isfinite(row["n_images"]) else ""),
+        )
+        for place, row in enumerate(table.to_dict("records"))
+    ]

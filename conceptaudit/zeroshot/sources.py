@@ -1,0 +1,225 @@
+"""Where an evaluation takes its vectors from: pictures that it encodes, or stored embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from conceptaudit.artifacts import Json, write_parquet
+from conceptaudit.datasets import EMBEDDING, IMAGE, Dataset, Shard
+from conceptaudit.engine import EngineChoice, StageReport
+from conceptaudit.errors import ConfigError
+from conceptaudit.image.clip import ClipModel
+from conceptaudit.image.embed import embed
+from conceptaudit.image.prompts import encode_concepts
+from conceptaudit.progress import Progress
+from conceptaudit.tagtable import drop_table
+from conceptaudit.zeroshot.classify import ZeroShotClassifier
+from conceptaudit.zeroshot.embedded import KEY, SAMPLE_ID, EmbeddingClassifier
+from conceptaudit.zeroshot.labelled import EvaluationSet
+from conceptaudit.zeroshot.labels import SetLabels, open_embedded, read_labels
+from conceptaudit.zeroshot.meeting import embedding_drops, meet
+from conceptaudit.zeroshot.running import added_accounts
+
+LABELS = "labels.parquet"
+"""Where the run folder keeps the classes that embeddings are judged by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guesses:
+    """What a model guessed for the images of a set.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        ``class_index, guess_1 …``, a row per image in the numbers.
+    account : dict
+        Images read, used, and dropped by reason.
+    notes : tuple of str
+    """
+
+    table: pd.DataFrame
+    account: Json
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureSource:
+    """Pictures, which one model encodes."""
+
+    stage: ZeroShotClassifier
+    dataset: Dataset
+    shards: tuple[Shard, ...]
+
+    def begin(self, folder: Path) -> None:
+        """Remove what an evaluation of embeddings left in a run folder."""
+        (folder / LABELS).unlink(missing_ok=True)
+        _dropped_file(folder, self.stage.name).unlink(missing_ok=True)
+
+    def collect(self, report: StageReport, folder: Path) -> Guesses:  # noqa: ARG002 -- as its sister
+        """Read what the shards found."""
+        names = [shard.name for shard in self.shards]
+        tables = _tables(report, names, ".parquet")
+        table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+        return Guesses(table=table, account=added_accounts(report.store, names))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingSource:
+    """Embeddings that a model made earlier.
+
+    Parameters
+    ----------
+    stage : EmbeddingClassifier
+    dataset : Dataset
+        The embeddings.
+    shards : tuple of Shard
+    labels : SetLabels
+    """
+
+    stage: EmbeddingClassifier
+    dataset: Dataset
+    shards: tuple[Shard, ...]
+    labels: SetLabels
+
+    def begin(self, folder: Path) -> None:
+        """Write the labels where the shards look them up."""
+        write_parquet(folder / LABELS, self.labels.table)
+
+    def collect(self, report: StageReport, folder: Path) -> Guesses:
+        """Put together what the shards found, and list the images that none of them holds."""
+        names = [shard.name for shard in self.shards]
+        met = meet(
+            self.labels,
+            self.stage.join,
+            _tables(report, names, ".parquet"),
+            [report.store.read(name) for name in names],
+            [embedding_drops(self.dataset.location), *_tables(report, names, ".drops.parquet")],
+        )
+        listed = _dropped_file(folder, self.stage.name)
+        if met.drops:
+            write_parquet(listed, drop_table(met.drops))
+        else:
+            listed.unlink(missing_ok=True)
+        return Guesses(table=met.guesses, account=met.account, notes=met.notes)
+
+
+Source = PictureSource | EmbeddingSource
+
+
+def _dropped_file(folder: Path, stage: str) -> Path:
+    return folder / f"{stage}.dropped.parquet"
+
+
+def _tables(report: StageReport, shards: Sequence[str], suffix: str) -> list[pd.DataFrame]:
+    paths = [report.store.path(shard, suffix) for shard in shards]
+    return [pd.read_parquet(path) for path in paths if path.exists()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Which embeddings to use, or to make and keep.
+
+    Parameters
+    ----------
+    read : sequence of str or Path
+        A folder per model, in the models' order; none to encode the pictures.
+    save : str, Path or None
+        Folder to keep embeddings in, a folder per model.
+    """
+
+    read: Sequence[str | Path] = ()
+    save: str | Path | None = None
+
+    def folders(self, evaluation_set: EvaluationSet, n_models: int) -> Sequence[str | Path]:
+        """Name the folder of each model; none where pictures are encoded.
+
+        Raises
+        ------
+        ConfigError
+            There are not as many folders as models, or both are asked for.
+        """
+        read = self.read
+        if not read and EMBEDDING in evaluation_set.dataset.provides:
+            read = [evaluation_set.location]
+        if read and self.save is not None:
+            raise ConfigError(
+                "Embeddings are either there to be read or to be made and saved: leave out the "
+                "'embeddings' parameter or 'save_embeddings'."
+            )
+        if read and len(read) != n_models:
+            raise ConfigError(
+                f"The 'embeddings' parameter must name a folder per model, in the models' order. "
+                f"Got {len(read)} for {n_models} models instead."
+            )
+        return read
+
+
+def _is_the_set(embedded: Dataset, labelled: Dataset) -> bool:
+    if EMBEDDING not in labelled.provides:
+        return False
+    return Path(embedded.location).resolve() == Path(labelled.location).resolve()
+
+
+def find_sources(
+    evaluation_set: EvaluationSet,
+    clips: Sequence[ClipModel],
+    slugs: Sequence[str],
+    folder: Path,
+    *,
+    stored: Stored,
+    workers: int | EngineChoice | None,
+    progress: Progress,
+) -> list[Source]:
+    """Say for every model where its vectors come from, embedding the pictures where asked.
+
+    Raises
+    ------
+    ConfigError, DataError
+        The embeddings do not fit the set, or neither pictures nor embeddings are there.
+    ArtifactMismatchError
+        Another model made the embeddings.
+    """
+    dataset = evaluation_set.dataset
+    places = list(stored.folders(evaluation_set, len(clips)))
+    if not places and IMAGE not in dataset.provides:
+        raise ConfigError(
+            f"{evaluation_set.location} holds no pictures. Name their embeddings (--embeddings)."
+        )
+    if stored.save is not None:
+        places = [Path(stored.save) / name for name in slugs]
+        for clip, place in zip(clips, places, strict=True):
+            embed(dataset, clip, place, workers=workers, progress=progress)
+    shards = () if places else dataset.shards()
+    labels = read_labels(evaluation_set) if places else None
+    sources: list[Source] = []
+    for number, (clip, name) in enumerate(zip(clips, slugs, strict=True)):
+        if labels is None:
+            stage = ZeroShotClassifier(
+                clip=clip,
+                classes=encode_concepts(evaluation_set.concepts, clip),
+                evaluation_set=evaluation_set,
+                name=f"guesses-{name}",
+            )
+            sources.append(PictureSource(stage=stage, dataset=dataset, shards=shards))
+            continue
+        embedded = open_embedded(places[number], evaluation_set, labels, clip)
+        sources.append(
+            EmbeddingSource(
+                stage=EmbeddingClassifier(
+                    clip=clip,
+                    classes=encode_concepts(evaluation_set.concepts, clip),
+                    labels=folder / LABELS,
+                    labels_digest=labels.digest,
+                    join=SAMPLE_ID if _is_the_set(embedded, dataset) else KEY,
+                    name=f"guesses-{name}",
+                ),
+                dataset=embedded,
+                shards=embedded.shards(),
+                labels=labels,
+            )
+        )
+    return sources
