@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conceptaudit.cli.arguments import AsJson, Device, Templates
-from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+from conceptaudit.cli.arguments import AsJson, Device, Templates, Workers
+from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
 
 if TYPE_CHECKING:
     from conceptaudit.longtail import LongTailSet
@@ -26,7 +26,8 @@ def longtail(
             "--images",
             "-i",
             help="Pool to take images from: image folder, WebDataset tars, parquet with image "
-            "bytes, or a folder of image embeddings (then the set is a list of keys).",
+            "bytes, or a folder of image embeddings (without --pictures the set is then a list of "
+            "keys).",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the set to write.")],
@@ -58,6 +59,24 @@ def longtail(
     ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="A concept that is never in; repeat.")
+    ] = None,
+    max_count_error: Annotated[
+        float | None,
+        typer.Option(
+            help="Only concepts whose count is known this well: half its 90 % interval over the "
+            "count, such as 0.3."
+        ),
+    ] = None,
+    max_senses: Annotated[
+        int | None, typer.Option(help="Only concepts whose name has at most so many noun senses.")
+    ] = None,
+    max_rejected_share: Annotated[
+        float | None,
+        typer.Option(help="Only concepts of whose mentions at most this share was no noun."),
+    ] = None,
+    under: Annotated[
+        list[str] | None,
+        typer.Option(help="Only kinds of this, such as animal, by WordNet; repeat for several."),
     ] = None,
     selection: Annotated[
         Path | None,
@@ -101,14 +120,77 @@ def longtail(
     ] = None,
     phash_distance: Annotated[
         int,
-        typer.Option(help="Perceptual hashes within so many bits are duplicates; -1: no check."),
+        typer.Option(
+            help="Perceptual hashes within so many bits are duplicates, beyond 6 bits if their "
+            "thumbnails agree too; -1: no check."
+        ),
     ] = 10,
     embedding_similarity: Annotated[
         float,
         typer.Option(help="Embeddings at least so similar are duplicates; 2: no check."),
     ] = 0.985,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Pretraining data that the set must not overlap with: images, embeddings, an "
+            "index, a run of audit, or a table of URLs or digests; repeat."
+        ),
+    ] = None,
+    leak_similarity: Annotated[
+        float | None,
+        typer.Option(
+            help="Embeddings of pretraining images at least so similar are leaks; 2: no check. "
+            "As --embedding-similarity by default."
+        ),
+    ] = None,
+    suspects: Annotated[
+        str,
+        typer.Option(
+            help="Outliers and other senses: 'flag' in manifest.csv and for review, 'remove', or "
+            "'off'."
+        ),
+    ] = "flag",
+    other_senses: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with 'concept' and 'sense': what names also mean and is not meant, such as "
+            "crane,construction crane."
+        ),
+    ] = None,
     min_side: Annotated[int, typer.Option(help="Smallest shorter side, in pixels.")] = 32,
     max_aspect: Annotated[float, typer.Option(help="Largest ratio of the sides.")] = 4.0,
+    rank: Annotated[
+        str,
+        typer.Option(
+            help="What images are ranked by: 'text' (prompts), 'examples' (the mean of --examples) "
+            "or 'both' (their mean)."
+        ),
+    ] = "text",
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            help="Example images: a folder with a folder per concept, or CSV with 'concept' and "
+            "'path'."
+        ),
+    ] = None,
+    pictures: Annotated[
+        str | None,
+        typer.Option(
+            help="Dataset with the pictures of a pool of embeddings, joined by key; only "
+            "candidates are opened."
+        ),
+    ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(help="Index of a pool of embeddings, to look at nearest images only."),
+    ] = None,
+    download_list: Annotated[
+        Path | None,
+        typer.Option(
+            help="For a pool of captions and URLs: write the images to download, as CSV or "
+            "parquet for img2dataset, and stop. No URL is opened."
+        ),
+    ] = None,
     review_in: Annotated[
         Path | None,
         typer.Option(help="Review file filled in by a person: images judged wrong are replaced."),
@@ -118,6 +200,18 @@ def longtail(
         typer.Option(help="CSV or JSON file to write the set's images to, to be judged."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides draws and ties of the selection.")] = 0,
+    max_unsafe: Annotated[
+        float,
+        typer.Option(
+            help="Largest probability of being unsafe that the pool's columns may give, where it "
+            "has them (punsafe, NSFW …); 2: no check."
+        ),
+    ] = 0.5,
+    max_watermark: Annotated[
+        float,
+        typer.Option(help="The same for watermarks (pwatermark …); 2: no check."),
+    ] = 0.8,
+    workers: Workers = None,
     skip_unreadable: Annotated[
         bool,
         typer.Option("--skip-unreadable", help="List pool files that cannot be read, and go on."),
@@ -131,12 +225,16 @@ def longtail(
 
     OUT appears when it is finished: images/ (the original files), manifest.csv, classes.csv,
     removed.csv (every image that was left out, and why), selection.csv, contact_sheet.png.
+    Until then finished shards of the pool are kept beside it, so that a stopped run goes on.
 
     \b
     Example:
       conceptaudit longtail runs/both --images photos/ -o tail --k 30 --per-class 20
       conceptaudit longtail runs/both --images photos/ -o tail2 --selection tail/selection.csv
       conceptaudit longtail runs/both --images photos/ -o tail --review-out judge.csv
+      conceptaudit longtail runs/both --images embeddings/ --pictures photos/ -o tail
+      conceptaudit longtail runs/both --images laion.parquet --download-list get.csv -o tail
+      conceptaudit longtail runs/both --images photos/ -o tail --against runs/both --against laion/
     """  # noqa: D301 -- the escape is meant: it keeps the example's lines apart
     from dataclasses import replace
 
@@ -152,6 +250,10 @@ def longtail(
         pins=tuple(pin or ()),
         exclusions=tuple(exclude or ()),
         include_zero=include_zero,
+        max_count_error=max_count_error,
+        max_senses=max_senses,
+        max_rejected_share=max_rejected_share,
+        under=tuple(under or ()),
         selection=selection,
         seed=seed,
         layout=layout,
@@ -167,15 +269,36 @@ def longtail(
         oversample=oversample,
         phash_distance=phash_distance,
         embedding_similarity=embedding_similarity,
+        against=tuple(against or ()),
+        leak_similarity=leak_similarity,
+        suspects=suspects,
+        other_senses=other_senses,
         review=review_in,
         min_side=min_side,
         max_aspect=max_aspect,
+        max_unsafe=max_unsafe,
+        max_watermark=max_watermark,
+        rank=rank,
+        examples=examples,
+        pictures=pictures,
+        index=index,
     )
     if template:
         options = replace(options, templates=tuple(template))
-    with progress_bar() as progress:
+    if download_list is not None:
+        from conceptaudit.cli.downloads import list_downloads
+
+        list_downloads(run, images, download_list, out, options, workers, as_json=as_json)
+        return
+    with logged_progress(out, "longtail", beside=out) as progress:
         made = build_long_tail(
-            run, images, out, options=options, overwrite=overwrite, progress=progress
+            run,
+            images,
+            out,
+            options=options,
+            overwrite=overwrite,
+            workers=workers,
+            progress=progress,
         )
     if review_out is not None:
         write_review(made, review_out, seed=seed)
@@ -187,7 +310,7 @@ def longtail(
 
 def summary(made: LongTailSet) -> dict[str, object]:
     """Lay a set's numbers out for a machine."""
-    names = ("n_classes", "n_images", "account", "removed", "classes", "notes")
+    names = ("n_classes", "n_images", "account", "removed", "leaks", "classes", "notes")
     return {"set": str(made.folder), **{name: made.manifest[name] for name in names}}
 
 

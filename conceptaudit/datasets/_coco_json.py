@@ -12,12 +12,17 @@ from conceptaudit.errors import DataError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """One caption of one image; `fault` says what is wrong with a record that is none."""
+    """One caption of one image; `fault` says what is wrong with a record that is none.
+
+    `url` and `license` are the image's, where the file says.
+    """
 
     key: str
     file_name: str = ""
     caption: Any = None
     fault: str = ""
+    url: str | None = None
+    license: str | None = None
 
 
 def is_coco(path: str) -> bool:
@@ -78,22 +83,43 @@ def _annotations(file: File) -> tuple[Annotation, ...]:
 
 
 def _plain(content: Mapping[str, Any]) -> Iterator[Annotation]:
-    names = {
-        image["id"]: str(image.get("file_name") or image["id"])
+    images = {
+        image["id"]: image
         for image in content["images"]
         if isinstance(image, dict) and isinstance(image.get("id"), (int, str))
     }
+    licences = _licences(content.get("licenses"))
     for record in content["annotations"]:
         image = record.get("image_id") if isinstance(record, dict) else None
         if not isinstance(image, (int, str)):
             yield Annotation(key="", fault=f"{str(record)[:80]} names no image_id")
-        elif image not in names:
+        elif image not in images:
             # The caption is still a caption; the image cannot be found.
             yield Annotation(key=str(image), caption=record.get("caption"))
         else:
+            found = images[image]
+            name = str(found.get("file_name") or image)
             yield Annotation(
-                key=names[image], file_name=names[image], caption=record.get("caption")
+                key=name,
+                file_name=name,
+                caption=record.get("caption"),
+                url=_text(found.get("coco_url") or found.get("flickr_url")),
+                license=licences.get(str(found.get("license"))),
             )
+
+
+def _licences(records: Any) -> dict[str, str]:
+    """Names of the licences that a file lists, by their ids."""
+    listed = records if isinstance(records, list) else []
+    return {
+        str(one.get("id")): str(one.get("name") or one.get("url") or one.get("id"))
+        for one in listed
+        if isinstance(one, dict)
+    }
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _karpathy(content: Mapping[str, Any]) -> Iterator[Annotation]:

@@ -39,7 +39,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The columns of one table that matter, each None where the table lacks it."""
+    """The columns of one table that matter, each None where the table lacks it.
+
+    `extra` pairs our names of `_extra.EXTRA_ALIASES` with the table's.
+    """
 
     caption: str | None = None
     key: str | None = None
@@ -48,6 +51,7 @@ class Columns:
     status: str | None = None
     error: str | None = None
     language: str | None = None
+    extra: tuple[tuple[str, str], ...] = ()
 
     @property
     def identity(self) -> str | None:
@@ -74,32 +78,32 @@ def resolve(
     texts = [name for name, kind in found.items() if kind == TEXT]
     scalars = [name for name, kind in found.items() if kind in (TEXT, NUMBER)]
     pictures = [name for name, kind in found.items() if kind in (BINARY, IMAGE_STRUCT)]
-    caption = _named(choice.caption, found, "caption_column", path) or _first(
+    caption = _named(choice.caption, found, "caption_column", path) or first_column(
         CAPTION_ALIASES, texts
     )
     # A binary column called "caption" holds text; a numeric one is better than none.
-    caption = caption or _first(
+    caption = caption or first_column(
         CAPTION_ALIASES, [n for n, k in found.items() if k in (BINARY, NUMBER)]
     )
-    image = _first(IMAGE_ALIASES, [name for name in pictures if name != caption])
+    image = first_column(IMAGE_ALIASES, [name for name in pictures if name != caption])
     structs = [name for name in pictures if found[name] == IMAGE_STRUCT and name != caption]
     image = image or (structs[0] if structs else None)
     if required and caption is None and image is None:
-        nested = _first(CAPTION_ALIASES, [n for n, k in found.items() if k == OTHER])
+        nested = first_column(CAPTION_ALIASES, [n for n, k in found.items() if k == OTHER])
         hint = f" {nested!r} holds lists or records, which are not read." if nested else ""
         raise DataError(
             f"No caption column found in {path}. Its columns are {list(found)};{hint} "
             "name the one that holds the captions with caption_column (--caption-column)."
         )
     usable = [name for name in scalars if name != caption]
-    key = _named(choice.key, found, "key_column", path) or _first(KEY_ALIASES, usable)
-    url = _named(choice.url, found, "url_column", path) or _first(URL_ALIASES, usable)
+    key = _named(choice.key, found, "key_column", path) or first_column(KEY_ALIASES, usable)
+    url = _named(choice.url, found, "url_column", path) or first_column(URL_ALIASES, usable)
     if key is None and image is not None and found[image] == IMAGE_STRUCT:
         key = f"{image}.path"
-    status, error = _first(("status",), texts), _first(("error_message",), list(found))
+    status, error = first_column(("status",), texts), first_column(("error_message",), list(found))
     if status is None or error is None:  # some other tool's "status" says nothing of a download
         status = error = None
-    language = _named(choice.language, found, "language_column", path) or _first(
+    language = _named(choice.language, found, "language_column", path) or first_column(
         LANGUAGE_ALIASES, [name for name in texts if name != caption]
     )
     return Columns(
@@ -113,7 +117,8 @@ def resolve(
     )
 
 
-def _first(aliases: Sequence[str], names: Sequence[str]) -> str | None:
+def first_column(aliases: Sequence[str], names: Sequence[str]) -> str | None:
+    """Find the first alias that is a column, in any case; the column's own spelling."""
     lower: dict[str, str] = {}
     for name in names:
         lower.setdefault(name.strip().lower(), name)
@@ -123,7 +128,7 @@ def _first(aliases: Sequence[str], names: Sequence[str]) -> str | None:
 def _named(name: str | None, found: Mapping[str, str], parameter: str, path: str) -> str | None:
     if name is None:
         return None
-    match = name if name in found else _first((name.strip().lower(),), list(found))
+    match = name if name in found else first_column((name.strip().lower(),), list(found))
     if match is None:
         raise ConfigError(
             f"The '{parameter}' parameter of open_dataset must be one of the columns "

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import IO
 
@@ -14,6 +15,9 @@ from conceptaudit.errors import DataError
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _PEEK_ROWS = 100
+MAX_LINE_BYTES = 1 << 28
+"""Longer lines are no captions, and no documents of a corpus either."""
+
 _URL_STARTS = ("http://", "https://", "//", "s3://", "ftp://")
 
 
@@ -100,7 +104,7 @@ def records(
             offset = len(_BOM)
         else:
             stream.seek(0)
-    lines = iter(stream)
+    lines = _lines(stream, path)
     for line in lines:
         size = len(line)
         if dialect.quoted and b'"' in line:
@@ -112,6 +116,17 @@ def records(
             fields = _text(line).split(dialect.delimiter) if parse else []
         yield offset, fields
         offset += size
+
+
+def _lines(stream: IO[bytes], path: str) -> Iterator[bytes]:
+    """Yield lines, none so long that it takes all memory: a few packed kilobytes can hold one."""
+    for line in iter(partial(stream.readline, MAX_LINE_BYTES), b""):
+        if len(line) == MAX_LINE_BYTES:
+            raise DataError(
+                f"A line of {path} is longer than {MAX_LINE_BYTES >> 20} MB; it begins "
+                f"{_text(line[:60])!r}. Cut it, or remove it."
+            )
+        yield line
 
 
 def _text(line: bytes) -> str:

@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from conceptaudit.datasets._remote import info_of, open_remote
 from conceptaudit.datasets._unpack import Unpacked
 from conceptaudit.datasets.base import Shard
 from conceptaudit.errors import ConfigError, DataError, MissingDependencyError
 
 _STAMPS = ("ETag", "etag", "checksum", "md5Hash", "LastModified", "last_modified", "mtime")
-_DAMAGE = (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
+# zipfile raises NotImplementedError for versions and methods of compression that do not exist
+_DAMAGE = (
+    OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile, NotImplementedError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +81,18 @@ def stat_file(path: str, *, name: str | None = None) -> File:
         if not is_remote(path):
             return local_file(path, name or Path(path).name, Path(path).stat())
         filesystem, plain = filesystem_of(path)
-        return remote_file(filesystem.info(plain), path, short)
+        found = info_of(filesystem, plain, path)
+        if found is None:
+            raise FileNotFoundError(path)
+        return remote_file(found, path, short)
 
 
 def if_exists(path: str, name: str) -> list[File]:
     """One file as a list of one, or of none where there is no such file."""
     if is_remote(path):
         filesystem, plain = filesystem_of(path)
-        found = filesystem.isfile(plain)
+        told = info_of(filesystem, plain, path)
+        found = told is not None and told.get("type") == "file"
     else:
         found = Path(path).is_file()
     return [stat_file(path, name=name)] if found else []
@@ -95,7 +103,7 @@ def open_file(path: str) -> IO[bytes]:
     if not is_remote(path):
         return Path(path).open("rb")
     filesystem, plain = filesystem_of(path)
-    return cast("IO[bytes]", filesystem.open(plain, "rb"))
+    return open_remote(filesystem, plain, path)
 
 
 @contextmanager

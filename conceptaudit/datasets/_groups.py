@@ -7,8 +7,15 @@ from itertools import islice
 from typing import Any
 
 from conceptaudit.datasets._columns import CAPTION_ALIASES
+from conceptaudit.datasets._extra import extra_of_records
 from conceptaudit.datasets._samples import Missing, ids_of, key_text, make_batch
-from conceptaudit.datasets.base import CAPTION, DEFAULT_BATCH_ROWS, IMAGE, IMAGE_BATCH_ROWS
+from conceptaudit.datasets.base import (
+    CAPTION,
+    DEFAULT_BATCH_ROWS,
+    EXTRA,
+    IMAGE,
+    IMAGE_BATCH_ROWS,
+)
 from conceptaudit.records import Drop, SampleBatch, sample_id
 
 IMAGE_ENDINGS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jxl")
@@ -82,6 +89,9 @@ def read_groups(
             if CAPTION in parts
             else None,
             images=[_image(group, fetch) for group in samples] if IMAGE in parts else None,
+            extra=extra_of_records([_record(group, fetch) for group in samples])
+            if EXTRA in parts
+            else None,
             drops=drops,
         )
 
@@ -122,15 +132,24 @@ def caption_of(group: Group, fetch: Fetch, caption_field: str | None) -> Any:
         return content.rstrip(b"\r\n") if isinstance(content, bytes) else content
     if "json" not in group.members:
         return Missing(reason="missing_caption")
+    record = _record(group, fetch)
+    if isinstance(record, Missing):
+        return record
+    name = caption_name(record, caption_field)
+    return record[name] if name is not None else Missing(reason="missing_caption")
+
+
+def _record(group: Group, fetch: Fetch) -> Any:
+    """Read the JSON member of a sample, or say why there is none."""
+    if "json" not in group.members:
+        return Missing(reason="missing_json")
     content = _fetch(group.members["json"], fetch)
     if isinstance(content, Missing):
         return content
     try:
-        record = json.loads(content.decode("utf-8", "surrogateescape"))
+        return json.loads(content.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):
         return Missing(reason="invalid_json", detail=repr(content[:80]))
-    name = caption_name(record, caption_field)
-    return record[name] if name is not None else Missing(reason="missing_caption")
 
 
 def caption_name(record: Any, caption_field: str | None) -> str | None:

@@ -13,6 +13,9 @@ from conceptaudit.datasets._rows import Cut, Fault, Rows, even_cuts
 from conceptaudit.errors import DataError
 
 _PEEK_ROWS = 100
+MAX_JSON_BYTES = 1 << 31
+"""Captions of ten million images; a packed file may claim to hold any size."""
+
 _LINES = _delimited.Dialect(delimiter="\n", quoted=False, header=False)
 _KINDS = {str: TEXT, int: NUMBER, float: NUMBER, bool: NUMBER, type(None): TEXT}
 
@@ -77,7 +80,12 @@ def rows_of_lines(path: str, cut: Cut, columns: Sequence[str], batch_rows: int) 
 @lru_cache(maxsize=1)
 def _load(file: File) -> Any:
     with reading(file.path), open_unpacked(file.path) as stream:
-        content = stream.read()
+        content = stream.read(MAX_JSON_BYTES)
+    if len(content) == MAX_JSON_BYTES:
+        raise DataError(
+            f"The file {file.path} holds more than {MAX_JSON_BYTES >> 30} GB of JSON, which has to "
+            "be read whole. Write it as JSON Lines (.jsonl)."
+        )
     try:
         return json.loads(content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError) as error:

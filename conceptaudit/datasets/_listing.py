@@ -15,6 +15,7 @@ from conceptaudit.datasets._files import (
     remote_file,
     stat_file,
 )
+from conceptaudit.datasets._remote import find_remote, glob_remote, info_of, list_remote
 from conceptaudit.errors import ConfigError
 
 _WILDCARDS = frozenset("*?[")
@@ -63,18 +64,19 @@ def list_files(location: str) -> Listing:
 def _list_remote(url: str) -> Listing:
     filesystem, path = filesystem_of(url)
     with reading(url):
-        if filesystem.isfile(path):
+        there = None if _WILDCARDS & set(path) else info_of(filesystem, path, url)
+        if there is not None and there.get("type") == "file":
             return Listing(root=url.rpartition("/")[0], files=(stat_file(url),), is_file=True)
         if _WILDCARDS & set(path):
-            root, found = _fixed_part(path), filesystem.glob(path, detail=True)
+            root, found = _fixed_part(path), glob_remote(filesystem, path, url)
         else:
-            root, found = path.rstrip("/"), filesystem.find(path, detail=True)
+            root, found = path.rstrip("/"), find_remote(filesystem, path, url)
         files = [
             remote_file(info, filesystem.unstrip_protocol(name), _relative(name, root))
             for name, info in sorted(found.items())
             if info.get("type") != "directory"
         ]
-        if not files and not filesystem.exists(path):
+        if not files and there is None:
             raise ConfigError(
                 "The 'location' parameter of open_dataset must be an existing file, folder, glob "
                 f"pattern or fsspec URL. Got {url!r} instead, which names nothing that exists."
@@ -160,7 +162,7 @@ def list_folder(folder: str, root: str) -> list[File]:
             filesystem, plain = filesystem_of(folder)
             return [
                 remote_file(info, filesystem.unstrip_protocol(info["name"]), name)
-                for info in filesystem.ls(plain, detail=True)
+                for info in list_remote(filesystem, plain, folder)
                 if info.get("type") != "directory"
                 and not _hidden(name := info["name"].rpartition("/")[2])
             ]

@@ -99,6 +99,11 @@ def _reader(stream: IO[bytes], size: int, path: str) -> ArrayReader:
             f"The array {path} holds Python objects (dtype {dtype}), which are never loaded "
             "because that runs code from the file. Save it again as float16 or float32."
         )
+    if dtype.byteorder == ">":
+        raise DataError(
+            f"The array {path} says that its numbers are big-endian ({dtype.str}), which nobody "
+            "writes today: its header is damaged. Fetch or write it again, as '<f2' or '<f4'."
+        )
     if dtype.kind != "f" or len(shape) != 2 or min(shape) < 0 or shape[1] == 0 or by_column:
         order = "column by column" if by_column else "row by row"
         raise DataError(
@@ -110,6 +115,11 @@ def _reader(stream: IO[bytes], size: int, path: str) -> ArrayReader:
         raise DataError(
             f"The array {path} is truncated: {shape[0]:,} rows of {shape[1]} {dtype} need "
             f"{expected:,} bytes. Got {size:,} bytes instead; fetch or write it again."
+        )
+    if size > expected:
+        raise DataError(
+            f"The array {path} is damaged: after its {shape[0]:,} rows of {shape[1]} {dtype} come "
+            f"{size - expected:,} bytes more. Fetch or write it again."
         )
     return ArrayReader(path=path, rows=shape[0], dimension=shape[1], dtype=dtype, stream=stream)
 

@@ -2,13 +2,13 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from conceptaudit.datasets.base import PARTS
+from conceptaudit.datasets.base import EXTRA, PARTS
 from conceptaudit.errors import ConfigError
 from conceptaudit.records import Drop, Float32Array, Int64Array, SampleBatch, sample_id
 
@@ -28,7 +28,7 @@ class Missing:
 
 def check_parts(parts: frozenset[str], provides: frozenset[str], layout: str) -> None:
     """Refuse to read a part that the dataset does not have."""
-    if not parts <= provides:
+    if not parts - {EXTRA} <= provides:
         raise ConfigError(
             f"The 'parts' parameter of read must be among {sorted(provides & PARTS)} for this "
             f"{layout} dataset. Got {sorted(parts)} instead."
@@ -161,6 +161,7 @@ def make_batch(
     images: Iterable[Any] | None = None,
     embeddings: Float32Array | None = None,
     languages: Sequence[str] | None = None,
+    extra: Mapping[str, Sequence[Any]] | None = None,
     drops: Iterable[Drop] = (),
     max_chars: int | None = MAX_CAPTION_CHARS,
 ) -> SampleBatch:
@@ -185,6 +186,7 @@ def make_batch(
         images=pictures,
         embeddings=embeddings,
         languages=languages,
+        extra=extra,
         drops=tuple(map(_writable, found)),
     )
 

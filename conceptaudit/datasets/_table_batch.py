@@ -8,7 +8,7 @@ from conceptaudit.datasets._rows import Rows
 from conceptaudit.datasets._rules import RowRules, language_code
 from conceptaudit.datasets._samples import MAX_CAPTION_CHARS, ids_of, key_text, make_batch
 from conceptaudit.datasets._table_file import TableFile
-from conceptaudit.datasets.base import CAPTION, DOCUMENT_UNIT, IMAGE, LANGUAGE
+from conceptaudit.datasets.base import CAPTION, DOCUMENT_UNIT, EXTRA, IMAGE, LANGUAGE
 from conceptaudit.records import Drop, SampleBatch, sample_id
 
 SUCCESS = "success"
@@ -55,16 +55,21 @@ def table_batch(
     if LANGUAGE in parts and columns.language is not None:
         codes = block.columns[columns.language]
         languages = [language_code(codes[i]) for i in kept]
+    extra = None
+    if EXTRA in parts:
+        extra = {name: block.columns[column] for name, column in columns.extra}
     if len(kept) < len(ids):
         ids, keys = ids[kept], [keys[i] for i in kept]
         captions = None if captions is None else [captions[i] for i in kept]
         images = None if images is None else [images[i] for i in kept]
+        extra = extra and {name: [values[i] for i in kept] for name, values in extra.items()}
     return make_batch(
         ids,
         keys,
         captions=captions,
         images=images,
         languages=languages,
+        extra=extra,
         drops=drops,
         max_chars=None if rules.unit == DOCUMENT_UNIT else MAX_CAPTION_CHARS,
     )

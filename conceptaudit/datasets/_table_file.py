@@ -1,10 +1,11 @@
 """One table file of any format: its columns, where to cut it, and its rows."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conceptaudit.datasets import _delimited, _json, _parquet
-from conceptaudit.datasets._columns import Choice, Columns, resolve
+from conceptaudit.datasets._columns import NUMBER, TEXT, Choice, Columns, resolve
+from conceptaudit.datasets._extra import URL, extra_columns
 from conceptaudit.datasets._files import suffix
 from conceptaudit.datasets._rows import Cut, Rows
 from conceptaudit.errors import DataError
@@ -65,4 +66,8 @@ def open_table_file(path: str, choice: Choice, *, required: bool = True) -> Tabl
     if not found:
         raise DataError(f"The table {path} is empty: it has no rows and no column names.")
     columns = resolve(found, choice, path, required=required)
+    extra = extra_columns([name for name, type_ in found.items() if type_ in (TEXT, NUMBER)])
+    if columns.url is not None:
+        extra[URL] = columns.url
+    columns = replace(columns, extra=tuple(sorted(extra.items())))
     return TableFile(path=path, columns=columns, dialect=dialect)

@@ -1,7 +1,6 @@
 """The index of a tar archive's samples. Members are read in place and never extracted."""
 
 import re
-import shutil
 import tarfile
 import tempfile
 from collections import Counter
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO
 
-from conceptaudit.datasets._files import is_remote, open_unpacked, reading
+from conceptaudit.datasets._files import is_remote, open_unpacked, reading, stat_file
 from conceptaudit.datasets._groups import Group, Member
 from conceptaudit.errors import DataError
 
@@ -18,6 +17,10 @@ _NAME = re.compile(r"(?:\./)?((?:.*/)?[^./][^./]*)\.([^/]*)")
 """WebDataset's rule: the key ends at the first dot of the base name."""
 
 _BLOCK = 512
+MAX_RATIO = 100
+"""Pictures do not shrink when they are packed, and captions by 10 at most."""
+
+MIN_BOMB_BYTES = 1 << 30
 _CHUNK = 1 << 20
 
 
@@ -32,10 +35,23 @@ def seekable(path: str) -> Iterator[IO[bytes]]:
         if not is_remote(path) and not path.lower().endswith((".gz", ".tgz")):
             yield stream
             return
-        with tempfile.TemporaryFile() as copy:
-            shutil.copyfileobj(stream, copy, _CHUNK)
+        with tempfile.TemporaryFile() as copy:  # unnamed, and nobody else's to read
+            _copy(stream, copy, path)
             copy.seek(0)
             yield copy
+
+
+def _copy(stream: IO[bytes], copy: IO[bytes], path: str) -> None:
+    """Copy an archive to disk, unless it unpacks to what no archive of pictures unpacks to."""
+    most = max(stat_file(path).size * MAX_RATIO, MIN_BOMB_BYTES)
+    written = 0
+    while chunk := stream.read(_CHUNK):
+        written += copy.write(chunk)
+        if written > most:
+            raise DataError(
+                f"The archive {path} unpacks to more than {MAX_RATIO} times its size: it is made "
+                "to fill a disk. Remove it; if it is what it should be, unpack it first."
+            )
 
 
 def index_samples(stream: IO[bytes], path: str) -> tuple[list[Group], list[Group]]:
@@ -79,7 +95,7 @@ def peek_samples(stream: IO[bytes], path: str, n_members: int) -> list[Group]:
 
 def _members(stream: IO[bytes], path: str) -> Iterator[tuple[str, str, Member]]:
     with tarfile.open(fileobj=stream, mode="r:") as archive:
-        while (info := archive.next()) is not None:
+        while (info := _next(archive, path)) is not None:
             archive.members = []  # type: ignore[attr-defined] # tarfile would keep every header of a huge archive
             match = _NAME.fullmatch(info.name)
             if match is None or info.isdir():
@@ -88,6 +104,16 @@ def _members(stream: IO[bytes], path: str) -> Iterator[tuple[str, str, Member]]:
             member = Member(size=info.size, place=info.offset_data, fault=fault)
             yield match[1], match[2].lower(), member
         _check_end(stream, archive.offset, path)
+
+
+def _next(archive: tarfile.TarFile, path: str) -> tarfile.TarInfo | None:
+    try:
+        return archive.next()
+    except (ValueError, OverflowError) as error:  # sizes that no file has
+        raise DataError(
+            f"The archive {path} is damaged: after byte {archive.offset:,} a header says what "
+            f"cannot be ({error}). Fetch or write it again."
+        ) from error
 
 
 def _check_end(stream: IO[bytes], offset: int, path: str) -> None:

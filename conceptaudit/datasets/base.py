@@ -20,6 +20,10 @@ CAPTION_UNIT = "caption"
 DOCUMENT_UNIT = "document"
 """What one text is: a caption, or a document of any length."""
 
+EXTRA = "extra"
+"""What a row says besides (URL, licence, safety, watermark; see `_extra.EXTRA_ALIASES`): may be
+asked of every dataset, and is empty where it has none, so that no `provides` names it."""
+
 DEFAULT_SHARD_ROWS = 20_000
 """Rows of a table per shard: seconds of tagging, so a kill costs little and workers balance."""
 

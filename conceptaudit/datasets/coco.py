@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from conceptaudit.datasets._coco_json import Annotation, annotations, is_coco, uncaptioned
+from conceptaudit.datasets._extra import LICENSE, URL
 from conceptaudit.datasets._files import File, if_exists, is_remote, make_shard, open_file, suffix
 from conceptaudit.datasets._listing import Listing, list_files
 from conceptaudit.datasets._rows import Cut, even_cuts
@@ -21,6 +22,7 @@ from conceptaudit.datasets.base import (
     CAPTION,
     DEFAULT_BATCH_ROWS,
     DEFAULT_SHARD_ROWS,
+    EXTRA,
     IMAGE,
     IMAGE_BATCH_ROWS,
     Shard,
@@ -91,6 +93,7 @@ class CocoDataset:
                 [rows[n].key for n in kept],
                 captions=[rows[n].caption for n in kept] if CAPTION in parts else None,
                 images=_images([rows[n] for n in kept], folder) if IMAGE in parts else None,
+                extra=_extra([rows[n] for n in kept]) if EXTRA in parts else None,
                 drops=[_malformed(rows[n], shard, n) for n in numbers if rows[n].fault],
             )
 
@@ -103,6 +106,12 @@ def _malformed(row: Annotation, shard: Shard, number: int) -> Drop:
         reason="malformed_annotation",
         detail=row.fault,
     )
+
+
+def _extra(rows: Sequence[Annotation]) -> dict[str, list[str | None]]:
+    """Lay out what the file says of the images; what it says of none is left out."""
+    columns = {URL: [row.url for row in rows], LICENSE: [row.license for row in rows]}
+    return {name: values for name, values in columns.items() if any(values)}
 
 
 def _images(rows: Sequence[Annotation], folder: str | None) -> list[bytes | Missing]:

@@ -28,6 +28,7 @@ from conceptaudit.datasets.base import (
     DEFAULT_BATCH_ROWS,
     DEFAULT_SHARD_ROWS,
     EMBEDDING,
+    EXTRA,
     SOURCE_COLUMN,
     Shard,
 )
@@ -110,7 +111,10 @@ class EmbeddingDataset:
                     f"{path} and {count:,} in {tables[0]} instead: one of them belongs to "
                     "another export."
                 )
-            names = _names(columns) or list(_parquet.columns_of(tables[0]))[:1]
+            names = _names(columns)
+            if EXTRA in parts:
+                names += [column for _, column in columns.extra if column not in names]
+            names = names or list(_parquet.columns_of(tables[0]))[:1]
             repeated = _repeated(stat_file(tables[0]), columns)
             array.skip(shard.start)
             for block in _parquet.rows(
@@ -173,6 +177,10 @@ def _batch(
     if CAPTION in parts and columns is not None and columns.caption is not None:
         captions = block.columns[columns.caption]
     vectors = array.take(len(ids)) if EMBEDDING in parts else None
+    extra = None
+    if EXTRA in parts:
+        found = columns.extra if columns else ()
+        extra = {name: block.columns[column] for name, column in found}
     drops: list[Drop] = []
     if not repeated.isdisjoint(block.numbers):
         kept = []
@@ -186,9 +194,10 @@ def _batch(
         ids, keys = ids[kept], [keys[i] for i in kept]
         captions = None if captions is None else [captions[i] for i in kept]
         vectors = None if vectors is None else vectors[kept]
+        extra = extra and {name: [values[i] for i in kept] for name, values in extra.items()}
     if vectors is not None:
         drops += _blank_unusable(vectors, ids, keys)
-    return make_batch(ids, keys, captions=captions, embeddings=vectors, drops=drops)
+    return make_batch(ids, keys, captions=captions, embeddings=vectors, extra=extra, drops=drops)
 
 
 def _blank_unusable(vectors: Float32Array, ids: Int64Array, keys: Sequence[str]) -> Iterator[Drop]:

@@ -23,6 +23,7 @@ from conceptaudit.datasets.base import (
     DEFAULT_SHARD_ROWS,
     DOCUMENT_BATCH_ROWS,
     DOCUMENT_UNIT,
+    EXTRA,
     IMAGE,
     IMAGE_BATCH_ROWS,
     LANGUAGE,
@@ -86,6 +87,7 @@ class TableDataset:
         wanted = [columns.identity, columns.status, columns.error]
         wanted += [column for part, column in offered.items() if part in parts]
         wanted += self.rules.columns(columns)
+        wanted += [column for _, column in columns.extra] if EXTRA in parts else []
         names = [name for name in dict.fromkeys(wanted) if name is not None]
         names = names or [name for name in (columns.caption, columns.image) if name][:1]
         repeated = _repeated_keys(source, stat_file(source.path))

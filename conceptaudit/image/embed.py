@@ -16,10 +16,12 @@ from conceptaudit.artifacts import (
     exclusive,
     package_versions,
     read_json,
+    remove_partials,
     write_json,
 )
 from conceptaudit.datasets.base import CAPTION, IMAGE, Dataset, Shard
-from conceptaudit.engine import StageReport, open_engine, run_shards
+from conceptaudit.engine import EngineChoice, StageReport, open_engine, run_shards
+from conceptaudit.engine.parts import Part, forget_parts, sharing
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.embedding_folder import (
@@ -70,8 +72,9 @@ def embed(
     out: str | Path,
     *,
     texts: bool = False,
-    workers: int | None = 1,
+    workers: int | EngineChoice | None = 1,
     threads: int | None = None,
+    part: Part | None = None,
     skip_unreadable: bool = False,
     resume: bool = False,
     overwrite: bool = False,
@@ -89,10 +92,14 @@ def embed(
         The folder. One that was interrupted goes on; one with other inputs is refused.
     texts : bool, default False
         Embed captions as well.
-    workers : int or None, default 1
-        Processes; None for one per processor. On a GPU there is one. Changes no byte.
+    workers : int, EngineChoice or None, default 1
+        Processes; None for one per processor. On a GPU there is one, or one per GPU of a Ray
+        cluster. Changes no byte.
     threads : int or None, default None
         Threads per process that decode; None for a process's share. Changes no byte.
+    part : Part or None, default None
+        Embed only this part's share of the shards; parts may run side by side. The same call
+        without a part finishes the folder.
     skip_unreadable : bool, default False
         List files that cannot be read instead of stopping.
     resume : bool, default False
@@ -105,6 +112,7 @@ def embed(
     Returns
     -------
     EmbeddingFolder
+        Of a part: what it has done.
 
     Raises
     ------
@@ -115,6 +123,55 @@ def embed(
     ArtifactMismatchError
         `out` holds something else.
     """
+    _check_call(dataset, texts=texts, threads=threads)
+    if part is not None and overwrite:
+        raise ConfigError(
+            "A part cannot overwrite what the others have written: remove the folder before the "
+            "first part starts, or resume."
+        )
+    folder = Path(out)
+    shards, index = numbered(dataset.shards())
+    store = folder_store(folder, dataset, clip, texts=texts)
+    identity = digest_of([store.digest, [[shard.name, shard.fingerprint] for shard in shards]])
+    mine = shards if part is None else part.share(shards)
+    with exclusive(folder) if part is None else sharing(folder, part):
+        if claim(folder, identity, resume=resume, overwrite=overwrite) == "overwrite":
+            clear(folder)
+        if part is None:
+            forget_parts(folder)
+            remove_partials(folder)
+        write_json(
+            folder / STARTED, {"digest": identity, "kind": KIND, "dataset": dataset.location}
+        )
+        task = EmbedShard(
+            dataset=dataset,
+            clip=clip,
+            store=store,
+            index=index,
+            texts=texts,
+            skip_unreadable=skip_unreadable,
+            threads=threads,
+        )
+        report = run_shards(
+            task,
+            store,
+            mine,
+            engine=open_engine(
+                workers, n_items=len(mine), on_gpu=clip.device != "cpu", folder=folder
+            ),
+            progress=progress or SilentProgress(),
+            tidy=part is None,
+        )
+        if part is not None:
+            return _summary(folder, dataset, store, mine, report, part=part)
+        _remove_strangers(store, shards)
+        made = _summary(folder, dataset, store, shards, report)
+        write_json(folder / MANIFEST, _manifest(made, dataset, clip, identity, store, shards))
+    return made
+
+
+def _check_call(dataset: Dataset, *, texts: bool, threads: int | None) -> None:
+    """Refuse what cannot be embedded, and say what to do."""
     if IMAGE not in dataset.provides:
         raise ConfigError(
             f"{dataset.location} ({dataset.layout}) holds no images to embed, only "
@@ -128,37 +185,6 @@ def embed(
         )
     if threads is not None and threads < 1:
         raise ConfigError(f"The 'threads' parameter must be at least 1. Got {threads} instead.")
-    folder = Path(out)
-    shards, index = numbered(dataset.shards())
-    store = folder_store(folder, dataset, clip, texts=texts)
-    identity = digest_of([store.digest, [[shard.name, shard.fingerprint] for shard in shards]])
-    with exclusive(folder):
-        if claim(folder, identity, resume=resume, overwrite=overwrite) == "overwrite":
-            clear(folder)
-        write_json(
-            folder / STARTED, {"digest": identity, "kind": KIND, "dataset": dataset.location}
-        )
-        task = EmbedShard(
-            dataset=dataset,
-            clip=clip,
-            store=store,
-            index=index,
-            texts=texts,
-            skip_unreadable=skip_unreadable,
-            threads=threads,
-        )
-        on_gpu = clip.device != "cpu"
-        report = run_shards(
-            task,
-            store,
-            shards,
-            engine=open_engine(1 if on_gpu else workers, n_items=len(shards)),
-            progress=progress or SilentProgress(),
-        )
-        _remove_strangers(store, shards)
-        made = _summary(folder, dataset, store, shards, report)
-        write_json(folder / MANIFEST, _manifest(made, dataset, clip, identity, store, shards))
-    return made
 
 
 def _records(store: FolderStore, shards: Sequence[Shard]) -> dict[str, Json]:
@@ -181,6 +207,8 @@ def _summary(
     store: FolderStore,
     shards: Sequence[Shard],
     report: StageReport,
+    *,
+    part: Part | None = None,
 ) -> EmbeddingFolder:
     accounts = [record["result"] for record in _records(store, shards).values()]
     failures = [f"Skipped: {why}" for why in report.failed.values()]
@@ -190,7 +218,7 @@ def _summary(
         "dropped": merge_counts([part["dropped"] for part in accounts]),
         "noted": merge_counts([part["noted"] for part in accounts]),
     }
-    if not account["n_used"]:
+    if not account["n_used"] and part is None:
         why = ", ".join(f"{n:,} × {reason}" for reason, n in account["dropped"].items())
         raise DataError(
             f"No picture of {dataset.location} can be embedded: "

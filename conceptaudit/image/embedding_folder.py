@@ -24,6 +24,8 @@ from conceptaudit.artifacts import (
     write_parquet,
 )
 from conceptaudit.datasets.base import CAPTION, IMAGE, SOURCE_COLUMN, Dataset, Shard
+from conceptaudit.datasets.changes import check_unchanged, stamps_of
+from conceptaudit.engine.accounting import CountedBatches
 from conceptaudit.errors import DataError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.encoded import EncodedShard, encode_shard
@@ -90,13 +92,17 @@ class EmbedShard:
         """Embed a shard, write its files and then its record."""
         parts = frozenset({IMAGE, CAPTION}) & self.dataset.provides
         try:
-            encoded = encode_shard(self.dataset.read(shard, parts), self.clip, threads=self.threads)
+            stamps = stamps_of([shard])
+            batches = CountedBatches(self.dataset.read(shard, parts), shard.name)
+            encoded = encode_shard(batches, self.clip, threads=self.threads)
+            check_unchanged(stamps, shard)
         except DataError as error:
             if self.skip_unreadable:
                 return str(error)
             raise
         account = part_account(len(encoded.keys), encoded.drops, part=IMAGE)
         check_account(account, encoded.n_used, f"images of shard {shard.name}")
+        batches.check(account)
         files = self._write(encoded, self.index[shard.name], account)
         self.store.write(shard.name, shard.fingerprint, account, files)
         return None

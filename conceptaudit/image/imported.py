@@ -7,6 +7,7 @@ of a hundred million keys share a hash with odds of 3 in 10,000.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -143,7 +144,7 @@ def import_tags(
         rows = _resolved(block, names, threshold, counts, unknown)
         bucket = rows["hash"] >> np.uint64(64 - BUCKET_BITS)
         for number in np.unique(bucket).tolist():
-            with parts[number].open("ab") as stream:
+            with open(parts[number], "ab", opener=_private) as stream:
                 stream.write(rows[bucket == number].tobytes())
     files: dict[str, Path] = {}
     for number, part in parts.items():
@@ -157,6 +158,11 @@ def import_tags(
     }
     imported.store.write(RECORD, fingerprint, summary, files)
     return imported
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that nobody else may read."""
+    return os.open(path, flags, 0o600)
 
 
 def _resolved(

@@ -1,6 +1,9 @@
 """Unit vectors: checking, normalising, reading."""
 
+import tokenize
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +35,34 @@ def unit_rows(vectors: Float32Array) -> Float32Array:
     return np.asarray(rows / lengths[:, None], dtype=np.float32)
 
 
+_BAD_ARRAY = (
+    OSError, ValueError, EOFError, LookupError, TypeError, SyntaxError, RecursionError,
+    MemoryError, tokenize.TokenError, zipfile.BadZipFile, NotImplementedError,
+)  # fmt: skip
+"""What numpy raises for a damaged file: it parses the header as a Python literal."""
+
+
+def read_array(path: str | Path, what: str) -> Any:
+    """Read an ``.npy`` file, never unpickling.
+
+    Parameters
+    ----------
+    path : str or Path
+    what : str
+        What it should hold, for the message.
+
+    Raises
+    ------
+    DataError
+        It is missing, damaged, or holds objects.
+    """
+    try:
+        return np.load(path, allow_pickle=False)
+    except _BAD_ARRAY as error:
+        why = str(error) or type(error).__name__
+        raise DataError(f"Cannot read {what} from {path}: {why}.") from error
+
+
 def read_concept_vectors(path: str | Path, n_concepts: int) -> Float32Array:
     """Read the vectors of a concept list: an ``.npy`` with one row per concept, in its order.
 
@@ -46,10 +77,7 @@ def read_concept_vectors(path: str | Path, n_concepts: int) -> Float32Array:
         The file is missing, damaged, holds objects, has another number of rows, or a row that
         is not finite or has length zero.
     """
-    try:
-        vectors = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"Cannot read concept vectors from {path}: {error}.") from error
+    vectors = read_array(path, "concept vectors")
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype.kind != "f":
         found = getattr(vectors, "shape", type(vectors).__name__)
         raise DataError(

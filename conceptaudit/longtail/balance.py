@@ -7,6 +7,7 @@ from typing import Any
 
 from conceptaudit.artifacts import Json
 from conceptaudit.errors import DataError
+from conceptaudit.longtail.filters import COUNT_ERROR, REJECTED_SHARE, SENSES
 from conceptaudit.longtail.naming import folder_names
 from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.records import LEFT_OUT, SURPLUS, Candidate, Removal
@@ -57,6 +58,7 @@ class TailClass:
             "n_clean": self.n_clean,
             "lowest_score": round(min(scores), 6) if scores else None,
             "n_runner_up_leads": sum(image.margin < 0 for image in self.images),
+            "n_suspect": sum(bool(image.suspect) for image in self.images),
             **self.facts,
         }
 
@@ -139,7 +141,17 @@ def _facts(selection: Selection, row: int) -> dict[str, Any]:
     record = selection.table.iloc[row]
     counts = ("n_text", "n_image", "n_joint", "stratum")
     numbers = {name: None if record.isna()[name] else int(record[name]) for name in counts}
-    return {**numbers, "why": str(record["why"])}
+    senses, missing = record["n_senses"], record.isna()
+    shares = {
+        name: None if missing[name] else float(record[name])
+        for name in (COUNT_ERROR, REJECTED_SHARE)
+    }
+    return {
+        **numbers,
+        **shares,
+        SENSES: None if missing[SENSES] else int(senses),
+        "why": str(record["why"]),
+    }
 
 
 def balance_notes(balanced: Balanced, options: LongTailOptions) -> list[str]:

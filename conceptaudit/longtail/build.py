@@ -6,17 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from conceptaudit.artifacts import Json, digest_of, package_versions
-from conceptaudit.datasets import open_dataset
-from conceptaudit.datasets.base import Dataset, Shard
-from conceptaudit.errors import DataError
-from conceptaudit.longtail.assign import assign_classes
-from conceptaudit.longtail.balance import Balanced, TailClass, balance_classes, balance_notes
-from conceptaudit.longtail.clean import remove_duplicates
-from conceptaudit.longtail.collect import Collector
-from conceptaudit.longtail.embedding import EmbeddingSpace, find_space
+from conceptaudit.datasets.base import Dataset
+from conceptaudit.errors import ConfigError
+from conceptaudit.image.clip import find_clip
+from conceptaudit.longtail.balance import TailClass, balance_notes
+from conceptaudit.longtail.cleaning import Cleaned, Cleaning
 from conceptaudit.longtail.export import (
     place_images,
     write_images,
@@ -24,9 +19,15 @@ from conceptaudit.longtail.export import (
     write_names,
     write_tables,
 )
+from conceptaudit.longtail.gather import Collected
 from conceptaudit.longtail.layouts import write_archives, write_card
+from conceptaudit.longtail.leaks import leak_hint
+from conceptaudit.longtail.opening import make_pool, open_pool
 from conceptaudit.longtail.options import LongTailOptions
-from conceptaudit.longtail.records import LongTailSet, Removal
+from conceptaudit.longtail.other_sense import Senses, embed_senses, read_other_senses
+from conceptaudit.longtail.pool import Pool
+from conceptaudit.longtail.pretraining import Pretraining, open_pretraining
+from conceptaudit.longtail.records import LongTailSet
 from conceptaudit.longtail.review import Review, read_review
 from conceptaudit.longtail.select import Selection, select_concepts
 from conceptaudit.longtail.selection_file import read_selection
@@ -34,6 +35,7 @@ from conceptaudit.longtail.sheet import SHOWN, ContactSheet
 from conceptaudit.longtail.source import AuditSource, read_audit
 from conceptaudit.longtail.stored import (
     KIND,
+    WORK,
     building,
     check_target,
     find_finished,
@@ -43,16 +45,10 @@ from conceptaudit.progress import Progress, SilentProgress
 
 if TYPE_CHECKING:
     from conceptaudit.image.clip import ClipModel
-    from conceptaudit.text.tagger import CaptionAnnotator
 
 RANKED_BY_MODEL = (
     "Images were found and ranked by a model: expect its own accuracy on this set, and that of "
     "models like it, to be too high until the images have been judged by people."
-)
-NO_PICTURES = (
-    "The pool holds image vectors and no pictures: the set is a list of keys (manifest.csv), "
-    "checked for duplicates by vectors only, without image files, hashes, sizes or a contact "
-    "sheet. Name a pool with the images themselves to get them."
 )
 
 
@@ -64,6 +60,7 @@ def build_long_tail(
     options: LongTailOptions | None = None,
     clip: ClipModel | None = None,
     overwrite: bool = False,
+    workers: int | None = 1,
     progress: Progress | None = None,
 ) -> LongTailSet:
     """Build a clean, balanced test set of concepts that are rare in an audited dataset.
@@ -82,6 +79,9 @@ def build_long_tail(
         An encoder at hand, in place of the one that `options` or the audit name.
     overwrite : bool, default False
         Replace another long-tail set in `out`.
+    workers : int or None, default 1
+        Processes that look at the pool's shards; None for one per processor. Changes no result.
+        A model on a GPU has one.
     progress : Progress, optional
         Told of every pool shard and image.
 
@@ -105,17 +105,19 @@ def build_long_tail(
     """
     options = options or LongTailOptions()
     audit = read_audit(run)
-    opened = open_dataset(pool, layout=options.layout) if isinstance(pool, str | Path) else pool
-    selection = _selection(audit, options)
+    opened = open_pool(pool, options.layout) if isinstance(pool, str | Path) else pool
+    selection = choose_concepts(audit, options)
     review = None if options.review is None else read_review(options.review, selection.concepts)
+    made = make_pool(opened, audit, selection.concepts, options, clip)
     job = _Job(
         audit=audit,
         selection=selection,
         review=review,
-        pool=opened,
-        shards=opened.shards(),
-        space=find_space(audit, opened, options, clip),
+        against=tuple(open_pretraining(one, made.space.identity) for one in options.against),
+        senses=_senses(audit, selection, made, options, clip),
+        pool=made,
         options=options,
+        workers=workers,
         progress=progress or SilentProgress(),
     )
     folder = Path(out)
@@ -129,10 +131,29 @@ def build_long_tail(
     return read_long_tail(folder)
 
 
-def _selection(audit: AuditSource, options: LongTailOptions) -> Selection:
+def choose_concepts(audit: AuditSource, options: LongTailOptions) -> Selection:
+    """Choose the concepts of a set: by the options' rules, or by an edited selection."""
     if options.selection is not None:
-        return read_selection(options.selection, audit.frequencies)
+        return read_selection(options.selection, audit.frequencies, count=options.count)
     return select_concepts(audit.frequencies, options)
+
+
+def _senses(
+    audit: AuditSource,
+    selection: Selection,
+    pool: Pool,
+    options: LongTailOptions,
+    clip: ClipModel | None,
+) -> Senses | None:
+    if options.other_senses is None:
+        return None
+    senses = read_other_senses(options.other_senses, selection.concepts)
+    name = options.clip or audit.clip
+    model = clip or pool.space.clip
+    if model is None and name is None:
+        raise ConfigError("--other-senses needs a model that embeds text: name one with --clip.")
+    model = model or find_clip(str(name), device=options.device)
+    return embed_senses(senses, pool.space.concepts[list(pool.ids)], model, options.templates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,50 +163,55 @@ class _Job:
     audit: AuditSource
     selection: Selection
     review: Review | None
-    pool: Dataset
-    shards: tuple[Shard, ...]
-    space: EmbeddingSpace
+    against: tuple[Pretraining, ...]
+    senses: Senses | None
+    pool: Pool
     options: LongTailOptions
+    workers: int | None
     progress: Progress
 
     def identity(self) -> Json:
         """Everything that the set depends on."""
         selected = self.selection.table
         rows = selected.astype(object).where(selected.notna(), None).to_numpy().tolist()
-        shards = [[shard.name, shard.fingerprint] for shard in self.shards]
         return {
             "run": self.audit.digest,
-            "pool": digest_of([self.pool.settings, shards]),
+            **self.pool.identity,
             "selection": digest_of(rows),
             "review": self.review.digest if self.review else None,
-            "clip": self.space.identity,
+            "against": [source.identity for source in self.against],
+            "senses": self.senses.identity if self.senses else None,
+            "clip": self.pool.space.identity,
             "settings": self.options.settings,
             "versions": package_versions("open_clip_torch", "torch", "pillow", "numpy", "scipy"),
         }
 
     def execute(self, site: Path, identity: Json) -> None:
         """Collect, clean, balance, and write every file into `site`."""
-        collector = self._collected()
-        balanced, removals = self._cleaned(collector)
+        collector = self.pool.collect(
+            site.parent / WORK, workers=self.workers, progress=self.progress
+        )
+        cleaned = self._cleaned(collector)
+        balanced = cleaned.balanced
+        removals = (*collector.account.removals, *cleaned.removals)
         placed = place_images(balanced)
-        notes = [*self.pool.notes, *self.selection.notes, RANKED_BY_MODEL]
-        if self.space.clip is None:
-            notes.append(NO_PICTURES)
-        else:
+        dataset, pictures = self.pool.dataset, self.pool.picture_set
+        notes = [*dataset.notes, *self.selection.notes, RANKED_BY_MODEL]
+        if pictures is not None:
             titles = [_title(one) for one in balanced.included]
             sheet = ContactSheet(titles, shown=min(SHOWN, self.options.per_class))
             write_images(
                 site,
                 placed,
-                pool=self.pool,
-                shards=self.shards,
+                pictures=pictures,
+                places=collector.places,
                 sheet=sheet,
                 progress=self.progress,
             )
             sheet.save(site)
             write_archives(site, placed)
         account = collector.account
-        notes += account.notes()
+        notes += [*collector.notes, *cleaned.notes]
         write_tables(site, placed, balanced, removals, selection=self.selection)
         write_names(site, balanced, self.options.templates)
         told = {
@@ -193,66 +219,35 @@ class _Job:
             "digest": digest_of(identity),
             **identity,
             "audited": self.audit.dataset,
-            "pool_location": self.pool.location,
-            "pool_reading": {"layout": self.pool.layout, **self.pool.settings},
-            "clip_name": self.space.clip.name if self.space.clip else self.audit.clip,
+            "pool_location": dataset.location,
+            "pool_reading": {"layout": dataset.layout, **dataset.settings},
+            **self.pool.told,
+            "clip_name": self.pool.space.name,
             "account": {
                 "n_samples": account.n_samples,
                 "n_compared": account.n_compared,
                 "n_unreadable_files": account.n_unreadable_files,
                 "unusable": dict(sorted(account.dropped.items())),
             },
+            "leaks": list(cleaned.leaks),
             "notes": [*notes, *balance_notes(balanced, self.options)],
         }
         write_card(site, balanced, removals, told)
         write_manifest(site, balanced, removals, told)
 
-    def _collected(self) -> Collector:
-        collector = Collector(
-            self.pool, self.space, self._concept_ids(), self.options, self._annotator()
+    def _cleaned(self, collector: Collected) -> Cleaned:
+        cleaning = Cleaning(
+            concepts=self.pool.space.concepts,
+            concept_ids=self.pool.ids,
+            vocabulary=self.audit.vocabulary,
+            selection=self.selection,
+            against=self.against,
+            senses=self.senses,
+            review=self.review,
+            options=self.options,
+            hint=leak_hint(self.audit),
         )
-        collector.run(self.shards, self.progress)
-        account = collector.account
-        if account.n_compared == 0:
-            reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(account.dropped.items()))
-            raise DataError(
-                f"The pool {self.pool.location} holds no image that can be used: "
-                f"{account.n_samples} samples read{f' ({reasons})' if reasons else ''}."
-            )
-        return collector
-
-    def _cleaned(self, collector: Collector) -> tuple[Balanced, tuple[Removal, ...]]:
-        found, names = collector.candidates, self.selection.concepts
-        assigned = assign_classes(
-            found, self.space.concepts, self._concept_ids(), self.audit.vocabulary, self.options
-        )
-        vectors = [found.vectors[candidate.entry.content] for candidate in assigned.candidates]
-        shape = (len(vectors), self.space.concepts.shape[1])
-        stacked = np.array(vectors, dtype=np.float32).reshape(shape)
-        cleaned = remove_duplicates(assigned.candidates, stacked, names, self.options)
-        candidates = cleaned.candidates
-        rejected: tuple[Removal, ...] = ()
-        if self.review is not None:
-            candidates, rejected = self.review.apply(candidates, names)
-        balanced = balance_classes(candidates, self.selection, self.options, self.review)
-        steps = (collector.account, assigned, cleaned, balanced)
-        removals = tuple(removal for step in steps for removal in step.removals)
-        return balanced, (*removals, *rejected)
-
-    def _concept_ids(self) -> list[int]:
-        positions = {name: i for i, name in enumerate(self.audit.vocabulary.names)}
-        return [positions[name] for name in self.selection.concepts]
-
-    def _annotator(self) -> CaptionAnnotator | None:
-        if not self.options.require_text:
-            return None
-        from conceptaudit.text.pipeline import find_pipeline, load_pipeline
-        from conceptaudit.text.tagger import CaptionAnnotator
-
-        pipeline = find_pipeline(self.options.spacy_model)
-        return CaptionAnnotator(
-            load_pipeline(pipeline.name), self.audit.vocabulary, any_pos=False, nested=False
-        )
+        return cleaning(collector.candidates, progress=self.progress, workers=self.workers)
 
 
 def _title(one: TailClass) -> str:

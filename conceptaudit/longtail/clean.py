@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from conceptaudit.image.duplicates import first_occurrence
+from conceptaudit.longtail.alike import Looks
 from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.records import (
     NEAR_EMBEDDING,
@@ -22,10 +24,29 @@ from conceptaudit.longtail.records import (
 from conceptaudit.records import Float32Array, Int64Array
 
 BLOCK = 512
-"""Candidates compared at once with all that stay."""
+"""Candidates compared at once with those that stay."""
+
+TILE = 2048
+"""Of those that stay, so many at once: a block of scores stays in a processor's cache."""
+
+UNSURE = 1e-5
+"""Well above the float32 error of a block's products: what comes this near is decided in float64,
+so that no answer depends on the block that a pair is in."""
+
+SHORT_AXES = 63
+"""Principal axes that near embeddings are looked for on, before the whole vectors decide."""
+
+AXIS_SAMPLE = 4096
+"""Vectors that the axes are taken from; others would only make more pairs worth a second look."""
+
+PAIRS_AT_ONCE = 8192
+"""Pairs whose whole vectors are multiplied at once."""
 
 Resemblance = Callable[[Int64Array, Int64Array], npt.NDArray[np.bool_]]
 """Tells which of the rows (first axis) resemble which of the others (second axis)."""
+
+_Check = tuple[str, Callable[[Int64Array], Int64Array], Callable[[int, int], str]]
+"""A reason; what each of some candidates duplicates among them, or -1; how a pair is described."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,26 +55,6 @@ class Cleaned:
 
     candidates: tuple[Candidate, ...]
     removals: tuple[Removal, ...]
-
-
-def hamming(left: npt.NDArray[np.uint64], right: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
-    """Count the bits in which hashes differ.
-
-    Parameters
-    ----------
-    left, right : numpy.ndarray of uint64, shapes (n,) and (m,)
-
-    Returns
-    -------
-    numpy.ndarray of uint8, shape (n, m)
-
-    Examples
-    --------
-    >>> hamming(np.array([0b1011], dtype=np.uint64), np.array([0b0010, 3], dtype=np.uint64))
-    array([[2, 1]], dtype=uint8)
-    """
-    counts: npt.NDArray[np.uint8] = np.bitwise_count(left[:, None] ^ right[None, :])
-    return counts
 
 
 def first_resembling(n: int, resemble: Resemblance, *, block: int = BLOCK) -> Int64Array:
@@ -80,20 +81,25 @@ def first_resembling(n: int, resemble: Resemblance, *, block: int = BLOCK) -> In
     [-1, -1, 0, -1]
     """
     owner = np.full(n, -1, dtype=np.int64)
-    stay = np.empty(0, dtype=np.int64)
+    stay = np.empty(n, dtype=np.int64)
+    n_stay = 0
     for start in range(0, n, block):
         rows = np.arange(start, min(start + block, n), dtype=np.int64)
-        if len(stay):
-            alike = resemble(rows, stay)
+        for first in range(0, n_stay, TILE):
+            others = stay[first : min(first + TILE, n_stay)]
+            alike = resemble(rows, others)
             hit = alike.any(axis=1)
-            owner[rows[hit]] = stay[alike[hit].argmax(axis=1)]
+            if hit.any():  # of earlier tiles none resembled, so this is the first
+                owner[rows[hit]] = others[alike[hit].argmax(axis=1)]
+                rows = rows[~hit]
+        alike = resemble(rows, rows)
+        for i in np.flatnonzero(np.triu(alike, 1).any(axis=1)).tolist():
+            if owner[rows[i]] < 0:
+                later = rows[i + 1 :][alike[i, i + 1 :]]
+                owner[later[owner[later] < 0]] = rows[i]
         free = rows[owner[rows] < 0]
-        alike = resemble(free, free)
-        for i, row in enumerate(free):
-            if owner[row] < 0:
-                later = free[i + 1 :][alike[i, i + 1 :]]
-                owner[later[owner[later] < 0]] = row
-        stay = np.concatenate([stay, free[owner[free] < 0]])
+        stay[n_stay : n_stay + len(free)] = free
+        n_stay += len(free)
     return owner
 
 
@@ -120,12 +126,15 @@ def remove_duplicates(
     stay = np.arange(len(candidates), dtype=np.int64)
     seen = [candidate.picture for candidate in candidates]
     pictures = [picture for picture in seen if picture is not None]
-    checks: list[tuple[str, Resemblance, Callable[[int, int], str]]] = []
+    checks: list[_Check] = []
     if len(pictures) == len(candidates):
-        checks += [_by_pixels(pictures), _by_hash(pictures, options.phash_distance)]
-    checks.append(_by_embedding(vectors, options.embedding_similarity))
-    for reason, resemble, describe in checks:
-        owner = first_resembling(len(stay), _among(stay, resemble))
+        checks.append(_by_pixels(pictures))
+        if options.phash_distance >= 0:
+            checks.append(_by_hash(pictures, options.phash_distance))
+    if options.embedding_similarity <= 1.0 + UNSURE:
+        checks.append(_by_embedding(vectors, options.embedding_similarity))
+    for reason, find, describe in checks:
+        owner = find(stay)
         pairs = zip(stay[owner >= 0].tolist(), stay[owner[owner >= 0]].tolist(), strict=True)
         for loser, winner in pairs:
             lost, kept = candidates[loser], candidates[winner]
@@ -144,37 +153,93 @@ def remove_duplicates(
     return Cleaned(candidates=tuple(candidates[i] for i in stay.tolist()), removals=tuple(removals))
 
 
-def _among(stay: Int64Array, resemble: Resemblance) -> Resemblance:
-    return lambda rows, others: resemble(stay[rows], stay[others])
+def _by_pixels(pictures: Sequence[Picture]) -> _Check:
+    def find(stay: Int64Array) -> Int64Array:
+        first = first_occurrence([pictures[i].pixels for i in stay.tolist()])
+        return np.where(first == np.arange(len(first)), -1, first)
 
-
-def _by_pixels(
-    pictures: Sequence[Picture],
-) -> tuple[str, Resemblance, Callable[[int, int], str]]:
-    _, codes = np.unique([picture.pixels for picture in pictures], return_inverse=True)
     return (
         SAME_PIXELS,
-        lambda rows, others: codes[rows][:, None] == codes[others],
+        find,
         lambda loser, _: f"{pictures[loser].width} x {pictures[loser].height} pixels",
     )
 
 
-def _by_hash(
-    pictures: Sequence[Picture], distance: int
-) -> tuple[str, Resemblance, Callable[[int, int], str]]:
-    codes = np.array([picture.phash for picture in pictures], dtype=np.uint64)
+def _by_hash(pictures: Sequence[Picture], distance: int) -> _Check:
+    looks = Looks.of(pictures)
+
+    def find(stay: Int64Array) -> Int64Array:
+        here = looks[stay]
+        return first_resembling(
+            len(here), lambda rows, others: here[rows].alike(here[others], distance)[0]
+        )
+
     return (
         NEAR_PHASH,
-        lambda rows, others: hamming(codes[rows], codes[others]) <= distance,
-        lambda loser, winner: f"distance {hamming(codes[[loser]], codes[[winner]])[0, 0]}",
+        find,
+        lambda loser, winner: f"distance {_bits(pictures[loser], pictures[winner])}",
     )
 
 
-def _by_embedding(
-    vectors: Float32Array, similarity: float
-) -> tuple[str, Resemblance, Callable[[int, int], str]]:
+def _bits(left: Picture, right: Picture) -> int:
+    return (left.phash ^ right.phash).bit_count()
+
+
+def _by_embedding(vectors: Float32Array, similarity: float) -> _Check:
+    def find(stay: Int64Array) -> Int64Array:
+        here = vectors[stay]
+        short = shortened(here)
+
+        def similar(rows: Int64Array, others: Int64Array) -> npt.NDArray[np.bool_]:
+            alike = short[rows] @ short[others].T >= np.float32(similarity - UNSURE)
+            i, j = np.divmod(np.flatnonzero(alike), max(len(others), 1))
+            for start in range(0, len(i), PAIRS_AT_ONCE):
+                part = slice(start, start + PAIRS_AT_ONCE)
+                left, right = here[rows[i[part]]], here[others[j[part]]]
+                exact = np.einsum("ij,ij->i", left, right, dtype=np.float64)
+                alike[i[part], j[part]] = exact >= similarity
+            return alike
+
+        return first_resembling(len(here), similar)
+
     return (
         NEAR_EMBEDDING,
-        lambda rows, others: vectors[rows] @ vectors[others].T >= similarity,
+        find,
         lambda loser, winner: f"similarity {float(vectors[loser] @ vectors[winner]):.4f}",
     )
+
+
+def shortened(vectors: Float32Array, n_axes: int = SHORT_AXES) -> Float32Array:
+    """Shorten unit vectors so that their products are never below those of the whole vectors.
+
+    The vectors' coordinates on their principal axes, and the length of what is left: by Cauchy and
+    Schwarz the product of two remainders is at most that of their lengths. So a pair whose short
+    product stays below a limit is below it, and only the others need a second look.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray of float32, shape (n, dimension)
+    n_axes : int
+        At least 1.
+
+    Returns
+    -------
+    numpy.ndarray of float32, shape (n, n_axes + 1)
+        Shape (n, dimension), unchanged, where that is no shorter.
+
+    Examples
+    --------
+    >>> vectors = np.array([[0.6, 0.8, 0], [0, 0.6, 0.8]], dtype=np.float32)
+    >>> short = shortened(vectors, 1)
+    >>> short.shape, bool((short @ short.T)[0, 1] >= 0.48 - 1e-6)
+    ((2, 2), True)
+    """
+    if vectors.shape[1] <= n_axes + 1 or not len(vectors):
+        return vectors
+    sample = vectors[:: max(len(vectors) // AXIS_SAMPLE, 1)].astype(np.float64)
+    _, axes = np.linalg.eigh(sample.T @ sample)
+    kept = vectors @ axes[:, : -n_axes - 1 : -1].astype(np.float32)
+    whole = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    left = whole - np.einsum("ij,ij->i", kept, kept, dtype=np.float64)
+    rest = np.sqrt(np.maximum(left, 0.0)).astype(np.float32)
+    return np.ascontiguousarray(np.column_stack([kept, rest]))

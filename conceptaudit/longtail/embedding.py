@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from conceptaudit.artifacts import MANIFEST, read_json
 from conceptaudit.datasets.base import EMBEDDING, IMAGE, Dataset
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.clip import ClipModel, find_clip
+from conceptaudit.image.embed import check_embedded_with
 from conceptaudit.image.prompts import encode_concepts
 from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.source import AuditSource
@@ -27,12 +30,15 @@ class EmbeddingSpace:
         What is read from the pool: ``"image"`` or ``"embedding"``.
     identity : str
         Where the vectors come from; part of the set's digest.
+    name : str or None
+        The model, as the user named it; None where it is not known.
     """
 
     concepts: Float32Array
     clip: ClipModel | None
     part: str
     identity: str
+    name: str | None = None
 
 
 def find_space(
@@ -56,13 +62,19 @@ def find_space(
         raise ConfigError(
             f"The pool {pool.location} ({pool.layout}) holds no images and no image embeddings, "
             f"only {', '.join(sorted(pool.provides)) or 'nothing'}. Download the images of a URL "
-            "table with img2dataset first, and name its output folder."
+            "table with img2dataset first (--download-list writes the file that it reads), and "
+            "name its output folder."
         )
     part = IMAGE if IMAGE in pool.provides else EMBEDDING
     named = options.clip is not None or clip is not None
     if part == EMBEDDING and not named and audit.vectors is not None:
+        _check_made_with(pool.location, audit)
         return EmbeddingSpace(
-            concepts=audit.vectors, clip=None, part=part, identity=audit.vectors_from
+            concepts=audit.vectors,
+            clip=None,
+            part=part,
+            identity=audit.vectors_from,
+            name=audit.clip,
         )
     name = options.clip or audit.clip
     if clip is None and name is None:
@@ -71,13 +83,30 @@ def find_space(
             "parameter must name one (--clip, for instance ViT-B-32/laion2b_s34b_b79k)."
         )
     model = clip if clip is not None else find_clip(str(name), device=options.device)
+    if part == EMBEDDING:
+        check_embedded_with(pool.location, model)
     concepts = _concepts(audit, model, options, named=named)
     return EmbeddingSpace(
         concepts=concepts,
         clip=model if part == IMAGE else None,
         part=part,
         identity=model.digest,
+        name=model.name,
     )
+
+
+def _check_made_with(location: str, audit: AuditSource) -> None:
+    """Refuse embeddings of ours that another model made than the audit's concept vectors."""
+    path = Path(location) / MANIFEST
+    manifest = read_json(path) if path.is_file() else None
+    made_by = manifest.get("model") if isinstance(manifest, dict) else None
+    known = bool(audit.vectors_from) and not audit.vectors_from.startswith("file:")
+    if known and isinstance(made_by, str) and made_by != audit.vectors_from:
+        raise ArtifactMismatchError(
+            f"The embeddings in {location} were not made with the model of the audit in "
+            f"{audit.folder} ({audit.clip}): their similarities mean nothing. Embed the pictures "
+            "with that model, or name the embeddings' model with --clip."
+        )
 
 
 def _concepts(

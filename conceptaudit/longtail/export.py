@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from conceptaudit.datasets.base import IMAGE, Dataset, Shard
 from conceptaudit.errors import DataError
 from conceptaudit.longtail.balance import Balanced
 from conceptaudit.longtail.naming import csv_text, plain_text, safe_part
+from conceptaudit.longtail.pictures import PictureSet
 from conceptaudit.longtail.records import Candidate, Removal
 from conceptaudit.longtail.select import Selection
 from conceptaudit.longtail.sheet import ContactSheet
@@ -37,11 +38,14 @@ IMAGE_COLUMNS = (
     "candidate_rank",
     "runner_up",
     "margin",
+    "suspect",
     "phash",
     "sha256",
     "width",
     "height",
     "caption",
+    "url",
+    "license",
     "why",
 )
 REMOVED_COLUMNS = ("key", "source", "concept", "reason", "detail", "duplicate_of")
@@ -99,12 +103,27 @@ def write_images(
     folder: Path,
     placed: Sequence[Placed],
     *,
-    pool: Dataset,
-    shards: Sequence[Shard],
+    pictures: PictureSet,
+    places: Mapping[str, tuple[int, int]],
     sheet: ContactSheet,
     progress: Progress,
 ) -> None:
-    """Copy the original files of the chosen images from the pool.
+    """Copy the original files of the chosen images.
+
+    Parameters
+    ----------
+    folder : Path
+        The set's.
+    placed : sequence of Placed
+        What is wanted, and where it goes.
+    pictures : PictureSet
+        Where the files are.
+    places : mapping of str to (int, int)
+        Shard and sample id there by content, for those that lie elsewhere than the entry says.
+    sheet : ContactSheet
+        Given every picture.
+    progress : Progress
+        Told of every picture.
 
     Raises
     ------
@@ -113,10 +132,13 @@ def write_images(
     """
     by_shard: dict[int, dict[int, Placed]] = defaultdict(dict)
     for one in placed:
-        by_shard[one.candidate.entry.shard][one.candidate.entry.sample_id] = one
+        entry = one.candidate.entry
+        shard, sample = places.get(entry.content, (entry.shard, entry.sample_id))
+        by_shard[shard][sample] = one
+    dataset = pictures.dataset
     progress.start("images", len(placed), "images")
     for number, wanted in sorted(by_shard.items()):
-        for sample, data in _read_images(pool, shards[number], frozenset(wanted)):
+        for sample, data in _read_images(dataset, pictures.shards[number], frozenset(wanted)):
             one = wanted.pop(sample)
             path = folder / one.file
             try:
@@ -127,15 +149,15 @@ def write_images(
             picture = one.candidate.picture
             if picture is None or file_digest(path) != picture.sha256:
                 raise DataError(
-                    f"The image {one.candidate.entry.key!r} of {pool.location} has changed while "
-                    "the set was being built. Run again when the pool is at rest."
+                    f"The image {one.candidate.entry.key!r} of {dataset.location} has changed "
+                    "while the set was being built. Run again when the pool is at rest."
                 )
             sheet.add(one.class_index, one.rank, data)
             progress.advance()
         if wanted:
             keys = sorted(one.candidate.entry.key for one in wanted.values())
             raise DataError(
-                f"The image {keys[0]!r} is no longer in {pool.location}. "
+                f"The image {keys[0]!r} is no longer in {dataset.location}. "
                 "Run again when the pool is at rest."
             )
     progress.finish()
@@ -189,11 +211,14 @@ def _image_row(one: Placed) -> dict[str, object]:
         "candidate_rank": one.candidate.rank,
         "runner_up": one.candidate.runner_up,
         "margin": one.candidate.margin if one.candidate.runner_up else None,
+        "suspect": one.candidate.suspect,
         "phash": f"{picture.phash:016x}" if picture else "",
         "sha256": picture.sha256 if picture else "",
         "width": picture.width if picture else None,
         "height": picture.height if picture else None,
         "caption": entry.caption or "",
+        "url": entry.url,
+        "license": entry.license,
         "why": one.why,
     }
 

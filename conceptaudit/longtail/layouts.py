@@ -27,6 +27,9 @@ READABLE = frozenset({"jpg", "jpeg", "png", "webp"})
 
 _MARKUP = {ord(character): f"&#{ord(character)};" for character in "\\`*_{}[]<>#|!&"}
 
+CARD_LICENCES = 50
+"""Licences that the card lists; the rest is in manifest.csv."""
+
 CARD_CLASSES = 2_000
 """Classes that the card lists; the rest is in classes.csv."""
 
@@ -119,6 +122,7 @@ def _body(balanced: Balanced, removals: Sequence[Removal], told: Json) -> list[s
         f"- Images: {_cell(told['pool_location'])}, found by {_cell(str(told['clip_name']))}.",
         "- The images stay under the terms of their sources; this set grants no licence to them.",
         "",
+        *_licences(balanced),
         "## How it was cleaned",
         "",
         *_table(
@@ -150,6 +154,29 @@ def _body(balanced: Balanced, removals: Sequence[Removal], told: Json) -> list[s
             "was left out, with the reason; `conceptaudit evaluate` and CLIP_benchmark read this "
             "folder as it is."
         ),
+    ]
+
+
+def _licences(balanced: Balanced) -> list[str]:
+    """Say under which licences the images are, as far as the pool says."""
+    told = Counter(image.entry.license for one in balanced.included for image in one.images)
+    if not any(told):
+        return []
+    ordered = sorted(told.items(), key=lambda item: (-item[1], item[0]))
+    shown, others = ordered[:CARD_LICENCES], ordered[CARD_LICENCES:]
+    n_others = sum(n for _, n in others)
+    rest = [f"And {n_others:,} images under {len(others):,} others.", ""] if others else []
+    return [
+        "## Licences",
+        "",
+        "As the pool states them, unchecked; `manifest.csv` has each image's.",
+        "",
+        *_table(
+            ["licence", "images"],
+            [[_cell(name) or "not stated", f"{n:,}"] for name, n in shown],
+        ),
+        "",
+        *rest,
     ]
 
 

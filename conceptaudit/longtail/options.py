@@ -13,11 +13,20 @@ AUTO = "auto"
 COUNTS = (AUTO, *MODALITIES)
 DEFAULT_K = 50
 
+TEXT_RANK, EXAMPLE_RANK, BOTH_RANKS = RANKS = ("text", "examples", "both")
+
 PHASH_DISTANCE = 10
 """Bits of 64 in which near-duplicates may differ, as published (Let It Wag!, arXiv 2404.04125)."""
 
 EMBEDDING_SIMILARITY = 0.985
 """Cosine similarity from which two pictures count as the same; strict enough to keep siblings."""
+
+
+MAX_UNSAFE, MAX_WATERMARK = 0.5, 0.8
+"""The limits by which LAION cut its aesthetic subsets from LAION-5B."""
+
+
+FLAG, REMOVE, OFF = SUSPECTS = ("flag", "remove", "off")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +51,15 @@ class LongTailOptions:
         Concepts that are always in (on top of `k`), or never.
     include_zero : bool
         Whether concepts that were never seen can be selected. Let It Wag! left them out.
+    max_count_error : float or None
+        Only concepts whose count's 90 % interval is, on either side on average, at most this
+        share of the count; above 0.
+    max_senses : int or None
+        Only concepts whose name has at most so many noun senses.
+    max_rejected_share : float or None
+        Only concepts of whose mentions in captions at most this share was no noun, in [0, 1].
+    under : tuple of str
+        Only concepts that are a kind of one of these ("animal"), by WordNet.
     selection : str, Path or None
         An edited ``selection.csv``, in place of all of the above.
     seed : int
@@ -73,17 +91,41 @@ class LongTailOptions:
     oversample : int
         Candidates kept per concept, as a multiple of `per_class`.
     phash_distance : int
-        Perceptual hashes that differ in at most so many of 64 bits are duplicates; negative to
-        switch this check off.
+        Perceptual hashes that differ in at most so many of 64 bits are duplicates, beyond 6 bits
+        if their thumbnails agree too; negative to switch this check off.
     embedding_similarity : float
         Images whose cosine similarity is at least this are duplicates; above 1 to switch this
         check off.
+    against : tuple of str or Path
+        Pretraining data that the set must not overlap with, see
+        `conceptaudit.longtail.pretraining.open_pretraining`.
+    leak_similarity : float or None
+        Cosine similarity from which an image and a pretraining image count as the same; None for
+        `embedding_similarity`, above 1 to switch this check off.
+    suspects : {"flag", "remove", "off"}
+        What becomes of images that lie far from their class or seem to show another thing of its
+        name: told in the manifest and judged first, left out, or not looked for.
+    other_senses : str, Path or None
+        Table of what else the concepts' names mean, see
+        `conceptaudit.longtail.other_sense.read_other_senses`.
     review : str, Path or None
         A review file that a person has filled in; images judged wrong make room for the next.
     min_side : int
         Smallest shorter side, in pixels.
     max_aspect : float
         Largest ratio of longer to shorter side.
+    max_unsafe, max_watermark : float
+        Largest probability that the pool's columns (``punsafe``, ``pwatermark`` …) may give,
+        where it has them; above 1 to let all in, those that a column calls NSFW too.
+    rank : {"text", "examples", "both"}
+        What images are ranked by: the concept's prompts, the mean of its example images' unit
+        vectors, or the mean of these two, each of length one.
+    examples : str, Path or None
+        Example images, see `conceptaudit.longtail.examples.read_examples`.
+    pictures : str, Path or None
+        Dataset with the pictures of a pool of embeddings, joined by key.
+    index : str, Path or None
+        Index of a pool of embeddings, whose nearest images are looked at instead of all.
 
     Raises
     ------
@@ -104,6 +146,10 @@ class LongTailOptions:
     pins: tuple[str, ...] = ()
     exclusions: tuple[str, ...] = ()
     include_zero: bool = False
+    max_count_error: float | None = None
+    max_senses: int | None = None
+    max_rejected_share: float | None = None
+    under: tuple[str, ...] = ()
     selection: str | Path | None = None
     seed: int = 0
     layout: str = AUTO
@@ -120,13 +166,23 @@ class LongTailOptions:
     oversample: int = 5
     phash_distance: int = PHASH_DISTANCE
     embedding_similarity: float = EMBEDDING_SIMILARITY
+    against: tuple[str | Path, ...] = ()
+    leak_similarity: float | None = None
+    suspects: str = FLAG
+    other_senses: str | Path | None = None
     review: str | Path | None = None
     min_side: int = 32
     max_aspect: float = 4.0
+    max_unsafe: float = MAX_UNSAFE
+    max_watermark: float = MAX_WATERMARK
+    rank: str = TEXT_RANK
+    examples: str | Path | None = None
+    pictures: str | Path | None = None
+    index: str | Path | None = None
 
     def __post_init__(self) -> None:
         _check("count", self.count, self.count in COUNTS, f"one of {list(COUNTS)}")
-        for name in ("k", "below", "strata"):
+        for name in ("k", "below", "strata", "max_senses"):
             value = getattr(self, name)
             _check(name, value, value is None or value >= 1, "at least 1")
         quantile = self.quantile
@@ -143,11 +199,27 @@ class LongTailOptions:
         _check("phash_distance", self.phash_distance, self.phash_distance < 64, "below 64")
         similarity = self.embedding_similarity
         _check("embedding_similarity", similarity, similarity > 0.0, "above 0")
+        for name in ("leak_similarity", "max_count_error"):
+            value = getattr(self, name)
+            _check(name, value, value is None or value > 0.0, "above 0")
+        share = self.max_rejected_share
+        _check("max_rejected_share", share, share is None or 0.0 <= share <= 1.0, "in [0, 1]")
+        _check("suspects", self.suspects, self.suspects in SUSPECTS, f"one of {list(SUSPECTS)}")
         _check("max_aspect", self.max_aspect, self.max_aspect >= 1.0, "at least 1")
         for name, limit in (("min_score", 1.0), ("min_margin", 2.0)):
             value = getattr(self, name)
             within = value is None or -limit <= value <= limit
             _check(name, value, within, f"in [-{limit:g}, {limit:g}]")
+        for name in ("max_unsafe", "max_watermark"):
+            value = getattr(self, name)
+            _check(name, value, value >= 0.0, "zero or more")
+        _check("rank", self.rank, self.rank in RANKS, f"one of {list(RANKS)}")
+        if (self.rank == TEXT_RANK) != (self.examples is None):
+            raise ConfigError(
+                "Images are ranked by examples where these are given: name them with --examples "
+                f"and add --rank examples or --rank both. Got rank {self.rank!r} and examples "
+                f"{str(self.examples) if self.examples is not None else None!r} instead."
+            )
         _check("templates", self.templates, bool(self.templates), "at least one template")
 
     @property
@@ -159,7 +231,17 @@ class LongTailOptions:
     def settings(self) -> Json:
         """Everything that can change the set, as JSON; the device and file names are left out."""
         values = asdict(self)
-        for name in ("device", "selection", "review", "skip_unreadable"):
+        for name in (
+            "device",
+            "selection",
+            "review",
+            "against",
+            "other_senses",
+            "skip_unreadable",
+            "examples",
+            "pictures",
+            "index",
+        ):
             del values[name]
         return values
 

@@ -1,4 +1,4 @@
-"""What a decoded image is recognised by: file, pixels, perceptual hash."""
+"""What a decoded image is recognised by: file, pixels, perceptual hash, thumbnail."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from conceptaudit.image.looks import SIDE as LOOK_SIDE
 from conceptaudit.longtail.records import Picture
 
 if TYPE_CHECKING:
@@ -77,7 +78,16 @@ def describe_picture(data: bytes, image: Image.Image) -> Picture:
         width=width,
         height=height,
         extension=_extension(data),
+        md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
+        look=_thumbnail(image).hex(),
     )
+
+
+def _thumbnail(image: Image.Image) -> bytes:
+    from PIL.Image import Resampling
+
+    small = image.resize((LOOK_SIDE, LOOK_SIDE), Resampling.BOX)
+    return np.asarray(small, dtype=np.uint8).transpose(2, 0, 1).tobytes()
 
 
 def _extension(data: bytes) -> str:

@@ -15,6 +15,17 @@ REPEATED = "exact_bytes"
 SAME_PIXELS = "exact_pixels"
 NEAR_PHASH = "near_phash"
 NEAR_EMBEDDING = "near_embedding"
+LEAK_EMBEDDING = "leak_embedding"
+LEAK_PIXELS = "leak_pixels"
+LEAK_PHASH = "leak_phash"
+LEAK_URL = "leak_url"
+LEAK_HASH = "leak_hash"
+OUTLIER = "outlier"
+OTHER_SENSE = "other_sense"
+NO_PICTURE = "no_picture"
+EXAMPLE = "example_image"
+UNSAFE = "unsafe"
+WATERMARK = "watermark"
 TOO_SMALL = "too_small"
 TOO_LONG = "extreme_aspect"
 REJECTED = "judged_wrong"
@@ -28,8 +39,21 @@ REASONS: Mapping[str, str] = MappingProxyType(
         NEARER_OTHER: "another concept of the audit fits better by more than --min-margin allows",
         REPEATED: "the same file (or the same stored vector) under another key",
         SAME_PIXELS: "the same pixels in another file",
-        NEAR_PHASH: "perceptual hashes differ in at most --phash-distance bits",
+        NEAR_PHASH: "perceptual hashes differ in at most --phash-distance bits; beyond 6 bits the "
+        "thumbnails must agree too",
         NEAR_EMBEDDING: "embeddings are at least --embedding-similarity similar",
+        LEAK_EMBEDDING: "a --against image has an embedding at least --leak-similarity similar",
+        LEAK_PIXELS: "a --against image has the same pixels",
+        LEAK_PHASH: "a --against image's perceptual hash is within --phash-distance bits; beyond 6 "
+        "bits the thumbnails must agree too",
+        LEAK_URL: "its URL stands in a --against table",
+        LEAK_HASH: "its file's digest stands in a --against table",
+        OUTLIER: "its embedding lies far from the rest of its class (--suspects remove)",
+        OTHER_SENSE: "it seems to show another thing of that name (--suspects remove)",
+        NO_PICTURE: "the --pictures dataset has no picture with its key",
+        EXAMPLE: "it is one of the --examples that images were ranked by",
+        UNSAFE: "the pool's columns call it unsafe (--max-unsafe)",
+        WATERMARK: "the pool's columns say that it has a watermark (--max-watermark)",
         TOO_SMALL: "the shorter side is below --min-side",
         TOO_LONG: "longer by shorter side is above --max-aspect",
         REJECTED: "a person judged that it does not show the concept",
@@ -57,6 +81,10 @@ class Picture:
         In pixels.
     extension : str
         For the file's actual format, without the dot.
+    md5 : str
+        Of the file's bytes, in hex: some tables of pretraining data carry it.
+    look : str
+        Thumbnail of 8 × 8 colours in hex, see `conceptaudit.image.looks`; empty where unknown.
     """
 
     sha256: str
@@ -65,6 +93,8 @@ class Picture:
     width: int
     height: int
     extension: str
+    md5: str = ""
+    look: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +118,11 @@ class Entry:
         File and row of the pool.
     caption : str or None
         Where the pool has captions.
+    url, license : str
+        Where the pool has such columns, else empty.
+    digest : str
+        `conceptaudit.image.encoded.picture_digest` of the file that a stored vector was made
+        from, where the pool says, else empty.
     """
 
     score: float
@@ -97,6 +132,9 @@ class Entry:
     shard: int
     source: str = ""
     caption: str | None = None
+    url: str = ""
+    license: str = ""
+    digest: str = ""
 
     @property
     def order(self) -> tuple[float, str, int]:
@@ -122,6 +160,8 @@ class Candidate:
         Score minus that of the runner-up; negative where the runner-up fits better.
     picture : Picture or None
         None where the pool has vectors only.
+    suspect : str
+        Why a person should look at it first, beginning with a reason; empty where nothing is odd.
     """
 
     entry: Entry
@@ -130,6 +170,7 @@ class Candidate:
     runner_up: str
     margin: float
     picture: Picture | None
+    suspect: str = ""
 
     @property
     def priority(self) -> tuple[int, float, int, str, int]:

@@ -1,7 +1,7 @@
 """Human judgement of a set's images: a file to judge in, and what becomes of the verdicts.
 
-The images of a class stand in a seeded random order, so that judging the first few of each class is
-a fair sample of it.
+Suspects come first. The other images of a class follow in a seeded random order, so that judging
+the first few of them is a fair sample, and the purity of the class adds up the two.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from conceptaudit.artifacts import Json, digest_of, write_csv, write_json
@@ -23,7 +24,7 @@ from conceptaudit.frequency.intervals import wilson_interval
 from conceptaudit.longtail.naming import csv_text
 from conceptaudit.longtail.records import REJECTED, Candidate, LongTailSet, Removal
 
-COLUMNS = ("id", "concept", "file", "key", "score", "verdict", "comment")
+COLUMNS = ("id", "concept", "file", "key", "score", "suspect", "verdict", "comment")
 ID_DIGITS = 16
 
 VERDICTS = {
@@ -58,8 +59,10 @@ def write_review(made: LongTailSet, path: str | Path, *, seed: int = 0) -> None:
     for row in made.images.to_dict("records"):
         identity = image_id(row["sha256"], row["key"])
         rank = hashlib.sha256(f"{seed}:{row['class_index']}:{identity}".encode()).hexdigest()
-        told = (identity, row["concept"], row["file"], row["key"], row["score"], "", "")
-        rows.append(((int(row["class_index"]), rank), dict(zip(COLUMNS, told, strict=True))))
+        suspect = str(row.get("suspect") or "")
+        told = (identity, row["concept"], row["file"], row["key"], row["score"], suspect, "", "")
+        order = (not suspect, int(row["class_index"]), rank)
+        rows.append((order, dict(zip(COLUMNS, told, strict=True))))
     ordered = [told for _, told in sorted(rows, key=lambda one: one[0])]
     target = Path(path)
     if target.suffix.lower() == ".json":
@@ -76,21 +79,30 @@ class Review:
     ----------
     verdicts : dict of (concept, image id) to bool or None
         Whether the image shows the concept; None where the judge left it open.
+    suspects : frozenset of (concept, image id)
+        Those that the file calls suspect.
     source : str
         The file, for messages.
     """
 
     verdicts: dict[tuple[str, str], bool | None]
+    suspects: frozenset[tuple[str, str]] = frozenset()
     source: str = ""
 
     @property
     def digest(self) -> str:
         """SHA-256 of the verdicts."""
-        rows = [[*key, verdict] for key, verdict in sorted(self.verdicts.items())]
+        rows = [
+            [*key, verdict, key in self.suspects] for key, verdict in sorted(self.verdicts.items())
+        ]
         return digest_of(rows)
 
     def apply(
-        self, candidates: Sequence[Candidate], names: Sequence[str]
+        self,
+        candidates: Sequence[Candidate],
+        names: Sequence[str],
+        *,
+        before: Sequence[Candidate] = (),
     ) -> tuple[tuple[Candidate, ...], tuple[Removal, ...]]:
         """Leave out what was judged wrong.
 
@@ -99,13 +111,15 @@ class Review:
         candidates : sequence of Candidate
         names : sequence of str
             Names of the classes.
+        before : sequence of Candidate
+            Candidates before cleaning: a verdict on one that is gone by now does no harm.
 
         Raises
         ------
         DataError
             A verdict is on an image that is no candidate of its class.
         """
-        known = {_key(candidate, names) for candidate in candidates}
+        known = {_key(candidate, names) for candidate in (*candidates, *before)}
         unknown = sorted(set(self.verdicts) - known)
         if unknown:
             concept, identity = unknown[0]
@@ -128,20 +142,48 @@ class Review:
         return tuple(c for c in candidates if _key(c, names) not in wrong), removals
 
     def purity(self, concept: str) -> Json:
-        """Share of a class's judged images that show the concept, with its 90 % interval.
+        """Share of a class's images that show the concept, with its 90 % interval.
 
-        Of the images as they were found, before those judged wrong were left out.
+        Of the images as they were found, before those judged wrong were left out. Suspects are
+        judged first and are worse than the rest, so the shares of the two are estimated apart and
+        added up by their numbers in the file; the ends of their intervals likewise, which makes
+        the interval of the sum too wide rather than too narrow. Unknown as long as one of the two
+        has no verdict.
         """
-        judged = [v for (name, _), v in self.verdicts.items() if name == concept and v is not None]
-        n_right = sum(judged)
-        low, high = wilson_interval(n_right, len(judged))
+        judged: list[bool] = []
+        parts: list[tuple[int, list[bool]]] = []
+        for suspect in (True, False):
+            given = [
+                verdict
+                for key, verdict in self.verdicts.items()
+                if key[0] == concept and (key in self.suspects) is suspect
+            ]
+            told = [verdict for verdict in given if verdict is not None]
+            judged += told
+            parts += [(len(given), told)] if given else []
+        low, share, high = _weighted(parts)
         return {
             "n_judged": len(judged),
-            "n_right": n_right,
-            "purity": round(n_right / len(judged), 6) if judged else None,
-            "purity_low": round(low, 6) if judged else None,
-            "purity_high": round(high, 6) if judged else None,
+            "n_right": sum(judged),
+            "purity": share,
+            "purity_low": low,
+            "purity_high": high,
         }
+
+
+def _weighted(
+    parts: Sequence[tuple[int, Sequence[bool]]],
+) -> tuple[float | None, float | None, float | None]:
+    """Lower end, value and upper end of a share over parts of known size."""
+    if not parts or not all(told for _, told in parts):
+        return None, None, None
+    total = sum(size for size, _ in parts)
+    ends = np.zeros(3)
+    for size, told in parts:
+        low, high = wilson_interval(sum(told), len(told))
+        ends += np.array([low, sum(told) / len(told), high]) * (size / total)
+    low, share, high = (round(float(end), 6) for end in ends)
+    return low, share, high
 
 
 def _key(candidate: Candidate, names: Sequence[str]) -> tuple[str, str]:
@@ -169,6 +211,7 @@ def read_review(path: str | Path, concepts: Sequence[str]) -> Review:
     source = Path(path)
     known = {name: name for name in concepts} | {csv_text(name): name for name in concepts}
     verdicts: dict[tuple[str, str], bool | None] = {}
+    suspects: set[tuple[str, str]] = set()
     for line, row in _rows(source):
         missing = [name for name in ("id", "concept", "verdict") if name not in row]
         if missing:
@@ -190,7 +233,9 @@ def read_review(path: str | Path, concepts: Sequence[str]) -> Review:
         if verdicts.get(key, verdict) not in (None, verdict) and verdict is not None:
             raise DataError(f"{source} calls image {key[1]!r} of {name!r} both right and wrong.")
         verdicts[key] = verdict if verdict is not None else verdicts.get(key)
-    return Review(verdicts=verdicts, source=str(source))
+        if str(row.get("suspect") or "").strip():
+            suspects.add(key)
+    return Review(verdicts=verdicts, suspects=frozenset(suspects), source=str(source))
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, Any]]]:

@@ -11,10 +11,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.longtail.filters import (
+    COUNT_ERROR,
+    FILTER_COLUMNS,
+    REJECTED_SHARE,
+    SENSES,
+    apply_filters,
+    count_errors,
+)
 from conceptaudit.longtail.options import AUTO, DEFAULT_K, LongTailOptions
 from conceptaudit.records import FREQUENCY_COLUMNS, ConceptFrequencies, Int64Array
 
-COLUMNS = ("concept", *FREQUENCY_COLUMNS, "stratum", "why")
+COLUMNS = ("concept", *FREQUENCY_COLUMNS, *FILTER_COLUMNS, "stratum", "why")
 ZERO_STRATUM = 0
 PINNED = "pinned"
 
@@ -26,8 +34,9 @@ class Selection:
     Parameters
     ----------
     table : pandas.DataFrame
-        ``concept``, ``n_text``, ``n_image``, ``n_joint`` (NA where not counted), ``stratum`` (NA
-        where none were drawn) and ``why``; one row per concept, rarest first.
+        ``concept``, ``n_text``, ``n_image``, ``n_joint`` (NA where not counted), ``count_error``,
+        ``n_senses``, ``text_rejected_share`` (where known, see `filters`), ``stratum`` (NA where
+        none were drawn) and ``why``; one row per concept, rarest first.
     notes : tuple of str
         What the user should know about the choice.
     """
@@ -52,7 +61,8 @@ def select_concepts(
         One row per concept.
     options : LongTailOptions, optional
         Of which `count`, `k`, `below`, `quantile`, `strata`, `pins`, `exclusions`,
-        `include_zero` and `seed` matter here.
+        `include_zero`, `seed` and the filters (see `filters.apply_filters`) matter here; pins
+        pass every filter.
 
     Raises
     ------
@@ -67,7 +77,7 @@ def select_concepts(
     ('dhole',)
     """
     options = options or LongTailOptions()
-    column = _column(frequencies, options.count)
+    column = count_column(frequencies, options.count)
     table = frequencies.table
     names = table["concept"].tolist()
     for what, given in (("pins", options.pins), ("exclusions", options.exclusions)):
@@ -84,22 +94,25 @@ def select_concepts(
     smallest = 0 if options.include_zero else 1
     apart = {*options.pins, *options.exclusions}
     free = np.array([name not in apart for name in names], dtype=bool)
-    rows = np.flatnonzero(free & (counts >= smallest))
+    allowed, told = apply_filters(frequencies, column, options)
+    rows = np.flatnonzero(free & allowed & (counts >= smallest))
     chosen, reasons, notes = _by_rule(counts, rows, column, options)
+    notes = [*told, *notes]
     pinned = [names.index(name) for name in dict.fromkeys(options.pins)]
     reasons |= dict.fromkeys(pinned, (None, PINNED))
     if not reasons:
         raise ConfigError(
             f"No concept is left to select: {int((counts == 0).sum())} of {len(names)} have a "
-            f"{column} of zero and {int(np.isnan(counts).sum())} were not counted. Relax --below "
-            "or --quantile, add --include-zero, or name another --count."
+            f"{column} of zero, {int(np.isnan(counts).sum())} were not counted and "
+            f"{int((~allowed).sum())} pass no filter. Relax --below, --quantile or the filters, "
+            "add --include-zero, or name another --count."
         )
     order = sorted(reasons, key=lambda row: (np.nan_to_num(counts[row], nan=-1.0), names[row]))
     wanted = options.k
     if wanted is not None and len(chosen) < wanted:
         notes.append(f"{wanted} concepts were asked for; the rule leaves {len(chosen)}.")
     return Selection(
-        table=selection_table(frequencies, order, [reasons[row] for row in order]),
+        table=selection_table(frequencies, order, [reasons[row] for row in order], column),
         notes=tuple(notes),
     )
 
@@ -176,20 +189,40 @@ def _stratified(
 
 
 def selection_table(
-    frequencies: ConceptFrequencies, rows: Sequence[int], found: Sequence[tuple[int | None, str]]
+    frequencies: ConceptFrequencies,
+    rows: Sequence[int],
+    found: Sequence[tuple[int | None, str]],
+    column: str,
 ) -> pd.DataFrame:
-    """Lay out the selected rows of a frequency table with their (stratum, why)."""
+    """Lay out the selected rows of a frequency table with their (stratum, why).
+
+    `column` is the count whose error is told.
+    """
     chosen = frequencies.table.iloc[list(rows)]
     table = pd.DataFrame({"concept": pd.Series(chosen["concept"].tolist(), dtype="str")})
-    for column in FREQUENCY_COLUMNS:
-        values = chosen[column].tolist() if column in chosen else [pd.NA] * len(table)
-        table[column] = pd.array(values, dtype="Int64")
+    for name in FREQUENCY_COLUMNS:
+        values = chosen[name].tolist() if name in chosen else [pd.NA] * len(table)
+        table[name] = pd.array(values, dtype="Int64")
+    errors = count_errors(frequencies, column)[list(rows)]
+    table[COUNT_ERROR] = np.round(np.where(np.isfinite(errors), errors, np.nan), 4)
+    for name in (SENSES, REJECTED_SHARE):
+        values = chosen[name].tolist() if name in chosen else [pd.NA] * len(table)
+        table[name] = pd.array(values, dtype="Int64" if name == SENSES else "Float64")
     table["stratum"] = pd.array([stratum for stratum, _ in found], dtype="Int64")
     table["why"] = pd.Series([why for _, why in found], dtype="str")
     return table
 
 
-def _column(frequencies: ConceptFrequencies, count: str) -> str:
+def count_column(frequencies: ConceptFrequencies, count: str) -> str:
+    """Name the count that decides what is rare.
+
+    Raises
+    ------
+    DataError
+        The audit counted nothing.
+    ConfigError
+        It did not count the side asked for.
+    """
     counted = frequencies.counted
     if not counted:
         raise DataError("The audit holds no counts: every count column is empty.")

@@ -8,15 +8,19 @@ from pathlib import Path
 
 from conceptaudit.errors import DataError
 from conceptaudit.longtail.naming import csv_text
-from conceptaudit.longtail.select import Selection, close_name, selection_table
+from conceptaudit.longtail.options import AUTO
+from conceptaudit.longtail.select import Selection, close_name, count_column, selection_table
 from conceptaudit.records import ConceptFrequencies
 
 
-def read_selection(path: str | Path, frequencies: ConceptFrequencies) -> Selection:
+def read_selection(
+    path: str | Path, frequencies: ConceptFrequencies, *, count: str = AUTO
+) -> Selection:
     """Read a selection that a person may have edited.
 
     Only the column ``concept`` is needed; ``stratum`` and ``why`` are kept where they are there,
-    and the counts are taken from the audit.
+    and the counts are taken from the audit; `count` says whose error is told, as
+    `LongTailOptions.count` does.
 
     Raises
     ------
@@ -43,11 +47,14 @@ def read_selection(path: str | Path, frequencies: ConceptFrequencies) -> Selecti
             continue
         stratum = row.get("stratum") or ""
         order[found] = (
-            int(stratum) if stratum.isascii() and stratum.isdigit() else None,
+            int(stratum) if stratum.isascii() and stratum.isdigit() and len(stratum) < 10 else None,
             row.get("why") or "in the selection file",
         )
     return Selection(
-        table=selection_table(frequencies, list(order), list(order.values())), notes=tuple(notes)
+        table=selection_table(
+            frequencies, list(order), list(order.values()), count_column(frequencies, count)
+        ),
+        notes=tuple(notes),
     )
 
 

@@ -1,5 +1,6 @@
 """A long-tail set on disk: putting it in place whole, reading it back."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +16,13 @@ from conceptaudit.longtail.records import LongTailSet
 KIND = "longtail"
 NEW = "new"
 OLD = "old"
+WORK = "shards"
+"""Folder of the finished shards, which outlives a run that was stopped."""
+
+_log = logging.getLogger(__name__)
 
 _TEXTS = ("file", "concept", "folder", "key", "source", "runner_up", "phash", "sha256", "caption")
-_MORE_TEXTS = ("reason", "detail", "duplicate_of", "why")
+_MORE_TEXTS = ("reason", "detail", "duplicate_of", "why", "url", "license", "suspect")
 
 
 def read_long_tail(folder: str | Path) -> LongTailSet:
@@ -110,6 +115,8 @@ def building(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside `folder`; on success put it in the place of `folder`.
 
     A killed run leaves `folder` as it was (or, between two renames, is repaired by the next run).
+    What lies in the folder `WORK` beside the yielded one is there again for the next run, unless
+    this one succeeds.
 
     Raises
     ------
@@ -123,18 +130,36 @@ def building(folder: Path) -> Iterator[Path]:
         with exclusive(site):
             if (site / OLD).is_dir() and not folder.exists():
                 (site / OLD).rename(folder)
-            clear(site)
+            _clear_but_work(site)
             (site / NEW).mkdir()
             try:
                 yield site / NEW
                 _swap(site, folder)
-            finally:
-                clear(site)
+            except BaseException:
+                _clear_but_work(site)
+                if (site / WORK).is_dir():
+                    _log.warning(
+                        "Finished shards are kept in %s: the same command goes on from there.",
+                        site / WORK,
+                    )
+                raise
+            clear(site)
     except OSError as error:
         raise DataError(f"Cannot write {folder}: {error.strerror or error}.") from error
     finally:
         if site.is_dir() and not any(site.iterdir()):
             site.rmdir()
+
+
+def _clear_but_work(site: Path) -> None:
+    """Remove everything except finished shards."""
+    for path in site.iterdir():
+        if path.name == WORK and any(path.rglob("*.json")):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def _swap(site: Path, folder: Path) -> None:

@@ -74,6 +74,12 @@ class TopList:
         del self._orders[place]
         del self._by_content[self.entries.pop(place).content]
 
+    def drop(self, contents: frozenset[str]) -> None:
+        """Let go of some images; nothing moves up."""
+        for place in range(len(self.entries) - 1, -1, -1):
+            if self.entries[place].content in contents:
+                self._remove(place)
+
     def __contains__(self, content: str) -> bool:
         return content in self._by_content
 
@@ -84,7 +90,7 @@ class Offer:
 
     Parameters
     ----------
-    key, sample_id, content, shard, source, caption
+    key, sample_id, content, shard, source, caption, url, license, digest
         As in `Entry`.
     vector : numpy.ndarray of float32, shape (dimension,)
         Unit length.
@@ -100,6 +106,9 @@ class Offer:
     caption: str | None
     vector: Float32Array
     picture: Picture | None
+    url: str = ""
+    license: str = ""
+    digest: str = ""
 
 
 class CandidateLists:
@@ -143,6 +152,9 @@ class CandidateLists:
                 shard=image.shard,
                 source=image.source,
                 caption=image.caption,
+                url=image.url,
+                license=image.license,
+                digest=image.digest,
             )
             beaten = top.offer(entry)
             self.floors[concept] = top.floor
@@ -155,6 +167,12 @@ class CandidateLists:
             self.pictures[image.content] = image.picture
             if len(self.vectors) > self._most:
                 self._prune()
+
+    def drop(self, contents: frozenset[str]) -> None:
+        """Let go of some images, after all have been offered."""
+        for top in self.lists:
+            top.drop(contents)
+        self._prune()
 
     def _prune(self) -> None:
         alive = {entry.content for top in self.lists for entry in top.entries}

@@ -6,12 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from conceptaudit.longtail.alike import SURE_BITS, Looks, hamming
 from conceptaudit.longtail.assign import assign_classes, runners_up
-from conceptaudit.longtail.clean import first_resembling, hamming
+from conceptaudit.longtail.clean import first_resembling, remove_duplicates, shortened
 from conceptaudit.longtail.naming import MAX_NAME, csv_text, folder_names, safe_part
 from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.picture import describe_picture, perceptual_hash
-from conceptaudit.longtail.records import Entry
+from conceptaudit.longtail.records import Candidate, Entry, Picture
 from conceptaudit.longtail.toplists import CandidateLists, Offer, TopList
 from conceptaudit.records import Concept, ConceptVocabulary
 
@@ -68,6 +69,36 @@ def test_picture_is_described_by_its_actual_format(tools):
     )
 
 
+@pytest.mark.parametrize(
+    ("bits", "thumbnails", "same"),
+    [
+        (SURE_BITS, "other", True),  # the hash alone is enough
+        (SURE_BITS + 2, "equal", True),
+        (SURE_BITS + 2, "brighter", True),
+        (SURE_BITS + 2, "other", False),
+        (SURE_BITS + 2, "unknown", True),  # as published, where there is nothing to look at
+        (12, "equal", False),
+    ],
+)
+def test_thumbnails_decide_where_hashes_are_unsure(bits, thumbnails, same):
+    rng = np.random.default_rng(3)
+    first = rng.integers(0, 200, 192, dtype=np.uint8)
+    second = {
+        "equal": first,
+        "brighter": first + 40,
+        "other": rng.integers(0, 200, 192, dtype=np.uint8),
+        "unknown": np.zeros(192, dtype=np.uint8),
+    }[thumbnails]
+    known = np.array([True, thumbnails != "unknown"])
+    both = Looks(
+        hashes=np.array([0, (1 << bits) - 1], dtype=np.uint64),
+        thumbnails=np.stack([first, second]),
+        known=known,
+    )
+    alike, found = both[np.array([0])].alike(both[np.array([1])], 10)
+    assert (bool(alike[0, 0]), int(found[0, 0])) == (same, bits)
+
+
 def test_hamming_counts_bits():
     values = np.array([0, 1, 2**64 - 1, 0xF0F0], dtype=np.uint64)
     expected = [[(int(a) ^ int(b)).bit_count() for b in values] for a in values]
@@ -92,6 +123,75 @@ def test_duplicates_do_not_depend_on_the_block_and_leave_none(values, within, bl
         assert owner[i] == first
         if first < 0:
             stay.append(i)
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(0, 60),
+    dimension=st.sampled_from([3, 8, 20]),
+    axes=st.integers(1, 6),
+)
+def test_short_vectors_never_hide_a_similar_pair(seed, n, dimension, axes):
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((n, dimension)).astype(np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1)[:, None], 1e-9)
+    short = shortened(vectors, axes)
+    assert short.shape[1] == min(dimension, axes + 1) or n == 0
+    assert (short @ short.T >= vectors @ vectors.T - 1e-5).all()
+
+
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(0, 80),
+    similarity=st.floats(0.5, 1.0),
+    distance=st.integers(-1, 12),
+)
+def test_cleaning_equals_its_definition(seed, n, similarity, distance):
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((6, 90))
+    vectors = (centres[rng.integers(0, 6, n)] + 0.3 * rng.standard_normal((n, 90))).astype("f4")
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1)[:, None], 1e-9)
+    codes = rng.integers(0, 2**63, 6)[rng.integers(0, 6, n)] ^ rng.integers(0, 256, n)
+    pixels = rng.integers(0, max(n, 1), n)
+    given_ = [
+        Candidate(
+            entry=entry(1.0, f"{i:03d}", sample_id=i),
+            class_id=0,
+            rank=i + 1,
+            runner_up="",
+            margin=0.0,
+            picture=Picture(
+                sha256=str(i),
+                pixels=str(pixels[i]),
+                phash=int(codes[i]),
+                width=9,
+                height=9,
+                extension="png",
+            ),
+        )
+        for i in range(n)
+    ]
+    options = LongTailOptions(phash_distance=distance, embedding_similarity=similarity)
+    made = remove_duplicates(given_, vectors, ["a"], options)
+    left, expected = list(range(n)), {}
+    exact = vectors.astype(np.float64) @ vectors.astype(np.float64).T
+    for reason, alike in (
+        ("exact_pixels", lambda i, j: pixels[i] == pixels[j]),
+        ("near_phash", lambda i, j: int(codes[i] ^ codes[j]).bit_count() <= distance),
+        ("near_embedding", lambda i, j: exact[i, j] >= similarity),
+    ):
+        stay: list[int] = []
+        for i in left:
+            first = next((j for j in stay if alike(i, j)), None)
+            if first is None:
+                stay.append(i)
+            else:
+                expected[f"{i:03d}"] = (reason, f"{first:03d}")
+        left = stay
+    assert {one.key: (one.reason, one.duplicate_of) for one in made.removals} == expected
+    assert [one.entry.sample_id for one in made.candidates] == left
 
 
 def entry(score, key, content=None, sample_id=0):

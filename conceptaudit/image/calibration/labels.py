@@ -12,6 +12,7 @@ import pandas as pd
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.calibration.histograms import BoolArray, ScoreHistograms
 from conceptaudit.image.calibration.model import INTERCEPT, Fitted
+from conceptaudit.reading import read_parquet
 from conceptaudit.records import ConceptVocabulary
 
 SHIFT_STEPS = 300
@@ -74,7 +75,7 @@ def read_labels(path: str | Path, vocabulary: ConceptVocabulary) -> Labels:
     """
     file = Path(path)
     try:
-        table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype=str)
+        table = read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype=str)
     except (OSError, ValueError) as error:
         raise DataError(f"Cannot read labels from {path}: {error}.") from error
     missing = [column for column in COLUMNS[:2] if column not in table]
@@ -84,6 +85,10 @@ def read_labels(path: str | Path, vocabulary: ConceptVocabulary) -> Labels:
             f"Labels must be a table with the columns 'key' and 'concept', one row per image and "
             f"concept. Got {found} in {path} instead."
         )
+    empty = table[list(COLUMNS[:2])].isna().any(axis=1)
+    if bool(empty.any()):
+        row = int(np.flatnonzero(empty.to_numpy())[0]) + 1
+        raise DataError(f"Row {row} of {path} lacks a key or a concept. Complete or remove it.")
     position = {name: place for place, name in enumerate(vocabulary.names)}
     unknown = sorted(set(table["concept"].astype(str)) - set(position))
     if unknown:

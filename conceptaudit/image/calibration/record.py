@@ -133,7 +133,7 @@ class Calibration:
             raise DataError(f"{path} does not match its own checksum: it was changed or cut off.")
         try:
             calibration = _from_json(body)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise DataError(f"{path} is damaged: {type(error).__name__} {error}.") from error
         return _checked(calibration, path)
 
@@ -208,7 +208,8 @@ def _from_json(body: dict[str, Json]) -> Calibration:
 
 def _checked(calibration: Calibration, path: str | Path) -> Calibration:
     n = len(calibration.concepts)
-    lengths = {len(getattr(calibration, name)) for name in (*_COLUMNS, "evidence")}
+    flat = [getattr(calibration, name) for name in (*_COLUMNS, "evidence")]
+    lengths = {values.size if values.ndim == 1 else -1 for values in flat}
     lengths |= {len(values) for values in calibration.rates.values()}
     if lengths != {n} or not {"recall", "false_alarm"} <= calibration.rates.keys():
         raise DataError(f"{path} is damaged: its columns do not have one row per concept ({n:,}).")

@@ -15,6 +15,7 @@ from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.index.engine import map_index, tune
 from conceptaudit.image.index.records import Found
 from conceptaudit.image.vectors import unit_rows
+from conceptaudit.reading import read_parquet
 from conceptaudit.records import Float32Array
 
 KIND = "index"
@@ -107,19 +108,42 @@ class VectorIndex:
 
     def keys(self, sample_ids: Sequence[int]) -> dict[int, str]:
         """Look up the external keys of samples; ids that are not in the index are left out."""
-        import pyarrow.parquet as pq
-
         wanted = sorted({int(i) for i in sample_ids if i >= 0})
         if not wanted:
             return {}
-        table = pq.read_table(self.folder / SAMPLES, filters=[("sample_id", "in", wanted)])
-        columns = table.to_pydict()
-        return dict(zip(columns["sample_id"], columns["key"], strict=True))
+        table = read_parquet(self.folder / SAMPLES, filters=[("sample_id", "in", wanted)])
+        if not {"sample_id", "key"} <= set(table.columns):
+            raise DataError(f"{self.folder / SAMPLES} is damaged: it has no ids and keys.")
+        return dict(zip(table["sample_id"].tolist(), table["key"].tolist(), strict=True))
 
     def damage(self) -> list[str]:
         """Name the files that are not as they were written (this reads all of them)."""
         recorded = self.manifest["files"]
-        return [name for name in recorded if file_digest(self.folder / name) != recorded[name]]
+        return [
+            name
+            for name in recorded
+            if not (self.folder / name).is_file()
+            or file_digest(self.folder / name) != recorded[name]
+        ]
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "bytes": int, "dimension": int, "n_vectors": int, "factory": str, "files": dict,
+    "search": dict,
+}  # fmt: skip
+
+
+def _check_manifest(manifest: dict[str, Json], path: Path) -> None:
+    """Refuse a manifest that does not say what is needed to search."""
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(manifest.get(name), kind)]
+    search = manifest.get("search")
+    if isinstance(search, dict):
+        wrong += [] if isinstance(search.get("setting"), str) else ["search.setting"]
+        wrong += [] if isinstance(search.get("value"), int | float) else ["search.value"]
+    if wrong:
+        raise DataError(
+            f"{path} is damaged: it lacks a proper {wrong[0]!r}. Build the index again."
+        )
 
 
 def open_index(path: str | Path) -> VectorIndex:
@@ -149,6 +173,7 @@ def open_index(path: str | Path) -> VectorIndex:
     if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
         kind = manifest.get("kind") if isinstance(manifest, dict) else None
         raise DataError(f"{folder} is not an index of conceptaudit. Its manifest says {kind!r}.")
+    _check_manifest(manifest, folder / MANIFEST)
     for name in (INDEX, SAMPLES):
         if not (folder / name).is_file():
             raise DataError(f"The index in {folder} has no {name}. Build it again.")
@@ -170,5 +195,10 @@ def open_index(path: str | Path) -> VectorIndex:
             f"manifest says {manifest['n_vectors']:,} of {manifest['dimension']}. Build it again."
         )
     search = manifest["search"]
-    tune(index, search["setting"], search["value"])
+    try:
+        tune(index, search["setting"], search["value"])
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise DataError(
+            f"FAISS cannot search {folder / INDEX} with {search}. Build the index again."
+        ) from error
     return VectorIndex(folder=folder, manifest=manifest, index=index)

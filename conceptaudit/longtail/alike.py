@@ -1,0 +1,114 @@
+"""When two pictures are the same by perceptual hash, and by thumbnail where the hash is unsure.
+
+Let It Wag! (arXiv 2404.04125) takes hashes within 10 of 64 bits for copies. Up to 6 bits that is
+nearly always right; beyond, pictures of plain ground or of little size come as near by chance, and
+a thumbnail of 8 × 8 colours tells them apart. docs/benchmarks-longtail.md has the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from conceptaudit.image.looks import LOOK_BYTES, look_vectors
+from conceptaudit.longtail.records import Picture
+from conceptaudit.records import Int64Array
+
+SURE_BITS = 6
+"""Hashes within so many bits need no thumbnail."""
+
+SAME_LOOK = 0.9
+"""Correlation of thumbnails that confirms hashes that differ in more bits."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+def hamming(left: npt.NDArray[np.uint64], right: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+    """Count the bits in which hashes differ.
+
+    Parameters
+    ----------
+    left, right : numpy.ndarray of uint64, shapes (n,) and (m,)
+
+    Returns
+    -------
+    numpy.ndarray of uint8, shape (n, m)
+
+    Examples
+    --------
+    >>> hamming(np.array([0b1011], dtype=np.uint64), np.array([0b0010, 3], dtype=np.uint64))
+    array([[2, 1]], dtype=uint8)
+    """
+    counts: npt.NDArray[np.uint8] = np.bitwise_count(left[:, None] ^ right[None, :])
+    return counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Looks:
+    """Perceptual hashes and thumbnails of pictures.
+
+    Parameters
+    ----------
+    hashes : numpy.ndarray of uint64, shape (n,)
+    thumbnails : numpy.ndarray of uint8, shape (n, 192)
+        See `conceptaudit.image.looks`.
+    known : numpy.ndarray of bool, shape (n,)
+        Whether there is a thumbnail; without one the hash decides alone.
+    """
+
+    hashes: npt.NDArray[np.uint64]
+    thumbnails: npt.NDArray[np.uint8]
+    known: Mask
+
+    @classmethod
+    def of(cls, pictures: Sequence[Picture]) -> Looks:
+        """Gather those of pictures, in their order."""
+        known = np.array([bool(picture.look) for picture in pictures], dtype=bool)
+        told = b"".join(bytes.fromhex(picture.look) for picture in pictures)
+        thumbnails = np.zeros((len(pictures), LOOK_BYTES), dtype=np.uint8)
+        thumbnails[known] = np.frombuffer(told, dtype=np.uint8).reshape(-1, LOOK_BYTES)
+        hashes = np.array([picture.phash for picture in pictures], dtype=np.uint64)
+        return cls(hashes=hashes, thumbnails=thumbnails, known=known)
+
+    @classmethod
+    def of_hashes(cls, hashes: npt.NDArray[np.uint64]) -> Looks:
+        """Take hashes of which nothing else is known."""
+        n = len(hashes)
+        thumbnails = np.zeros((n, LOOK_BYTES), dtype=np.uint8)
+        return cls(hashes=hashes, thumbnails=thumbnails, known=np.zeros(n, dtype=bool))
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def __getitem__(self, rows: Int64Array) -> Looks:
+        return Looks(
+            hashes=self.hashes[rows], thumbnails=self.thumbnails[rows], known=self.known[rows]
+        )
+
+    def alike(self, other: Looks, distance: int) -> tuple[Mask, npt.NDArray[np.uint8]]:
+        """Tell which of these pictures are copies of which others.
+
+        Parameters
+        ----------
+        other : Looks
+            Of m pictures.
+        distance : int
+            Bits in which hashes of copies may differ.
+
+        Returns
+        -------
+        alike : numpy.ndarray of bool, shape (n, m)
+        bits : numpy.ndarray of uint8, shape (n, m)
+            In which the hashes differ.
+        """
+        bits = hamming(self.hashes, other.hashes)
+        alike = bits <= distance
+        unsure = alike & (bits > SURE_BITS) & self.known[:, None] & other.known
+        i, j = np.nonzero(unsure)
+        if len(i):
+            left, right = look_vectors(self.thumbnails[i]), look_vectors(other.thumbnails[j])
+            alike[i, j] = np.einsum("ij,ij->i", left, right, dtype=np.float64) >= SAME_LOOK
+        return alike, bits

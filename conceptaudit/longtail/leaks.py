@@ -1,0 +1,191 @@
+"""Test images that stand in the pretraining set: what a model was trained on is no test.
+
+Only the candidates that are left after cleaning are compared, so every pretraining image is looked
+at once and the work grows with the pretraining set alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from conceptaudit.artifacts import Json
+from conceptaudit.datasets.base import EMBEDDING, IMAGE
+from conceptaudit.datasets.identities import DIGESTS, URL
+from conceptaudit.longtail.leak_probes import Hit
+from conceptaudit.longtail.leak_search import compare, least_similarity, url_of
+from conceptaudit.longtail.options import LongTailOptions
+from conceptaudit.longtail.pretraining import Pretraining
+from conceptaudit.longtail.records import (
+    LEAK_EMBEDDING,
+    LEAK_HASH,
+    LEAK_PHASH,
+    LEAK_PIXELS,
+    LEAK_URL,
+    Candidate,
+    Removal,
+)
+from conceptaudit.longtail.source import AuditSource
+from conceptaudit.progress import Progress
+from conceptaudit.records import Float32Array
+
+CERTAINTY = (LEAK_PIXELS, LEAK_HASH, LEAK_URL, LEAK_PHASH, LEAK_EMBEDDING)
+"""Which reason is told where an image leaks in several ways: the surest first."""
+
+NOT_CHECKED = (
+    "The set was not checked for leaks: images that models were trained on may be in it. Name the "
+    "pretraining data (images, embeddings, an index or a table of URLs) with --against{hint}."
+)
+
+
+def leak_hint(audit: AuditSource) -> str:
+    """Say what an audit itself offers for a leak check."""
+    if (audit.folder / "embeddings").is_dir():
+        return "; the run folder of this audit will do, which holds the embeddings of its images"
+    return f"; this audit read {audit.dataset}" if audit.dataset else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeakCheck:
+    """What is left of the candidates, and what was compared.
+
+    Parameters
+    ----------
+    candidates : tuple of Candidate
+        Those that no pretraining image equals or resembles, in their order.
+    removals : tuple of Removal
+        The others.
+    told : tuple of dict
+        By source: what was compared, how many, how many leaks; for ``manifest.json``.
+    notes : tuple of str
+        The same for people, with what could not be compared.
+    """
+
+    candidates: tuple[Candidate, ...]
+    removals: tuple[Removal, ...] = ()
+    told: tuple[Json, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def find_leaks(
+    candidates: Sequence[Candidate],
+    vectors: Float32Array,
+    names: Sequence[str],
+    against: Sequence[Pretraining],
+    options: LongTailOptions,
+    *,
+    progress: Progress,
+    workers: int | None = 1,
+) -> LeakCheck:
+    """Leave out candidates that pretraining data hold.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        Best first.
+    vectors : numpy.ndarray of float32, shape (n_candidates, dimension)
+        Unit vectors, in the same order.
+    names : sequence of str
+        Names of the classes.
+    against : sequence of Pretraining
+        What is compared with.
+    options : LongTailOptions
+        Of which `leak_similarity`, `embedding_similarity`, `phash_distance` and
+        `skip_unreadable` matter here.
+    progress : Progress
+        Told of every shard of pretraining data.
+    workers : int or None, default 1
+        Processes that read images and tables; changes no answer.
+
+    Raises
+    ------
+    DataError
+        Pretraining data cannot be read, or their embeddings have another dimension.
+    """
+    found: dict[int, tuple[Hit, str]] = {}
+    told: list[Json] = []
+    notes: list[str] = []
+    for source in against:
+        probes = list(compare(candidates, vectors, source, options, progress, workers))
+        hits = [hit for probed in probes for hit in probed.hits]
+        for hit in sorted(hits, key=_surest):
+            before = found.get(hit.candidate)
+            if before is None or _surest(hit) < _surest(before[0]):
+                found[hit.candidate] = (hit, source.location)
+        n_compared = max((probed.n_compared for probed in probes), default=0)
+        n_unusable = max((probed.n_unusable for probed in probes), default=0)
+        leaked = {hit.candidate for hit in hits}
+        told.append(
+            {
+                "against": source.location,
+                "compared_by": list(source.compared),
+                "n_compared": n_compared,
+                "n_unusable": n_unusable,
+                "n_leaks": len(leaked),
+            }
+        )
+        if source.compared == (EMBEDDING,) and least_similarity(options) > 1.0:
+            notes.append(f"{source.location} was not compared: --leak-similarity is above 1.")
+        else:
+            notes += _notes(source, candidates, n_compared, n_unusable, len(leaked))
+        notes += [f"{source.location}: {why}" for probed in probes for why in probed.skipped]
+    return LeakCheck(
+        candidates=tuple(c for i, c in enumerate(candidates) if i not in found),
+        removals=tuple(_removal(candidates[i], names, *found[i]) for i in sorted(found)),
+        told=tuple(told),
+        notes=tuple(notes),
+    )
+
+
+def _surest(hit: Hit) -> tuple[int, float, str]:
+    return (CERTAINTY.index(hit.reason), hit.distance, hit.key)
+
+
+def _removal(candidate: Candidate, names: Sequence[str], hit: Hit, location: str) -> Removal:
+    entry = candidate.entry
+    return Removal(
+        key=entry.key,
+        source=entry.source,
+        concept=names[candidate.class_id],
+        reason=hit.reason,
+        detail=f"{hit.key} of {location}{f', {hit.detail}' if hit.detail else ''}",
+    )
+
+
+def _notes(
+    source: Pretraining,
+    candidates: Sequence[Candidate],
+    n_compared: int,
+    n_unusable: int,
+    n_leaks: int,
+) -> Iterator[str]:
+    by = ", ".join(source.compared)
+    yield (
+        f"Checked for leaks against {source.location}: {n_compared:,} images by {by}; {n_leaks:,} "
+        f"of {len(candidates):,} candidates left out."
+    )
+    if source.index is not None:
+        recall = source.index.manifest["recall"]
+        yield (
+            f"The index in {source.location} is approximate: it finds {recall['value']:.1%} of "
+            f"{recall['k']} nearest images, so some leaks may be left. Name the embeddings "
+            "themselves for an exact answer."
+        )
+    if source.compared == (EMBEDDING,):
+        yield (
+            f"{source.location} holds no images, so leaks were told by embedding alone: what the "
+            "model cannot tell apart counts as one image. Name the images for pixels and hashes."
+        )
+    if n_unusable:
+        yield f"{n_unusable:,} images of {source.location} could not be used and were not compared."
+    if IMAGE in source.compared or set(source.kinds) & set(DIGESTS):
+        blind = sum(candidate.picture is None for candidate in candidates)
+        if blind:
+            yield f"{blind:,} candidates have no picture to compare with {source.location}."
+    if URL in source.kinds:
+        unknown = sum(not url_of(candidate.entry) for candidate in candidates)
+        if unknown:
+            yield (
+                f"The addresses of {unknown:,} of {len(candidates):,} candidates are not known, so "
+                f"they could not be looked up in {source.location}."
+            )

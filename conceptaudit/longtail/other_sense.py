@@ -1,0 +1,153 @@
+"""What else a name means: the crane that lifts loads, where the bird is asked for."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from conceptaudit.artifacts import Json, digest_of
+from conceptaudit.errors import DataError
+from conceptaudit.image.clip import ClipModel
+from conceptaudit.image.vectors import unit_rows
+from conceptaudit.longtail.naming import csv_text
+from conceptaudit.longtail.select import close_name
+from conceptaudit.records import Float32Array, Int64Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Senses:
+    """Other senses of the selected names, embedded.
+
+    Parameters
+    ----------
+    class_ids : numpy.ndarray of int64, shape (n_senses,)
+        The class whose name has the sense.
+    texts : tuple of str, length n_senses
+        The senses in words.
+    vectors : numpy.ndarray of float32, shape (n_senses, dimension)
+        Unit vectors.
+    own : numpy.ndarray of float32, shape (n_classes, dimension)
+        Unit vectors of the classes' own names.
+    """
+
+    class_ids: Int64Array
+    texts: tuple[str, ...]
+    vectors: Float32Array
+    own: Float32Array
+
+    @property
+    def identity(self) -> Json:
+        """What the judgement depends on."""
+        return digest_of([self.class_ids.tolist(), list(self.texts)])
+
+    def nearer(self, class_id: int, vectors: Float32Array) -> list[tuple[str, float]]:
+        """Say for each image of a class which other sense fits it best, and by how much better.
+
+        Parameters
+        ----------
+        class_id : int
+        vectors : numpy.ndarray of float32, shape (n, dimension)
+            Unit vectors of images.
+
+        Returns
+        -------
+        list of (str, float), length n
+            The sense and its lead in cosine similarity, negative where the class's own name fits
+            better; an empty text and minus infinity where the class has no other sense.
+        """
+        rows = np.flatnonzero(self.class_ids == class_id)
+        if not len(rows):
+            return [("", -np.inf)] * len(vectors)
+        scores = vectors @ self.vectors[rows].T
+        best = scores.argmax(axis=1)
+        leads = scores[np.arange(len(vectors)), best] - vectors @ self.own[class_id]
+        pairs = zip(best.tolist(), leads.tolist(), strict=True)
+        return [(self.texts[rows[i]], lead) for i, lead in pairs]
+
+
+def read_other_senses(path: str | Path, concepts: Sequence[str]) -> list[tuple[int, str]]:
+    """Read what else some names mean.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV with the columns ``concept`` and ``sense``, a row per sense that is *not* meant:
+        ``crane,construction crane``. Rows of concepts that are not selected are passed over.
+    concepts : sequence of str
+        Names of the selected classes.
+
+    Returns
+    -------
+    list of (int, str)
+        Class and sense, in order.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, lacks a column, has an empty cell, or names no selected concept.
+    """
+    source = Path(path)
+    try:
+        text = source.read_text(encoding="utf-8-sig")  # spreadsheets add a byte order mark
+        header = text.split("\n", 1)[0]
+        mark = ";" if "," not in header and ";" in header else ","
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark, restval="")
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
+        rows = [(reader.line_num, row) for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"Cannot read the other senses {source}: {error}.") from error
+    if not {"concept", "sense"} <= set(reader.fieldnames or ()):
+        raise DataError(
+            f"{source} must have the columns 'concept' and 'sense'. "
+            f"Got {reader.fieldnames} instead."
+        )
+    known = {name: i for i, name in enumerate(concepts)}
+    known |= {csv_text(name): i for name, i in known.items()}
+    found: dict[tuple[int, str], None] = {}
+    for line, row in rows:
+        concept, sense = row["concept"].strip(), row["sense"].strip()
+        if not concept or not sense:
+            raise DataError(f"Line {line} of {source} must name a concept and a sense of it.")
+        if concept in known:
+            found[known[concept], sense] = None
+    if not found:
+        some = rows[0][1]["concept"] if rows else ""
+        raise DataError(
+            f"{source} names no concept of the selection. It begins with {some!r}"
+            f"{close_name(some, list(concepts))}."
+        )
+    return list(found)
+
+
+def embed_senses(
+    senses: Sequence[tuple[int, str]], own: Float32Array, clip: ClipModel, templates: Sequence[str]
+) -> Senses:
+    """Embed senses as concepts are: the mean over prompts, of length one.
+
+    Parameters
+    ----------
+    senses : sequence of (int, str)
+        See `read_other_senses`.
+    own : numpy.ndarray of float32, shape (n_classes, dimension)
+        Unit vectors of the classes' own names, of the same model.
+    clip : ClipModel
+        The model.
+    templates : sequence of str
+        With ``{}`` or ``{c}``.
+    """
+    texts = tuple(text for _, text in senses)
+    total = sum(
+        unit_rows(clip.encode_texts([t.replace("{c}", "{}").replace("{}", text) for text in texts]))
+        for t in templates
+    )
+    return Senses(
+        class_ids=np.array([class_id for class_id, _ in senses], dtype=np.int64),
+        texts=texts,
+        vectors=unit_rows(np.asarray(total, dtype=np.float32)),
+        own=own,
+    )

@@ -1,0 +1,182 @@
+"""The pictures behind a pool of embeddings, found by key: only candidates are opened."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from conceptaudit.artifacts import digest_of
+from conceptaudit.datasets import open_dataset
+from conceptaudit.datasets.base import IMAGE, Dataset, Shard
+from conceptaudit.errors import ConfigError
+from conceptaudit.image.encoded import picture_digest
+from conceptaudit.longtail.blocks import usable_image
+from conceptaudit.longtail.options import LongTailOptions
+from conceptaudit.longtail.picture import describe_picture
+from conceptaudit.longtail.records import EXAMPLE, NO_PICTURE, Entry, Picture, Removal
+from conceptaudit.longtail.toplists import CandidateLists
+from conceptaudit.progress import Progress
+
+Place = tuple[int, int]
+"""Position of a shard, and a sample id in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureSet:
+    """A dataset that holds pictures.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Offers images.
+    shards : tuple of Shard
+        All of them.
+    """
+
+    dataset: Dataset
+    shards: tuple[Shard, ...]
+
+    @property
+    def identity(self) -> str:
+        """Digest of what is read."""
+        shards = [[shard.name, shard.fingerprint] for shard in self.shards]
+        return digest_of([self.dataset.settings, shards])
+
+
+@dataclass(slots=True, kw_only=True)
+class Joined:
+    """What became of the candidates whose pictures were looked for.
+
+    Parameters
+    ----------
+    places : dict of str to (int, int)
+        Where each candidate's picture lies, by the candidate's content.
+    removals : list of Removal
+        Candidates without a picture that can be used.
+    """
+
+    places: dict[str, Place] = field(default_factory=dict)
+    removals: list[Removal] = field(default_factory=list)
+
+
+def open_pictures(location: str) -> PictureSet:
+    """Open the dataset whose pictures were embedded.
+
+    Raises
+    ------
+    ConfigError
+        It holds no images.
+    """
+    dataset = open_dataset(location)
+    if IMAGE not in dataset.provides:
+        raise ConfigError(
+            f"{location} ({dataset.layout}) holds no images, only "
+            f"{', '.join(sorted(dataset.provides)) or 'nothing'}. Name the dataset whose pictures "
+            "were embedded with --pictures."
+        )
+    return PictureSet(dataset=dataset, shards=dataset.shards())
+
+
+def join_pictures(
+    found: CandidateLists,
+    pictures: PictureSet,
+    options: LongTailOptions,
+    *,
+    examples: frozenset[str] = frozenset(),
+    progress: Progress,
+) -> Joined:
+    """Open the candidates' pictures, describe them, and drop candidates that have none.
+
+    A key may name several pictures, because tars may number their members alike. Where the
+    embeddings say which file they were made from, that file is taken; else such a key is refused.
+
+    Parameters
+    ----------
+    found : CandidateLists
+        Gets the pictures' descriptions, and loses candidates without one.
+    pictures : PictureSet
+        Where they are.
+    options : LongTailOptions
+        Of which `min_side` and `max_aspect` matter here.
+    examples : frozenset of str
+        SHA-256 of files that must not be in the set.
+    progress : Progress
+        Told of every shard.
+    """
+    wanted: dict[str, dict[str, Entry]] = defaultdict(dict)
+    for top in found.lists:
+        for entry in top.entries:
+            wanted[entry.key].setdefault(entry.content, entry)
+    looks: dict[str, _Look] = defaultdict(_Look)
+    for place, key, data in _files(pictures, frozenset(wanted), progress):
+        for content, entry in wanted[key].items():
+            if not entry.digest or picture_digest(data) == entry.digest:
+                looks[content].take(place, data, options, examples)
+    joined = Joined()
+    entries = {content: entry for one in wanted.values() for content, entry in one.items()}
+    for content, entry in entries.items():
+        look = looks[content]
+        if look.picture is not None and len(look.files) == 1:
+            joined.places[content], found.pictures[content] = look.place, look.picture
+        else:
+            joined.removals.append(_removal(entry, *look.fault(entry)))
+    found.drop(frozenset(entries) - frozenset(joined.places))
+    return joined
+
+
+@dataclass(slots=True)
+class _Look:
+    """What is found under one candidate's key."""
+
+    files: set[str] = field(default_factory=set)
+    place: Place = (-1, -1)
+    picture: Picture | None = None
+    reason: tuple[str, str] = (NO_PICTURE, "")
+
+    def take(
+        self, place: Place, data: bytes, options: LongTailOptions, examples: frozenset[str]
+    ) -> None:
+        """Note a file; the first one is described."""
+        identity = hashlib.sha256(data).hexdigest()
+        first = not self.files
+        self.files.add(identity)
+        if not first:
+            return
+        if identity in examples:
+            self.reason = (EXAMPLE, "")
+            return
+        image, reason, detail = usable_image(data, options)
+        self.place, self.reason = place, (reason, detail)
+        self.picture = None if image is None else describe_picture(data, image)
+
+    def fault(self, entry: Entry) -> tuple[str, str]:
+        """Say why the candidate has no picture that can be used."""
+        if not self.files:
+            changed = "; or the file has changed since it was embedded" if entry.digest else ""
+            return NO_PICTURE, f"not among the pictures{changed}"
+        if len(self.files) > 1:
+            return NO_PICTURE, f"{len(self.files)} different pictures have this key"
+        return self.reason
+
+
+def _files(
+    pictures: PictureSet, wanted: frozenset[str], progress: Progress
+) -> Iterator[tuple[Place, str, bytes]]:
+    """Read the files that have one of the keys; shards without any are not read."""
+    progress.start("pictures", len(pictures.shards))
+    for number, shard in enumerate(pictures.shards):
+        keys = pictures.dataset.read(shard, frozenset())
+        if any(not wanted.isdisjoint(batch.keys) for batch in keys):
+            for batch in pictures.dataset.read(shard, frozenset({IMAGE})):
+                rows = zip(batch.sample_ids.tolist(), batch.keys, batch.images or (), strict=True)
+                for sample, key, data in rows:
+                    if key in wanted and data is not None:
+                        yield (number, sample), key, data
+        progress.advance()
+    progress.finish()
+
+
+def _removal(entry: Entry, reason: str, detail: str) -> Removal:
+    return Removal(key=entry.key, source=entry.source, concept="", reason=reason, detail=detail)
