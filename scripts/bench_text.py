@@ -2,13 +2,17 @@
 
     python scripts/bench_text.py --data ../shared/data
     python scripts/bench_text.py --million 5 --names lvis --ways pipe exact fast
+    python scripts/bench_text.py --sets all --repeat-samples 10
+    python scripts/bench_text.py --sets --million 5 --names lvis --workers 1 2
 
 Ways: ``pipe`` is the bare spaCy pipeline (tagger and lemmatizer, nothing done with it), ``paper``
 the published algorithm, ``strings`` an Aho-Corasick search for the names as strings, ``exact`` and
 ``fast`` ours as an audit runs them, from the file to the counts. Each runs in a process of its own,
 on one core, timed by that process's processor time without loading models; its peak memory is that
 process's. ``pipe`` and ``paper`` are measured on a sample of each set, spread over it. Agreement is
-with ``exact``, concept by concept. Prints a table and one JSON line.
+with ``exact``, concept by concept. ``--repeat-samples`` tags every open pair once, repeats the
+sampling of ``fast`` with several seeds and says how errors and intervals come out; ``--workers``
+measures wall-clock times of ``fast`` with so many processes. Prints a table and one JSON line.
 """
 
 import argparse
@@ -195,6 +199,59 @@ def measure(arguments: argparse.Namespace) -> None:
     print(json.dumps({"rate": n / seconds, "n": n, "peak_mib": peak, "counts": found}))
 
 
+def wall_clock(corpus: Path, names: str, workers: int, arguments: argparse.Namespace) -> float:
+    """Return the seconds that ``conceptaudit audit`` takes from start to end, with its start."""
+    from conceptaudit.artifacts import write_text
+
+    with tempfile.TemporaryDirectory() as folder:
+        concepts = Path(folder) / "concepts.json"
+        listed = [
+            {"concept": concept.name, "aliases": list(concept.aliases)}
+            for concept in vocabulary(Path(arguments.data), names)
+        ]
+        write_text(concepts, json.dumps(listed))
+        command = [
+            *(sys.executable, "-m", "conceptaudit", "audit", str(corpus), "-c", str(concepts)),
+            *("-o", str(Path(folder) / "run"), "--text-mode", "fast", "--workers", str(workers)),
+        ]
+        start = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return time.perf_counter() - start
+
+
+def compare_workers(
+    title: str, corpus: Path, names: str, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Measure the fast mode with several numbers of processes, and print a line for each."""
+    seconds = {n: wall_clock(corpus, names, n, arguments) for n in arguments.workers}
+    first = seconds[arguments.workers[0]]
+    for n, taken in seconds.items():
+        print(f"{title}, {names}: {n} workers {taken:.1f} s, {first / taken:.2f} x", flush=True)
+    return {"corpus": title, "names": names, "seconds": seconds}
+
+
+def compare_samples(
+    title: str, corpus: Path, names: str, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Repeat the sampling of the fast mode, and print how its estimates come out."""
+    from text_samples import repeat_samples
+
+    captions = pd.read_parquet(corpus)["caption"].tolist()
+    concepts = vocabulary(Path(arguments.data), names)
+    row = repeat_samples(captions, concepts, repeats=arguments.repeat_samples, error=0.005)
+    print(f"\n{title}, {names}: {arguments.repeat_samples} samples")
+    print(
+        f"  {row['tagged']:,.0f} of {row['pairs']:,} open pairs tagged; median error "
+        f"{row['median_error']:.2%}; of {row['concepts_many']} concepts with {MANY:,} matches "
+        f"95th percentile {row['p95_error_many']:.2%}, within 1 % "
+        f"{row['within_1_percent_many']:.1%}; inside the 90 % interval {row['inside']:.1%} "
+        f"of {row['unsure']:.0f}, with a standard "
+        f"error above 5 captions {row['inside_clear']:.1%} of {row['clear']:.0f}",
+        flush=True,
+    )
+    return {"corpus": title, "names": names, "samples": row}
+
+
 def child(way: str, corpus: Path, names: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one way in a process of its own, on one thread."""
     command = [
@@ -268,6 +325,8 @@ def main() -> None:
     parser.add_argument("--million", type=float, default=0.0, help="recombined captions")
     parser.add_argument("--sample", type=int, default=3_000, help="captions for pipe and paper")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--repeat-samples", type=int, default=0, metavar="N")
+    parser.add_argument("--workers", type=int, nargs="+", default=[], metavar="N")
     parser.add_argument("--one", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--corpus", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -289,7 +348,12 @@ def main() -> None:
             recombined(everything, int(arguments.million * 1e6), corpora[name])
         for names in arguments.names:
             for title, corpus in corpora.items():
-                found.append(compare(title, corpus, names, arguments))
+                measured = compare
+                if arguments.workers:
+                    measured = compare_workers
+                elif arguments.repeat_samples:
+                    measured = compare_samples
+                found.append(measured(title, corpus, names, arguments))
     print(json.dumps({"bench": "text", "found": found}))
 
 

@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.artifacts import Json, ShardStore, write_json, write_parquet
+from conceptaudit.auditing.open_sample import (
+    PAIRS_AT_ONCE,
+    TagPairs,
+    open_pairs,
+    tag_pairs,
+)
 from conceptaudit.datasets.base import Shard
-from conceptaudit.engine import Engine, StageReport, open_engine, run_shards
+from conceptaudit.engine import Engine, EngineChoice, StageReport, open_engine, run_shards
+from conceptaudit.frequency.adaptive import AdaptiveSample, RankBounds
 from conceptaudit.frequency.estimated import (
     estimated_count,
     expected_samples,
@@ -21,21 +27,12 @@ from conceptaudit.frequency.estimated import (
 )
 from conceptaudit.frequency.open_pairs import (
     CountStrata,
-    is_joint,
     strata_store,
 )
-from conceptaudit.frequency.strata import (
-    ALL_BELOW,
-    PILOT,
-    Estimate,
-    add_cells,
-    estimate_cells,
-    wanted_sizes,
-)
+from conceptaudit.frequency.strata import Estimate, add_cells
 from conceptaudit.progress import Progress
 from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, Int64Array
-from conceptaudit.text.fast import OPEN_PAIRS, FastTextTagger
-from conceptaudit.text.tagger import annotator_of
+from conceptaudit.text.fast import FastTextTagger, sample_limit
 
 if TYPE_CHECKING:
     from conceptaudit.auditing.run import RunningAudit
@@ -43,14 +40,14 @@ if TYPE_CHECKING:
 STRATA_FILE = "text_strata.parquet"
 ESTIMATE_FILE = "text_estimate.json"
 
-MAX_ROUNDS = 4
-"""Times that the sample is enlarged; the first tells what is needed, later ones correct it."""
+_IN_ONE_PROCESS = 200_000
+"""Pairs that are tagged in the time that other processes take to start and to learn the words."""
 
-_IN_ONE_PROCESS = 20_000
-"""Pairs that are tagged before starting other processes pays."""
+_SHARDS_IN_ONE_PROCESS = 200
+"""Shards whose strata are counted in the time that other processes take to start."""
 
-_PRUNE_ROWS = 4_000_000
-"""Rows held while shards are merged before those of high rank are let go."""
+_MERGE_ROWS = 1_000_000
+"""Rows of strata that are collected before they are added up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,36 +97,6 @@ class TextEstimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Chosen:
-    shard: str
-    rows: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TagChosen:
-    """Tags chosen open pairs of a shard; sent to a worker once."""
-
-    tagger: FastTextTagger
-    text: ShardStore
-    image: ShardStore | None
-
-    def __call__(
-        self, chosen: _Chosen
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.int32]]:
-        path = self.text.path(chosen.shard, OPEN_PAIRS)
-        columns = ["sample_id", "concept_id", "context", "caption"]
-        rows = pd.read_parquet(path, columns=columns).iloc[list(chosen.rows)]
-        captions = list(dict.fromkeys(rows["caption"]))
-        place = {caption: i for i, caption in enumerate(captions)}
-        n = len(self.tagger.exact.vocabulary)
-        accepted = annotator_of(self.tagger.exact).accepted_pairs(captions, n)
-        wanted = np.array([place[caption] for caption in rows["caption"]], dtype=np.int64) * n
-        named = np.isin(wanted + rows["concept_id"].to_numpy(np.int64), accepted)
-        context = rows["context"].to_numpy(np.int32)
-        return named, is_joint(rows, self.image, chosen.shard), context
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimator:
     """Estimates the counts of captions from what the fast text stage left.
 
@@ -146,8 +113,8 @@ class Estimator:
     vocabulary : ConceptVocabulary
     folder : Path
         The run folder.
-    workers : int or None
-        Worker processes.
+    workers : EngineChoice
+        Who tags.
     progress : Progress
     """
 
@@ -157,16 +124,16 @@ class Estimator:
     shards: Sequence[Shard]
     vocabulary: ConceptVocabulary
     folder: Path
-    workers: int | None
+    workers: EngineChoice
     progress: Progress
 
     def __call__(self) -> TextEstimate:
         """Count, tag, estimate, and write the shares and what was done."""
         store = strata_store(self.folder)
         task = CountStrata(text=self.text, image=self.image, store=store)
-        report = run_shards(
-            task, store, self.shards, engine=self._engine(len(self.shards)), progress=self.progress
-        )
+        few = len(self.shards) < _SHARDS_IN_ONE_PROCESS
+        engine = open_engine(1) if few else self._engine(len(self.shards))
+        report = run_shards(task, store, self.shards, engine=engine, progress=self.progress)
         certain, certain_joint, strata = self._merge(store)
         cells, rounds = self._sample(strata, certain)
         n = len(self.vocabulary)
@@ -201,7 +168,7 @@ class Estimator:
         )
 
     def _engine(self, n_items: int) -> Engine:
-        return open_engine(self.workers, n_items=n_items)
+        return open_engine(self.workers, n_items=n_items, folder=self.folder)
 
     def _merge(self, store: ShardStore) -> tuple[Int64Array, Int64Array, pd.DataFrame]:
         totals = {
@@ -209,7 +176,8 @@ class Estimator:
         }
         keys = ["concept_id", "form", "context"]
         columns = [*keys, "n", "n_joint"]
-        strata = pd.DataFrame({column: np.zeros(0, dtype=np.int64) for column in columns})
+        none = pd.DataFrame({column: np.zeros(0, dtype=np.int64) for column in columns})
+        held, n_rows = [none], 0
         for shard in self.shards:
             record = store.read(shard.name)
             for side, total in totals.items():
@@ -217,71 +185,30 @@ class Estimator:
                 total[ids] += np.asarray(counts, dtype=np.int64)
             path = store.path(shard.name, ".parquet")
             if path.exists():
-                both = pd.concat([strata, pd.read_parquet(path).astype("int64")])
-                strata = both.groupby(keys, as_index=False).sum()
+                held.append(pd.read_parquet(path).astype("int64"))
+                n_rows += len(held[-1])
+            if n_rows > _MERGE_ROWS:
+                held, n_rows = [pd.concat(held).groupby(keys, as_index=False).sum()], 0
+        strata = pd.concat(held).groupby(keys, as_index=False).sum()
         return totals["text"], totals["joint"], strata
 
     def _sample(self, strata: pd.DataFrame, certain: Int64Array) -> tuple[pd.DataFrame, int]:
-        """Tag the lowest ranks of each form, more of them where a count needs more."""
-        rows = self._ranked()
-        available = strata.groupby("form")["n"].sum()
-        most = self.tagger.sample_size
-        sizes = available.where(available < ALL_BELOW, PILOT).clip(upper=most)
-        tagged = pd.DataFrame(
-            {"form": np.zeros(0, np.int64), "context": np.zeros(0, np.int64)}
-        ).assign(named=np.zeros(0, bool), joint=np.zeros(0, bool))
-        done = np.zeros(len(rows), dtype=bool)
-        cells, rounds = estimate_cells(strata, tagged), 0
-        for _ in range(MAX_ROUNDS):
-            wanted = (rows["place"] < rows["form"].map(sizes)).to_numpy(bool) & ~done
-            if not wanted.any():
-                break
-            tagged = pd.concat([tagged, self._tag(rows[wanted])], ignore_index=True)
-            done |= wanted
-            rounds += 1
-            cells = estimate_cells(strata, tagged)
-            sizes = wanted_sizes(cells, certain, error=self.tagger.error, most=most)
-        return cells, rounds
+        """Tag the lowest ranks, more of them where a count needs more."""
+        error = self.tagger.error
+        sample = AdaptiveSample(
+            read=self._read, tag=self._tag, error=error, most=sample_limit(error)
+        )
+        return sample(strata, certain)
 
-    def _ranked(self) -> pd.DataFrame:
-        """List the open pairs of lowest rank of each form over all shards, and their places."""
-        most = self.tagger.sample_size
-        kept: list[pd.DataFrame] = []
-        held = 0
-        for number, shard in enumerate(self.shards):
-            path = self.text.path(shard.name, OPEN_PAIRS)
-            if not path.exists():
-                continue
-            rows = pd.read_parquet(path, columns=["form", "rank", "sample_id"])
-            kept.append(
-                rows.assign(shard=np.int32(number), row=np.arange(len(rows), dtype=np.int32))
-            )
-            held += len(rows)
-            if held > _PRUNE_ROWS:
-                kept = [_lowest(pd.concat(kept, ignore_index=True), most)]
-                held = 0
-        if not kept:
-            columns = ("form", "rank", "sample_id", "shard", "row", "place")
-            return pd.DataFrame({column: np.zeros(0, np.int64) for column in columns})
-        return _lowest(pd.concat(kept, ignore_index=True), most)
+    def _read(self, bounds: RankBounds) -> pd.DataFrame:
+        found = open_pairs(self.text, self.shards, seed=self.tagger.seed)
+        return pd.concat([pairs[bounds.hold(pairs)] for pairs in found], ignore_index=True)
 
     def _tag(self, rows: pd.DataFrame) -> pd.DataFrame:
-        forms: dict[str, Int64Array] = {}
-        items = []
-        for number, group in rows.groupby("shard"):
-            name = self.shards[int(str(number))].name
-            items.append(_Chosen(shard=name, rows=tuple(group["row"].tolist())))
-            forms[name] = group["form"].to_numpy(np.int64)
-        task = _TagChosen(tagger=self.tagger, text=self.text, image=self.image)
-        engine = open_engine(1) if len(rows) < _IN_ONE_PROCESS else self._engine(len(items))
-        self.progress.start("tagging a sample", len(items))
-        parts = {}
-        for item, (named, joint, context) in engine.run(task, items):
-            columns = {"form": forms[item.shard], "context": context}
-            parts[item.shard] = pd.DataFrame({**columns, "named": named, "joint": joint})
-            self.progress.advance()
-        self.progress.finish()
-        return pd.concat([parts[name] for name in sorted(parts)], ignore_index=True)
+        task = TagPairs(tagger=self.tagger, text=self.text, image=self.image)
+        few = len(rows) < _IN_ONE_PROCESS
+        engine = open_engine(1) if few else self._engine(-(-len(rows) // PAIRS_AT_ONCE))
+        return tag_pairs(task, rows, self.shards, engine=engine, progress=self.progress)
 
     def _shares(self, strata: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
         """Lay the estimated shares out for every form and context there is."""
@@ -321,13 +248,7 @@ def estimate_text(
         shards=counted,
         vocabulary=run.vocabulary,
         folder=run.folder,
-        workers=run.options.workers,
+        workers=run.options.engine_choice,
         progress=run.progress,
     )
     return estimator()
-
-
-def _lowest(rows: pd.DataFrame, most: int) -> pd.DataFrame:
-    ordered = rows.sort_values(["form", "rank", "sample_id"], ignore_index=True)
-    ordered["place"] = ordered.groupby("form").cumcount()
-    return ordered[ordered["place"] < most].reset_index(drop=True)

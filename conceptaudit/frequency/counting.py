@@ -1,7 +1,6 @@
 """Counting the tags of a shard, and adding shards up.
 
-Counts are sparse pairs of lists (concept ids, counts) in a shard's record, so that ten thousand
-shards of a vocabulary of twenty thousand concepts merge quickly and in little memory.
+Counts are sparse pairs (concept ids, counts): most concepts of a long list are in few shards.
 """
 
 from __future__ import annotations

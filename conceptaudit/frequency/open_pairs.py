@@ -47,10 +47,7 @@ class CountStrata:
         pairs = read_pairs(self.text, self.image, shard.name)
         certain = pairs[pairs["form"] == CERTAIN]
         is_open = pairs[pairs["form"] != CERTAIN]
-        by = ["concept_id", "form", "context"]
-        strata = is_open.groupby(by, as_index=False).agg(
-            n=("joint", "size"), n_joint=("joint", "sum")
-        )
+        strata = _add_up(is_open)
         files = {}
         path = self.store.path(shard.name, STRATA)
         path.unlink(missing_ok=True)
@@ -62,6 +59,26 @@ class CountStrata:
             "joint": _sparse(certain.loc[certain["joint"], "concept_id"]),
         }
         self.store.write(shard.name, shard.fingerprint, record, files)
+
+
+def _add_up(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Count pairs by concept, form and context (``n``), and those whose image has the tag."""
+    keys = [pairs[name].to_numpy(np.int64) for name in ("concept_id", "form", "context")]
+    order = np.lexsort(keys[::-1])
+    keys = [key[order] for key in keys]
+    changes = [np.diff(key, prepend=key[:1] - 1) != 0 for key in keys]
+    first = np.flatnonzero(np.logical_or.reduce(changes))
+    joint = pairs["joint"].to_numpy(np.int64)[order]
+    concept, form, context = (key[first] for key in keys)
+    return pd.DataFrame(
+        {
+            "concept_id": concept.astype(np.int32),
+            "form": form,
+            "context": context.astype(np.int32),
+            "n": np.diff(first, append=len(order)),
+            "n_joint": np.add.reduceat(joint, first) if len(first) else joint,
+        }
+    )
 
 
 def strata_store(folder: Path) -> ShardStore:

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.reading import exact_texts, is_text, read_parquet
 from conceptaudit.records import FREQUENCY_COLUMNS, ConceptFrequencies
 
 OUR_FILES = ("frequencies.parquet", "frequencies.csv")
@@ -138,11 +139,13 @@ def _files(source: str | Path | Sequence[str | Path]) -> list[Path]:
 def _from_table(path: Path) -> ConceptFrequencies:
     try:
         if path.suffix.lower() == ".parquet":
-            table = pd.read_parquet(path)
+            table = read_parquet(path)
         else:
             separator = "\t" if path.suffix.lower() == ".tsv" else ","
-            table = pd.read_csv(
-                path, sep=separator, dtype="str", keep_default_na=False, encoding="utf-8-sig"
+            table = exact_texts(
+                pd.read_csv(
+                    path, sep=separator, dtype="str", keep_default_na=False, encoding="utf-8-sig"
+                )
             )
     except (OSError, ValueError, ImportError) as error:
         raise DataError(f"Cannot read {path} as a table: {error}.") from error
@@ -248,7 +251,9 @@ def _read_counts(path: Path) -> pd.DataFrame:
     if not isinstance(content, dict) or not content:
         raise DataError(f"{path} must map class names to counts. Got no such mapping instead.")
     for concept, count in content.items():
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        if not is_text(concept):
+            raise DataError(f"{path}: the concept {concept!r} is no valid Unicode.")
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < 1 << 63:
             raise DataError(
                 f"{path}: counts must be whole numbers of at least 0. Got {count!r} for concept "
                 f"{concept!r} instead."

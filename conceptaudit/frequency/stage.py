@@ -1,15 +1,21 @@
-"""The counting stage: text and image tags of a shard to its counts."""
+"""The counting stage: text and image tags of a shard to its counts.
+
+Counts lie in an array beside the record, not in it: ten thousand shards of a vocabulary of twenty
+thousand concepts would be gigabytes of JSON to parse.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from conceptaudit.artifacts import Json, ShardStore, digest_of, file_digest
+from conceptaudit.artifacts import Json, ShardStore, digest_of, file_digest, write_npy
 from conceptaudit.datasets.base import Shard
 from conceptaudit.frequency.counting import SidePairs, count_pairs
 from conceptaudit.frequency.open_pairs import (
@@ -20,6 +26,8 @@ from conceptaudit.frequency.open_pairs import (
 )
 
 NAME = "counts"
+COUNTS = ".npy"
+"""Ending of a shard's counts: concept ids in the first row, then a row per side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +53,21 @@ class CountShard:
         """Count a shard and write its record."""
         if self.shares is not None and self.text is not None:
             result = self._count_open(self.text, self.shares, shard.name)
-            self.store.write(shard.name, shard.fingerprint, result, {})
+            self._write(shard, result)
             return
         sides = [
             None if side is None else SidePairs.from_table(_read_tags(side, shard.name))
             for side in (self.text, self.image)
         ]
-        self.store.write(shard.name, shard.fingerprint, count_pairs(*sides), {})
+        self._write(shard, count_pairs(*sides))
+
+    def _write(self, shard: Shard, result: Json) -> None:
+        counts = result.pop("counts")
+        files = {}
+        if counts:
+            files[COUNTS] = self.store.path(shard.name, COUNTS)
+            write_npy(files[COUNTS], packed(counts))
+        self.store.write(shard.name, shard.fingerprint, {**result, "sides": list(counts)}, files)
 
     def _count_open(self, text: ShardStore, shares: Path, shard: str) -> Json:
         """Count the image side, and how well the sides are expected to agree."""
@@ -72,6 +88,56 @@ class CountShard:
         }
 
 
+def packed(counts: Mapping[str, Sequence[Sequence[int]]]) -> npt.NDArray[np.unsignedinteger]:
+    """Lay sparse counts out as one array in the smallest type that holds them.
+
+    Parameters
+    ----------
+    counts : mapping of str to (ids, counts)
+        By side.
+
+    Returns
+    -------
+    numpy.ndarray of unsigned int, shape (1 + n_sides, n_found)
+        Concept ids, sorted; then each side's counts of them.
+
+    Examples
+    --------
+    >>> packed({"text": [[3, 9], [5, 1]], "image": [[9], [300]]}).tolist()
+    [[3, 9], [5, 1], [0, 300]]
+    """
+    ids = np.unique(np.concatenate([np.asarray(i, dtype=np.int64) for i, _ in counts.values()]))
+    rows = np.zeros((1 + len(counts), len(ids)), dtype=np.int64)
+    rows[0] = ids
+    for row, (found, n) in zip(rows[1:], counts.values(), strict=True):
+        row[np.searchsorted(ids, np.asarray(found, dtype=np.int64))] = n
+    return rows.astype(np.min_scalar_type(rows.max(initial=0)))
+
+
+def read_counts(store: ShardStore, shard: str) -> Json:
+    """Read a shard's counts as `add_shards` takes them.
+
+    Parameters
+    ----------
+    store : ShardStore
+        As `count_store` returns it.
+    shard : str
+        A shard's name.
+
+    Raises
+    ------
+    DataError
+        The record is missing or damaged.
+    """
+    record = store.read(shard)
+    sides: list[str] = record["sides"]
+    counts: dict[str, Any] = {}
+    if sides:
+        rows = np.load(store.path(shard, COUNTS), allow_pickle=False)
+        counts = {side: (rows[0], row) for side, row in zip(sides, rows[1:], strict=True)}
+    return {"counts": counts, "agreement": record["agreement"]}
+
+
 def count_store(folder: Path, shares: Path | None = None) -> ShardStore:
     """Return the store of a run's counts.
 
@@ -82,8 +148,8 @@ def count_store(folder: Path, shares: Path | None = None) -> ShardStore:
     shares : Path or None
         Estimated shares of open pairs that the counts rest on.
     """
-    identity = NAME if shares is None else [NAME, file_digest(shares)]
-    return ShardStore(folder=folder / NAME, digest=digest_of(identity))
+    rests_on = None if shares is None else file_digest(shares)
+    return ShardStore(folder=folder / NAME, digest=digest_of([NAME, COUNTS, rests_on]))
 
 
 def shards_to_count(shards: Sequence[Shard], sides: Sequence[ShardStore]) -> tuple[Shard, ...]:

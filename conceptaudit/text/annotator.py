@@ -9,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from conceptaudit.records import ConceptVocabulary
-from conceptaudit.text.candidates import CandidateFinder, Found, ResultColumns
+from conceptaudit.text.candidates import CandidateFinder, Candidates, Found, ResultColumns
 from conceptaudit.text.deciding import ContextDecider
 from conceptaudit.text.matcher import PhraseMatcher, normalized_words
-from conceptaudit.text.mentions import NOTHING, Annotated, Mention
+from conceptaudit.text.mentions import NOTHING, Annotated
 from conceptaudit.text.morphology import english_head_forms, unchanged
-from conceptaudit.text.normalize import caption_text
+from conceptaudit.text.normalize import caption_texts
 from conceptaudit.text.pipeline import final_lexicon
 from conceptaudit.text.sampling import PairFinder, Pairs
 from conceptaudit.text.segments import OPEN, SegmentTable
-from conceptaudit.text.splitting import Splitter
+from conceptaudit.text.splitting import Splitter, Words
 from conceptaudit.text.variants import english_spellings, hyphenations
 from conceptaudit.text.whole import WholeCaptions
 from conceptaudit.text.window_network import read_network
@@ -33,8 +33,8 @@ from conceptaudit.text.words import (
 if TYPE_CHECKING:
     from spacy.language import Language
 
-ZONE_CAPTIONS = 4_096
-"""Captions worked on at a time."""
+ZONE_CAPTIONS = 16_384
+"""Captions worked on at a time: each distinct word of them is looked up once."""
 
 MAX_DISTINCT = 400_000
 """Distinct words remembered; a corpus's vocabulary is unbounded, memory is not."""
@@ -87,30 +87,15 @@ class CaptionAnnotator:
         """Return the concepts of each caption, or how the pipeline failed on it."""
         told: list[Annotated | str] = []
         for start in range(0, len(captions), ZONE_CAPTIONS):
-            zone = [caption_text(caption) for caption in captions[start : start + ZONE_CAPTIONS]]
+            zone = caption_texts(captions[start : start + ZONE_CAPTIONS])
             told += self._tag_zone(zone) if self.takes_shortcuts else self.whole(zone)
         return told
 
     def _tag_zone(self, captions: Sequence[str]) -> list[Annotated | str]:
         found = self.find(captions)
         told: list[Annotated | str] = [NOTHING] * len(captions)
-        mentions = [
-            Mention(*row)
-            for row in zip(
-                found.concepts.tolist(), found.starts.tolist(), found.stops.tolist(), strict=True
-            )
-        ]
-        accepted = found.accepted.tolist()
-        begins = np.flatnonzero(np.diff(found.captions, prepend=-1))
-        ends = np.append(begins, len(mentions))[1:]
-        for caption, begin, end in zip(
-            found.captions[begins].tolist(), begins.tolist(), ends.tolist(), strict=True
-        ):
-            rows = range(begin, end)
-            told[caption] = Annotated(
-                tuple(mentions[i] for i in rows if accepted[i]),
-                tuple(mentions[i] for i in rows if not accepted[i]),
-            )
+        for caption, annotated in found.by_caption():
+            told[caption] = annotated
         for caption, failure in found.failures.items():
             told[caption] = failure
         return told
@@ -122,28 +107,41 @@ class CaptionAnnotator:
         with self._nlp.memory_zone():
             words = self.splitter(captions)
             candidates = self.finder(words)
-            results = self.segments.settled(candidates.segments).copy()
-            unsettled = results == OPEN
-            if self._decider is not None and unsettled.any():
-                results[unsettled] = self._decider(captions, words, candidates.select(unsettled))
+            results = self._results(captions, words, candidates)
             return self.columns.lay_out(words, candidates, results)
 
-    def accepted_pairs(self, captions: Sequence[str], n_concepts: int) -> npt.NDArray[np.int64]:
-        """Return ``caption * n_concepts + concept`` of every concept that a caption names.
+    def _results(
+        self, captions: Sequence[str], words: Words, candidates: Candidates
+    ) -> npt.NDArray[np.int32]:
+        results = self.segments.settled(candidates.segments).copy()
+        unsettled = results == OPEN
+        if self._decider is not None and unsettled.any():
+            results[unsettled] = self._decider(captions, words, candidates.select(unsettled))
+        return results
+
+    def find_pairs(
+        self, captions: Sequence[str], wanted: npt.NDArray[np.int64], *, placed: bool = False
+    ) -> Found:
+        """Find the mentions that decide some pairs of caption and concept, and leave the others.
 
         Parameters
         ----------
         captions : sequence of str
             They have gone through ``caption_text``.
-        n_concepts : int
-            Length of the vocabulary.
+        wanted : numpy.ndarray of int64
+            ``caption * n_concepts + concept`` of the pairs.
+        placed : bool
+            Whether the mentions' places are wanted; else they are 0.
         """
-        parts = [np.zeros(0, dtype=np.int64)]
-        for start in range(0, len(captions), ZONE_CAPTIONS):
-            found = self.find(captions[start : start + ZONE_CAPTIONS])
-            pairs = (found.captions.astype(np.int64) + start) * n_concepts + found.concepts
-            parts.append(pairs[found.accepted])
-        return np.unique(np.concatenate(parts))
+        self._make_room()
+        with self._nlp.memory_zone():
+            words = self.splitter(captions, placed=placed)
+            candidates = self.finder(words)
+            candidates = candidates.select(self._pair_finder.may_name(candidates, wanted))
+            results = self._results(captions, words, candidates)
+            found = self.columns.lay_out(words, candidates, results)
+            pairs = found.captions.astype(np.int64) * len(self._names) + found.concepts
+            return found.select(np.isin(pairs, wanted))
 
     def pairs(self, captions: Sequence[str]) -> tuple[Pairs, dict[int, str]]:
         """Find which captions name which concepts as far as that needs no tagger.
@@ -162,15 +160,14 @@ class CaptionAnnotator:
         """
         self._make_room()
         with self._nlp.memory_zone():
-            words = self.splitter(captions)
+            words = self.splitter(captions, placed=False)
             candidates = self.finder(words)
             wide = self.segments.wide(candidates.segments)
             decided = (np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32))
             if self._decider is not None and wide.any():
                 chosen = candidates.select(wide)
                 results = self._decider(captions, words, chosen)
-                found = self.columns.lay_out(words, chosen, results)
-                decided = (found.captions[found.accepted], found.concepts[found.accepted])
+                decided = self.columns.accepted(chosen, results)
             return self._pair_finder(words, candidates.select(~wide), decided), words.failures
 
     def _make_room(self) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from conceptaudit.text.columns import ragged
+from conceptaudit.text.mentions import Annotated, Mention
 from conceptaudit.text.segments import SegmentTable
-from conceptaudit.text.splitting import Words, ragged
+from conceptaudit.text.splitting import Words
 from conceptaudit.text.words import HEAD, LEFT, RIGHT, SKIPPED, WordTable
 
 Int32 = npt.NDArray[np.int32]
@@ -66,47 +70,48 @@ class CandidateFinder:
     def __call__(self, words: Words) -> Candidates:
         """Find the candidates of many captions."""
         flags = self._words.flags[words.ids]
-        kept = np.flatnonzero(~(flags & SKIPPED).astype(bool))
+        kept = np.flatnonzero((flags & SKIPPED) == 0)
         flags, ids, owner = flags[kept], words.ids[kept], words.captions[kept]
-        head = (flags & HEAD) != 0
-        link = self._links(flags, ids, owner)  # whether each word is linked to the next
-        linked_before = np.concatenate([[False], link[:-1]])
-        alone = np.flatnonzero(head & ~link & ~linked_before)
-        solo = self._segments.solo(ids[alone])
-        starts = np.flatnonzero(link & ~linked_before)
-        stops = np.flatnonzero(linked_before & ~link) + 1
-        n_heads = np.concatenate([[0], np.cumsum(head)])
+        is_head = (flags & HEAD) != 0
+        linked = self._links(flags, ids, owner)  # words that are linked to the next
+        apart = np.ones(len(ids), dtype=bool)
+        apart[linked] = False
+        apart[linked + 1] = False
+        alone = np.flatnonzero(is_head & apart)
+        # a stretch of linked words starts where the word before is not linked
+        opens = np.diff(linked, prepend=-2) != 1
+        starts = linked[opens]
+        stops = linked[np.append(opens[1:], True)[: len(linked)]] + 2
+        n_heads = np.concatenate([[0], np.cumsum(is_head)])
         with_head = n_heads[stops] > n_heads[starts]
         starts, stops = starts[with_head], stops[with_head]
-        several = np.array(
-            [
-                self._segments.id(tuple(ids[a:b].tolist()))
-                for a, b in zip(starts.tolist(), stops.tolist(), strict=True)
-            ],
-            dtype=np.int32,
-        )
         places = np.concatenate([alone, starts])
+        segments = np.concatenate(
+            [self._segments.solo(ids[alone]), self._several(ids, starts, stops)]
+        )
         order = np.argsort(places, kind="stable")
         places = places[order]
         return Candidates(
-            captions=owner[places],
-            segments=np.concatenate([solo, several])[order],
-            places=places,
-            kept=kept,
+            captions=owner[places], segments=segments[order], places=places, kept=kept
         )
 
-    def _links(
-        self, flags: npt.NDArray[np.uint8], ids: Int32, owner: Int32
-    ) -> npt.NDArray[np.bool_]:
-        link = np.zeros(len(ids), dtype=bool)
-        if len(ids) < 2:
-            return link
-        fits = (flags[:-1] & LEFT != 0) & (flags[1:] & RIGHT != 0) & (owner[:-1] == owner[1:])
+    def _several(self, ids: Int32, starts: Int64, stops: Int64) -> Int32:
+        """Return the segments of several words that lie at [start, stop)."""
+        places, _ = ragged(starts, stops - starts)
+        line = ids[places].tolist()
+        ends = np.cumsum(stops - starts).tolist()
+        number = self._segments.id
+        return np.array(
+            [number(tuple(line[a:b])) for a, b in itertools.pairwise([0, *ends])], dtype=np.int32
+        )
+
+    def _links(self, flags: npt.NDArray[np.uint8], ids: Int32, owner: Int32) -> Int64:
+        fits = ((flags[:-1] & LEFT) != 0) & ((flags[1:] & RIGHT) != 0) & (owner[:-1] == owner[1:])
         where = np.flatnonzero(fits)
-        pairs = ids[where].astype(np.int64) << 32 | ids[where + 1]
-        distinct, at = np.unique(pairs, return_inverse=True)
-        link[where] = np.array([self._are_adjacent(p) for p in distinct.tolist()], dtype=bool)[at]
-        return link
+        at, distinct = pd.factorize(ids[where].astype(np.int64) << 32 | ids[where + 1])
+        adjacent = np.array([self._are_adjacent(pair) for pair in distinct.tolist()], dtype=bool)
+        links: Int64 = where[adjacent[at]]
+        return links
 
     def _are_adjacent(self, pair: int) -> bool:
         answer = self._adjacent.get(pair)
@@ -139,6 +144,36 @@ class Found:
     accepted: npt.NDArray[np.bool_]
     failures: dict[int, str]
 
+    def select(self, chosen: npt.NDArray[np.bool_]) -> Found:
+        """Return some of them."""
+        return Found(
+            captions=self.captions[chosen],
+            concepts=self.concepts[chosen],
+            starts=self.starts[chosen],
+            stops=self.stops[chosen],
+            accepted=self.accepted[chosen],
+            failures=self.failures,
+        )
+
+    def by_caption(self) -> Iterator[tuple[int, Annotated]]:
+        """Yield the captions that have mentions, in order, with them."""
+        rows = zip(self.concepts.tolist(), self.starts.tolist(), self.stops.tolist(), strict=True)
+        mentions = list(itertools.starmap(Mention, rows))
+        accepted = self.accepted.tolist()
+        begins = np.flatnonzero(np.diff(self.captions, prepend=-1))
+        ends = np.append(begins, len(mentions))[1:]
+        for caption, begin, end in zip(
+            self.captions[begins].tolist(), begins.tolist(), ends.tolist(), strict=True
+        ):
+            here = range(begin, end)
+            yield (
+                caption,
+                Annotated(
+                    tuple(mentions[i] for i in here if accepted[i]),
+                    tuple(mentions[i] for i in here if not accepted[i]),
+                ),
+            )
+
 
 class ResultColumns:
     """The findings of all results as columns, so that they are laid out many at a time."""
@@ -163,6 +198,13 @@ class ResultColumns:
         self._accepted = np.array(columns[3], dtype=bool)
         self._n_known = len(results)
 
+    def accepted(self, candidates: Candidates, results: Int32) -> tuple[Int32, Int32]:
+        """Return captions and concepts of the accepted findings, in no order and not each once."""
+        self._update()
+        rows, at = ragged(self._first[results], self._counts[results])
+        good = self._accepted[rows]
+        return candidates.captions[at[good]], self._concepts[rows[good]]
+
     def lay_out(self, words: Words, candidates: Candidates, results: Int32) -> Found:
         """Turn the results of candidates into mentions with their places."""
         self._update()
@@ -170,7 +212,9 @@ class ResultColumns:
         first = candidates.kept[candidates.places[at] + self._starts[rows]]
         last = candidates.kept[candidates.places[at] + self._stops[rows] - 1]
         captions, concepts = candidates.captions[at], self._concepts[rows]
-        starts, stops = words.starts[first], words.stops[last]
+        starts = stops = np.zeros(len(at), dtype=np.int32)
+        if len(words.starts):
+            starts, stops = words.starts[first], words.stops[last]
         order = np.lexsort((concepts, stops, starts, captions))
         if words.failures:
             order = order[~np.isin(captions[order], list(words.failures))]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from conceptaudit.text.candidates import Candidates
 from conceptaudit.text.matcher import PhraseMatcher
@@ -25,7 +26,7 @@ Int64 = npt.NDArray[np.int64]
 MAX_REMEMBERED = 200_000
 """Decisions kept by the exact words around them; about 30 MB."""
 
-TARGETS_AT_ONCE = 2_048
+TARGETS_AT_ONCE = 8_192
 UNSURE = -1
 
 
@@ -58,8 +59,10 @@ class ContextDecider:
         self._words = words
         self._segments = segments
         self._remembered: dict[bytes, int] = {}
-        self._vectors = network.embed(["a"])[:0]
+        self._vectors = np.zeros_like(network.embed(["a"]))
+        self._n_vectors = 1
         self._row_of = np.full(1024, -1, dtype=np.int64)  # by word; not all are ever wanted
+        self._row_of[0] = 0
         self._names = {i for i, (pos, _) in enumerate(network_tags(nlp)) if pos == "PROPN"}
 
     def __call__(self, captions: Sequence[str], words: Words, candidates: Candidates) -> Int32:
@@ -138,7 +141,10 @@ class ContextDecider:
             words.ids[places] + 1,
             0,
         ).astype(np.int32)
-        distinct, at = _unique_rows(windows)
+        # sorted by the middle, windows of the same word are near each other and share more
+        inside_out = np.argsort(np.abs(around), kind="stable")
+        distinct, at = _unique_rows(windows[:, inside_out])
+        distinct = distinct[:, np.argsort(inside_out)]
         tags = np.full(len(distinct), UNSURE, dtype=np.int64)
         keys = [row.tobytes() for row in distinct]
         known = [self._remembered.get(key) for key in keys]
@@ -155,29 +161,32 @@ class ContextDecider:
         return tags[at]
 
     def _compute(self, windows: Int32) -> Int64:
-        rows = self._rows(windows)
-        reach = self._network.reach
-        targets = np.arange(len(windows)) * windows.shape[1] + reach
-        scores = self._network.scores(rows, targets)
+        scores = self._network.scores(*self._laid_out(windows))
         best = np.argmax(scores, axis=1)
         two = np.partition(scores, scores.shape[1] - 2, axis=1)[:, -2:]
         return np.where(two[:, 1] - two[:, 0] < CLEAR_MARGIN, UNSURE, best)
 
-    def _rows(self, windows: Int32) -> npt.NDArray[np.float32]:
-        flat = windows.ravel()
+    def _laid_out(self, windows: Int32) -> tuple[npt.NDArray[np.float32], Int64]:
+        """Return the vectors of the words in windows, after one of zeros, and where they stand."""
+        at, wanted = pd.factorize(windows.ravel())
         if len(self._words) + 1 > len(self._row_of):
             larger = np.full(2 * len(self._words) + 2, -1, dtype=np.int64)
             larger[: len(self._row_of)] = self._row_of
             self._row_of = larger
-        wanted = np.unique(flat[flat > 0])
         new = wanted[self._row_of[wanted] < 0]
         if len(new):
-            self._row_of[new] = len(self._vectors) + np.arange(len(new))
-            vectors = self._network.embed([self._words.texts[word - 1] for word in new.tolist()])
-            self._vectors = np.concatenate([self._vectors, vectors])
-        rows = self._vectors[np.maximum(self._row_of[flat], 0)]
-        rows[flat == 0] = 0.0
-        return rows
+            n = self._n_vectors + len(new)
+            if n > len(self._vectors):
+                room = np.zeros((n, self._vectors.shape[1]), dtype=np.float32)
+                self._vectors = np.concatenate([self._vectors, room])
+            self._row_of[new] = np.arange(self._n_vectors, n)
+            self._vectors[self._n_vectors : n] = self._network.embed(
+                [self._words.texts[word - 1] for word in new.tolist()]
+            )
+            self._n_vectors = n
+        # the first vector stands for what is outside, as the number 0 does
+        vectors = np.concatenate([self._vectors[:1], self._vectors[self._row_of[wanted]]])
+        return vectors, 1 + at.reshape(windows.shape).astype(np.int64)
 
 
 def _unique_rows(rows: Int32) -> tuple[Int32, Int64]:

@@ -1,39 +1,54 @@
-"""The fast text stage: which pairs are certain, which are open, and a sample of the open ones."""
+"""The fast text stage: which pairs are certain, which are open, and the captions of the latter."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.artifacts import Json
 from conceptaudit.datasets.base import CAPTION, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import ConfigError
-from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch, Tags
-from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
+from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch
+from conceptaudit.tagtable import check_account, drop_table, part_account
 from conceptaudit.text.annotator import ZONE_CAPTIONS
-from conceptaudit.text.normalize import caption_text
+from conceptaudit.text.gathering import Gathered, gather
+from conceptaudit.text.normalize import caption_texts
 from conceptaudit.text.pipeline import NounPipeline
-from conceptaudit.text.sampling import CERTAIN, N_KINDS, Pairs, ranks
+from conceptaudit.text.sampling import CERTAIN, Pairs
+from conceptaudit.text.surroundings import N_KINDS
 from conceptaudit.text.tagger import TextTagger, annotator_of
 
-OPEN_PAIRS = ".open.parquet"
-"""Ending of a shard's sample of open pairs, beside its tags."""
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OPEN_CAPTIONS = ".open.parquet"
+"""Ending of a shard's captions that leave a pair open, beside its tags."""
 
 DEFAULT_ERROR = 0.005
 """Standard error wanted of every count, as a share of it."""
 
 _SAMPLE_FACTOR = 0.2
-"""Pairs kept per form, times the square of the wanted error: 8,000 for 0.005.
+"""Pairs tagged per form at most, times the square of the wanted error: 8,000 for 0.005.
 
 Then a form that is a noun half the time in every context is known to 1.1 %, one that is a noun nine
 times in ten to 0.4 %.
 """
+
+
+def sample_limit(error: float) -> int:
+    """Return how many open pairs of a form are tagged at most for a wanted error.
+
+    Examples
+    --------
+    >>> sample_limit(0.005)
+    8000
+    """
+    return max(round(_SAMPLE_FACTOR / error**2), 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +90,14 @@ class FastTextTagger:
     @property
     def settings(self) -> Json:
         """Everything that can change a tag or the sample."""
-        own = {"mode": "fast", "error": self.error, "seed": self.seed, "kinds": N_KINDS}
+        own = {
+            "mode": "fast",
+            "open": "captions",
+            "error": self.error,
+            "seed": self.seed,
+            "kinds": N_KINDS,
+        }
         return {**self.exact.settings, **own}
-
-    @property
-    def sample_size(self) -> int:
-        """Most pairs of a form that are ever tagged."""
-        return max(int(_SAMPLE_FACTOR / self.error**2), 100)
 
     def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
         """Find the pairs of one shard.
@@ -90,78 +106,65 @@ class FastTextTagger:
         -------
         ShardResult
             Tags with two more columns, ``form`` (0 where the pair is certain) and ``context``;
-            open pairs with their captions; drops, and the samples' account.
+            captions with open pairs; drops, and the samples' account.
         """
-        tables: list[pd.DataFrame] = []
-        samples: list[pd.DataFrame] = []
+        annotator = annotator_of(self.exact)
+        tables: list[pa.Table] = []
+        captions: list[pa.Table] = []
         drops: list[Drop] = []
         n_rows = n_used = 0
-        for batch in batches:
-            drops.extend(batch.drops)
-            n_rows += len(batch)
-            captions = batch.captions if batch.captions is not None else [None] * len(batch)
-            used = np.array([i for i, c in enumerate(captions) if c is not None], dtype=np.int64)
-            for start in range(0, len(used), ZONE_CAPTIONS):
-                zone = used[start : start + ZONE_CAPTIONS]
-                texts = [caption_text(captions[i] or "") for i in zone.tolist()]
-                pairs, failures = annotator_of(self.exact).pairs(texts)
-                drops += [_failure(batch, int(zone[i]), why) for i, why in failures.items()]
-                n_used += len(zone) - len(failures)
-                table = _table(batch, zone, pairs)
-                tables.append(table)
-                samples.append(self._sample(table, texts, pairs))
+        for gathered in gather(batches, ZONE_CAPTIONS):
+            drops.extend(gathered.drops)
+            n_rows += gathered.n_rows
+            texts = caption_texts(gathered.captions)
+            pairs, failures = annotator.pairs(texts)
+            drops += [gathered.failure(i, why) for i, why in failures.items()]
+            n_used += len(texts) - len(failures)
+            if failures:
+                pairs = pairs.select(~np.isin(pairs.captions, list(failures)))
+            tables.append(_tags(gathered, pairs))
+            captions.append(_captions(gathered, texts, pairs))
         account = part_account(n_rows, drops, part=CAPTION)
         check_account(account, n_used, f"captions of shard {shard.name}")
         return ShardResult(
             summary=account,
             tables={
-                ".parquet": pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(),
+                ".parquet": _frame(tables),
                 ".drops.parquet": drop_table(drops),
-                OPEN_PAIRS: self._lowest(samples),
+                OPEN_CAPTIONS: _frame(captions),
             },
         )
 
-    def _sample(self, table: pd.DataFrame, texts: Sequence[str], pairs: Pairs) -> pd.DataFrame:
-        is_open = pairs.forms != CERTAIN
-        columns = ["sample_id", "concept_id", "form", "context"]
-        chosen = pd.DataFrame(table.loc[is_open, columns])
-        rank = ranks(
-            chosen["sample_id"].to_numpy(np.int64),
-            chosen["form"].to_numpy(np.int64),
-            seed=self.seed,
-        )
-        captions = [texts[i] for i in pairs.captions[is_open].tolist()]
-        chosen["rank"] = rank
-        chosen["caption"] = pd.Series(captions, dtype="str", index=chosen.index)
-        return chosen
 
-    def _lowest(self, samples: Sequence[pd.DataFrame]) -> pd.DataFrame:
-        """Keep the pairs of lowest rank of each form, in an order that says nothing of zones."""
-        if not samples:
-            return pd.DataFrame()
-        ordered = pd.concat(samples, ignore_index=True).sort_values(["form", "rank", "sample_id"])
-        place = ordered.groupby("form", sort=False).cumcount()
-        return pd.DataFrame(ordered[place < self.sample_size]).reset_index(drop=True)
+def _tags(gathered: Gathered, pairs: Pairs) -> pa.Table:
+    """Lay pairs out as `conceptaudit.tagtable.tag_table` does, without an object per pair."""
+    import pyarrow as pa
+
+    keys = pa.array(gathered.keys, pa.large_string())
+    columns: dict[str, Any] = {
+        "sample_id": gathered.sample_ids[pairs.captions],
+        "key": keys.take(pairs.captions),
+        "concept_id": pairs.concepts,
+        "modality": pa.repeat(pa.scalar("text", pa.large_string()), len(pairs.captions)),
+        "score": pairs.mentions.astype(np.float32),
+        "form": pairs.forms,
+        "context": pairs.contexts,
+    }
+    return pa.table(columns)
 
 
-def _failure(batch: SampleBatch, row: int, why: str) -> Drop:
-    return Drop(
-        sample_id=int(batch.sample_ids[row]),
-        key=batch.keys[row],
-        part=CAPTION,
-        reason="tagger_failed",
-        detail=why,
-    )
+def _captions(gathered: Gathered, texts: Sequence[str], pairs: Pairs) -> pa.Table:
+    import pyarrow as pa
+
+    rows = pairs.captions[pairs.forms != CERTAIN]
+    rows = rows[np.flatnonzero(np.diff(rows, prepend=-1))]
+    chosen = pa.array([texts[i] for i in rows.tolist()], pa.large_string())
+    columns: dict[str, Any] = {"sample_id": gathered.sample_ids[rows], "caption": chosen}
+    return pa.table(columns)
 
 
-def _table(batch: SampleBatch, rows: npt.NDArray[np.int64], pairs: Pairs) -> pd.DataFrame:
-    keys: Sequence[Any] = batch.keys
-    of_pair = rows[pairs.captions]
-    tags = Tags(
-        sample_ids=batch.sample_ids[of_pair],
-        keys=[keys[i] for i in of_pair.tolist()],
-        concept_ids=pairs.concepts,
-        scores=pairs.mentions.astype(np.float32),
-    )
-    table = tag_table(tags, modality="text")
-    return table.assign(form=pairs.forms, context=pairs.contexts)
+def _frame(tables: Sequence[pa.Table]) -> pd.DataFrame:
+    import pyarrow as pa
+
+    found: pd.DataFrame = pa.concat_tables(tables).to_pandas() if tables else pd.DataFrame()
+    return found

@@ -8,6 +8,9 @@ digest: results made with another normaliser are never mixed.
 import html
 import re
 import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
 
 NORMALIZER = "nfkc-casefold-latin-2"
 """Name and version of what this module does; change it whenever a result could change."""
@@ -49,6 +52,12 @@ _INVISIBLE = dict.fromkeys(
 _SPELLED = str.maketrans(
     {"\u00b4": "'", "\u02bc": "'", "\u2010": "-", "\u2011": "-", "\u2212": "-"}
 )
+_BREAK, _DOT, _TELLING = 1, 2, 3
+_CLASS_OF = np.zeros(256, dtype=np.uint8)
+"""Of each byte of UTF-8: whether `caption_text` may have something to do where it stands."""
+_CLASS_OF[:32] = _CLASS_OF[127:] = _CLASS_OF[list(b"&<_")] = _TELLING
+_CLASS_OF[10], _CLASS_OF[ord(".")] = _BREAK, _DOT
+_OPENS_ENDING = np.isin(np.arange(256), list(b"jpgwbtshaJPGWBTSHA"))
 _CONTROLS = {"Cc": " ", "Zl": " ", "Zp": " ", "Cs": "\ufffd"}
 
 
@@ -94,6 +103,32 @@ def caption_text(caption: str) -> str:
     if len(caption) >= LONGEST_RUN:
         caption = _LONG_RUN.sub(lambda run: _MARK.sub(r" \1 ", run.group()), caption)
     return caption
+
+
+def caption_texts(captions: Sequence[str]) -> list[str]:
+    r"""Prepare many captions; nearly all need no change and are only looked at.
+
+    Examples
+    --------
+    >>> caption_texts(["a dog", "red_fox.jpg", "two\nlines"])
+    ['a dog', 'red fox ', 'two lines']
+    """
+    touched: set[int] = set()
+    joined = "\n".join(captions)
+    if joined.count("\n") >= len(captions):
+        touched = {i for i, caption in enumerate(captions) if "\n" in caption}
+        joined = "\n".join("" if i in touched else text for i, text in enumerate(captions))
+    data = np.frombuffer(joined.encode("utf-8", "surrogatepass"), dtype=np.uint8)
+    classes = _CLASS_OF[data]
+    ends = np.append(np.flatnonzero(classes == _BREAK), len(data))
+    endings = np.flatnonzero((classes[:-1] == _DOT) & _OPENS_ENDING[data[1:]])
+    places = np.concatenate([np.flatnonzero(classes == _TELLING), endings])
+    touched.update(np.unique(np.searchsorted(ends, places)).tolist())
+    touched.update(np.flatnonzero(np.diff(ends, prepend=-1) > LONGEST_RUN).tolist())
+    texts = list(captions)
+    for i in touched:
+        texts[i] = caption_text(texts[i])
+    return texts
 
 
 def _plain(text: str) -> str:

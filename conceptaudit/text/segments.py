@@ -81,6 +81,7 @@ class SegmentTable:
         self._ids: dict[tuple[int, ...], int] = {}
         self._solo = np.full(1024, -1, dtype=np.int32)
         self._result = np.full(1024, OPEN, dtype=np.int32)
+        self._wide = np.zeros(1024, dtype=bool)
         self._result_ids: dict[tuple[Finding, ...], int] = {(): NO_RESULT}
 
     def solo(self, words: Int32) -> Int32:
@@ -103,13 +104,13 @@ class SegmentTable:
             self.segments.append(segment)
             if number >= len(self._result):
                 self._result = np.concatenate([self._result, np.full_like(self._result, OPEN)])
-            self._result[number] = segment.result
+                self._wide = np.concatenate([self._wide, np.zeros_like(self._wide)])
+            self._result[number], self._wide[number] = segment.result, segment.wide
         return number
 
     def wide(self, segments: Int32) -> npt.NDArray[np.bool_]:
         """Tell which segments have too many combinations of readings to go through."""
-        distinct, at = np.unique(segments, return_inverse=True)
-        return np.array([self.segments[s].wide for s in distinct.tolist()], dtype=bool)[at]
+        return self._wide[segments]
 
     def settled(self, segments: Int32) -> Int32:
         """Return the results of segments, `OPEN` where it depends on the context."""
@@ -127,7 +128,7 @@ class SegmentTable:
         return result
 
     def concepts(self, segment: Segment) -> tuple[frozenset[int], frozenset[int]]:
-        """Return the concepts that a segment names under every reading, and under some reading."""
+        """Return what a segment that is not wide names under every reading, and under some."""
         named = [
             {finding.concept_id for finding in self.results[result] if finding.accepted}
             for result in segment.by_readings.values()

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from conceptaudit.text.columns import Column, ragged
 from conceptaudit.text.words import WordTable
 
 if TYPE_CHECKING:
     from spacy.language import Language
 
 Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
+
+_LINE_BREAK, _SPACE, _DELETE = 10, 32, 127
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +35,8 @@ class Words:
         Which caption each belongs to; ascending.
     ids : numpy.ndarray of int32, shape (n_words,)
         Numbers in the `WordTable`.
-    starts, stops : numpy.ndarray of int32, shape (n_words,)
-        Characters [start, stop) of the caption.
+    starts, stops : numpy.ndarray of int32, shape (n_words,) or (0,)
+        Characters [start, stop) of the caption; empty where places were not asked for.
     failures : dict of int to str
         How the tokenizer failed, by caption.
     """
@@ -65,65 +67,112 @@ class Splitter:
         self._tokenizer = tokenizer
         rules = tokenizer.rules if self._plain else ()
         self._rules: frozenset[str] = frozenset(rules or ())
-        self._runs = _Runs(self)
+        self._runs: dict[str, int] = {}
         # of each run: its first word in the lists below, the number of its words, its length
-        self._first, self._n, self._length = _Column(), _Column(), _Column()
-        self._ids, self._starts, self._stops = _Column(), _Column(), _Column()
-        self._runs["\n"] = self._break = self.add("")  # no plain caption holds a line break
+        self._first, self._n, self._length = Column(), Column(), Column()
+        self._ids, self._starts, self._stops = Column(), Column(), Column()
 
     def __len__(self) -> int:
         return len(self._runs)
 
-    def __call__(self, captions: Sequence[str]) -> Words:
-        """Split captions that have gone through ``caption_text``."""
+    def __call__(self, captions: Sequence[str], *, placed: bool = True) -> Words:
+        """Split captions that have gone through ``caption_text``.
+
+        Parameters
+        ----------
+        captions : sequence of str
+        placed : bool
+            Whether the words' places are wanted.
+        """
         failures: dict[int, str] = {}
-        odd = [i for i, caption in enumerate(captions) if not self._is_plain(caption)]
-        plain = np.ones(len(captions), dtype=bool)
-        plain[odd] = False
-        texts = [caption if ok else "" for caption, ok in zip(captions, plain, strict=True)]
-        # one list for all captions: a list for each would keep the garbage collector busy
-        parts = " \n ".join(texts).split(" ")
-        runs = np.fromiter(map(self._runs.__getitem__, parts), np.int32, len(parts))
-        breaks = runs == self._break
-        owner = np.cumsum(breaks, dtype=np.int32)[~breaks]
-        runs = runs[~breaks]
+        odd = np.zeros(len(captions), dtype=bool)
+        texts = captions
+        if not self._plain:
+            odd[:] = True
+        elif "".join(captions).count("\n"):
+            odd[:] = ["\n" in caption for caption in captions]
+            texts = ["" if held else text for held, text in zip(odd, captions, strict=True)]
+        runs, owner = self._cut(texts, odd)
         failed = owner[self._n.values[runs] < 0]
         if len(failed):
-            plain[failed] = False
-            kept = plain[owner]
+            odd[failed] = True
+            kept = ~odd[owner]
             runs, owner = runs[kept], owner[kept]
-            odd = np.flatnonzero(~plain).tolist()
-        words = self._expand(runs, owner, failures)
-        return words if not odd else self._with_odd(words, captions, odd)
+        words = self._expand(runs, owner, failures, placed=placed)
+        if not odd.any():
+            return words
+        return self._with_odd(words, captions, np.flatnonzero(odd).tolist(), placed=placed)
 
-    def _is_plain(self, caption: str) -> bool:
-        return (
-            self._plain
-            and caption.isprintable()
-            and "  " not in caption
-            and caption[:1] != " "
-            and caption[-1:] != " "
-            and 0 < len(caption) < self._nlp.max_length
-        )
+    def _cut(self, captions: Sequence[str], odd: npt.NDArray[np.bool_]) -> tuple[Int32, Int32]:
+        """Cut captions without line breaks at single spaces; marks what cannot be cut so as odd.
 
-    def _expand(self, runs: Int32, owner: Int32, failures: dict[int, str]) -> Words:
+        Returns
+        -------
+        runs, captions : numpy.ndarray of int32, shape (n_runs,)
+            The number of each run, and the caption that it is in; none of odd captions.
+        """
+        import pyarrow as pa
+
+        if odd.all():
+            return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32)
+        # one text for all captions: numpy and Arrow go through it, and Python sees distinct runs
+        text = " \n ".join(captions) + " "
+        data = np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
+        ends = np.flatnonzero(data == _SPACE)
+        is_break = data[ends - 1] == _LINE_BREAK
+        owner = np.cumsum(is_break, dtype=np.int32)
+        odd[owner[np.diff(ends, prepend=-1) == 1]] = True
+        unusual = np.flatnonzero((data >= _DELETE) | ((data < _SPACE) & (data != _LINE_BREAK)))
+        for i in np.unique(owner[np.searchsorted(ends, unusual)]).tolist():
+            odd[i] |= not captions[i].isprintable()
+        if len(text) >= self._nlp.max_length:
+            odd |= np.array([len(caption) >= self._nlp.max_length for caption in captions])
+        offsets = np.zeros(len(ends) + 1, dtype=np.int32)
+        offsets[1:] = ends + 1
+        kept = ~(is_break | odd[owner])
+        columns: tuple[Any, Any] = (offsets, data)
+        buffers = [pa.py_buffer(column) for column in columns]
+        pieces = pa.StringArray.from_buffers(len(ends), buffers[0], buffers[1])
+        encoded: Any = pieces.filter(pa.array(kept)).dictionary_encode()
+        numbers = self._numbers(encoded.dictionary.to_pylist())
+        return numbers[encoded.indices.to_numpy()], owner[kept]
+
+    def _numbers(self, pieces: Sequence[str]) -> Int32:
+        """Return the numbers of runs, each given with the space after it."""
+        known = self._runs
+        numbers = list(map(known.get, pieces))
+        if None in numbers:
+            for piece in [p for p, number in zip(pieces, numbers, strict=True) if number is None]:
+                known[piece] = self.add(piece[:-1])
+            numbers = list(map(known.get, pieces))
+        return np.array(numbers, dtype=np.int32)
+
+    def _expand(
+        self, runs: Int32, owner: Int32, failures: dict[int, str], *, placed: bool
+    ) -> Words:
         n = self._n.values[runs]
-        width = self._length.values[runs].astype(np.int64) + 1
-        before = np.cumsum(width) - width
-        opens = np.flatnonzero(np.diff(owner, prepend=-1))
-        base = np.repeat(before[opens], np.diff(opens, append=len(owner)))
         places, at = ragged(self._first.values[runs], n)
-        offset = (before - base)[at].astype(np.int32)
+        starts = stops = np.zeros(0, dtype=np.int32)
+        if placed:
+            width = self._length.values[runs].astype(np.int64) + 1
+            before = np.cumsum(width) - width
+            opens = np.flatnonzero(np.diff(owner, prepend=-1))
+            base = np.repeat(before[opens], np.diff(opens, append=len(owner)))
+            offset = (before - base)[at].astype(np.int32)
+            starts = offset + self._starts.values[places]
+            stops = offset + self._stops.values[places]
         return Words(
             captions=owner[at],
             ids=self._ids.values[places],
-            starts=offset + self._starts.values[places],
-            stops=offset + self._stops.values[places],
+            starts=starts,
+            stops=stops,
             failures=failures,
         )
 
-    def _with_odd(self, words: Words, captions: Sequence[str], odd: Sequence[int]) -> Words:
-        columns: list[list[int]] = [[], [], [], []]
+    def _with_odd(
+        self, words: Words, captions: Sequence[str], odd: Sequence[int], *, placed: bool
+    ) -> Words:
+        rows: list[tuple[int, int, int, int]] = []
         for i in odd:
             try:
                 doc = self._nlp.make_doc(captions[i])
@@ -131,19 +180,22 @@ class Splitter:
                 words.failures[i] = f"{type(error).__name__}: {error}"
                 continue
             for token in doc:
-                row = (i, self._table.id(token.text), token.idx, token.idx + len(token.text))
-                for column, value in zip(columns, row, strict=True):
-                    column.append(value)
-        added = [np.array(column, dtype=np.int32) for column in columns]
-        joined = [
-            np.concatenate([old, new])
-            for old, new in zip(
-                (words.captions, words.ids, words.starts, words.stops), added, strict=True
-            )
-        ]
-        order = np.argsort(joined[0], kind="stable")
-        owner, ids, starts, stops = (column[order] for column in joined)
-        return Words(captions=owner, ids=ids, starts=starts, stops=stops, failures=words.failures)
+                text = token.text
+                rows.append((i, self._table.id(text), token.idx, token.idx + len(text)))
+        added = np.array(rows, dtype=np.int32).reshape(-1, 4)
+        owner = np.concatenate([words.captions, added[:, 0]])
+        order = np.argsort(owner, kind="stable")
+        starts, stops = words.starts, words.stops
+        if placed:
+            starts = np.concatenate([starts, added[:, 2]])[order]
+            stops = np.concatenate([stops, added[:, 3]])[order]
+        return Words(
+            captions=owner[order],
+            ids=np.concatenate([words.ids, added[:, 1]])[order],
+            starts=starts,
+            stops=stops,
+            failures=words.failures,
+        )
 
     def add(self, run: str) -> int:
         """Split a run without white space and remember it; return its number."""
@@ -181,64 +233,6 @@ class Splitter:
             and not any(search is not None and search(run) for search in searches)
             and (tokenizer.infix_finditer is None or not any(tokenizer.infix_finditer(run)))
         )
-
-
-class _Runs(dict[str, int]):
-    """Numbers of runs; a new one is split."""
-
-    def __init__(self, splitter: Splitter) -> None:
-        super().__init__()
-        self._splitter = splitter
-
-    def __missing__(self, run: str) -> int:
-        number = self[run] = self._splitter.add(run)
-        return number
-
-
-class _Column:
-    """A growing column of int32."""
-
-    def __init__(self) -> None:
-        self._array = np.zeros(1024, dtype=np.int32)
-        self._n = 0
-
-    def __len__(self) -> int:
-        return self._n
-
-    @property
-    def values(self) -> Int32:
-        return self._array[: self._n]
-
-    def append(self, value: int) -> None:
-        if self._n == len(self._array):
-            self._array = np.concatenate([self._array, np.zeros_like(self._array)])
-        self._array[self._n] = value
-        self._n += 1
-
-
-def ragged(first: npt.NDArray[np.integer], n: npt.NDArray[np.integer]) -> tuple[Int64, Int64]:
-    """Expand runs of consecutive places.
-
-    Parameters
-    ----------
-    first, n : numpy.ndarray of int, shape (n_runs,)
-        First place and number of places of each run.
-
-    Returns
-    -------
-    places, runs : numpy.ndarray of int64, shape (n.sum(),)
-        All places, and the run that each belongs to.
-
-    Examples
-    --------
-    >>> places, runs = ragged(np.array([5, 9]), np.array([2, 1]))
-    >>> places.tolist(), runs.tolist()
-    ([5, 6, 9], [0, 0, 1])
-    """
-    n = n.astype(np.int64)
-    runs = np.repeat(np.arange(len(n)), n)
-    places = np.arange(len(runs)) - np.repeat(np.cumsum(n) - n, n) + first[runs]
-    return places, runs
 
 
 def splits_by_run(nlp: Language) -> bool:

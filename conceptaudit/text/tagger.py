@@ -126,10 +126,20 @@ class TextTagger:
 
 
 _annotators: dict[tuple[str, str, str, bool], CaptionAnnotator] = {}
+_latest: list[tuple[TextTagger, CaptionAnnotator]] = []
 
 
 def annotator_of(tagger: TextTagger) -> CaptionAnnotator:
     """Build a tagger's annotator once per process."""
+    # a vocabulary's digest takes milliseconds, and the same tagger asks for every shard
+    for known, annotator in _latest:
+        if known is tagger:
+            return annotator
+    _latest[:] = [(tagger, _annotator(tagger))]
+    return _latest[0][1]
+
+
+def _annotator(tagger: TextTagger) -> CaptionAnnotator:
     pipeline = tagger.pipeline
     identity = (pipeline.name, pipeline.pos, tagger.vocabulary.digest, tagger.nested)
     if identity not in _annotators:

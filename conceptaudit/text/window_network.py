@@ -1,8 +1,9 @@
 """The bundled tagger's network, computed only where a decision is wanted.
 
 The network sees a fixed number of words to either side, so a word's tag follows from a window of
-words. Here the layers of spaCy's ``MaxoutWindowEncoder`` are computed for the rows that wanted tags
-depend on, with the same weights; everything else of a caption is never computed.
+words. Here the layers of spaCy's ``MaxoutWindowEncoder`` are computed with the same weights for
+what wanted tags depend on: after the first layer a row depends on three words, after the second on
+five, and so on, and equal runs of words are computed once, whatever captions they stand in.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from conceptaudit.records import Float32Array
 
@@ -26,6 +28,9 @@ EPSILON = 1e-8
 
 BLOCK_ROWS = 2_048
 """Rows per matrix product: enough to be fast, few enough to stay in the processor's cache."""
+
+_SHARED = 2
+"""Rows made per row given from which it pays to multiply those given instead."""
 
 CLEAR_MARGIN = 1e-3
 """Least lead of the best tag over the second for a decision taken here.
@@ -41,24 +46,45 @@ _PROBE = ("a man in an orange shirt watches two boats on the lake", "Watches for
 class _Layer:
     """One residual block: a window of three rows, maxout of two pieces, layer normalisation."""
 
-    pieces: tuple[Float32Array, Float32Array]  # each (3 * width, width)
-    biases: tuple[Float32Array, Float32Array]
+    weights: Float32Array  # (3 * width, 2 * width): both pieces side by side
+    bias: Float32Array
     scale: Float32Array
     shift: Float32Array
 
-    def __call__(self, windows: Float32Array, centre: Float32Array) -> Float32Array:
-        best = windows @ self.pieces[0]
-        best += self.biases[0]
-        other = windows @ self.pieces[1]
-        other += self.biases[1]
-        np.maximum(best, other, out=best)
-        best -= best.mean(axis=1, keepdims=True)
-        variance = np.einsum("ij,ij->i", best, best) / np.float32(best.shape[1])
-        best *= (1.0 / np.sqrt(variance + np.float32(EPSILON)))[:, None]
-        best *= self.scale
-        best += self.shift
-        best += centre
-        return best
+    def __call__(self, rows: Float32Array, triples: IntArray) -> Float32Array:
+        """Compute the rows that follow from three given ones each.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray of float32, shape (n_rows, width)
+            What is given.
+        triples : numpy.ndarray of int64, shape (n, 3)
+            Which of `rows` stand before, at and after the place.
+        """
+        width = rows.shape[1]
+        parts = None
+        if len(triples) > _SHARED * len(rows):
+            # each row is multiplied by the weights of all three places, and the parts are added
+            parts = [rows @ self.weights[i * width : (i + 1) * width] for i in range(3)]
+        following = np.empty((len(triples), width), dtype=np.float32)
+        for start in range(0, len(triples), BLOCK_ROWS):
+            block = triples[start : start + BLOCK_ROWS]
+            if parts is None:
+                pieces = rows[block].reshape(len(block), 3 * width) @ self.weights
+            else:
+                pieces = parts[0][block[:, 0]]
+                pieces += parts[1][block[:, 1]]
+                pieces += parts[2][block[:, 2]]
+            pieces += self.bias
+            best = np.maximum(pieces[:, :width], pieces[:, width:])
+            best -= best.mean(axis=1, keepdims=True)
+            variance = np.einsum("ij,ij->i", best, best) / np.float32(width)
+            best *= (1.0 / np.sqrt(variance + np.float32(EPSILON)))[:, None]
+            best *= self.scale
+            best += self.shift
+            best += rows[block[:, 1]]
+            following[start : start + len(block)] = best
+        return following
 
 
 class WindowNetwork:
@@ -95,43 +121,35 @@ class WindowNetwork:
         rows = np.array([word_features(word, forms) for word in words], dtype=np.uint64)
         return np.asarray(self._embed.layers[0].predict(rows), dtype=np.float32)
 
-    def scores(self, rows: Float32Array, targets: IntArray) -> Float32Array:
-        """Score the tags of some rows.
+    def scores(self, vectors: Float32Array, windows: IntArray) -> Float32Array:
+        """Score the tags of the words in the middle of windows.
 
         Parameters
         ----------
-        rows : numpy.ndarray of float32, shape (n_rows, width)
-            Word vectors of many captions, with at least `reach` rows of zeros between captions
-            and at both ends.
-        targets : numpy.ndarray of int64, shape (n_targets,)
-            Rows whose tags are wanted.
+        vectors : numpy.ndarray of float32, shape (n_vectors, width)
+            Word vectors; the first is zero and stands for what is outside a caption.
+        windows : numpy.ndarray of int64, shape (n, 2 * reach + 1)
+            Which of `vectors` stand there.
 
         Returns
         -------
-        numpy.ndarray of float32, shape (n_targets, n_tags)
+        numpy.ndarray of float32, shape (n, n_tags)
         """
-        needed = np.zeros(len(rows), dtype=bool)
-        needed[targets] = True
-        wanted = [np.flatnonzero(needed)]
-        for _ in self._layers[1:]:
-            spread = needed.copy()
-            spread[1:] |= needed[:-1]
-            spread[:-1] |= needed[1:]
-            needed = spread
-            wanted.append(np.flatnonzero(needed))
-        width = rows.shape[1]
-        for layer, where in zip(self._layers, reversed(wanted), strict=True):
-            # row i of the view is the rows i, i + 1, i + 2 side by side
-            view = np.lib.stride_tricks.as_strided(
-                rows, (len(rows) - 2, 3 * width), rows.strides, writeable=False
-            )
-            following = np.empty_like(rows)
-            for start in range(0, len(where), BLOCK_ROWS):
-                block = where[start : start + BLOCK_ROWS]
-                following[block] = layer(view[block - 1], rows[block])
-            rows = following
-        scores: Float32Array = rows[targets] @ self._weights + self._bias
+        rows, at = vectors, windows
+        for layer in self._layers:
+            triples, at = _distinct_triples(at, len(rows))
+            rows = layer(rows, triples)
+        scores: Float32Array = rows[at[:, 0]] @ self._weights + self._bias
         return scores
+
+
+def _distinct_triples(windows: IntArray, n: int) -> tuple[IntArray, IntArray]:
+    """Return the distinct triples of neighbours below `n`, and which of them stand where."""
+    keys = (windows[:, :-2] * n + windows[:, 1:-1]) * n + windows[:, 2:]
+    at, distinct = pd.factorize(keys.ravel())
+    left, last = np.divmod(distinct, n)
+    first, middle = np.divmod(left, n)
+    return np.stack([first, middle, last], axis=1), at.reshape(keys.shape)
 
 
 def read_network(nlp: Language) -> WindowNetwork | None:
@@ -180,11 +198,8 @@ def _layer(window: Any, maxout: Any, norm: Any) -> _Layer:
         raise ValueError("not windows of three words with two pieces")
     weights, bias = maxout.get_param("W"), maxout.get_param("b")
     return _Layer(
-        pieces=(
-            np.ascontiguousarray(weights[:, 0].T),
-            np.ascontiguousarray(weights[:, 1].T),
-        ),
-        biases=(np.ascontiguousarray(bias[:, 0]), np.ascontiguousarray(bias[:, 1])),
+        weights=np.ascontiguousarray(np.concatenate([weights[:, 0], weights[:, 1]]).T),
+        bias=np.concatenate([bias[:, 0], bias[:, 1]]),
         scale=norm.get_param("G"),
         shift=norm.get_param("b"),
     )
@@ -193,12 +208,11 @@ def _layer(window: Any, maxout: Any, norm: Any) -> _Layer:
 def _agrees(network: WindowNetwork, nlp: Language) -> bool:
     for text in _PROBE:
         doc = nlp.make_doc(text)
-        rows = padded(network, [[token.text for token in doc]])
-        targets = np.arange(network.reach, network.reach + len(doc))
+        vectors, windows = laid_out(network, [token.text for token in doc])
         expected = nlp.get_pipe("tok2vec").model.predict([doc])[0]  # type: ignore[attr-defined]  # typed as any Pipe
         output = nlp.get_pipe("morphologizer").model.get_ref("softmax")  # type: ignore[attr-defined]  # typed as any Pipe
         if not np.allclose(
-            network.scores(rows, targets),
+            network.scores(vectors, windows),
             expected @ output.get_param("W").T + output.get_param("b"),
             atol=CLEAR_MARGIN / 10,
         ):
@@ -206,10 +220,10 @@ def _agrees(network: WindowNetwork, nlp: Language) -> bool:
     return True
 
 
-def padded(network: WindowNetwork, captions: Sequence[Sequence[str]]) -> Float32Array:
-    """Lay out the word vectors of captions as `WindowNetwork.scores` wants them."""
-    gap = np.zeros((network.reach, network.embed(["a"]).shape[1]), dtype=np.float32)
-    parts = [gap]
-    for words in captions:
-        parts += [network.embed(words), gap]
-    return np.concatenate(parts)
+def laid_out(network: WindowNetwork, words: Sequence[str]) -> tuple[Float32Array, IntArray]:
+    """Return vectors and the window of each word of one caption, for `WindowNetwork.scores`."""
+    embedded = network.embed(words)
+    vectors = np.concatenate([np.zeros_like(embedded[:1]), embedded])
+    outside = np.zeros(network.reach, dtype=np.int64)
+    line = np.concatenate([outside, 1 + np.arange(len(words)), outside])
+    return vectors, np.lib.stride_tricks.sliding_window_view(line, 2 * network.reach + 1)

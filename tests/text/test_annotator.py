@@ -13,7 +13,7 @@ from conceptaudit.text import window_network
 from conceptaudit.text.annotator import CaptionAnnotator
 from conceptaudit.text.normalize import caption_text
 from conceptaudit.text.pipeline import load_pipeline
-from conceptaudit.text.window_network import padded, read_network
+from conceptaudit.text.window_network import laid_out, read_network
 from conceptaudit.vocabulary import read_concepts
 
 AMBIGUOUS = ConceptVocabulary(
@@ -112,14 +112,11 @@ def test_the_network_gives_the_pipelines_scores() -> None:
     assert network is not None
     texts = ["a man watches two boats", "Orange", "x " * 40]
     docs = [nlp.make_doc(text) for text in texts]
-    rows = padded(network, [[token.text for token in doc] for doc in docs])
-    lengths = [len(doc) for doc in docs]
-    starts = np.cumsum([network.reach + n for n in [0, *lengths[:-1]]])
-    targets = np.concatenate([np.arange(s, s + n) for s, n in zip(starts, lengths, strict=True)])
     output = nlp.get_pipe("morphologizer").model.get_ref("softmax")
-    vectors = np.concatenate(nlp.get_pipe("tok2vec").model.predict(docs))
-    expected = vectors @ output.get_param("W").T + output.get_param("b")
-    np.testing.assert_allclose(network.scores(rows, targets), expected, atol=1e-4)
+    for doc, vectors in zip(docs, nlp.get_pipe("tok2vec").model.predict(docs), strict=True):
+        expected = vectors @ output.get_param("W").T + output.get_param("b")
+        found = network.scores(*laid_out(network, [token.text for token in doc]))
+        np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_another_architecture_gets_whole_captions(

@@ -5,7 +5,29 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conceptaudit.text.normalize import LONGEST_RUN, caption_text, normalize, phrase_text
+from conceptaudit.text.normalize import (
+    LONGEST_RUN,
+    caption_text,
+    caption_texts,
+    normalize,
+    phrase_text,
+)
+
+MARKS = (
+    "a dog",
+    "x.JPG y",
+    "1.5 m",
+    "R&amp;B",
+    "<b>a",
+    "a_b",
+    "",
+    " ",
+    "é\u0301",
+    "\n",
+    "é",
+    "\x7f",
+)
+LONG = ("x!" * (LONGEST_RUN // 2), "y" * (LONGEST_RUN - 1) + "!", "\ud800", "\u200b")
 
 
 @given(st.text())
@@ -64,3 +86,8 @@ def test_html_is_read() -> None:
         caption_text("1 < 2 and 3 > 2, a <3 b &c; d & e;") == "1 < 2 and 3 > 2, a <3 b &c; d & e;"
     )
     assert "\x00" not in caption_text("a &#0;&#1;&#27; b")
+
+
+@given(st.lists(st.one_of(st.text(max_size=20), st.sampled_from(MARKS + LONG)), max_size=8))
+def test_many_captions_are_prepared_as_each_alone(captions: list[str]) -> None:
+    assert caption_texts(captions) == [caption_text(caption) for caption in captions]
