@@ -10,10 +10,12 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+from conceptaudit.sidecars import RecordHead, read_head
 
 MANIFEST = "manifest.json"
 STARTED = "run.json"
 """Written first into a run folder: which run this is, so that it is never mixed with another."""
 
 LOCK = ".lock"
+LOG = "log.jsonl"
+"""Written by `runlog`: the only file of a run with clocks in it, so no manifest names it."""
+
 PARTIAL_SUFFIX = ".partial"
 """Ending of files being written; nothing reads them and a resumed run removes them."""
 
@@ -126,10 +132,44 @@ def write_npy(path: Path, array: npt.NDArray[Any]) -> None:
         np.save(stream, array, allow_pickle=False)
 
 
+FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r]")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+
+
+def inert_text(value: Json) -> Json:
+    """Put an apostrophe before text that a spreadsheet would compute; numbers stay numbers.
+
+    Examples
+    --------
+    >>> inert_text("=1+1"), inert_text("a-b"), inert_text("-0.5")
+    ("'=1+1", 'a-b', '-0.5')
+    """
+    if not isinstance(value, str) or not FORMULA.match(value) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"
+
+
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV, whole or not at all."""
+    """Write a table as CSV, whole or not at all; text is inert in a spreadsheet."""
+    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    inert = table.assign(**{str(name): table[name].map(inert_text) for name in texts})
     with whole_file(path) as partial:
-        table.to_csv(partial, index=False, lineterminator="\n")
+        inert.to_csv(partial, index=False, lineterminator="\n")
+
+
+def remove_partials(folder: Path, *, of: str | None = None) -> None:
+    """Remove what a killed run left half-written.
+
+    Parameters
+    ----------
+    folder : Path
+        One that `claim` says is ours: it is searched to the bottom.
+    of : str, optional
+        Remove only partial files of this name, directly in the folder, which may be anybody's.
+    """
+    found = folder.rglob if of is None else folder.glob
+    for path in sorted(found(f".{escape(of or '')}*{PARTIAL_SUFFIX}")):
+        path.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Json:
@@ -186,12 +226,12 @@ class ShardStore:
         if not sidecar.exists():
             return "missing"
         try:
-            record = self._read(sidecar)
-        except DataError as error:
+            head = read_head(sidecar.read_bytes()) or _parsed_head(self._read(sidecar))
+        except (OSError, DataError) as error:
             return f"damaged: {error}"
-        if record["digest"] != self.expected(fingerprint):
+        if head.digest != self.expected(fingerprint):
             return "made from other inputs or settings"
-        for name, digest in record["files"].items():
+        for name, digest in head.files.items():
             path = self.located(name)
             if not path.exists():
                 return f"damaged: {path.name} is missing"
@@ -225,6 +265,8 @@ class ShardStore:
         record = read_json(sidecar)
         if not isinstance(record, dict) or not {"digest", "files", "result"} <= record.keys():
             raise DataError(f"{sidecar} is not a shard record.")
+        if read_head(sidecar.read_bytes()) is not None:
+            return record
         body = {key: value for key, value in record.items() if key != "sha256"}
         if record.get("sha256") != digest_of(body):
             raise DataError(f"{sidecar} does not match its own checksum")
@@ -238,6 +280,10 @@ class ShardStore:
                 path.unlink()
                 removed += 1
         return removed
+
+
+def _parsed_head(record: Json) -> RecordHead:
+    return RecordHead(digest=record["digest"], files=record["files"])
 
 
 @contextmanager
@@ -299,7 +345,7 @@ def claim(folder: Path, digest: str, *, resume: bool, overwrite: bool) -> str:
     """
     if resume and overwrite:
         raise ConfigError("--resume keeps what is there and --overwrite removes it: choose one.")
-    entries = [p for p in folder.iterdir() if p.name != LOCK] if folder.is_dir() else []
+    entries = [p for p in folder.iterdir() if not _passing(p.name)] if folder.is_dir() else []
     if folder.exists() and not folder.is_dir():
         raise ArtifactMismatchError(f"{folder} is a file; -o must name a folder.")
     if not entries:
@@ -312,13 +358,27 @@ def claim(folder: Path, digest: str, *, resume: bool, overwrite: bool) -> str:
         )
     if overwrite:
         return "overwrite"
-    same = read_json(started).get("digest") == digest if not resume else True
+    same = resume or _digest_in(started) == digest
     if same:
         return "resume"
     raise ArtifactMismatchError(
         f"{folder} holds a run with other inputs or settings. Add --resume to redo only what "
         "they change, --overwrite to start over, or name another folder with -o."
     )
+
+
+def _digest_in(started: Path) -> Json:
+    """Digest of the run that a folder holds; None where a damaged file does not say."""
+    try:
+        told = read_json(started)
+    except DataError:
+        return None
+    return told.get("digest") if isinstance(told, dict) else None
+
+
+def _passing(name: str) -> bool:
+    """Whether a file is a lock or about to be written, as other parts of a run may leave them."""
+    return name.startswith(LOCK) or name.endswith(PARTIAL_SUFFIX)
 
 
 def clear(folder: Path) -> None:

@@ -22,6 +22,10 @@ class ArtifactMismatchError(ConceptAuditError):
     """A result on disk that belongs to other inputs, settings or versions."""
 
 
+class AccountError(ConceptAuditError):
+    """A shard whose samples are not all accounted for: its numbers must not be trusted."""
+
+
 class MissingDependencyError(ConceptAuditError, ImportError):
     """An optional package that the requested step needs and that is not installed."""
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,6 +106,9 @@ class SampleBatch:
         in `drops` and holds zeros.
     languages : sequence of str, length n, or None
         Language codes in lower case, ``"unknown"`` where a row has none; None as for captions.
+    extra : mapping of str to sequence of length n, or None
+        What rows say besides, as stored: ``"url"``, ``"license"``, ``"nsfw"``, ``"unsafe"``,
+        ``"watermark"``, ``"digest"``, those that the source has; None where it was not asked for.
     drops : tuple of Drop
         Parts of these samples that cannot be used. A drop of part ``"sample"`` refers to a row
         that is not in the batch, ``"note"`` to a row whose columns are all there; the other
@@ -117,6 +121,7 @@ class SampleBatch:
     images: Sequence[bytes | None] | None = None
     embeddings: Float32Array | None = None
     languages: Sequence[str] | None = None
+    extra: Mapping[str, Sequence[Any]] | None = None
     drops: tuple[Drop, ...] = ()
 
     def __post_init__(self) -> None:
@@ -126,6 +131,7 @@ class SampleBatch:
             "images": self.images,
             "embeddings": self.embeddings,
             "languages": self.languages,
+            **(self.extra or {}),
         }
         for name, column in columns.items():
             if column is not None and len(column) != len(self.sample_ids):

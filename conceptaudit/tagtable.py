@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from conceptaudit.artifacts import Json
-from conceptaudit.errors import DataError
+from conceptaudit.errors import AccountError
 from conceptaudit.records import Drop, Tags
 
 TAG_COLUMNS = ("sample_id", "key", "concept_id", "modality", "score")
@@ -72,11 +72,11 @@ def check_account(account: Json, n_used: int, where: str) -> None:
 
     Raises
     ------
-    DataError
+    AccountError
         The account does not add up: the numbers must not be trusted.
     """
     if account["n_used"] != n_used:
-        raise DataError(
+        raise AccountError(
             f"The account of {where} does not add up: {account['n_samples']:,} samples, "
             f"{sum(account['dropped'].values()):,} dropped, but {n_used:,} used. "
             "This is a defect of the reader; please report it."

@@ -9,10 +9,21 @@ from typing import Any
 
 import pandas as pd
 
-from conceptaudit.artifacts import LOCK, MANIFEST, STARTED, digest_of, file_digest, read_json
+from conceptaudit.artifacts import (
+    LOCK,
+    LOG,
+    MANIFEST,
+    STARTED,
+    digest_of,
+    file_digest,
+    read_json,
+)
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.reading import is_text, read_parquet
 
 COUNTS = ("n_text", "n_image", "n_joint")
+UNNAMED = (MANIFEST, LOCK, STARTED, LOG)
+"""Files of a run that its manifest need not name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +124,9 @@ def _files(root: Path, named: Mapping[str, str]) -> Iterator[Fault]:
     base = root.resolve()
     for name, digest in sorted(named.items()):
         path = root / name
-        if not path.resolve().is_relative_to(base):
+        if not is_text(name) or "\0" in name:
+            yield Fault(file=repr(name), what="is no name that a file can have")
+        elif not path.resolve().is_relative_to(base):
             yield Fault(file=name, what="lies outside the folder")
         elif not path.is_file():
             yield Fault(file=name, what="missing")
@@ -124,7 +137,7 @@ def _files(root: Path, named: Mapping[str, str]) -> Iterator[Fault]:
 def _strays(root: Path, named: Mapping[str, str]) -> Iterator[Fault]:
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if path.is_file() and name not in named and path.name not in (MANIFEST, LOCK, STARTED):
+        if path.is_file() and name not in named and path.name not in UNNAMED:
             yield Fault(file=name, what="no part of the run: the manifest does not name it")
 
 
@@ -161,7 +174,13 @@ def _accounts(accounts: Any) -> Iterator[Fault]:
 
 
 def _account_faults(name: str, account: dict[str, Any]) -> Iterator[Fault]:
-    n_dropped = sum(account["dropped"].values())
+    dropped = account["dropped"]
+    numbers = [account["n_samples"], account["n_used"]]
+    numbers += dropped.values() if isinstance(dropped, dict) else [None]
+    if not all(isinstance(number, int) for number in numbers):
+        yield Fault(file=name, what="has an account of other things than numbers")
+        return
+    n_dropped = sum(dropped.values())
     if account["n_samples"] != account["n_used"] + n_dropped:
         yield Fault(
             file=name,
@@ -175,9 +194,12 @@ def _counts(path: Path) -> Iterator[Fault]:
     if not path.is_file():
         return
     try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError):
+        table = read_parquet(path)
+    except DataError:
         return  # its digest has been reported
+    if "concept" not in table:
+        yield Fault(file=path.name, what="has no column of concepts")
+        return
     for column in COUNTS:
         ends = (f"{column}_low", f"{column}_high")
         if column in table and set(ends) <= set(table.columns):

@@ -3,16 +3,25 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from conceptaudit.artifacts import STARTED, claim, clear, digest_of, exclusive, write_json
-from conceptaudit.auditing.approximate import index_settings
+from conceptaudit.artifacts import claim, clear, exclusive
+from conceptaudit.auditing.array_jobs import PartRun, audit_part, merge_audit
 from conceptaudit.auditing.calibration_run import calibrate
+from conceptaudit.auditing.finishing import AuditRun
 from conceptaudit.auditing.options import AuditOptions
-from conceptaudit.auditing.plan import open_source, plan_audit, read_vocabulary
-from conceptaudit.auditing.run import AuditRun, RunningAudit
+from conceptaudit.auditing.preparing import prepare
+from conceptaudit.engine.parts import forget_parts
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 
-__all__ = ["AuditOptions", "AuditRun", "audit", "calibrate"]
+__all__ = [
+    "AuditOptions",
+    "AuditRun",
+    "PartRun",
+    "audit",
+    "audit_part",
+    "calibrate",
+    "merge_audit",
+]
 
 
 def audit(
@@ -55,35 +64,11 @@ def audit(
     ArtifactMismatchError
         `out` holds something else.
     """
-    options = options or AuditOptions()
-    progress = progress or SilentProgress()
-    opened = open_source(dataset, options)
-    vocabulary, notes = read_vocabulary(concepts)
-    plan = plan_audit(opened, vocabulary, options)
-    shards = opened.shards()
-    identity = digest_of(
-        {
-            "sides": plan.settings,
-            "reading": opened.settings,
-            "shards": [[shard.name, shard.fingerprint] for shard in shards],
-            "level": options.level,
-            "near_duplicates": options.near_duplicates,
-            "index": index_settings(options, opened),
-        }
-    )
+    prepared = prepare(dataset, concepts, options or AuditOptions())
     folder = Path(out)
     with exclusive(folder):
-        if claim(folder, identity, resume=resume, overwrite=overwrite) == "overwrite":
+        if claim(folder, prepared.identity, resume=resume, overwrite=overwrite) == "overwrite":
             clear(folder)
-        write_json(folder / STARTED, {"digest": identity, "kind": "audit", "dataset": str(dataset)})
-        run = RunningAudit(
-            folder=folder,
-            dataset=opened,
-            shards=shards,
-            vocabulary=vocabulary,
-            plan=plan,
-            options=options,
-            notes=(*opened.notes, *notes, *plan.notes),
-            progress=progress,
-        )
-        return run.execute(identity)
+        forget_parts(folder)
+        running = prepared.start(folder, progress or SilentProgress())
+        return running.execute(prepared.identity)

@@ -11,7 +11,7 @@ import pandas as pd
 from conceptaudit.artifacts import Json, ShardStore
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.datasets.base import EMBEDDING, Dataset, Shard
-from conceptaudit.errors import ConfigError
+from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.approximate import CHECKED, ApproximateTagger, approximate_tagger
 from conceptaudit.image.index.store import open_index
 from conceptaudit.image.stages import ImageTagger
@@ -42,16 +42,29 @@ def index_settings(options: AuditOptions, dataset: Dataset) -> list[Json]:
             f"{dataset.layout}. Embed it with 'conceptaudit embed', build an index from that "
             "folder, and audit the folder."
         )
-    return [{"approximate_index": open_index(options.approximate_index).manifest["digest"]}]
+    return [{"approximate_index": open_index(options.approximate_index).manifest.get("digest")}]
 
 
 def tagger_for(
     tagger: ImageTagger, options: AuditOptions, dataset: Dataset, shards: tuple[Shard, ...]
 ) -> ImageTagger | ApproximateTagger:
-    """Return the exact tagger, or one that asks the index that the options name."""
+    """Return the exact tagger, or one that asks the index that the options name.
+
+    Raises
+    ------
+    DataError
+        The index is damaged.
+    """
     if options.approximate_index is None:
         return tagger
-    return approximate_tagger(tagger, open_index(options.approximate_index), dataset, shards)
+    opened = open_index(options.approximate_index)
+    damaged = opened.damage()  # reads all of it: a search through damage finds less, in silence
+    if damaged:
+        raise DataError(
+            f"{damaged[0]} of the index in {opened.folder} has changed since it was written. Build "
+            "the index again."
+        )
+    return approximate_tagger(tagger, opened, dataset, shards)
 
 
 def with_index_recall(

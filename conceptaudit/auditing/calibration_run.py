@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from conceptaudit.artifacts import STARTED, write_json
 from conceptaudit.auditing.calibrating import NONE, CalibrationData
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import AuditPlan, open_source, plan_audit, read_vocabulary
@@ -18,6 +19,7 @@ from conceptaudit.errors import ConfigError
 from conceptaudit.image.calibration import Calibration, check_labelled, learn, read_labels
 from conceptaudit.image.calibration.folders import labelled_folder
 from conceptaudit.image.clip import find_clip
+from conceptaudit.image.stages import ImageEncoder
 from conceptaudit.image.stored import StoredEmbeddings
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
@@ -81,6 +83,11 @@ def calibrate(
             "Labels, an image folder and scores alone exclude each other: name one of them."
         )
     options = replace(options or AuditOptions(), calibration=NONE)
+    if work is None and options.engine_choice.joins_a_cluster:
+        raise ConfigError(
+            "The machines of a Ray cluster need one folder that all see: name it with the 'work' "
+            "parameter (--work)."
+        )
     opened = open_source(dataset, options)
     vocabulary, _ = read_vocabulary(concepts)
     plan = plan_audit(opened, vocabulary, options)
@@ -134,6 +141,9 @@ def _prepared(
 ) -> CalibrationData:
     """Tag the captions and embed the images, as far as the dataset has them."""
     shards = opened.shards()
+    if options.engine_choice.joins_a_cluster and not (folder / STARTED).exists():
+        # by this file every machine of the cluster sees whether the folder is the same for all
+        write_json(folder / STARTED, {"kind": "calibration", "dataset": opened.location})
 
     def run(stage: Stage) -> StageReport:
         return run_stage(
@@ -141,7 +151,12 @@ def _prepared(
             opened,
             shards,
             folder=folder,
-            engine=open_engine(options.workers, n_items=len(shards)),
+            engine=open_engine(
+                options.engine_choice,
+                n_items=len(shards),
+                on_gpu=isinstance(stage, ImageEncoder) and stage.clip.device != "cpu",
+                folder=folder,
+            ),
             progress=progress,
             skip_unreadable=options.skip_unreadable,
         )

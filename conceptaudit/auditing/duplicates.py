@@ -25,7 +25,7 @@ from conceptaudit.image.looks import LOOK_THRESHOLD
 from conceptaudit.image.null import null_threshold
 from conceptaudit.image.stored import StoredEmbeddings
 from conceptaudit.records import ConceptFrequencies
-from conceptaudit.text.fast import OPEN_PAIRS
+from conceptaudit.text.fast import OPEN_CAPTIONS
 
 DUPLICATES = "duplicates.parquet"
 KEPT, CAPTION_OF, SAME, NEAR = "kept", "same_key", "exact", "near"
@@ -109,7 +109,7 @@ def with_unique_counts(
     found.write(folder)
     notes = found.notes
     text = stores.get("text")
-    if text is not None and any(text.path(shard.name, OPEN_PAIRS).exists() for shard in counted):
+    if text is not None and any(text.path(shard.name, OPEN_CAPTIONS).exists() for shard in counted):
         text = None
         why = "Captions were counted fast, which leaves pairs of caption and concept undecided"
         notes = (*notes, f"{why}: joint counts of unique pictures need --text-mode exact.")

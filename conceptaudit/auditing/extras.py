@@ -46,7 +46,7 @@ def search_as_published(
     """
     known = [shard for shard in shards if indexed.store.path(shard.name, ".json").exists()]
     search = PaperSearch.over(indexed.store, queries_of(index), known, folder=folder)
-    engine = open_engine(options.workers, n_items=len(known))
+    engine = open_engine(options.engine_choice, n_items=len(known), folder=folder)
     report = run_shards(
         search, search.store, search.identified(known), engine=engine, progress=progress
     )
@@ -77,7 +77,7 @@ def count_by_language(
         image=stores.get("image"),
         store=store,
     )
-    engine = open_engine(options.workers, n_items=len(counted))
+    engine = open_engine(options.engine_choice, n_items=len(counted), folder=folder)
     report = run_shards(task, store, counted, engine=engine, progress=progress)
     table, languages = language_table(
         [store.read(shard.name) for shard in counted], vocabulary, level=options.level

@@ -1,10 +1,15 @@
 """What can be set about an audit."""
 
-import math
-from dataclasses import dataclass
+from __future__ import annotations
 
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from conceptaudit.artifacts import Json
 from conceptaudit.datasets.base import CAPTION_UNIT, DEFAULT_SHARD_ROWS
-from conceptaudit.errors import ConfigError
+from conceptaudit.engine import EngineChoice
+from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.intervals import LEVEL
 from conceptaudit.image.prompts import DEFAULT_TEMPLATES
 from conceptaudit.text.evidence import DEFAULT_EVIDENCE
@@ -14,6 +19,9 @@ from conceptaudit.text.pipeline import BUNDLED, NOUN_POS
 AUTO, EXACT, FAST, PAPER = "auto", "exact", "fast", "paper"
 TEXT_MODES = (AUTO, EXACT, FAST, PAPER)
 """How captions can be counted."""
+
+NO_MATTER = frozenset({"workers", "engine", "ray_address", "backend"})
+"""Options that change no result."""
 
 AUTO_DUPLICATES, EXACT_DUPLICATES = "auto", "exact"
 """What `AuditOptions.near_duplicates` may be beside a similarity."""
@@ -93,7 +101,11 @@ class AuditOptions:
     backend : str
         See `conceptaudit.image.exact.ThresholdSearch`; changes no result.
     workers : int or None
-        Worker processes; None for one per processor.
+        Workers; None for one per processor.
+    engine : {"auto", "serial", "processes", "ray"}
+        Who they are; see `conceptaudit.engine.EngineChoice`. Changes no result.
+    ray_address : str or None
+        Of a running Ray cluster.
     shard_rows : int
         Rows of a table or array per shard, at least 1. Changes no count.
     skip_unreadable : bool
@@ -131,11 +143,14 @@ class AuditOptions:
     near_duplicates: float | str | None = None
     backend: str = "auto"
     workers: int | None = 1
+    engine: str = AUTO
+    ray_address: str | None = None
     shard_rows: int = DEFAULT_SHARD_ROWS
     skip_unreadable: bool = False
     level: float = LEVEL
 
     def __post_init__(self) -> None:
+        _ = self.engine_choice  # which checks itself
         if self.text_mode not in TEXT_MODES:
             raise ConfigError(
                 f"The 'text_mode' parameter must be one of {list(TEXT_MODES)}. "
@@ -190,6 +205,45 @@ class AuditOptions:
             )
 
     @property
+    def engine_choice(self) -> EngineChoice:
+        """Who does the work."""
+        return EngineChoice(kind=self.engine, workers=self.workers, address=self.ray_address)
+
+    def asked(self) -> Json:
+        """Lay out what differs from the defaults and may change a result, as `restored` takes it.
+
+        Examples
+        --------
+        >>> AuditOptions(nested=True, workers=8).asked()
+        {'nested': True}
+        """
+        own = {name: getattr(self, name) for name in self.__slots__ if name not in NO_MATTER}
+        plain = {f.name: f.default for f in fields(self)}
+        return {
+            name: list(value) if isinstance(value, tuple) else _plain(value)
+            for name, value in own.items()
+            if value != plain[name]
+        }
+
+    @classmethod
+    def restored(cls, asked: Json, **more: Any) -> AuditOptions:
+        """Read what `asked` laid out.
+
+        Raises
+        ------
+        DataError
+            It holds something else.
+        """
+        try:
+            known: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in asked.items()
+            }
+            return cls(**known, **more)
+        except (AttributeError, TypeError) as error:
+            raise DataError(f"These are no options of an audit: {error}.") from error
+
+    @property
     def fixed_threshold(self) -> float:
         """The threshold for all concepts, where there is no calibration."""
         return DEFAULT_THRESHOLD if self.threshold is None else self.threshold
@@ -198,3 +252,7 @@ class AuditOptions:
     def calibrates(self) -> bool:
         """Whether the audit is to learn thresholds from its own captions."""
         return self.threshold is None and self.calibration == "auto"
+
+
+def _plain(value: object) -> Json:
+    return value if isinstance(value, str | int | float | None) else str(value)

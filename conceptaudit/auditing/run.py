@@ -1,102 +1,57 @@
-"""One audit in progress: its stages, its counts, its files."""
+"""One audit in progress: its stages and what they leave."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pandas as pd
-
-from conceptaudit.artifacts import (
-    LOCK,
-    MANIFEST,
-    Json,
-    ShardStore,
-    file_digest,
-    package_versions,
-    write_csv,
-    write_json,
-    write_npy,
-    write_parquet,
-)
-from conceptaudit.auditing.approximate import tagger_for, with_index_recall
-from conceptaudit.auditing.calibrating import (
-    CALIBRATION,
-    CalibrationData,
-    calibration_notes,
-    caption_misalignment,
-    learned_tagger,
-    with_corrected,
-)
-from conceptaudit.auditing.duplicates import with_unique_counts
-from conceptaudit.auditing.estimating import TextEstimate, estimate_text
-from conceptaudit.auditing.extras import count_by_language, forget_extras, search_as_published
-from conceptaudit.auditing.image_tags import forget_lists
+from conceptaudit.artifacts import remove_partials
+from conceptaudit.auditing.approximate import tagger_for
+from conceptaudit.auditing.calibrating import CALIBRATION, CalibrationData, learned_tagger
+from conceptaudit.auditing.estimating import estimate_text
+from conceptaudit.auditing.extras import forget_extras, search_as_published
+from conceptaudit.auditing.finishing import AuditRun, CountedShards, failed_shards, finish
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import AuditPlan
-from conceptaudit.auditing.text_side import TextSide
+from conceptaudit.auditing.writing import write_audit
 from conceptaudit.datasets.base import Dataset, Shard
-from conceptaudit.engine import StageReport, open_engine, run_shards, run_stage
+from conceptaudit.datasets.changes import change_notes, stamps_of
+from conceptaudit.engine import Engine, StageReport, open_engine, run_shards, run_stage
+from conceptaudit.engine.parts import Part
 from conceptaudit.engine.stage import Stage
 from conceptaudit.errors import DataError
-from conceptaudit.frequency.counting import Alignment, add_shards, frequency_table
 from conceptaudit.frequency.stage import CountShard, count_store, shards_to_count
-from conceptaudit.image.calibration import Calibration
 from conceptaudit.image.stages import ImageEncoder, ImageTagger
 from conceptaudit.image.stored import StoredEmbeddings
 from conceptaudit.progress import Progress
-from conceptaudit.records import (
-    ConceptFrequencies,
-    ConceptVocabulary,
-    Int64Array,
-    merge_counts,
-)
-from conceptaudit.text.fast import FastTextTagger
+from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.paper_stages import PaperIndex
-from conceptaudit.text.pipeline import load_pipeline
+from conceptaudit.text.tagger import TextTagger
+
+__all__ = ["AuditRun", "RunningAudit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRun:
-    """A finished audit.
+class RunningAudit:
+    """One audit in progress.
 
     Parameters
     ----------
     folder : Path
         The run folder.
-    frequencies : ConceptFrequencies
-        Counts with intervals, one row per concept.
-    alignment : Alignment
-        Agreement of captions and pictures.
-    account : dict
-        By side: samples read, used, dropped by reason; always adds up.
+    dataset : Dataset
+    shards : tuple of Shard
+        All of the dataset's.
+    vocabulary : ConceptVocabulary
+    plan : AuditPlan
+        Which sides are audited, and with what.
+    options : AuditOptions
     notes : tuple of str
-        What was detected, what could not be had, what never matches.
-    redone : dict
-        By stage: shards computed by this call and why; shards kept from before.
-    misalignment : dict or None
-        Where images were calibrated: captions that name nothing that is shown, corrected for
-        what the tagger misses; see `conceptaudit.frequency.misalignment`.
+    progress : Progress
+    part : Part or None
+        The share of the shards that is this process's; None for all.
     """
-
-    folder: Path
-    frequencies: ConceptFrequencies
-    alignment: Alignment
-    account: Json
-    notes: tuple[str, ...]
-    redone: Json
-    misalignment: Json = None
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """The frequencies as a table."""
-        return self.frequencies.table
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningAudit:
-    """One audit in progress."""
 
     folder: Path
     dataset: Dataset
@@ -106,275 +61,147 @@ class RunningAudit:
     options: AuditOptions
     notes: tuple[str, ...]
     progress: Progress
+    part: Part | None = None
 
     def execute(self, identity: str) -> AuditRun:
-        """Run the stages that are not done, count, and write the results."""
+        """Run the stages that are not done, count, and write the results.
+
+        Raises
+        ------
+        DataError
+            No shard can be read.
+        """
+        remove_partials(self.folder)
         forget_extras(self.folder)
-        reports = self._stages()
+        stamps = stamps_of(self.shards)
+        # an earlier run with other options may have left one
+        (self.folder / CALIBRATION).unlink(missing_ok=True)
+        if self.plan.calibration is not None:
+            self.plan.calibration.save(self.folder / CALIBRATION)
+        reports = self._shard_stages()
+        reports |= self._joint_stages(reports)
         stores = {name: report.store for name, report in reports.items()}
         sides = [stores[name] for name in ("text", "image") if name in stores]
         counted = shards_to_count(self.shards, sides)
         if not counted:
             raise DataError(
                 f"No shard of {self.dataset.location} could be read: "
-                f"{next(iter(_failures(reports).values()), 'there are none')}"
+                f"{next(iter(failed_shards(reports).values()), 'there are none')}"
             )
         estimate = estimate_text(self, stores, counted)
         if estimate is not None:
             reports["strata"] = estimate.report
         shares = None if estimate is None else estimate.table
-        counts = count_store(self.folder, shares)
-        task = CountShard(
-            text=stores.get("text"), image=stores.get("image"), store=counts, shares=shares
+        reports["counts"] = self._count(reports, counted, shares)
+        done = CountedShards(
+            shards=counted,
+            stores=stores,
+            counts=reports["counts"].store,
+            reports=reports,
+            estimate=estimate,
         )
-        engine = open_engine(self.options.workers, n_items=len(counted))
-        reports["counts"] = run_shards(task, counts, counted, engine=engine, progress=self.progress)
-        return self._finish(identity, counted, stores, counts, reports, estimate)
+        made = finish(self, done)
+        made = replace(made, notes=(*made.notes, *change_notes(stamps, self.shards)))
+        write_audit(self, made, counted, identity=identity)
+        return made
 
-    def _stages(self) -> dict[str, StageReport]:
-        reports: dict[str, StageReport] = {}
-        plan = self.plan
-        # an earlier run with other options may have left one
-        (self.folder / CALIBRATION).unlink(missing_ok=True)
-        if plan.text is not None:
-            report = self._stage(plan.text, self.dataset, self.shards)
-            reports[plan.text.name] = report
-            if isinstance(plan.text, PaperIndex):
-                reports["text"] = search_as_published(
-                    plan.text, report, self.shards, self.folder, self.options, self.progress
-                )
-        if plan.languages is not None:
-            reports["languages"] = self._stage(plan.languages, self.dataset, self.shards)
-        source: Dataset = self.dataset
-        shards = self.shards
-        if plan.encoder is not None:
-            reports["embeddings"] = self._stage(plan.encoder, self.dataset, self.shards)
-            source = StoredEmbeddings(folder=self.folder / plan.encoder.name, source=self.shards)
-            shards = source.shards()
-        if plan.tags is not None:
-            imported = plan.tags.tagger(self.vocabulary, self.folder)
-            reports["image"] = self._stage(imported, self.dataset, self.shards)
-        if plan.image is not None:
-            tagger = self._calibrated(plan.image, source, shards, reports)
-            reports["image"] = self._stage(
-                tagger_for(tagger, self.options, source, shards), source, shards
-            )
+    def execute_part(self) -> dict[str, StageReport]:
+        """Run the stages that need no other part's results, over this part's shards."""
+        reports = self._shard_stages()
+        sides = [reports[name].store for name in ("text", "image") if name in reports]
+        if self._counts_apart:
+            counted = shards_to_count(self._mine, sides)
+            reports["counts"] = self._count(reports, counted, None)
         return reports
 
-    def _calibrated(
-        self,
-        tagger: ImageTagger,
-        source: Dataset,
-        shards: tuple[Shard, ...],
-        reports: Mapping[str, StageReport],
-    ) -> ImageTagger:
-        if self.plan.calibration is not None:
-            self.plan.calibration.save(self.folder / CALIBRATION)
-        if not self.plan.calibrates:
-            return tagger
-        data = CalibrationData(
-            source=source,
-            shards=shards,
-            text=reports["text"].store,
-            vocabulary=self.vocabulary,
-            vectors=tagger.concepts,
-        )
-        return learned_tagger(data, tagger, self.folder, self.progress)
+    @property
+    def _mine(self) -> tuple[Shard, ...]:
+        return self.shards if self.part is None else self.part.share(self.shards)
 
-    def _stage(
-        self,
-        stage: Stage,
-        dataset: Dataset,
-        shards: tuple[Shard, ...],
+    @property
+    def _counts_apart(self) -> bool:
+        """Whether a shard's counts rest on nothing but its own tags."""
+        plan = self.plan
+        exact = plan.text is None or isinstance(plan.text, TextTagger)
+        return exact and not plan.calibrates and plan.tags is None
+
+    def _shard_stages(self) -> dict[str, StageReport]:
+        """Run the stages that look at one shard at a time, whatever the others hold."""
+        reports: dict[str, StageReport] = {}
+        plan = self.plan
+        for stage in (plan.text, plan.languages, plan.encoder):
+            if stage is not None:
+                reports[stage.name] = self._stage(stage, self.dataset, self._mine)
+        if plan.image is not None and not plan.calibrates:
+            reports["image"] = self._tag_images(plan.image)
+        return reports
+
+    def _joint_stages(self, reports: Mapping[str, StageReport]) -> dict[str, StageReport]:
+        """Run the stages that need all shards of an earlier one, or what they share."""
+        made: dict[str, StageReport] = {}
+        plan = self.plan
+        if isinstance(plan.text, PaperIndex):
+            made["text"] = search_as_published(
+                plan.text,
+                reports[plan.text.name],
+                self.shards,
+                self.folder,
+                self.options,
+                self.progress,
+            )
+        if plan.tags is not None:
+            imported = plan.tags.tagger(self.vocabulary, self.folder)
+            made["image"] = self._stage(imported, self.dataset, self.shards)
+        if plan.image is not None and plan.calibrates:
+            source, shards = self._embedded(self.shards)
+            data = CalibrationData(
+                source=source,
+                shards=shards,
+                text=reports["text"].store,
+                vocabulary=self.vocabulary,
+                vectors=plan.image.concepts,
+            )
+            tagger = learned_tagger(data, plan.image, self.folder, self.progress)
+            made["image"] = self._tag_images(tagger)
+        return made
+
+    def _embedded(self, mine: tuple[Shard, ...]) -> tuple[Dataset, tuple[Shard, ...]]:
+        """Return where the images' vectors are read: from this run, or from the dataset."""
+        if self.plan.encoder is None:
+            return self.dataset, mine
+        source = StoredEmbeddings(folder=self.folder / self.plan.encoder.name, source=mine)
+        return source, source.shards()
+
+    def _tag_images(self, tagger: ImageTagger) -> StageReport:
+        source, shards = self._embedded(self._mine)
+        # an index is checked against all that it was built from
+        known = shards if self.part is None or self.plan.encoder is not None else self.shards
+        return self._stage(tagger_for(tagger, self.options, source, known), source, shards)
+
+    def _count(
+        self, reports: Mapping[str, StageReport], counted: tuple[Shard, ...], shares: Path | None
     ) -> StageReport:
+        store = count_store(self.folder, shares)
+        text, image = (reports[s].store if s in reports else None for s in ("text", "image"))
+        task = CountShard(text=text, image=image, store=store, shares=shares)
+        engine = self._engine(len(counted))
+        return run_shards(
+            task, store, counted, engine=engine, progress=self.progress, tidy=self.part is None
+        )
+
+    def _engine(self, n_items: int, *, on_gpu: bool = False) -> Engine:
+        choice = self.options.engine_choice
+        return open_engine(choice, n_items=n_items, on_gpu=on_gpu, folder=self.folder)
+
+    def _stage(self, stage: Stage, dataset: Dataset, shards: tuple[Shard, ...]) -> StageReport:
         on_gpu = isinstance(stage, ImageEncoder) and stage.clip.device != "cpu"
         return run_stage(
             stage,
             dataset,
             shards,
             folder=self.folder,
-            engine=open_engine(1 if on_gpu else self.options.workers, n_items=len(shards)),
+            engine=self._engine(len(shards), on_gpu=on_gpu),
             progress=self.progress,
             skip_unreadable=self.options.skip_unreadable,
+            tidy=self.part is None,
         )
-
-    def _finish(
-        self,
-        identity: str,
-        counted: tuple[Shard, ...],
-        stores: Mapping[str, ShardStore],
-        counts: ShardStore,
-        reports: Mapping[str, StageReport],
-        estimate: TextEstimate | None,
-    ) -> AuditRun:
-        totals, agreement = add_shards(
-            (counts.read(shard.name) for shard in counted), len(self.vocabulary)
-        )
-        if estimate is not None:
-            totals, agreement = estimate.complete(
-                totals, agreement, [counts.read(shard.name) for shard in counted]
-            )
-        account = {
-            side: _add_accounts([stores[side].read(shard.name) for shard in counted])
-            for side in ("text", "image")
-            if side in stores
-        }
-        alignment = Alignment(
-            n_samples=max(side["n_samples"] for side in account.values()), **agreement
-        )
-        frequencies = frequency_table(
-            self.vocabulary, totals, source=self.dataset.location, level=self.options.level
-        )
-        notes = self.notes
-        if estimate is not None:
-            frequencies = estimate.marked(frequencies, level=self.options.level)
-            notes = (*notes, estimate.note)
-        if self.plan.image is not None:
-            frequencies, more = self._corrected(frequencies, totals, account)
-            notes = (*notes, *more)
-            frequencies, more = with_index_recall(
-                frequencies, self.options, stores.get("image"), counted
-            )
-            notes = (*notes, *more)
-        if self.plan.text is not None:
-            captions = TextSide(store=stores["text"], shards=counted, vocabulary=self.vocabulary)
-            english = load_pipeline(self.plan.text.pipeline.name).lang == "en"
-            strata = None if estimate is None else estimate.table
-            frequencies, more = captions.with_ambiguity(frequencies, english=english, strata=strata)
-            notes = (*notes, *more)
-            fast = self.plan.text if isinstance(self.plan.text, FastTextTagger) else None
-            captions.write_evidence(self.folder, size=self.options.evidence, fast=fast)
-            together = captions.write_cooccurrence(
-                self.folder,
-                totals["text"],
-                account["text"]["n_used"],
-                options=self.options,
-                progress=self.progress,
-            )
-            reports = {**reports, **together}
-        if self.plan.languages is not None:
-            apart = count_by_language(
-                stores, counted, self.vocabulary, self.folder, self.options, self.progress
-            )
-            reports = {**reports, "counts_by_language": apart}
-        forget_lists(self.folder)
-        if self.plan.tags is not None:
-            more = self.plan.tags.account_for(
-                self.vocabulary, self.folder, stores["image"], counted
-            )
-            notes = (*notes, *more)
-        frequencies, more = with_unique_counts(
-            frequencies,
-            counted,
-            stores,
-            dataset=self.dataset,
-            shards=self.shards,
-            folder=self.folder,
-            options=self.options,
-        )
-        notes = (*notes, *more)
-        failures = _failures(reports)
-        notes = (*notes, *(f"Skipped: {why}" for why in failures.values()))
-        run = AuditRun(
-            folder=self.folder,
-            misalignment=self._misalignment(stores, counted),
-            frequencies=frequencies,
-            alignment=alignment,
-            account=account,
-            notes=notes,
-            redone={
-                name: {"kept": report.kept, "redone": dict(report.redone)}
-                for name, report in reports.items()
-            },
-        )
-        self._write(run, identity, counted)
-        return run
-
-    def _corrected(
-        self, frequencies: ConceptFrequencies, totals: Mapping[str, Int64Array], account: Json
-    ) -> tuple[ConceptFrequencies, tuple[str, ...]]:
-        path, options = self.folder / CALIBRATION, self.options
-        notes = calibration_notes(
-            self.folder, asked=self.plan.calibrates, threshold=options.fixed_threshold
-        )
-        if not path.exists():
-            return frequencies, notes
-        found = Calibration.load(path)
-        return with_corrected(frequencies, found, totals, account, level=options.level), notes
-
-    def _misalignment(self, stores: Mapping[str, ShardStore], counted: tuple[Shard, ...]) -> Json:
-        path = self.folder / CALIBRATION
-        if not path.exists() or not {"text", "image"} <= stores.keys():
-            return None
-        return caption_misalignment(
-            Calibration.load(path),
-            stores["text"],
-            stores["image"],
-            counted,
-            level=self.options.level,
-        )
-
-    def _write(self, run: AuditRun, identity: str, counted: tuple[Shard, ...]) -> None:
-        folder = self.folder
-        write_parquet(folder / "frequencies.parquet", run.table)
-        write_csv(folder / "frequencies.csv", run.table)
-        alignment = run.alignment.as_json(self.options.level)
-        if run.misalignment is not None:
-            alignment["corrected"] = run.misalignment
-        write_json(folder / "alignment.json", alignment)
-        write_json(
-            folder / "concepts.json",
-            [
-                {
-                    "concept": concept.name,
-                    "aliases": list(concept.aliases),
-                    "prompts": list(concept.prompts),
-                    "synset": concept.synset,
-                    "dataset": concept.dataset,
-                    "class_index": concept.class_index,
-                }
-                for concept in self.vocabulary
-            ],
-        )
-        if self.plan.image is not None:
-            vectors = self.plan.image.concepts if self.plan.vectors is None else self.plan.vectors
-            write_npy(folder / "concept_vectors.npy", vectors)
-        files = sorted(
-            path
-            for path in folder.rglob("*")
-            if path.is_file() and path.name not in (MANIFEST, LOCK)
-        )
-        write_json(
-            folder / MANIFEST,
-            {
-                "kind": "audit",
-                "digest": identity,
-                "dataset": self.dataset.location,
-                "reading": self.dataset.settings,
-                "settings": self.plan.settings,
-                "level": self.options.level,
-                "clip": self.options.clip,
-                "threshold": self.options.threshold,
-                "calibration": self.options.calibration,
-                "templates": list(self.options.templates),
-                "account": run.account,
-                "notes": list(run.notes),
-                "shards": [shard.name for shard in counted],
-                "versions": package_versions("spacy", "faiss-cpu", "faiss-gpu", "torch"),
-                "files": {p.relative_to(folder).as_posix(): file_digest(p) for p in files},
-            },
-        )
-
-
-def _failures(reports: Mapping[str, StageReport]) -> dict[str, str]:
-    return {name: why for report in reports.values() for name, why in report.failed.items()}
-
-
-def _add_accounts(accounts: Sequence[Json]) -> Json:
-    """Add the accounts of shards; adding keeps every identity that holds for each."""
-    return {
-        "n_samples": sum(account["n_samples"] for account in accounts),
-        "n_used": sum(account["n_used"] for account in accounts),
-        "dropped": merge_counts([account["dropped"] for account in accounts]),
-        "noted": merge_counts([account["noted"] for account in accounts]),
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from conceptaudit.artifacts import ShardStore, read_json, write_parquet
+from conceptaudit.artifacts import Json, ShardStore, write_parquet
 from conceptaudit.auditing.fast_evidence import open_evidence
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.datasets.base import Shard
@@ -19,10 +19,10 @@ from conceptaudit.errors import DataError
 from conceptaudit.frequency.pair_stage import CountPairs, cooccurrence_table, pair_store
 from conceptaudit.frequency.stage import shards_to_count
 from conceptaudit.progress import Progress
+from conceptaudit.reading import concept_names, read_parquet
 from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, Int64Array
 from conceptaudit.text.ambiguity import (
     LOOK_ALIKES,
-    add_look_alikes,
     look_alike_columns,
     look_alike_note,
 )
@@ -32,6 +32,30 @@ from conceptaudit.text.senses import ambiguity_note, noun_senses
 
 EVIDENCE_FILE = "evidence.parquet"
 COOCCURRENCE_FILE = "cooccurrence.parquet"
+
+
+class LookAlikeTotals:
+    """Sums of mentions over the records of shards, which are gigabytes and pass by once.
+
+    Parameters
+    ----------
+    n_concepts : int
+    """
+
+    def __init__(self, n_concepts: int) -> None:
+        self.accepted: Int64Array = np.zeros(n_concepts, dtype=np.int64)
+        self.rejected: Int64Array = np.zeros(n_concepts, dtype=np.int64)
+        self.n_records = 0
+
+    def noted(self, records: Iterable[Json]) -> Iterator[Json]:
+        """Yield records as they come, adding up what those that hold sums hold."""
+        for record in records:
+            if LOOK_ALIKES in record:
+                for kind, total in (("accepted", self.accepted), ("rejected", self.rejected)):
+                    ids, numbers = record[LOOK_ALIKES][kind]
+                    total[np.asarray(ids, dtype=np.int64)] += np.asarray(numbers, dtype=np.int64)
+                self.n_records += 1
+            yield record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +76,12 @@ class TextSide:
     vocabulary: ConceptVocabulary
 
     def with_ambiguity(
-        self, frequencies: ConceptFrequencies, *, english: bool, strata: Path | None = None
+        self,
+        frequencies: ConceptFrequencies,
+        *,
+        english: bool,
+        look_alikes: LookAlikeTotals,
+        strata: Path | None = None,
     ) -> tuple[ConceptFrequencies, tuple[str, ...]]:
         """Add the columns on ambiguity to a frequency table, and say what they say worst.
 
@@ -61,6 +90,8 @@ class TextSide:
         frequencies : ConceptFrequencies
         english : bool
             Whether the captions are tagged as English, whose words the lexicon knows.
+        look_alikes : LookAlikeTotals
+            Mentions accepted and rejected, of all shards.
         strata : Path or None
             Where captions were counted fast: the estimated shares of their open pairs. Then
             what is rejected is estimated too, and counts captions instead of mentions.
@@ -72,12 +103,9 @@ class TextSide:
         notes : tuple of str
         """
         table, notes = frequencies.table.copy(), []
-        records = (self.store.read(shard.name) for shard in self.shards)
-        sums = [record[LOOK_ALIKES] for record in records if LOOK_ALIKES in record]
-        if strata is not None or len(sums) == len(self.shards):
-            if strata is None:
-                accepted, rejected = add_look_alikes(sums, len(self.vocabulary))
-            else:
+        if strata is not None or look_alikes.n_records == len(self.shards):
+            accepted, rejected = look_alikes.accepted, look_alikes.rejected
+            if strata is not None:
                 accepted, rejected = self._estimated(frequencies, strata)
             table = pd.concat([table, look_alike_columns(accepted, rejected)], axis=1)
             notes.append(look_alike_note(self.vocabulary, accepted, rejected))
@@ -157,7 +185,7 @@ class TextSide:
         store = pair_store(folder)
         shards = shards_to_count(self.shards, [self.store])
         task = CountPairs(text=self.store, store=store)
-        engine = open_engine(options.workers, n_items=len(shards))
+        engine = open_engine(options.engine_choice, n_items=len(shards), folder=folder)
         report = run_shards(task, store, shards, engine=engine, progress=progress)
         table = cooccurrence_table(store, shards, self.vocabulary, n_text, n_captions)
         write_parquet(target, table)
@@ -191,12 +219,12 @@ def read_run_table(run: Path, what: str, concept: str) -> pd.DataFrame:
         raise DataError(
             f"{run} holds no {file}. Run the audit of its captions again with {option}."
         )
-    names = [str(entry["concept"]) for entry in read_json(run / "concepts.json")]
+    names = concept_names(run / "concepts.json")
     if concept not in names:
         near = ", ".join(map(repr, get_close_matches(concept, names, n=3)))
         raise DataError(
             f"{concept!r} is not in the concept list of {run}."
             + (f" Did you mean {near}?" if near else "")
         )
-    table = pd.read_parquet(run / file, filters=[(column, "==", concept)])
+    table = read_parquet(run / file, filters=[(column, "==", concept)])
     return table.reset_index(drop=True)

@@ -34,6 +34,25 @@ Device = Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")]
 Workers = Annotated[
     int | None, typer.Option(help="Worker processes; one per processor by default.")
 ]
+EngineKind = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="Who works: 'serial', 'processes', 'ray', or 'auto': processes. Changes no result.",
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="Address of a running Ray cluster; 'auto' finds this machine's."),
+]
+ShardOfRun = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Do one part of N, I from 0: an array job. 'conceptaudit merge' finishes.",
+    ),
+]
 SkipUnreadable = Annotated[
     bool, typer.Option("--skip-unreadable", help="List files that cannot be read, and go on.")
 ]

@@ -13,18 +13,22 @@ from conceptaudit.cli.arguments import (
     AsJson,
     CaptionColumn,
     Device,
+    EngineKind,
     KeyColumn,
     Layout,
     Level,
     OverwriteRun,
+    RayAddress,
     Resume,
+    ShardOfRun,
     SkipUnreadable,
     SpacyModel,
     Templates,
     UrlColumn,
     Workers,
 )
-from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
+from conceptaudit.cli.parts import show_part
 
 if TYPE_CHECKING:
     from conceptaudit.auditing import AuditRun
@@ -146,6 +150,9 @@ def audit(
         ),
     ] = "auto",
     workers: Workers = None,
+    engine: EngineKind = "auto",
+    ray_address: RayAddress = None,
+    shard: ShardOfRun = None,
     shard_rows: Annotated[
         int, typer.Option(help="Rows of a table or array per shard; changes no count.")
     ] = 20_000,
@@ -157,12 +164,14 @@ def audit(
 ) -> None:
     """Count how often each concept occurs in captions, in images, and in both.
 
-    An audit that was interrupted goes on when the same command is run again.
+    An audit that was interrupted goes on when the same command is run again. With --shard, many
+    jobs share one audit.
 
     \u0008
     Example:
       conceptaudit audit metadata.parquet --concepts classes.txt -o runs/text
       conceptaudit audit embeddings/ -c classes.csv --clip ViT-B-32/openai -o runs/both
+      conceptaudit audit data/ -c classes.csv -o runs/big --shard $SLURM_ARRAY_TASK_ID/500
     """
     from dataclasses import replace
 
@@ -197,6 +206,8 @@ def audit(
         approximate_index=approximate_index,
         backend=backend,
         workers=workers,
+        engine=engine,
+        ray_address=ray_address,
         shard_rows=shard_rows,
         skip_unreadable=skip_unreadable,
         level=level,
@@ -205,7 +216,19 @@ def audit(
         options = replace(options, templates=tuple(template))
     if threshold is not None:
         options = replace(options, threshold=threshold)
-    with progress_bar() as progress:
+    if shard is not None:
+        show_part(
+            dataset,
+            concepts,
+            out,
+            shard,
+            options=options,
+            resume=resume,
+            overwrite=overwrite,
+            as_json=as_json,
+        )
+        return
+    with logged_progress(out, "audit") as progress:
         run = run_audit(
             dataset,
             concepts,
@@ -215,6 +238,12 @@ def audit(
             overwrite=overwrite,
             progress=progress,
         )
+        progress.account(run.account, run.redone)
+    show_run(run, level, as_json=as_json)
+
+
+def show_run(run: AuditRun, level: float, *, as_json: bool) -> None:
+    """Print what an audit found."""
     if as_json:
         emit_json(summary(run, level))
     else:

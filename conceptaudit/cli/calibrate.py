@@ -12,8 +12,10 @@ from conceptaudit.cli.arguments import (
     AsJson,
     CaptionColumn,
     Device,
+    EngineKind,
     KeyColumn,
     Layout,
+    RayAddress,
     SpacyModel,
     Templates,
     Workers,
@@ -72,6 +74,8 @@ def calibrate(
     spacy_model: SpacyModel = "bundled",
     device: Device = "auto",
     workers: Workers = None,
+    engine: EngineKind = "auto",
+    ray_address: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn a threshold per concept for image tags, and what they are worth there.
@@ -99,6 +103,8 @@ def calibrate(
         alias_prompts=alias_prompts,
         device=device,
         workers=workers,
+        engine=engine,
+        ray_address=ray_address,
     )
     if template:
         options = replace(options, templates=tuple(template))

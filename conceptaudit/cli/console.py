@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
+import threading
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conceptaudit.cli.pace import Pace, duration
 from conceptaudit.progress import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
+    from rich.progress import Task, TaskID
+
+    from conceptaudit.runlog import RunLog
 
 LINE_SECONDS = 60.0
 """Where standard error is no terminal, progress is one line a minute."""
+
+
+_HIDDEN = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+"""What JSON leaves as it is and a terminal obeys: it is written as an escape, the same value."""
 
 
 def printable(text: str) -> str:
@@ -50,7 +60,8 @@ def complain(text: str) -> None:
 def emit_json(value: Any) -> None:
     """Print a value for a machine; NaN, which JSON lacks, becomes null."""
     text = json.dumps(_without_nan(value), ensure_ascii=False, indent=1, default=str)
-    sys.stdout.write(text.encode("utf-8", "replace").decode() + "\n")
+    text = text.encode("utf-8", "replace").decode()
+    sys.stdout.write(_HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def _without_nan(value: Any) -> Any:
@@ -117,50 +128,96 @@ class _BarProgress:
 
 
 class _LineProgress:
-    """One line a minute, and one at the end of every stage."""
+    """One line a minute, whether or not anything is done in it, and one at the end of a stage."""
 
     def __init__(self) -> None:
         self._stage, self._unit = "", ""
         self._total: int | None = None
         self._done = 0
         self._started = self._told = time.monotonic()
+        self._pace = Pace()
+        self._ended = threading.Event()
+        threading.Thread(target=self._tick, daemon=True).start()
 
     def start(self, stage: str, total: int | None, unit: str = "shards") -> None:
-        self._stage, self._total, self._unit, self._done = stage, total, unit, 0
+        self._total, self._unit, self._done = total, unit, 0
         self._started = self._told = time.monotonic()
+        self._pace = Pace()
+        self._stage = stage
 
     def advance(self, units: int = 1) -> None:
         self._done += units
-        if time.monotonic() - self._told >= LINE_SECONDS:
-            self._tell()
+        self._pace.add(self._done)
 
     def finish(self) -> None:
-        self._tell()
+        if self._stage:
+            self._tell()
+        self._stage = ""
+
+    def close(self) -> None:
+        """Say nothing more."""
+        self._ended.set()
+
+    def _tick(self) -> None:
+        while not self._ended.wait(1.0):
+            if self._stage and time.monotonic() - self._told >= LINE_SECONDS:
+                self._tell()
 
     def _tell(self) -> None:
         self._told = time.monotonic()
-        seconds = self._told - self._started
         of = f"/{self._total:,}" if self._total is not None else ""
-        left = ""
-        if self._total and 0 < self._done < self._total:
-            left = f", about {seconds / self._done * (self._total - self._done):,.0f} s left"
-        complain(f"{self._stage}: {self._done:,}{of} {self._unit} in {seconds:,.1f} s{left}")
+        rate, left = self._pace.rate, self._pace.seconds_left(self._total)
+        told = [f"{self._stage}: {self._done:,}{of} {self._unit}"]
+        told[0] += f" in {self._told - self._started:,.1f} s"
+        if rate is not None:
+            told.append(f"{rate:,.3g} per second")
+        if left is not None:
+            told.append(f"about {duration(left)} left")
+        complain(", ".join(told))
+
+
+@contextmanager
+def logged_progress(folder: Path, kind: str, *, beside: Path | None = None) -> Iterator[RunLog]:
+    """Yield the progress of a run that is also logged; see `conceptaudit.runlog.run_log`."""
+    from conceptaudit.runlog import run_log
+
+    with progress_bar() as progress, run_log(folder, progress, kind=kind, beside=beside) as log:
+        yield log
 
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
     """Yield a `Progress` that draws bars on a terminal and prints lines elsewhere."""
     if not sys.stderr.isatty():
-        yield _LineProgress()
+        lines = _LineProgress()
+        try:
+            yield lines
+        finally:
+            lines.close()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as RichProgress
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """Units per second."""
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.3g}/s" if speed else "")
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        Rate(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with RichProgress(*columns, console=Console(stderr=True)) as bars:

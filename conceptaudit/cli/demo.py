@@ -53,6 +53,7 @@ def demo(
                 "held_out_coverage": result.coverage,
                 "n_held_out": len(result.held_out),
                 "n_long_tail_images": len(result.tail.images),
+                "n_tail_inside": [result.foretold.n_inside, len(result.foretold.table)],
             }
         )
         return
@@ -76,6 +77,7 @@ def demo(
     )
     say(
         f"Long-tail set: {len(result.tail.images):,} images of "
-        f"{len(result.tail.concepts):,} rare concepts."
+        f"{len(result.tail.concepts):,} rare concepts; {result.foretold.n_inside:,} of "
+        f"{len(result.foretold.table):,} came out inside the interval predicted before."
     )
     say(f"\nOpen {result.report}")

@@ -12,11 +12,13 @@ from conceptaudit.cli.arguments import (
     AsJson,
     CaptionColumn,
     Device,
+    EngineKind,
     Layout,
+    RayAddress,
     Resume,
     SkipUnreadable,
 )
-from conceptaudit.cli.console import emit_json, progress_bar, say
+from conceptaudit.cli.console import emit_json, logged_progress, say
 
 if TYPE_CHECKING:
     from conceptaudit.image.embed import EmbeddingFolder
@@ -45,6 +47,16 @@ def embed(
         int | None,
         typer.Option(help="Worker processes; one per processor by default, one on a GPU."),
     ] = None,
+    engine: EngineKind = "auto",
+    ray_address: RayAddress = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Embed one part of N, I from 0: an array job. The same command without this "
+            "finishes the folder.",
+        ),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads per worker that decode pictures.")
     ] = None,
@@ -71,6 +83,8 @@ def embed(
       conceptaudit audit embeddings -c classes.csv --clip ViT-B-32/laion2b_s34b_b79k -o runs/both
     """
     from conceptaudit.datasets import open_dataset
+    from conceptaudit.engine import EngineChoice
+    from conceptaudit.engine.parts import Part
     from conceptaudit.image.clip import find_clip
     from conceptaudit.image.embed import embed as run_embed
 
@@ -78,19 +92,21 @@ def embed(
         dataset, layout=layout, caption_column=caption_column, shard_rows=shard_rows
     )
     model = find_clip(clip, device=device, allow_pickle_weights=allow_pickle_weights)
-    with progress_bar() as progress:
+    with logged_progress(out, "embed") as progress:
         made = run_embed(
             opened,
             model,
             out,
             texts=text,
-            workers=workers,
+            workers=EngineChoice(kind=engine, workers=workers, address=ray_address),
             threads=threads,
+            part=None if shard is None else Part.parse(shard),
             skip_unreadable=skip_unreadable,
             resume=resume,
             overwrite=overwrite,
             progress=progress,
         )
+        progress.account(made.account, {"shards": {"kept": made.kept, "redone": dict(made.redone)}})
     if as_json:
         emit_json(
             {
@@ -104,6 +120,8 @@ def embed(
         )
     else:
         _show(made)
+        if shard is not None:
+            say(f"This was part {shard}. When all are done: the same command without --shard")
 
 
 def _show(made: EmbeddingFolder) -> None:

@@ -302,11 +302,9 @@ def _read_queries(path: Path) -> Float32Array:
     import numpy as np
 
     from conceptaudit.errors import DataError
+    from conceptaudit.image.vectors import read_array
 
-    try:
-        vectors = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"Cannot read query vectors from {path}: {error}.") from error
+    vectors = read_array(path, "query vectors")
     if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f" or vectors.ndim != 2:
         raise DataError(f"{path} must hold one float array of shape (queries, dimension).")
     if not bool(np.isfinite(vectors).all()):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from importlib import import_module, metadata
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +21,7 @@ from conceptaudit.errors import ConceptAuditError
 EXIT_FAULTS = 1
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
+SAME_INTERRUPTION_SECONDS = 1.0
 
 VERBS = (
     "demo",
@@ -25,6 +29,7 @@ VERBS = (
     "index",
     "calibrate",
     "audit",
+    "merge",
     "evidence",
     "vocab",
     "fit",
@@ -82,14 +87,14 @@ def options(
 
 
 def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a verb: an error of ours is one line and exit code 2, Ctrl-C is exit code 130."""
+    """Wrap a verb: an error of ours is one line and exit code 2, an interruption is 130."""
 
     @functools.wraps(verb)
     def run_verb(*args: Any, **kwargs: Any) -> None:
         try:
             verb(*args, **kwargs)
         except KeyboardInterrupt:
-            complain("Interrupted. Finished shards are kept: run the same command to go on.")
+            complain("Interrupted. Run the same command again to go on.")
             sys.exit(EXIT_INTERRUPTED)
         except ConceptAuditError as error:
             if _state.debug:
@@ -104,8 +109,29 @@ for _verb in VERBS:
     app.command(_verb)(_guarded(getattr(import_module(f"conceptaudit.cli.{_verb}"), _verb)))
 
 
+class _Interruption:
+    """Turns Ctrl-C and SIGTERM into `KeyboardInterrupt`, so that both clean up on the way out.
+
+    A terminal and a scheduler may send both, or one twice: what follows within a second is the
+    same interruption, and must not break off the cleaning up.
+    """
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self._last > SAME_INTERRUPTION_SECONDS:
+            self._last = now
+            raise KeyboardInterrupt
+
+
 def run() -> None:
     """Run the program; the entry point that ``pip`` installs."""
+    interruption = _Interruption()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` and `&` leave them
+            signal.signal(number, interruption)
     # torch's threads spin while they wait, which on a shared machine slowed encoding fivefold
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(main(sys.argv[1:]))
@@ -117,10 +143,13 @@ def main(arguments: list[str]) -> int:
     Returns
     -------
     int
-        0; 1 where a check found faults; 2 where the call or the data are at fault; 130 on Ctrl-C.
+        0; 1 where a check found faults; 2 where the call or the data are at fault; 130 where it
+        was interrupted (Ctrl-C or SIGTERM).
     """
     try:
         app(arguments)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:  # before a verb began, or after it ended
+        return EXIT_INTERRUPTED
     return 0

@@ -10,14 +10,16 @@ import typer
 from conceptaudit.cli.arguments import (
     AsJson,
     CaptionColumn,
+    EngineKind,
     KeyColumn,
     Layout,
+    RayAddress,
     SkipUnreadable,
     SpacyModel,
     UrlColumn,
     Workers,
 )
-from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
 
 SHOWN = 15
 """Entries shown."""
@@ -66,6 +68,8 @@ def vocab(
     ] = "caption",
     spacy_model: SpacyModel = "bundled",
     workers: Workers = None,
+    engine: EngineKind = "auto",
+    ray_address: RayAddress = None,
     shard_rows: Annotated[
         int, typer.Option(help="Rows of a table per shard; changes no count.")
     ] = 20_000,
@@ -113,13 +117,17 @@ def vocab(
         unit=unit,
         spacy_model=spacy_model,
         workers=workers,
+        engine=engine,
+        ray_address=ray_address,
         shard_rows=shard_rows,
         memory_limit=memory_limit,
         skip_unreadable=skip_unreadable,
         keep_parts=keep_parts,
     )
-    with progress_bar() as progress:
+    parts = out.with_name(f"{out.name}.parts")
+    with logged_progress(parts, "vocab", beside=out) as progress:
         run = list_vocabulary(dataset, out, options=options, overwrite=overwrite, progress=progress)
+        progress.account(run.account)
     n_concepts = None if as_concepts is None else write_concepts(run.path, as_concepts)
     first = list(islice(entries(run.path), SHOWN))
     if as_json:

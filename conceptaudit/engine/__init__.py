@@ -1,11 +1,12 @@
-"""Engines that run one task over many items: in this process or in several."""
+"""Engines that run one task over many items: in this process, in several, or on a Ray cluster."""
 
 from conceptaudit.engine.base import Engine
-from conceptaudit.engine.choose import open_engine
+from conceptaudit.engine.choose import EngineChoice, open_engine
 from conceptaudit.engine.stage import ShardResult, Stage, StageReport, run_shards, run_stage
 
 __all__ = [
     "Engine",
+    "EngineChoice",
     "ShardResult",
     "Stage",
     "StageReport",

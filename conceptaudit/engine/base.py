@@ -6,6 +6,7 @@ it loads on first use (a spaCy pipeline, an open_clip model) is loaded once per 
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 Item = TypeVar("Item")
@@ -25,6 +26,7 @@ class Engine(Protocol):
         """Yield each item with its result as it is done, in any order."""
 
 
+@dataclass(frozen=True, slots=True)
 class SerialEngine:
     """Runs everything in this process, in order."""
 

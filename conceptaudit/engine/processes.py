@@ -2,37 +2,105 @@
 
 import multiprocessing
 import os
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from conceptaudit.engine.base import (
-    IN_FLIGHT_PER_WORKER,
-    AnyTask,
-    Item,
-    Result,
-    available_cpus,
-)
+from conceptaudit.engine.base import AnyTask, Item, Result, available_cpus
+from conceptaudit.engine.crew import Crew
 from conceptaudit.errors import ConceptAuditError
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Read by numpy, torch and FAISS when they are first imported in a worker."""
 
 _task: AnyTask | None = None
+_stopping = False
 
 
 def _receive(task: AnyTask) -> None:
-    global _task  # noqa: PLW0603 -- a worker process is sent its task once, not once per item
+    """Prepare a worker process, which is sent its task once, not once per item."""
+    global _task  # noqa: PLW0603 -- a worker process has no other place that outlives a call
     _task = task
+    # Ctrl-C in a terminal reaches every process: the first one decides what becomes of the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _leave(*_: object) -> None:
+    """Drop the item by an exception, which removes the partial files that a kill would leave."""
+    global _stopping  # noqa: PLW0603 -- items that are queued behind this one are dropped as well
+    _stopping = True
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _die_with_parent() -> None:
+    """End this process when the one that started it is gone, however it ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _apply(item: Any) -> Any:
+    if _stopping:
+        sys.exit(128 + signal.SIGTERM)
     if _task is None:
         raise ConceptAuditError("A worker was given an item before its task.")
     return _task(item)
+
+
+class ProcessWorker:
+    """One worker process.
+
+    Parameters
+    ----------
+    task : callable
+        What it applies to items.
+    """
+
+    def __init__(self, task: AnyTask) -> None:
+        self._pool = ProcessPoolExecutor(
+            1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_receive,
+            initargs=(task,),
+        )
+        self._pid: Future[int] | None = None
+
+    def greet(self) -> Future[Any]:
+        """Start the process; done when it can take items."""
+        self._pid = self._pool.submit(os.getpid)
+        return self._pid
+
+    def submit(self, item: Any) -> Future[Any]:
+        """Hand it an item."""
+        return self._pool.submit(_apply, item)
+
+    def is_loss(self, error: BaseException) -> bool:
+        """Whether the process died, or memory ran out in it."""
+        return isinstance(error, BrokenProcessPool | MemoryError)
+
+    def cause(self, error: BaseException) -> BaseException:
+        """Return the error as it is."""
+        return error
+
+    def interrupt(self) -> None:
+        """Make the process drop what it is busy with."""
+        pid = self._pid
+        if pid is not None and pid.done() and pid.exception() is None:
+            with suppress(ProcessLookupError):
+                os.kill(pid.result(), signal.SIGTERM)
+
+    def stop(self) -> None:
+        """End the process."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
@@ -64,34 +132,9 @@ class ProcessEngine:
         Raises
         ------
         ConceptAuditError
-            A worker died, for instance because the system ran out of memory.
+            Workers died again and again over one item, for instance because the system ran out
+            of memory.
         """
-        context = multiprocessing.get_context("spawn")
         threads = max(available_cpus() // self.workers, 1)
-        with (
-            _threads_per_worker(threads),
-            ProcessPoolExecutor(
-                self.workers, mp_context=context, initializer=_receive, initargs=(task,)
-            ) as pool,
-        ):
-            waiting = iter(items)
-            running: dict[Future[Result], Item] = {}
-            try:
-                while True:
-                    while len(running) < self.workers * IN_FLIGHT_PER_WORKER:
-                        item = next(waiting, None)
-                        if item is None:
-                            break
-                        running[pool.submit(_apply, item)] = item
-                    if not running:
-                        return
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        yield running.pop(future), future.result()
-            except BrokenProcessPool as error:
-                raise ConceptAuditError(
-                    "A worker process died, often because memory ran out. Finished shards are "
-                    "kept: run the same command again, with fewer --workers if it recurs."
-                ) from error
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+        with _threads_per_worker(threads):
+            yield from Crew(lambda: ProcessWorker(task), items).run(self.workers)

@@ -6,7 +6,9 @@ calls the stage, writes the result whole and skips what is already there and sti
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,10 +17,18 @@ import pandas as pd
 
 from conceptaudit.artifacts import Json, ShardStore, digest_of, write_npy, write_parquet
 from conceptaudit.datasets.base import Dataset, Shard
-from conceptaudit.engine.base import Engine
+from conceptaudit.datasets.changes import check_unchanged, stamps_of
+from conceptaudit.engine.accounting import CountedBatches
+from conceptaudit.engine.base import Engine, available_cpus
 from conceptaudit.errors import DataError
 from conceptaudit.progress import Progress
 from conceptaudit.records import SampleBatch
+
+MAX_CHECKING = 16
+"""Threads that check the records of an earlier run."""
+
+CHECKED_AT_ONCE = 64
+"""Shards checked between two tellings of progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +102,15 @@ class _ShardTask:
 
     def __call__(self, shard: Shard) -> str | None:
         try:
-            result = self.stage(shard, self.dataset.read(shard, self.stage.parts))
+            stamps = stamps_of([shard])
+            batches = CountedBatches(self.dataset.read(shard, self.stage.parts), shard.name)
+            result = self.stage(shard, batches)
+            check_unchanged(stamps, shard)
         except DataError as error:
             if self.skip_unreadable:
                 return str(error)
             raise
+        batches.check(result.summary)
         files = {}
         for suffix, table in result.tables.items():
             path = self.store.path(shard.name, suffix)
@@ -127,6 +141,7 @@ def run_stage(
     engine: Engine,
     progress: Progress,
     skip_unreadable: bool = False,
+    tidy: bool = True,
 ) -> StageReport:
     """Bring a stage's results up to date for all shards of a dataset.
 
@@ -146,6 +161,8 @@ def run_stage(
         Told of every finished shard.
     skip_unreadable : bool, default False
         Whether a shard that cannot be read is listed instead of stopping the run.
+    tidy : bool, default True
+        As in `run_shards`.
 
     Raises
     ------
@@ -154,7 +171,7 @@ def run_stage(
     """
     store = stage_store(folder, dataset, stage)
     task = _ShardTask(dataset=dataset, stage=stage, store=store, skip_unreadable=skip_unreadable)
-    return run_shards(task, store, shards, engine=engine, progress=progress)
+    return run_shards(task, store, shards, engine=engine, progress=progress, tidy=tidy)
 
 
 def run_shards(
@@ -164,6 +181,7 @@ def run_shards(
     *,
     engine: Engine,
     progress: Progress,
+    tidy: bool = True,
 ) -> StageReport:
     """Run a task for the shards that have no valid record in a store.
 
@@ -175,13 +193,16 @@ def run_shards(
         Where the records are.
     shards, engine, progress
         As in `run_stage`.
+    tidy : bool, default True
+        Whether to remove partial files and records of other shards first; False where other
+        processes write to the store at the same time.
     """
-    store.discard_others(frozenset(shard.name for shard in shards))
+    if tidy:
+        store.discard_others(frozenset(shard.name for shard in shards))
     progress.start(store.folder.name, len(shards))
     todo: list[Shard] = []
     redone: Counter[str] = Counter()
-    for shard in shards:
-        fault = store.fault(shard.name, shard.fingerprint)
+    for shard, fault in _faults(store, shards):
         if fault is None:
             progress.advance()
         else:
@@ -199,3 +220,20 @@ def run_shards(
         kept=len(shards) - len(todo),
         failed=dict(sorted(failed.items())),
     )
+
+
+def _faults(store: ShardStore, shards: Sequence[Shard]) -> Iterator[tuple[Shard, str | None]]:
+    """Yield every shard with what is wrong with its record; hashing leaves Python's lock."""
+    check = partial(_fault, store)
+    threads = min(available_cpus(), MAX_CHECKING)
+    if threads < 2 or len(shards) < CHECKED_AT_ONCE:
+        yield from ((shard, check(shard)) for shard in shards)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(shards), CHECKED_AT_ONCE):
+            block = shards[start : start + CHECKED_AT_ONCE]
+            yield from zip(block, pool.map(check, block), strict=True)
+
+
+def _fault(store: ShardStore, shard: Shard) -> str | None:
+    return store.fault(shard.name, shard.fingerprint)

@@ -18,6 +18,7 @@ from conceptaudit.artifacts import (
     file_digest,
     package_versions,
     read_json,
+    remove_partials,
     write_json,
 )
 from conceptaudit.datasets import Dataset, Shard, open_dataset
@@ -132,6 +133,8 @@ def list_vocabulary(
         identity = digest_of([stage.settings, read_from])
         if claim(parts, identity, resume=not overwrite, overwrite=overwrite) == "overwrite":
             clear(parts)
+        remove_partials(parts)
+        remove_partials(target.parent, of=target.name)
         write_json(parts / STARTED, {"digest": identity, "kind": "vocab", "dataset": str(dataset)})
         run = _list(opened, shards, stage, target, parts, options, progress or SilentProgress())
         write_json(
@@ -167,7 +170,7 @@ def _list(
         dataset,
         shards,
         folder=parts,
-        engine=open_engine(options.workers, n_items=len(shards)),
+        engine=open_engine(options.engine_choice, n_items=len(shards), folder=parts),
         progress=progress,
         skip_unreadable=options.skip_unreadable,
     )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 from conceptaudit.datasets.base import CAPTION_UNIT, DEFAULT_SHARD_ROWS
+from conceptaudit.engine import EngineChoice
+from conceptaudit.engine.choose import AUTO
 from conceptaudit.errors import ConfigError
 from conceptaudit.openvocab.phrases import PhraseRule
 from conceptaudit.text.pipeline import BUNDLED
@@ -33,7 +35,11 @@ class VocabOptions:
     spacy_model : str
         ``"bundled"``, an installed spaCy pipeline or a path.
     workers : int or None
-        Worker processes; None for one per processor.
+        Workers; None for one per processor.
+    engine : {"auto", "serial", "processes", "ray"}
+        Who they are; see `conceptaudit.engine.EngineChoice`. Changes no result.
+    ray_address : str or None
+        Of a running Ray cluster.
     shard_rows : int
         Rows of a table per shard, at least 1. Changes no count.
     memory_limit : str
@@ -58,12 +64,15 @@ class VocabOptions:
     unit: str = CAPTION_UNIT
     spacy_model: str = BUNDLED
     workers: int | None = 1
+    engine: str = AUTO
+    ray_address: str | None = None
     shard_rows: int = DEFAULT_SHARD_ROWS
     memory_limit: str = "500MB"
     skip_unreadable: bool = False
     keep_parts: bool = False
 
     def __post_init__(self) -> None:
+        _ = self.engine_choice  # which checks itself
         for name in ("min_count", "min_images", "captions_per_image"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -71,3 +80,8 @@ class VocabOptions:
                     f"The '{name}' parameter of VocabOptions must be at least 1. Got {value} "
                     "instead."
                 )
+
+    @property
+    def engine_choice(self) -> EngineChoice:
+        """Who does the work."""
+        return EngineChoice(kind=self.engine, workers=self.workers, address=self.ray_address)

@@ -252,7 +252,19 @@ def _column(names: Sequence[Any], field: str) -> str | None:
 
 
 def _plain(value: Any) -> str:
-    """Text without lone surrogates, which JSON escapes can make and no file can hold."""
+    """Text without lone surrogates, which JSON escapes can make and no file can hold.
+
+    Raises
+    ------
+    DataError
+        It is a list or a mapping. Their text can be of any size: YAML's references make a list of
+        lists of lists out of a few lines.
+    """
+    if isinstance(value, (list, tuple, set, Mapping)):
+        raise DataError(
+            "Names, aliases and prompts of a concept list must be text. Got a "
+            f"{type(value).__name__} within one instead."
+        )
     return "" if value is None else str(value).strip().encode(errors="replace").decode()
 
 
@@ -269,8 +281,9 @@ def _index(value: Any, where: str, number: int) -> int | None:
         return None
     try:
         return int(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"The class_index of entry {number} of {where} must be a whole number. "
-            f"Got {value!r} instead."
+            f"Got {repr(value)[:40] if isinstance(value, (str, float)) else type(value).__name__} "
+            "instead."
         ) from error

@@ -1,6 +1,7 @@
 """Tagging through an index: no wrong tag, and the missing ones are measured."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from conceptaudit.auditing import AuditOptions, AuditRun, audit
 from conceptaudit.auditing.approximate import CHECKED_TAGS, RECALL
 from conceptaudit.cli.main import main
-from conceptaudit.errors import ArtifactMismatchError, ConfigError
+from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image import approximate
 from conceptaudit.image.index import build_index
 from conceptaudit.image.vectors import unit_rows
@@ -98,6 +99,15 @@ def test_refusals(world: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="different models"):
         audit(world / "emb", world / "concepts.txt", tmp_path / "r", options=options)
+
+
+def test_a_rotten_index_counts_nothing(world: Path, tmp_path: Path) -> None:
+    rotten = shutil.copytree(world / "exact", tmp_path / "rotten")
+    data = bytearray((rotten / "index.faiss").read_bytes())
+    data[len(data) // 2] ^= 1
+    (rotten / "index.faiss").write_bytes(data)
+    with pytest.raises(DataError, match=r"index\.faiss .* has changed since it was written"):
+        run(world, "rotten", str(rotten))
 
 
 def test_from_the_command_line(

@@ -14,6 +14,7 @@ from PIL import Image
 from conceptaudit.auditing import AuditOptions, audit
 from conceptaudit.cli.main import main
 from conceptaudit.datasets import open_dataset
+from conceptaudit.engine.parts import Part
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.clip import find_clip
 from conceptaudit.image.embed import embed
@@ -153,6 +154,25 @@ def test_workers_threads_and_a_resumed_run_write_the_same_bytes(
     again = embed(dataset, clip, folder, texts=True)
     assert (again.kept, again.redone) == (2, {"damaged": 1})
     assert tree(folder) == want
+
+
+def test_parts_and_a_last_call_write_what_one_call_writes(
+    pictures: Path, tiny_clip: Path, tmp_path: Path
+) -> None:
+    clip = find_clip(str(tiny_clip), device="cpu")
+    dataset = open_dataset(pictures)
+    embed(dataset, clip, tmp_path / "one", threads=1)
+    for index in (1, 0):
+        part = Part(index=index, count=2)
+        done = embed(dataset, clip, tmp_path / "two", part=part, threads=1)
+    assert done.account["n_samples"] == 6
+    assert not (tmp_path / "two/manifest.json").exists()
+    (tmp_path / "two/.lock-1-of-2").touch()
+    last = embed(dataset, clip, tmp_path / "two", threads=1)
+    assert (last.kept, last.redone) == (3, {})
+    assert tree(tmp_path / "two") == tree(tmp_path / "one")
+    with pytest.raises(ConfigError, match="A part cannot overwrite"):
+        embed(dataset, clip, tmp_path / "two", part=part, overwrite=True)
 
 
 def test_a_changed_dataset_leaves_nothing_of_the_old_one(

@@ -1,0 +1,225 @@
+"""An audit as an array of jobs: each does its share, a merge finishes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from conceptaudit.artifacts import STARTED, ShardStore, claim, exclusive, read_json
+from conceptaudit.auditing.collecting import collect_parts
+from conceptaudit.auditing.finishing import AuditRun, failed_shards
+from conceptaudit.auditing.options import AuditOptions
+from conceptaudit.auditing.preparing import KIND, PreparedAudit, prepare
+from conceptaudit.engine.parts import (
+    Part,
+    finished_parts,
+    forget_parts,
+    mark_finished,
+    sharing,
+    uncovered,
+)
+from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.records import ConceptVocabulary
+
+SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartRun:
+    """What one job did.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder, which all jobs share.
+    part : Part
+    n_shards, n_all : int
+        Shards of this part, and of the dataset.
+    redone : dict
+        By stage: shards computed by this call and why; shards kept from before.
+    failed : dict of str to str
+        Shards that could not be read, with the error, where that was allowed.
+    """
+
+    folder: Path
+    part: Part
+    n_shards: int
+    n_all: int
+    redone: dict[str, dict[str, object]]
+    failed: dict[str, str]
+
+
+def audit_part(
+    dataset: str | Path,
+    concepts: str | Path | Sequence[str] | ConceptVocabulary,
+    out: str | Path,
+    part: Part,
+    *,
+    options: AuditOptions | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> PartRun:
+    """Do one part of an audit: all that needs no other part's results.
+
+    Captions are tagged, images embedded and, where thresholds are given or were calibrated
+    before, tagged and counted. Parts may run side by side, be killed and run again. When all are
+    finished, `merge_audit`, or the same audit without a part, does the rest.
+
+    Parameters
+    ----------
+    dataset, concepts, options, progress
+        As in `conceptaudit.audit`, the same for all parts.
+    out : str or Path
+        The run folder, the same for all parts that see one file system.
+    part : Part
+        Shard k of the sorted list belongs to part k mod n.
+    resume : bool, default False
+        Whether `out` may hold a run with other inputs or settings.
+
+    Returns
+    -------
+    PartRun
+
+    Raises
+    ------
+    ConfigError, DataError, MissingDependencyError
+        As in `conceptaudit.audit`.
+    ArtifactMismatchError
+        `out` holds something else, or this part is running already.
+    """
+    prepared = prepare(dataset, concepts, options or AuditOptions())
+    folder = Path(out)
+    with sharing(folder, part):
+        claim(folder, prepared.identity, resume=resume, overwrite=False)
+        running = prepared.start(folder, progress or SilentProgress())
+        reports = replace(running, part=part).execute_part()
+        mark_finished(folder, part)
+    return PartRun(
+        folder=folder,
+        part=part,
+        n_shards=len(part.share(prepared.shards)),
+        n_all=len(prepared.shards),
+        redone={
+            name: {"kept": report.kept, "redone": dict(report.redone)}
+            for name, report in reports.items()
+        },
+        failed=failed_shards(reports),
+    )
+
+
+def merge_audit(
+    out: str | Path,
+    parts: Sequence[str | Path] = (),
+    *,
+    options: AuditOptions | None = None,
+    compute_missing: bool = False,
+    progress: Progress | None = None,
+) -> AuditRun:
+    """Finish an audit whose parts are done.
+
+    Parameters
+    ----------
+    out : str or Path
+        The run folder. It says which audit it is; data and concept list must be where they were.
+    parts : sequence of str or Path, optional
+        Folders in which parts ran that did not see `out`; their results are copied there.
+    options : AuditOptions, optional
+        Of which only those matter that change no result: workers and engine.
+    compute_missing : bool, default False
+        Compute the shards that no part has done, instead of naming them.
+    progress : Progress, optional
+        Told of every finished shard.
+
+    Returns
+    -------
+    AuditRun
+
+    Raises
+    ------
+    ConfigError
+        There is no audit to finish, or its concepts have no name to be read again by.
+    DataError
+        Shards are missing; the message names them.
+    ArtifactMismatchError
+        Parts belong to different runs, or data have changed since.
+    """
+    folder, by = Path(out), options or AuditOptions()
+    first = Path(parts[0]) if parts else folder
+    prepared = _restored(first, by)
+    with exclusive(folder):
+        claim(folder, prepared.identity, resume=False, overwrite=False)
+        running = prepared.start(folder, progress or SilentProgress())
+        if parts:
+            collect_parts([Path(part) for part in parts], folder)
+        if not compute_missing:
+            _check_complete(prepared, folder)
+        forget_parts(folder)
+        return running.execute(prepared.identity)
+
+
+def _restored(folder: Path, by: AuditOptions) -> PreparedAudit:
+    """Prepare the audit that a run folder's first file describes."""
+    if not (folder / STARTED).is_file():
+        raise ConfigError(f"{folder} holds no run, and so nothing to merge.")
+    told = read_json(folder / STARTED)
+    if not isinstance(told, dict) or told.get("kind") != KIND:
+        kind = told.get("kind") if isinstance(told, dict) else None
+        raise ConfigError(
+            f"{folder} holds a run of kind {kind!r}. Audits are merged; anything else is finished "
+            "by its own command, without --shard."
+        )
+    if told.get("concepts") is None or "options" not in told:
+        raise ConfigError(
+            f"{folder / STARTED} does not say which concepts were counted. Run the audit of the "
+            "parts again, without a part: it finishes what they began."
+        )
+    options = AuditOptions.restored(
+        told["options"],
+        workers=by.workers,
+        engine=by.engine,
+        ray_address=by.ray_address,
+        backend=by.backend,
+    )
+    prepared = prepare(told["dataset"], told["concepts"], options)
+    if prepared.identity != told.get("digest"):
+        raise ArtifactMismatchError(
+            f"Data, concepts or models are not those that {folder} was made from. Bring them back, "
+            "or run the audit again with --resume, which redoes what has changed."
+        )
+    return prepared
+
+
+def _check_complete(prepared: PreparedAudit, folder: Path) -> None:
+    """Name the shards that belong to no finished part and have no results.
+
+    Raises
+    ------
+    DataError
+        There are such.
+    """
+    parts = finished_parts(folder)
+    plan = prepared.plan
+    stages = [s.name for s in (plan.text, plan.languages, plan.encoder) if s is not None]
+    if plan.image is not None and not plan.calibrates:
+        stages.append(plan.image.name)
+    stores = [ShardStore(folder=folder / stage, digest="") for stage in stages]
+    missing = [
+        k
+        for k in uncovered(len(prepared.shards), parts)
+        if not all(store.path(prepared.shards[k].name, ".json").exists() for store in stores)
+    ]
+    if not missing:
+        return
+    counts = sorted({part.count for part in parts})
+    wanted = ", ".join(
+        f"{i}/{n}" for n in counts[:1] for i in sorted({k % n for k in missing})[: 4 * SHOWN]
+    )
+    shown = ", ".join(prepared.shards[k].name for k in missing[:SHOWN])
+    raise DataError(
+        f"{len(missing):,} of {len(prepared.shards):,} shards have no results in {folder} "
+        f"({shown}{', …' if len(missing) > SHOWN else ''})."
+        + (f" Run --shard {wanted} again" if wanted else " No part is finished: run them")
+        + ", or add --compute-missing to compute them here."
+    )

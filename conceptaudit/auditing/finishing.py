@@ -1,0 +1,281 @@
+"""The end of an audit: counts of shards to frequencies, corrections, notes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from conceptaudit.artifacts import Json, ShardStore
+from conceptaudit.auditing.approximate import with_index_recall
+from conceptaudit.auditing.calibrating import (
+    CALIBRATION,
+    calibration_notes,
+    caption_misalignment,
+    with_corrected,
+)
+from conceptaudit.auditing.duplicates import with_unique_counts
+from conceptaudit.auditing.estimating import TextEstimate
+from conceptaudit.auditing.extras import count_by_language
+from conceptaudit.auditing.image_tags import forget_lists
+from conceptaudit.auditing.text_side import LookAlikeTotals, TextSide
+from conceptaudit.datasets.base import Shard
+from conceptaudit.engine import StageReport
+from conceptaudit.frequency.counting import Alignment, add_shards, frequency_table
+from conceptaudit.frequency.intervals import LEVEL
+from conceptaudit.frequency.stage import read_counts
+from conceptaudit.image.calibration import Calibration
+from conceptaudit.records import ConceptFrequencies, Int64Array
+from conceptaudit.text.fast import FastTextTagger
+from conceptaudit.text.pipeline import load_pipeline
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conceptaudit.auditing.run import RunningAudit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRun:
+    """A finished audit.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    frequencies : ConceptFrequencies
+        Counts with intervals, one row per concept.
+    alignment : Alignment
+        Agreement of captions and pictures.
+    account : dict
+        By side: samples read, used, dropped by reason; always adds up.
+    notes : tuple of str
+        What was detected, what could not be had, what never matches.
+    redone : dict
+        By stage: shards computed by this call and why; shards kept from before.
+    misalignment : dict or None
+        Where images were calibrated: captions that name nothing that is shown, corrected for
+        what the tagger misses; see `conceptaudit.frequency.misalignment`.
+    level : float
+        Coverage of the intervals.
+    """
+
+    folder: Path
+    frequencies: ConceptFrequencies
+    alignment: Alignment
+    account: Json
+    notes: tuple[str, ...]
+    redone: Json
+    misalignment: Json = None
+    level: float = LEVEL
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The frequencies as a table."""
+        return self.frequencies.table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedShards:
+    """What the stages of an audit left.
+
+    Parameters
+    ----------
+    shards : tuple of Shard
+        Those that every side has, identified by their tags.
+    stores : mapping of str to ShardStore
+        By stage.
+    counts : ShardStore
+        Counts per shard.
+    reports : mapping of str to StageReport
+        What running each stage did.
+    estimate : TextEstimate or None
+        Where captions were counted fast.
+    """
+
+    shards: tuple[Shard, ...]
+    stores: Mapping[str, ShardStore]
+    counts: ShardStore
+    reports: Mapping[str, StageReport]
+    estimate: TextEstimate | None
+
+
+def finish(run: RunningAudit, done: CountedShards) -> AuditRun:
+    """Add the shards up and derive everything that an audit reports, short of writing it.
+
+    Parameters
+    ----------
+    run : RunningAudit
+        Its options, dataset and folder.
+    done : CountedShards
+        Its stages' results.
+
+    Returns
+    -------
+    AuditRun
+    """
+    totals, agreement = add_shards(
+        (read_counts(done.counts, shard.name) for shard in done.shards), len(run.vocabulary)
+    )
+    if done.estimate is not None:
+        totals, agreement = done.estimate.complete(
+            totals, agreement, [done.counts.read(shard.name) for shard in done.shards]
+        )
+    look_alikes = LookAlikeTotals(len(run.vocabulary))
+    account = {
+        side: added_accounts(
+            look_alikes.noted(done.stores[side].read(shard.name) for shard in done.shards)
+        )
+        for side in ("text", "image")
+        if side in done.stores
+    }
+    frequencies = frequency_table(
+        run.vocabulary, totals, source=run.dataset.location, level=run.options.level
+    )
+    made = AuditRun(
+        folder=run.folder,
+        frequencies=frequencies,
+        alignment=Alignment(
+            n_samples=max(side["n_samples"] for side in account.values()), **agreement
+        ),
+        account=account,
+        notes=run.notes,
+        redone={},
+        misalignment=_misalignment(run, done),
+        level=run.options.level,
+    )
+    if done.estimate is not None:
+        marked = done.estimate.marked(made.frequencies, level=run.options.level)
+        made = replace(made, frequencies=marked, notes=(*made.notes, done.estimate.note))
+    made = _with_images(run, done, made, totals)
+    made, more = _with_captions(run, done, made, totals, look_alikes)
+    made = _with_duplicates(run, done, made)
+    reports = {**done.reports, **more}
+    failures = failed_shards(reports)
+    return replace(
+        made,
+        notes=(*made.notes, *(f"Skipped: {why}" for why in failures.values())),
+        redone={
+            name: {"kept": report.kept, "redone": dict(report.redone)}
+            for name, report in reports.items()
+        },
+    )
+
+
+def failed_shards(reports: Mapping[str, StageReport]) -> dict[str, str]:
+    """Return why shards could not be read, by shard."""
+    return {name: why for report in reports.values() for name, why in report.failed.items()}
+
+
+def added_accounts(accounts: Iterable[Json]) -> Json:
+    """Add the accounts of shards; adding keeps every identity that holds for each.
+
+    Parameters
+    ----------
+    accounts : iterable of dict
+        Taken one at a time: a shard's record may hold much besides its account.
+    """
+    numbers: Counter[str] = Counter()
+    parts: dict[str, Counter[str]] = {"dropped": Counter(), "noted": Counter()}
+    for account in accounts:
+        for name in ("n_samples", "n_used"):
+            numbers[name] += account[name]
+        for name, counts in parts.items():
+            counts.update(account[name])
+    return {
+        "n_samples": numbers["n_samples"],
+        "n_used": numbers["n_used"],
+        **{name: dict(sorted(counts.items())) for name, counts in parts.items()},
+    }
+
+
+def _with_images(
+    run: RunningAudit, done: CountedShards, made: AuditRun, totals: Mapping[str, Int64Array]
+) -> AuditRun:
+    """Correct the counts of images, and say how images were tagged."""
+    if run.plan.image is None:
+        return made
+    options, path = run.options, run.folder / CALIBRATION
+    frequencies = made.frequencies
+    notes = calibration_notes(
+        run.folder, asked=run.plan.calibrates, threshold=options.fixed_threshold
+    )
+    if path.exists():
+        frequencies = with_corrected(
+            frequencies, Calibration.load(path), totals, made.account, level=options.level
+        )
+    frequencies, more = with_index_recall(
+        frequencies, options, done.stores.get("image"), done.shards
+    )
+    return replace(made, frequencies=frequencies, notes=(*made.notes, *notes, *more))
+
+
+def _with_captions(
+    run: RunningAudit,
+    done: CountedShards,
+    made: AuditRun,
+    totals: Mapping[str, Int64Array],
+    look_alikes: LookAlikeTotals,
+) -> tuple[AuditRun, dict[str, StageReport]]:
+    """Add what is told about captions beside their counts, and run the stages that it takes."""
+    reports: dict[str, StageReport] = {}
+    plan, options = run.plan, run.options
+    if plan.text is not None:
+        side = TextSide(store=done.stores["text"], shards=done.shards, vocabulary=run.vocabulary)
+        frequencies, notes = side.with_ambiguity(
+            made.frequencies,
+            english=load_pipeline(plan.text.pipeline.name).lang == "en",
+            look_alikes=look_alikes,
+            strata=None if done.estimate is None else done.estimate.table,
+        )
+        made = replace(made, frequencies=frequencies, notes=(*made.notes, *notes))
+        fast = plan.text if isinstance(plan.text, FastTextTagger) else None
+        side.write_evidence(run.folder, size=options.evidence, fast=fast)
+        reports |= side.write_cooccurrence(
+            run.folder,
+            totals["text"],
+            made.account["text"]["n_used"],
+            options=options,
+            progress=run.progress,
+        )
+    if plan.languages is not None:
+        reports["counts_by_language"] = count_by_language(
+            done.stores, done.shards, run.vocabulary, run.folder, options, run.progress
+        )
+    return made, reports
+
+
+def _with_duplicates(run: RunningAudit, done: CountedShards, made: AuditRun) -> AuditRun:
+    """Count every picture once where that is asked for, and account for imported tags."""
+    notes: tuple[str, ...] = ()
+    forget_lists(run.folder)
+    if run.plan.tags is not None:
+        notes = run.plan.tags.account_for(
+            run.vocabulary, run.folder, done.stores["image"], done.shards
+        )
+    frequencies, more = with_unique_counts(
+        made.frequencies,
+        done.shards,
+        done.stores,
+        dataset=run.dataset,
+        shards=run.shards,
+        folder=run.folder,
+        options=run.options,
+    )
+    return replace(made, frequencies=frequencies, notes=(*made.notes, *notes, *more))
+
+
+def _misalignment(run: RunningAudit, done: CountedShards) -> Json:
+    path = run.folder / CALIBRATION
+    if not path.exists() or not {"text", "image"} <= done.stores.keys():
+        return None
+    return caption_misalignment(
+        Calibration.load(path),
+        done.stores["text"],
+        done.stores["image"],
+        done.shards,
+        level=run.options.level,
+    )

@@ -1,0 +1,117 @@
+"""What an audit decides before it touches its run folder: which data, which concepts, which run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conceptaudit.artifacts import STARTED, Json, digest_of, write_json
+from conceptaudit.auditing.approximate import index_settings
+from conceptaudit.auditing.options import AuditOptions
+from conceptaudit.auditing.plan import AuditPlan, open_source, plan_audit, read_vocabulary
+from conceptaudit.auditing.run import RunningAudit
+from conceptaudit.datasets.base import Dataset, Shard
+from conceptaudit.progress import Progress
+from conceptaudit.records import ConceptVocabulary
+
+KIND = "audit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedAudit:
+    """An audit that could start.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    shards : tuple of Shard
+    vocabulary : ConceptVocabulary
+    plan : AuditPlan
+    options : AuditOptions
+    notes : tuple of str
+        From dataset, concept list and plan.
+    identity : str
+        Digest of inputs and settings.
+    started : dict
+        What the run folder's first file says.
+    """
+
+    dataset: Dataset
+    shards: tuple[Shard, ...]
+    vocabulary: ConceptVocabulary
+    plan: AuditPlan
+    options: AuditOptions
+    notes: tuple[str, ...]
+    identity: str
+    started: Json
+
+    def start(self, folder: Path, progress: Progress) -> RunningAudit:
+        """Say in the run folder which run this is, and return it."""
+        write_json(folder / STARTED, self.started)
+        return RunningAudit(
+            folder=folder,
+            dataset=self.dataset,
+            shards=self.shards,
+            vocabulary=self.vocabulary,
+            plan=self.plan,
+            options=self.options,
+            notes=self.notes,
+            progress=progress,
+        )
+
+
+def prepare(
+    dataset: str | Path,
+    concepts: str | Path | Sequence[str] | ConceptVocabulary,
+    options: AuditOptions,
+) -> PreparedAudit:
+    """Open an audit's data and models and identify the run.
+
+    Parameters
+    ----------
+    dataset, concepts, options
+        As in `conceptaudit.audit`.
+
+    Raises
+    ------
+    ConfigError, DataError, MissingDependencyError
+        The options or files cannot be used; the message says what to do.
+    """
+    opened = open_source(dataset, options)
+    vocabulary, notes = read_vocabulary(concepts)
+    plan = plan_audit(opened, vocabulary, options)
+    shards = opened.shards()
+    identity = digest_of(
+        {
+            "sides": plan.settings,
+            "reading": opened.settings,
+            "shards": [[shard.name, shard.fingerprint] for shard in shards],
+            "level": options.level,
+            "near_duplicates": options.near_duplicates,
+            "index": index_settings(options, opened),
+        }
+    )
+    return PreparedAudit(
+        dataset=opened,
+        shards=shards,
+        vocabulary=vocabulary,
+        plan=plan,
+        options=options,
+        notes=(*opened.notes, *notes, *plan.notes),
+        identity=identity,
+        started={
+            "digest": identity,
+            "kind": KIND,
+            "dataset": str(dataset),
+            "concepts": _repeatable(concepts),
+            "options": options.asked(),
+        },
+    )
+
+
+def _repeatable(concepts: str | Path | Sequence[str] | ConceptVocabulary) -> Json:
+    """Return what names the same concepts again; a vocabulary object has no name."""
+    if isinstance(concepts, ConceptVocabulary):
+        return None
+    return str(concepts) if isinstance(concepts, str | Path) else list(concepts)

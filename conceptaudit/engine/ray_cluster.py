@@ -1,0 +1,231 @@
+"""Workers of a Ray cluster: on this machine, or on all machines of a running cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from conceptaudit.artifacts import file_digest
+from conceptaudit.engine.base import AnyTask, Item, Result, available_cpus
+from conceptaudit.engine.crew import Crew
+from conceptaudit.errors import ConfigError, MissingDependencyError
+
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+"""Read by Ray: nothing is reported to anybody; what the second one says becomes its default."""
+
+OBJECT_STORE_BYTES = 256 * 2**20
+"""Of a cluster that is started here: tasks go through it, results are files."""
+
+
+def require_ray() -> None:
+    """Check that Ray is installed.
+
+    Raises
+    ------
+    MissingDependencyError
+        It is not.
+    """
+    if find_spec("ray") is None:
+        raise MissingDependencyError(
+            "The engine 'ray' needs the package Ray: pip install 'conceptaudit[ray]'."
+        )
+
+
+class TaskActor:
+    """What runs in a worker: holds the task, applies it to items."""
+
+    def __init__(self, task: AnyTask, folder: str) -> None:
+        # paths that the user gave relative to the folder of the first process mean the same here
+        if Path(folder).is_dir():
+            os.chdir(folder)
+        self._task = task
+
+    def greet(self, witness: tuple[str, str] | None) -> None:
+        """Check that this worker sees the run folder, by a file in it and its digest."""
+        if witness is None:
+            return
+        path, digest = Path(witness[0]), witness[1]
+        if not path.is_file() or file_digest(path) != digest:
+            raise ConfigError(
+                f"A Ray worker on {os.uname().nodename} does not see the run folder {path.parent}: "
+                f"{path.name} is not there as it was written. Name an output folder on a file "
+                "system that all machines of the cluster share, under the same path."
+            )
+
+    def apply(self, item: Any) -> Any:
+        """Apply the task to an item."""
+        return self._task(item)
+
+
+class RayWorker:
+    """One actor of a Ray cluster.
+
+    Parameters
+    ----------
+    actor : ray.actor.ActorHandle
+        Of a `TaskActor`.
+    witness : tuple of str or None
+        A file of the run folder and its digest.
+    """
+
+    def __init__(self, actor: Any, witness: tuple[str, str] | None) -> None:
+        self._actor = actor
+        self._witness = witness
+
+    def greet(self) -> Future[Any]:
+        """Wait for the actor, in the background."""
+        future: Future[Any] = self._actor.greet.remote(self._witness).future()
+        return future
+
+    def submit(self, item: Any) -> Future[Any]:
+        """Hand it an item."""
+        future: Future[Any] = self._actor.apply.remote(item).future()
+        return future
+
+    def is_loss(self, error: BaseException) -> bool:
+        """Whether the actor died or was killed, or memory ran out in it."""
+        from ray import exceptions
+
+        lost = (
+            exceptions.RayActorError,
+            exceptions.OutOfMemoryError,
+            exceptions.WorkerCrashedError,
+            exceptions.ObjectLostError,
+        )
+        return isinstance(error, lost) or isinstance(self.cause(error), MemoryError)
+
+    def cause(self, error: BaseException) -> BaseException:
+        """Return the error that the task raised."""
+        from ray.exceptions import RayTaskError
+
+        found = error.cause if isinstance(error, RayTaskError) else None
+        return found if isinstance(found, BaseException) else error
+
+    def interrupt(self) -> None:
+        """Kill the actor: what it writes is whole or absent."""
+        self.stop()
+
+    def stop(self) -> None:
+        """End the actor."""
+        import ray
+
+        ray.kill(self._actor, no_restart=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RayEngine:
+    """Runs items in actors of a Ray cluster.
+
+    A cluster that is started here stays up until the program ends, so that the stages of a run
+    share it; one that the program is connected to already is used as it is.
+
+    Parameters
+    ----------
+    workers : int or None
+        Actors; None for one per processor of the cluster, or per GPU.
+    address : str or None
+        Of a running cluster; None starts one on this machine.
+    n_items : int or None
+        How many items will be run, where known: no more actors are started.
+    on_gpu : bool
+        Whether every actor gets a GPU to itself.
+    witness : Path or None
+        A file in the run folder that every worker has to see.
+    """
+
+    workers: int | None = None
+    address: str | None = None
+    n_items: int | None = None
+    on_gpu: bool = False
+    witness: Path | None = None
+
+    def run(
+        self, task: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Result]]:
+        """Yield each item with its result as it is done.
+
+        Raises
+        ------
+        ConceptAuditError
+            Workers died again and again over one item, or there is no processor for any.
+        ConfigError
+            There is no cluster at the address, or its machines do not see the run folder.
+        """
+        if not items:
+            return
+        import ray
+
+        self._connect()
+        gpus, cpus = self._share_of_worker()
+        found = sum(int(node.get("GPU" if self.on_gpu else "CPU", 0)) for node in _machines())
+        if self.on_gpu and not found:
+            raise ConfigError(
+                "This stage was asked to run on a GPU, and the Ray cluster has none. Add machines "
+                "with GPUs to it, or name --device cpu."
+            )
+        count = min(self.workers or found, self.n_items or len(items), len(items))
+        actors = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0)(
+            TaskActor
+        )
+        sent = ray.put(task)
+        witness = None
+        if self.witness is not None and self.witness.is_file():
+            witness = (str(self.witness.resolve()), file_digest(self.witness))
+
+        def start() -> RayWorker:
+            return RayWorker(actors.remote(sent, str(Path.cwd())), witness)
+
+        yield from Crew(start, items).run(max(count, 1))
+
+    def _connect(self) -> None:
+        """Join the cluster, or start one that says nothing and reports nothing."""
+        import ray
+
+        if ray.is_initialized():
+            return
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        how: dict[str, Any] = {"address": self.address}
+        if self.address is None:
+            how = {
+                "num_cpus": max(self.workers or 0, available_cpus()),
+                "object_store_memory": OBJECT_STORE_BYTES,
+                "include_dashboard": False,
+            }
+        on_sigterm = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(**how, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            where = "on this machine" if self.address is None else f"at {self.address!r}"
+            raise ConfigError(
+                f"No Ray cluster could be reached or started {where}: {error}. Start one with "
+                "'ray start --head' and name its address with --ray-address."
+            ) from error
+        finally:
+            # Ray puts its own in place, and what the program does on SIGTERM is not its matter
+            if on_sigterm is not None:
+                signal.signal(signal.SIGTERM, on_sigterm)
+
+    def _share_of_worker(self) -> tuple[int, int]:
+        """GPUs and processors of one worker: on a GPU, the machine's processors per GPU decode."""
+        if not self.on_gpu:
+            return 0, 1
+        shares = [
+            int(node.get("CPU", 0) // node["GPU"]) for node in _machines() if node.get("GPU", 0)
+        ]
+        return 1, max(min(shares, default=1), 1)
+
+
+def _machines() -> list[dict[str, float]]:
+    """Return what each machine of the cluster has of processors and GPUs."""
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own gap
+    return [node["Resources"] for node in nodes if node["Alive"]]

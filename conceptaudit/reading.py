@@ -1,0 +1,100 @@
+"""Reading what somebody else may have written: every fault is a `DataError` that names the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from conceptaudit.artifacts import FORMULA, read_json
+from conceptaudit.errors import DataError
+
+
+def is_text(value: str) -> bool:
+    r"""Whether a text can be written: JSON's escapes can make lone surrogates, which cannot.
+
+    Examples
+    --------
+    >>> is_text("dog"), is_text("\ud800")
+    (True, False)
+    """
+    return all(not 0xD800 <= ord(character) <= 0xDFFF for character in value)
+
+
+def read_parquet(
+    path: Path,
+    *,
+    columns: Sequence[str] | None = None,
+    filters: Sequence[tuple[str, str, Any]] | None = None,
+) -> pd.DataFrame:
+    """Read a parquet table.
+
+    Parameters
+    ----------
+    path : Path
+    columns : sequence of str, optional
+        Columns to read; all by default.
+    filters : sequence of (column, operator, value), optional
+        Rows to read, as `pyarrow.parquet.read_table` takes them; all by default.
+
+    Raises
+    ------
+    DataError
+        It is missing, damaged, not parquet, or holds text that is not UTF-8.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    wanted: dict[str, Any] = {
+        "columns": None if columns is None else list(columns),
+        "filters": None if filters is None else list(filters),
+    }
+    # a damaged schema makes pandas fail in many ways, and bad UTF-8 fails long after reading
+    damage = (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException)
+    try:
+        pq.read_table(path, page_checksum_verification=True, **wanted).validate(full=True)
+        table = pd.read_parquet(path, **wanted)
+        lacking = set(columns or ()) - set(table.columns)
+        if lacking:  # what pandas calls an index is no column
+            raise ValueError(f"it has no column {min(lacking)!r}")
+    except damage as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"Cannot read {path} as parquet: {why}.") from error
+    return table
+
+
+def exact_text(value: Any) -> Any:
+    """Take off the apostrophe that `artifacts.inert_text` put before a text.
+
+    Examples
+    --------
+    >>> exact_text("'=1+1"), exact_text("'tis")
+    ('=1+1', "'tis")
+    """
+    if isinstance(value, str) and value.startswith("'") and FORMULA.match(value[1:]):
+        return value[1:]
+    return value
+
+
+def exact_texts(table: pd.DataFrame) -> pd.DataFrame:
+    """Take these apostrophes off all texts of a table that was read from CSV."""
+    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    return table.assign(**{str(name): table[name].map(exact_text) for name in texts})
+
+
+def concept_names(path: Path) -> list[str]:
+    """Names in a run's ``concepts.json``, by concept id.
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged, or no list of concepts.
+    """
+    rows = read_json(path)
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and isinstance(row.get("concept"), str) for row in rows
+    ):
+        raise DataError(f"{path} must be a list of objects with a 'concept'.")
+    return [row["concept"] for row in rows]

@@ -1,0 +1,138 @@
+"""Items get done whatever becomes of the workers, and what cannot be done is named."""
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from conceptaudit.engine import EngineChoice, open_engine
+from conceptaudit.engine.base import SerialEngine
+from conceptaudit.engine.crew import TRIES
+from conceptaudit.engine.processes import ProcessEngine
+from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Squares numbers; at one of them something happens, as often as it is told to."""
+
+    at: int
+    how: str
+    folder: Path
+    times: int = 1_000
+
+    def __call__(self, n: int) -> int:
+        if n == self.at and len(list(self.folder.glob("went.*"))) < self.times:
+            (self.folder / f"went.{time.monotonic_ns()}").touch()
+            self.happen()
+        return n * n
+
+    def happen(self) -> None:
+        if self.how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "memory":
+            raise MemoryError
+        raise DataError("file 7, row 3: not a caption")
+
+
+@dataclass(frozen=True)
+class Where:
+    """Says which process it ran in."""
+
+    def __call__(self, n: int) -> int:
+        time.sleep(0.01)
+        return os.getpid()
+
+
+@pytest.mark.parametrize("how", ["kill", "memory"])
+def test_a_lost_worker_is_replaced_and_its_items_are_done(how: str, tmp_path: Path) -> None:
+    task = Fail(at=5, how=how, folder=tmp_path, times=TRIES - 1)
+    done = dict(ProcessEngine(workers=2).run(task, range(12)))
+    assert done == {n: n * n for n in range(12)}
+    assert len(list(tmp_path.iterdir())) == TRIES - 1
+
+
+def test_an_item_that_costs_every_worker_is_named(tmp_path: Path) -> None:
+    task = Fail(at=1, how="kill", folder=tmp_path)
+    done = []
+    with pytest.raises(ConceptAuditError, match=rf"{TRIES} workers died while .* on 1,"):
+        done.extend(ProcessEngine(workers=1).run(task, range(4)))
+    assert len(list(tmp_path.iterdir())) == TRIES
+    assert [item for item, _ in done if item in (2, 3)] == []
+
+
+def test_an_error_of_the_task_comes_out_as_itself(tmp_path: Path) -> None:
+    task = Fail(at=2, how="error", folder=tmp_path)
+    with pytest.raises(DataError, match="row 3"):
+        dict(ProcessEngine(workers=2).run(task, range(4)))
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_work_is_shared_and_nothing_is_left_running() -> None:
+    pids = Counter(pid for _, pid in ProcessEngine(workers=2).run(Where(), range(40)))
+    assert len(pids) == 2
+    assert os.getpid() not in pids
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_run_that_is_given_up_ends_its_workers() -> None:
+    results = ProcessEngine(workers=1).run(Where(), range(1_000))
+    _, pid = next(results)
+    results.close()  # type: ignore[attr-defined]  # it is a generator
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    parent = os.fork()
+    if not parent:
+        os.close(reader)
+        try:
+            for _, pid in ProcessEngine(workers=1).run(Where(), range(1_000_000)):
+                os.write(writer, f"{pid}\n".encode())
+        finally:
+            os._exit(1)
+    os.close(writer)
+    with os.fdopen(reader) as lines:
+        worker = int(lines.readline())
+        os.kill(parent, signal.SIGKILL)
+        os.waitpid(parent, 0)
+    while Path(f"/proc/{worker}").exists() and not gone(worker):
+        time.sleep(0.05)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended but was not waited for, its parent being dead."""
+    state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    return state in "ZX"
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (lambda: EngineChoice(kind="threads"), "must be one of .* Got 'threads'"),
+        (lambda: EngineChoice(workers=0), "at least 1. Got 0"),
+        (lambda: EngineChoice(kind="serial", workers=4), "is one process"),
+        (lambda: EngineChoice(kind="processes", address="auto"), "belongs to the engine 'ray'"),
+        (lambda: open_engine(0), "at least 1. Got 0"),
+    ],
+)
+def test_choices_that_cannot_be(choice: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        choice()
+
+
+def test_which_engine_runs() -> None:
+    assert open_engine(4, n_items=1) == SerialEngine()
+    assert open_engine(4, n_items=3) == ProcessEngine(workers=3)
+    assert open_engine(4, n_items=9, on_gpu=True) == SerialEngine()
+    assert open_engine(EngineChoice(kind="processes", workers=1)) == ProcessEngine(workers=1)
+    assert open_engine(EngineChoice(kind="serial")) == SerialEngine()

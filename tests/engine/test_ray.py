@@ -1,0 +1,182 @@
+"""The same work on a Ray cluster: a real one, started here."""
+
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conceptaudit.artifacts import STARTED, file_digest, write_json
+from conceptaudit.auditing import AuditOptions, audit
+from conceptaudit.engine import EngineChoice, open_engine
+from conceptaudit.engine.base import Engine
+from conceptaudit.engine.crew import TRIES
+from conceptaudit.engine.ray_cluster import QUIET, RayEngine, TaskActor
+from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
+from conceptaudit.lab import LabConfig, generate
+
+pytestmark = pytest.mark.filterwarnings(
+    # Ray leaves pipes and log files of the cluster to the garbage collector
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Two processors and a small object store; engines use the connection that is there."""
+    ray = pytest.importorskip("ray")
+    os.environ.update(QUIET)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    ray.init(
+        num_cpus=2,
+        object_store_memory=100 * 2**20,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    yield
+    ray.shutdown()
+    signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def engine(workers: int = 2, folder: Path | None = None) -> Engine:
+    return open_engine(EngineChoice(kind="ray", workers=workers), folder=folder)
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Squares numbers; at one of them something happens, as often as it is told to."""
+
+    at: int
+    how: str
+    folder: Path
+    times: int = 1_000
+
+    def __call__(self, n: int) -> int:
+        if n == self.at and len(list(self.folder.glob("went.*"))) < self.times:
+            (self.folder / f"went.{os.getpid()}").touch()
+            self.happen()
+        return n * n
+
+    def happen(self) -> None:
+        if self.how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "memory":
+            # a limit on the address space, so that the machine's memory stays out of it
+            used = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+            limit = used * resource.getpagesize() + 64 * 2**20
+            before = resource.getrlimit(resource.RLIMIT_AS)
+            resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
+            try:
+                bytearray(256 * 2**20)
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, before)
+        raise DataError("file 7, row 3: not a caption")
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("how", ["kill", "memory"])
+def test_a_lost_actor_is_replaced_and_its_items_are_done(how: str, tmp_path: Path) -> None:
+    task = Fail(at=5, how=how, folder=tmp_path, times=1)
+    assert dict(engine().run(task, range(12))) == {n: n * n for n in range(12)}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.usefixtures("cluster")
+def test_an_item_that_costs_every_actor_is_named(tmp_path: Path) -> None:
+    task = Fail(at=1, how="kill", folder=tmp_path)
+    with pytest.raises(ConceptAuditError, match=rf"{TRIES} workers died while .* on 1,"):
+        dict(engine(1).run(task, range(3)))
+    assert len(list(tmp_path.iterdir())) == TRIES
+
+
+@pytest.mark.usefixtures("cluster")
+def test_an_error_of_the_task_comes_out_as_itself(tmp_path: Path) -> None:
+    task = Fail(at=2, how="error", folder=tmp_path)
+    with pytest.raises(DataError, match="row 3") as caught:
+        dict(engine().run(task, range(4)))
+    assert type(caught.value) is DataError
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_run_folder_that_workers_do_not_see_is_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / STARTED, {"digest": "x"})
+    task = Fail(at=-1, how="", folder=tmp_path)
+    assert len(dict(engine(folder=tmp_path).run(task, range(3)))) == 3
+    elsewhere = TaskActor(task, str(tmp_path))
+    elsewhere.greet((str(tmp_path / STARTED), file_digest(tmp_path / STARTED)))
+    for path, digest in ((tmp_path / "other" / STARTED, "0"), (tmp_path / STARTED, "0")):
+        with pytest.raises(ConfigError, match="does not see the run folder"):
+            elsewhere.greet((str(path), digest))
+
+
+@dataclass(frozen=True)
+class KillOnce:
+    """Another task, in a process that is killed when it has written its first result."""
+
+    task: Callable[[Any], Any]
+    folder: Path
+
+    def __call__(self, item: Any) -> Any:
+        result = self.task(item)
+        mark = self.folder / "killed"
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+
+class Murderous(RayEngine):
+    """Runs everything on Ray, and kills a worker that embeds."""
+
+    def run(self, task: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        if "embeddings" not in repr(task):
+            return super().run(task, items)
+        return super().run(KillOnce(task, Path(tempfile.mkdtemp())), items)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_an_audit_whose_worker_is_killed_writes_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conceptaudit.engine.ray_cluster.RayEngine", Murderous)
+    lab = generate(LabConfig(n_samples=45, shard_size=15, seed=3), tmp_path / "data")
+    trees = []
+    for name in ("serial", "ray"):
+        options = AuditOptions(clip="lab", engine=name, workers=1, threshold=0.2)
+        audit(lab.folder, ["dog", "cat", "red car", "tree"], tmp_path / name, options=options)
+        trees.append(tree(tmp_path / name))
+    assert trees[0] == trees[1]
+    assert {name.partition("/")[0] for name in trees[0]} >= {"text", "embeddings", "image"}
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_ray_that_is_not_installed_is_named() -> None:
+    script = (
+        "import sys; sys.modules['ray'] = None\n"
+        "import importlib.util as u; found = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'ray' else found(name, *a)\n"
+        "from conceptaudit.engine import EngineChoice, open_engine\n"
+        "open_engine(EngineChoice(kind='ray'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert "MissingDependencyError" in done.stderr
+    assert "pip install 'conceptaudit[ray]'" in done.stderr

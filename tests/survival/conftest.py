@@ -1,0 +1,100 @@
+"""What the survival tests share: small data, the program as a process, folders compared."""
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+WORDS = ("a dog", "a cat and a dog", "they watch", "hot dogs", "my watch", "a red bus")
+CONCEPTS = ["dog", "hot dog", "watch", "cat"]
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Digest of every file below a folder; logs hold clocks and are left out."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.endswith("log.jsonl")
+    }
+
+
+@pytest.fixture(name="tree")
+def tree_fixture() -> Callable[[Path], dict[str, str]]:
+    return tree
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """600 captions in a JSONL file, and the concepts beside it."""
+    folder = tmp_path_factory.mktemp("corpus")
+    rng = random.Random(0)
+    lines = [json.dumps({"caption": f"{rng.choice(WORDS)} {i}", "key": str(i)}) for i in range(600)]
+    (folder / "captions.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "concepts.txt").write_text("\n".join(CONCEPTS) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def command(corpus: Path) -> Callable[..., list[str]]:
+    """The command line of a small audit."""
+
+    def build(out: Path, *options: str) -> list[str]:
+        return [
+            *(sys.executable, "-m", "conceptaudit", "audit", str(corpus / "captions.jsonl")),
+            *("-c", str(corpus / "concepts.txt"), "-o", str(out), "--shard-rows", "20"),
+            *(options or ("--workers", "1")),
+        ]
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def calm(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed audit of the corpus."""
+    from conceptaudit.auditing import AuditOptions, audit
+
+    folder = tmp_path_factory.mktemp("calm") / "run"
+    options = AuditOptions(shard_rows=20, workers=1)
+    audit(str(corpus / "captions.jsonl"), str(corpus / "concepts.txt"), folder, options=options)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def again(corpus: Path) -> Callable[[Path], None]:
+    """Run the same audit in this process."""
+    from conceptaudit.auditing import AuditOptions, audit
+
+    def run(out: Path) -> None:
+        options = AuditOptions(shard_rows=20, workers=1)
+        audit(str(corpus / "captions.jsonl"), str(corpus / "concepts.txt"), out, options=options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a command to its end."""
+
+    def run(arguments: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            arguments, capture_output=True, text=True, check=False, env=environment, **options
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated dataset of 240 pictures in tars of 20."""
+    from conceptaudit.lab import LabConfig, generate
+
+    folder = tmp_path_factory.mktemp("lab")
+    generate(LabConfig(n_samples=240, shard_size=20, image_size=48), folder / "lab")
+    return folder / "lab"
