@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 STRATA_FILE = "text_strata.parquet"
 ESTIMATE_FILE = "text_estimate.json"
 
-_IN_ONE_PROCESS = 200_000
-"""Pairs that are tagged in the time that other processes take to start and to learn the words."""
+_IN_ONE_PROCESS = 20_000
+"""Pairs that are tagged in the time that handing them to other processes takes."""
 
 _SHARDS_IN_ONE_PROCESS = 200
 """Shards whose strata are counted in the time that other processes take to start."""

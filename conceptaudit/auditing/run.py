@@ -17,7 +17,14 @@ from conceptaudit.auditing.plan import AuditPlan
 from conceptaudit.auditing.writing import write_audit
 from conceptaudit.datasets.base import Dataset, Shard
 from conceptaudit.datasets.changes import change_notes, stamps_of
-from conceptaudit.engine import Engine, StageReport, open_engine, run_shards, run_stage
+from conceptaudit.engine import (
+    Engine,
+    StageReport,
+    open_engine,
+    run_shards,
+    run_stage,
+    workers_kept,
+)
 from conceptaudit.engine.parts import Part
 from conceptaudit.engine.stage import Stage
 from conceptaudit.errors import DataError
@@ -63,6 +70,7 @@ class RunningAudit:
     progress: Progress
     part: Part | None = None
 
+    @workers_kept()
     def execute(self, identity: str) -> AuditRun:
         """Run the stages that are not done, count, and write the results.
 
@@ -105,6 +113,7 @@ class RunningAudit:
         write_audit(self, made, counted, identity=identity)
         return made
 
+    @workers_kept()
     def execute_part(self) -> dict[str, StageReport]:
         """Run the stages that need no other part's results, over this part's shards."""
         reports = self._shard_stages()

@@ -2,6 +2,7 @@
 
 from conceptaudit.engine.base import Engine
 from conceptaudit.engine.choose import EngineChoice, open_engine
+from conceptaudit.engine.kept import workers_kept
 from conceptaudit.engine.stage import ShardResult, Stage, StageReport, run_shards, run_stage
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "open_engine",
     "run_shards",
     "run_stage",
+    "workers_kept",
 ]

@@ -40,6 +40,9 @@ class Worker(Protocol):
     def interrupt(self) -> None:
         """Make it drop what it is busy with."""
 
+    def release(self) -> None:
+        """Let go of it when all is done; it may be kept for the next run."""
+
     def stop(self) -> None:
         """End it, after what it is busy with."""
 
@@ -104,7 +107,7 @@ class Crew(Generic[Item]):
             for slot in self._slots if not whole else ():
                 slot.worker.interrupt()
             for slot in self._slots:
-                slot.worker.stop()
+                (slot.worker.release if whole and slot.ready else slot.worker.stop)()
 
     def _hire(self) -> None:
         slot = _Slot[Item](self._start())

@@ -10,10 +10,12 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from conceptaudit.engine.base import AnyTask, Item, Result, available_cpus
 from conceptaudit.engine.crew import Crew
+from conceptaudit.engine.kept import keep, take
 from conceptaudit.errors import ConceptAuditError
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -23,14 +25,19 @@ _task: AnyTask | None = None
 _stopping = False
 
 
-def _receive(task: AnyTask) -> None:
-    """Prepare a worker process, which is sent its task once, not once per item."""
-    global _task  # noqa: PLW0603 -- a worker process has no other place that outlives a call
-    _task = task
+def _prepare() -> None:
+    """Prepare a worker process."""
     # Ctrl-C in a terminal reaches every process: the first one decides what becomes of the others
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _receive(task: AnyTask) -> int:
+    """Take the task of a run, which is sent once, not once per item; return the process's id."""
+    global _task  # noqa: PLW0603 -- a worker process has no other place that outlives a call
+    _task = task
+    return os.getpid()
 
 
 def _leave(*_: object) -> None:
@@ -57,26 +64,29 @@ def _apply(item: Any) -> Any:
 
 
 class ProcessWorker:
-    """One worker process.
+    """One worker process: an idle one, or a new one.
 
     Parameters
     ----------
     task : callable
         What it applies to items.
+    threads : int
+        Threads that a new one may use.
     """
 
-    def __init__(self, task: AnyTask) -> None:
-        self._pool = ProcessPoolExecutor(
-            1,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_receive,
-            initargs=(task,),
-        )
+    def __init__(self, task: AnyTask, *, threads: int) -> None:
+        self._task = task
+        self._kind = ("process", threads)
+        self._pool: ProcessPoolExecutor = take(self._kind) or _pool_of_one()
         self._pid: Future[int] | None = None
 
     def greet(self) -> Future[Any]:
-        """Start the process; done when it can take items."""
-        self._pid = self._pool.submit(os.getpid)
+        """Send it the task, which starts a new process; done when it can take items."""
+        try:
+            self._pid = self._pool.submit(_receive, self._task)
+        except BrokenProcessPool:  # it died while it was idle
+            self._pool = _pool_of_one()
+            self._pid = self._pool.submit(_receive, self._task)
         return self._pid
 
     def submit(self, item: Any) -> Future[Any]:
@@ -98,9 +108,19 @@ class ProcessWorker:
             with suppress(ProcessLookupError):
                 os.kill(pid.result(), signal.SIGTERM)
 
+    def release(self) -> None:
+        """Keep the process for the next run, or end it."""
+        if not keep(self._kind, self._pool, self.stop):
+            self.stop()
+
     def stop(self) -> None:
         """End the process."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pool_of_one() -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_prepare)
 
 
 @contextmanager
@@ -137,4 +157,5 @@ class ProcessEngine:
         """
         threads = max(available_cpus() // self.workers, 1)
         with _threads_per_worker(threads):
-            yield from Crew(lambda: ProcessWorker(task), items).run(self.workers)
+            start = partial(ProcessWorker, task, threads=threads)
+            yield from Crew(start, items).run(self.workers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,7 +15,8 @@ from typing import Any
 from conceptaudit.artifacts import file_digest
 from conceptaudit.engine.base import AnyTask, Item, Result, available_cpus
 from conceptaudit.engine.crew import Crew
-from conceptaudit.errors import ConfigError, MissingDependencyError
+from conceptaudit.engine.kept import keep, take
+from conceptaudit.errors import ConceptAuditError, ConfigError, MissingDependencyError
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Read by Ray: nothing is reported to anybody; what the second one says becomes its default."""
@@ -39,16 +40,17 @@ def require_ray() -> None:
 
 
 class TaskActor:
-    """What runs in a worker: holds the task, applies it to items."""
+    """What runs in a worker: holds the task of a run, applies it to items."""
 
-    def __init__(self, task: AnyTask, folder: str) -> None:
+    def __init__(self, folder: str) -> None:
         # paths that the user gave relative to the folder of the first process mean the same here
         if Path(folder).is_dir():
             os.chdir(folder)
-        self._task = task
+        self._task: AnyTask | None = None
 
-    def greet(self, witness: tuple[str, str] | None) -> None:
-        """Check that this worker sees the run folder, by a file in it and its digest."""
+    def greet(self, task: AnyTask, witness: tuple[str, str] | None) -> None:
+        """Take the task; check that the run folder is seen, by a file in it and its digest."""
+        self._task = task
         if witness is None:
             return
         path, digest = Path(witness[0]), witness[1]
@@ -61,6 +63,8 @@ class TaskActor:
 
     def apply(self, item: Any) -> Any:
         """Apply the task to an item."""
+        if self._task is None:
+            raise ConceptAuditError("A worker was given an item before its task.")
         return self._task(item)
 
 
@@ -71,17 +75,25 @@ class RayWorker:
     ----------
     actor : ray.actor.ActorHandle
         Of a `TaskActor`.
+    kind : tuple
+        What it holds of its machine; another run may take it over if it wants the same.
+    task : ray.ObjectRef
+        The task of the run.
     witness : tuple of str or None
         A file of the run folder and its digest.
     """
 
-    def __init__(self, actor: Any, witness: tuple[str, str] | None) -> None:
+    def __init__(
+        self, actor: Any, kind: Hashable, task: Any, witness: tuple[str, str] | None
+    ) -> None:
         self._actor = actor
+        self._kind = kind
+        self._task = task
         self._witness = witness
 
     def greet(self) -> Future[Any]:
         """Wait for the actor, in the background."""
-        future: Future[Any] = self._actor.greet.remote(self._witness).future()
+        future: Future[Any] = self._actor.greet.remote(self._task, self._witness).future()
         return future
 
     def submit(self, item: Any) -> Future[Any]:
@@ -111,6 +123,11 @@ class RayWorker:
     def interrupt(self) -> None:
         """Kill the actor: what it writes is whole or absent."""
         self.stop()
+
+    def release(self) -> None:
+        """Keep the actor for the next run, or end it."""
+        if not keep(self._kind, self._actor, self.stop):
+            self.stop()
 
     def stop(self) -> None:
         """End the actor."""
@@ -179,8 +196,11 @@ class RayEngine:
         if self.witness is not None and self.witness.is_file():
             witness = (str(self.witness.resolve()), file_digest(self.witness))
 
+        kind = ("ray", gpus, cpus)
+
         def start() -> RayWorker:
-            return RayWorker(actors.remote(sent, str(Path.cwd())), witness)
+            actor = take(kind) or actors.remote(str(Path.cwd()))
+            return RayWorker(actor, kind, sent, witness)
 
         yield from Crew(start, items).run(max(count, 1))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.image.parallel import CPU_BATCH, map_alone
 from conceptaudit.image.preprocessing import Preprocessing
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.image.weights import check_weights, load_failures
@@ -76,6 +77,12 @@ class ClipModel:
         numpy.ndarray of float32, shape (n, dimension)
             Unit vectors.
         """
+        if self.device == "cpu":
+            parts = map_alone(self._pass_pixels, pixels.split(CPU_BATCH))
+            return np.concatenate(parts)
+        return self._pass_pixels(pixels)
+
+    def _pass_pixels(self, pixels: Any) -> Float32Array:
         import torch
 
         loaded = self._loaded()
@@ -107,15 +114,20 @@ class ClipModel:
         numpy.ndarray of float32, shape (n, dimension)
             Unit vectors.
         """
+        on_cpu = self.device == "cpu"
+        size = CPU_BATCH if on_cpu else TEXT_BATCH
+        blocks = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
+        passed = map_alone(self._pass_texts, blocks) if on_cpu else map(self._pass_texts, blocks)
+        return unit_rows(np.concatenate(list(passed)))
+
+    def _pass_texts(self, texts: Sequence[str]) -> Float32Array:
         import torch
 
         loaded = self._loaded()
-        parts = []
-        for start in range(0, len(texts), TEXT_BATCH):
-            tokens = loaded.tokenizer(list(texts[start : start + TEXT_BATCH])).to(self.device)
-            with torch.inference_mode(), _autocast(self.device):
-                parts.append(loaded.model.encode_text(tokens).float().cpu().numpy())
-        return unit_rows(np.concatenate(parts))
+        tokens = loaded.tokenizer(list(texts)).to(self.device)
+        with torch.inference_mode(), _autocast(self.device):
+            vectors: Float32Array = loaded.model.encode_text(tokens).float().cpu().numpy()
+        return vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

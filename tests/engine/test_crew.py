@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conceptaudit.engine import EngineChoice, open_engine
+from conceptaudit.engine import EngineChoice, open_engine, workers_kept
 from conceptaudit.engine.base import SerialEngine
 from conceptaudit.engine.crew import TRIES
 from conceptaudit.engine.processes import ProcessEngine
@@ -45,7 +45,7 @@ class Where:
     """Says which process it ran in."""
 
     def __call__(self, n: int) -> int:
-        time.sleep(0.01)
+        time.sleep(0.05)  # long enough that a second worker is there before the first is through
         return os.getpid()
 
 
@@ -74,12 +74,44 @@ def test_an_error_of_the_task_comes_out_as_itself(tmp_path: Path) -> None:
 
 
 def test_the_work_is_shared_and_nothing_is_left_running() -> None:
-    pids = Counter(pid for _, pid in ProcessEngine(workers=2).run(Where(), range(40)))
+    pids = Counter(pid for _, pid in ProcessEngine(workers=2).run(Where(), range(60)))
     assert len(pids) == 2
     assert os.getpid() not in pids
-    for pid in pids:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+    assert not any(map(is_running, pids))
+
+
+def test_kept_workers_serve_one_run_after_another_and_end() -> None:
+    engine = ProcessEngine(workers=1)
+    with workers_kept():
+        first = {pid for _, pid in engine.run(Where(), range(2))}
+        with workers_kept():
+            assert {pid for _, pid in engine.run(Where(), range(2))} == first
+        assert all(map(is_running, first))
+        squares = dict(engine.run(Fail(at=-1, how="none", folder=Path()), range(3)))
+        assert squares == {0: 0, 1: 1, 2: 4}
+        (idle,) = first
+        os.kill(idle, signal.SIGKILL)
+        while is_running(idle):
+            time.sleep(0.05)
+        second = {pid for _, pid in engine.run(Where(), range(2))}
+        assert second.isdisjoint(first)
+    assert not any(map(is_running, second))
+
+
+def test_workers_of_a_run_that_failed_are_not_kept(tmp_path: Path) -> None:
+    with workers_kept():
+        before = {pid for _, pid in ProcessEngine(workers=1).run(Where(), range(2))}
+        with pytest.raises(DataError):
+            dict(ProcessEngine(workers=1).run(Fail(at=0, how="error", folder=tmp_path), range(2)))
+        assert not any(map(is_running, before))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_a_run_that_is_given_up_ends_its_workers() -> None:

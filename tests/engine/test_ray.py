@@ -112,11 +112,11 @@ def test_a_run_folder_that_workers_do_not_see_is_refused(tmp_path: Path) -> None
     write_json(tmp_path / STARTED, {"digest": "x"})
     task = Fail(at=-1, how="", folder=tmp_path)
     assert len(dict(engine(folder=tmp_path).run(task, range(3)))) == 3
-    elsewhere = TaskActor(task, str(tmp_path))
-    elsewhere.greet((str(tmp_path / STARTED), file_digest(tmp_path / STARTED)))
+    elsewhere = TaskActor(str(tmp_path))
+    elsewhere.greet(task, (str(tmp_path / STARTED), file_digest(tmp_path / STARTED)))
     for path, digest in ((tmp_path / "other" / STARTED, "0"), (tmp_path / STARTED, "0")):
         with pytest.raises(ConfigError, match="does not see the run folder"):
-            elsewhere.greet((str(path), digest))
+            elsewhere.greet(task, (str(path), digest))
 
 
 @dataclass(frozen=True)
