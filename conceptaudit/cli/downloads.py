@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
 
 if TYPE_CHECKING:
+    from conceptaudit.engine import EngineChoice
     from conceptaudit.longtail import LongTailOptions
 
 SHOWN = 20
@@ -21,7 +22,7 @@ def list_downloads(
     path: Path,
     out: Path,
     options: LongTailOptions,
-    workers: int | None,
+    workers: int | EngineChoice | None,
     *,
     as_json: bool,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conceptaudit.cli.arguments import AsJson, Device, Templates, Workers
+from conceptaudit.cli.arguments import AsJson, Device, EngineKind, RayAddress, Templates, Workers
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
 
 if TYPE_CHECKING:
@@ -212,6 +212,8 @@ def longtail(
         typer.Option(help="The same for watermarks (pwatermark …); 2: no check."),
     ] = 0.8,
     workers: Workers = None,
+    engine: EngineKind = "auto",
+    ray_address: RayAddress = None,
     skip_unreadable: Annotated[
         bool,
         typer.Option("--skip-unreadable", help="List pool files that cannot be read, and go on."),
@@ -238,9 +240,11 @@ def longtail(
     """  # noqa: D301 -- the escape is meant: it keeps the example's lines apart
     from dataclasses import replace
 
+    from conceptaudit.engine import EngineChoice
     from conceptaudit.longtail import LongTailOptions, build_long_tail
     from conceptaudit.longtail.review import write_review
 
+    doers = EngineChoice(kind=engine, workers=workers, address=ray_address)
     options = LongTailOptions(
         count=count,
         k=k,
@@ -288,7 +292,7 @@ def longtail(
     if download_list is not None:
         from conceptaudit.cli.downloads import list_downloads
 
-        list_downloads(run, images, download_list, out, options, workers, as_json=as_json)
+        list_downloads(run, images, download_list, out, options, doers, as_json=as_json)
         return
     with logged_progress(out, "longtail", beside=out) as progress:
         made = build_long_tail(
@@ -297,7 +301,7 @@ def longtail(
             out,
             options=options,
             overwrite=overwrite,
-            workers=workers,
+            workers=doers,
             progress=progress,
         )
     if review_out is not None:

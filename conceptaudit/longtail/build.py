@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from conceptaudit.artifacts import Json, digest_of, package_versions
 from conceptaudit.datasets.base import Dataset
+from conceptaudit.engine import EngineChoice, workers_kept
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import find_clip
 from conceptaudit.longtail.balance import TailClass, balance_notes
@@ -60,7 +61,7 @@ def build_long_tail(
     options: LongTailOptions | None = None,
     clip: ClipModel | None = None,
     overwrite: bool = False,
-    workers: int | None = 1,
+    workers: int | EngineChoice | None = 1,
     progress: Progress | None = None,
 ) -> LongTailSet:
     """Build a clean, balanced test set of concepts that are rare in an audited dataset.
@@ -79,7 +80,7 @@ def build_long_tail(
         An encoder at hand, in place of the one that `options` or the audit name.
     overwrite : bool, default False
         Replace another long-tail set in `out`.
-    workers : int or None, default 1
+    workers : int, EngineChoice or None, default 1
         Processes that look at the pool's shards; None for one per processor. Changes no result.
         A model on a GPU has one.
     progress : Progress, optional
@@ -167,7 +168,7 @@ class _Job:
     senses: Senses | None
     pool: Pool
     options: LongTailOptions
-    workers: int | None
+    workers: int | EngineChoice | None
     progress: Progress
 
     def identity(self) -> Json:
@@ -186,6 +187,7 @@ class _Job:
             "versions": package_versions("open_clip_torch", "torch", "pillow", "numpy", "scipy"),
         }
 
+    @workers_kept()
     def execute(self, site: Path, identity: Json) -> None:
         """Collect, clean, balance, and write every file into `site`."""
         collector = self.pool.collect(

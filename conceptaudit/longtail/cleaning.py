@@ -9,6 +9,7 @@ import numpy as np
 
 from conceptaudit.artifacts import Json
 from conceptaudit.datasets.base import EMBEDDING
+from conceptaudit.engine import EngineChoice
 from conceptaudit.image.null import LEAST, null_threshold
 from conceptaudit.longtail.assign import assign_classes
 from conceptaudit.longtail.balance import Balanced, balance_classes
@@ -64,7 +65,7 @@ class Cleaning:
     hint: str = ""
 
     def __call__(
-        self, found: CandidateLists, *, progress: Progress, workers: int | None = 1
+        self, found: CandidateLists, *, progress: Progress, workers: int | EngineChoice | None = 1
     ) -> Cleaned:
         """Assign, drop duplicates and leaks, look for suspects, hear people, balance.
 
@@ -128,7 +129,7 @@ class Cleaning:
         found: CandidateLists,
         candidates: tuple[Candidate, ...],
         progress: Progress,
-        workers: int | None,
+        workers: int | EngineChoice | None,
     ) -> LeakCheck:
         if not self.against:
             return LeakCheck(candidates=candidates, notes=(NOT_CHECKED.format(hint=self.hint),))

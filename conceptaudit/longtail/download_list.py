@@ -16,7 +16,7 @@ import pandas as pd
 from conceptaudit.artifacts import write_csv, write_parquet
 from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import CAPTION, Shard
-from conceptaudit.engine import open_engine
+from conceptaudit.engine import EngineChoice, open_engine
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.longtail.build import choose_concepts
 from conceptaudit.longtail.draw import NOT_A_URL, Draw, Drawn, DrawShard
@@ -67,7 +67,7 @@ def write_download_list(
     path: str | Path,
     *,
     options: LongTailOptions | None = None,
-    workers: int | None = 1,
+    workers: int | EngineChoice | None = 1,
     progress: Progress | None = None,
 ) -> DownloadList:
     """List images whose captions name the selected concepts, in a file that img2dataset reads.
@@ -82,7 +82,7 @@ def write_download_list(
         CSV or parquet to write: ``url, caption, key, concept, license``, a row per URL.
     options : LongTailOptions, optional
         Which concepts; `n_candidates` images are drawn of each.
-    workers : int or None, default 1
+    workers : int, EngineChoice or None, default 1
         Processes that tag captions; changes no result.
     progress : Progress, optional
         Told of every shard.
@@ -145,7 +145,7 @@ def write_download_list(
 
 
 def _drawn(
-    task: DrawShard, shards: Sequence[Shard], workers: int | None, progress: Progress
+    task: DrawShard, shards: Sequence[Shard], workers: int | EngineChoice | None, progress: Progress
 ) -> Draw:
     size = task.options.n_candidates
     progress.start("captions", len(shards))

@@ -8,7 +8,7 @@ import numpy as np
 
 from conceptaudit.datasets.base import Shard
 from conceptaudit.datasets.identities import MD5, PHASH, SHA256, URL, is_url, plain_url
-from conceptaudit.engine import open_engine
+from conceptaudit.engine import EngineChoice, open_engine
 from conceptaudit.errors import DataError
 from conceptaudit.image.matching import find_matches
 from conceptaudit.longtail.leak_probes import (
@@ -38,7 +38,7 @@ def compare(
     source: Pretraining,
     options: LongTailOptions,
     progress: Progress,
-    workers: int | None,
+    workers: int | EngineChoice | None,
 ) -> Iterator[Probed]:
     """Compare the candidates with one source in every way that it allows."""
     similarity = least_similarity(options)
@@ -71,7 +71,7 @@ def _run(
     probe: PictureProbe | TableProbe,
     shards: Sequence[Shard],
     progress: Progress,
-    workers: int | None,
+    workers: int | EngineChoice | None,
     title: str,
 ) -> Probed:
     progress.start(title, len(shards), "shards")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from conceptaudit.artifacts import Json
 from conceptaudit.datasets.base import EMBEDDING, IMAGE
 from conceptaudit.datasets.identities import DIGESTS, URL
+from conceptaudit.engine import EngineChoice
 from conceptaudit.longtail.leak_probes import Hit
 from conceptaudit.longtail.leak_search import compare, least_similarity, url_of
 from conceptaudit.longtail.options import LongTailOptions
@@ -75,7 +76,7 @@ def find_leaks(
     options: LongTailOptions,
     *,
     progress: Progress,
-    workers: int | None = 1,
+    workers: int | EngineChoice | None = 1,
 ) -> LeakCheck:
     """Leave out candidates that pretraining data hold.
 
@@ -94,7 +95,7 @@ def find_leaks(
         `skip_unreadable` matter here.
     progress : Progress
         Told of every shard of pretraining data.
-    workers : int or None, default 1
+    workers : int, EngineChoice or None, default 1
         Processes that read images and tables; changes no answer.
 
     Raises

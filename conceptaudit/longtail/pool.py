@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from conceptaudit.artifacts import Json, digest_of
 from conceptaudit.datasets.base import CAPTION, EXTRA, IMAGE, Dataset, Shard
-from conceptaudit.engine import open_engine
+from conceptaudit.engine import EngineChoice, open_engine
 from conceptaudit.errors import DataError
 from conceptaudit.longtail.collect import CollectShard
 from conceptaudit.longtail.embedding import EmbeddingSpace
@@ -110,7 +110,9 @@ class Pool:
             wanted=self.proposals.sample_ids if self.proposals else None,
         )
 
-    def collect(self, folder: Path, *, workers: int | None, progress: Progress) -> Collected:
+    def collect(
+        self, folder: Path, *, workers: int | EngineChoice | None, progress: Progress
+    ) -> Collected:
         """Find the candidates; finished shards are kept in `folder`.
 
         Raises
@@ -126,7 +128,7 @@ class Pool:
             self.dataset,
             shards,
             folder=folder,
-            engine=open_engine(1 if on_gpu else workers, n_items=len(shards)),
+            engine=open_engine(workers, n_items=len(shards), on_gpu=on_gpu),
             progress=progress,
             skip_unreadable=self.options.skip_unreadable,
         )

@@ -22,6 +22,7 @@ from conceptaudit.engine.crew import TRIES
 from conceptaudit.engine.ray_cluster import QUIET, RayEngine, TaskActor
 from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
 from conceptaudit.lab import LabConfig, generate
+from conceptaudit.longtail import LongTailOptions, build_long_tail
 
 pytestmark = pytest.mark.filterwarnings(
     # Ray leaves pipes and log files of the cluster to the garbage collector
@@ -180,3 +181,22 @@ def test_ray_that_is_not_installed_is_named() -> None:
     )
     assert "MissingDependencyError" in done.stderr
     assert "pip install 'conceptaudit[ray]'" in done.stderr
+
+
+def test_a_long_tail_set_has_the_same_bytes(tmp_path: Path) -> None:
+    lab = generate(LabConfig(n_samples=60, shard_size=20, seed=4), tmp_path / "data")
+    options = AuditOptions(clip="lab", engine="serial", threshold=0.2)
+    audit(lab.folder, ["dog", "cat", "red car", "tree"], tmp_path / "run", options=options)
+    trees = []
+    for kind, workers in (("serial", 1), ("ray", 2)):
+        out = tmp_path / kind / "set"
+        build_long_tail(
+            tmp_path / "run",
+            lab.folder,
+            out,
+            options=LongTailOptions(k=3, per_class=4),
+            workers=EngineChoice(kind=kind, workers=workers),
+        )
+        trees.append(tree(out))
+    assert trees[0] == trees[1]
+    assert len(trees[0]) > 10
