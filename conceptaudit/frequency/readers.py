@@ -150,6 +150,9 @@ def _from_table(path: Path) -> ConceptFrequencies:
     except (OSError, ValueError, ImportError) as error:
         raise DataError(f"Cannot read {path} as a table: {error}.") from error
     table = table.rename(columns={name: str(name).strip().casefold() for name in table.columns})
+    if not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise DataError(f"{path} has the column {twice!r} twice. Keep one of them.")
     if "concept" not in table or not set(FREQUENCY_COLUMNS) & set(table):
         raise DataError(
             f"{path} must have a 'concept' column and one of {list(FREQUENCY_COLUMNS)}. It has "

@@ -120,6 +120,12 @@ def test_counts_that_are_none(tmp_path, name, content):
         read_frequencies(tmp_path / name)
 
 
+def test_a_column_of_counts_that_is_there_twice(tmp_path):
+    (tmp_path / "f.csv").write_text("concept,n_text,N_text \ndog,1,2\n")
+    with pytest.raises(DataError, match=r"f\.csv has the column 'n_text' twice"):
+        read_frequencies(tmp_path / "f.csv")
+
+
 @pytest.mark.parametrize("classwise", ["x", None, [1], {"\ud800": 5}, {"dog": "5"}])
 def test_published_accuracies_that_are_none(tmp_path, classwise):
     path = tmp_path / "pets_class_results.json"
