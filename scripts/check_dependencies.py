@@ -1,7 +1,7 @@
 """Ask whether known vulnerabilities concern the installed dependencies.
 
-`pip-audit` is used where it is installed and its service answers, else PyPI's own JSON, which lists
-the vulnerabilities of every release. What cannot be asked is "not checked", never "nothing found".
+Asks `pip-audit` (`pip install pip-audit`), which asks the package registry. What it is not there
+for, or gets no answer about, is "not checked", never "nothing found".
 
 Exit code 1 where something is known; 0 where nothing is known or nothing could be checked.
 
@@ -19,15 +19,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import urllib.error
-import urllib.request
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parent.parent
-URL = "https://pypi.org/pypi/{name}/{version}/json"
-SECONDS = 15
+SECONDS = 300
+"""That pip-audit may take."""
 
 
 def named() -> list[str]:
@@ -59,7 +56,7 @@ def ask_pip_audit(packages: dict[str, str]) -> dict[str, list[str]] | None:
     command = [program, "-r", "/dev/stdin", "--no-deps", "--disable-pip", "-f", "json"]
     try:
         done = subprocess.run(
-            command, input=wanted, capture_output=True, text=True, check=False, timeout=300
+            command, input=wanted, capture_output=True, text=True, check=False, timeout=SECONDS
         )
         told = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired):
@@ -71,36 +68,14 @@ def ask_pip_audit(packages: dict[str, str]) -> dict[str, list[str]] | None:
     }
 
 
-def ask_pypi(name: str, version: str) -> list[str] | None:
-    """Ask PyPI about one release; None where it gives no answer."""
-    try:
-        with urllib.request.urlopen(
-            URL.format(name=name, version=version), timeout=SECONDS
-        ) as answer:
-            told: Any = json.load(answer)
-    except (OSError, ValueError):
-        return None
-    flaws = told.get("vulnerabilities")
-    if not isinstance(flaws, list):
-        return None
-    return [flaw["id"] for flaw in flaws if not flaw.get("withdrawn")]
-
-
 def main() -> None:
     """Print one line per package and a verdict."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="Print JSON.")
     given = parser.parse_args()
     packages = installed()
-    found: dict[str, list[str] | None] = dict.fromkeys(packages)
-    audited = ask_pip_audit(packages)
-    if audited is not None:
-        found |= {name: audited.get(name) for name in packages}
-    else:
-        for name, version in packages.items():
-            found[name] = ask_pypi(name, version)
-            if found[name] is None and not any(flaws is not None for flaws in found.values()):
-                break  # the first gets no answer: there is no way out
+    audited = ask_pip_audit(packages) or {}
+    found = {name: audited.get(name) for name in packages}
     checked = {name: flaws for name, flaws in found.items() if flaws is not None}
     flawed = {name: flaws for name, flaws in checked.items() if flaws}
     if given.json:
@@ -110,7 +85,9 @@ def main() -> None:
             print(f"{name} {packages[name]}: {', '.join(flaws)}")
         unchecked = sorted(set(packages) - set(checked))
         if unchecked:
-            print(f"not checked: {', '.join(unchecked)} (no answer from pip-audit or PyPI)")
+            print(
+                f"not checked: {', '.join(unchecked)} (pip-audit is not there, or gets no answer)"
+            )
         if checked:
             print(f"{len(checked)} of {len(packages)} checked, {len(flawed)} with known flaws")
         else:

@@ -21,7 +21,7 @@ from conceptaudit.auditing.duplicates import with_unique_counts
 from conceptaudit.auditing.estimating import TextEstimate
 from conceptaudit.auditing.extras import count_by_language
 from conceptaudit.auditing.image_tags import forget_lists
-from conceptaudit.auditing.text_side import LookAlikeTotals, TextSide
+from conceptaudit.auditing.text_side import TextSide
 from conceptaudit.datasets.base import Shard
 from conceptaudit.engine import StageReport
 from conceptaudit.frequency.counting import Alignment, add_shards, frequency_table
@@ -29,6 +29,7 @@ from conceptaudit.frequency.intervals import LEVEL
 from conceptaudit.frequency.stage import read_counts
 from conceptaudit.image.calibration import Calibration
 from conceptaudit.records import ConceptFrequencies, Int64Array
+from conceptaudit.text.ambiguity import LookAlikeTotals
 from conceptaudit.text.fast import FastTextTagger
 from conceptaudit.text.pipeline import load_pipeline
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from conceptaudit.artifacts import Json, ShardStore, write_parquet
+from conceptaudit.artifacts import ShardStore, write_parquet
 from conceptaudit.auditing.fast_evidence import open_evidence
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.datasets.base import Shard
@@ -22,7 +22,7 @@ from conceptaudit.progress import Progress
 from conceptaudit.reading import concept_names, read_parquet
 from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, Int64Array
 from conceptaudit.text.ambiguity import (
-    LOOK_ALIKES,
+    LookAlikeTotals,
     look_alike_columns,
     look_alike_note,
 )
@@ -32,30 +32,6 @@ from conceptaudit.text.senses import ambiguity_note, noun_senses
 
 EVIDENCE_FILE = "evidence.parquet"
 COOCCURRENCE_FILE = "cooccurrence.parquet"
-
-
-class LookAlikeTotals:
-    """Sums of mentions over the records of shards, which are gigabytes and pass by once.
-
-    Parameters
-    ----------
-    n_concepts : int
-    """
-
-    def __init__(self, n_concepts: int) -> None:
-        self.accepted: Int64Array = np.zeros(n_concepts, dtype=np.int64)
-        self.rejected: Int64Array = np.zeros(n_concepts, dtype=np.int64)
-        self.n_records = 0
-
-    def noted(self, records: Iterable[Json]) -> Iterator[Json]:
-        """Yield records as they come, adding up what those that hold sums hold."""
-        for record in records:
-            if LOOK_ALIKES in record:
-                for kind, total in (("accepted", self.accepted), ("rejected", self.rejected)):
-                    ids, numbers = record[LOOK_ALIKES][kind]
-                    total[np.asarray(ids, dtype=np.int64)] += np.asarray(numbers, dtype=np.int64)
-                self.n_records += 1
-            yield record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

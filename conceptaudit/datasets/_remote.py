@@ -11,6 +11,7 @@ import io
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 from conceptaudit.errors import ConceptAuditError, DataError
@@ -138,11 +139,9 @@ class RemoteFile(io.RawIOBase):
     def _drop(self) -> None:
         """Forget a stream that failed; the next try opens another."""
         stream, self._stream = self._stream, None
-        try:
-            if stream is not None:
+        if stream is not None:
+            with suppress(Exception):  # a broken connection may fail to close as well
                 stream.close()
-        except Exception:  # noqa: BLE001, S110 -- a broken connection may fail to close as well
-            pass
 
     def close(self) -> None:
         """Close it."""

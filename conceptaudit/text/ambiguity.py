@@ -7,7 +7,7 @@ share that it rejects says how far a count rests on the tagger, concept by conce
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,20 +63,28 @@ def _sparse(sums: Counter[int]) -> list[list[int]]:
     return [ids, [sums[i] for i in ids]]
 
 
-def add_look_alikes(shards: Iterable[Json], n_concepts: int) -> tuple[Int64Array, Int64Array]:
-    """Add the sums of shards.
+class LookAlikeTotals:
+    """Sums of mentions over the records of shards, which are gigabytes and pass by once.
 
-    Returns
-    -------
-    accepted, rejected : numpy.ndarray of int64, shape (n_concepts,)
-        Mentions by concept.
+    Parameters
+    ----------
+    n_concepts : int
     """
-    totals = {kind: np.zeros(n_concepts, dtype=np.int64) for kind in ("accepted", "rejected")}
-    for shard in shards:
-        for kind, total in totals.items():
-            ids, numbers = shard[kind]
-            total[ids] += np.asarray(numbers, dtype=np.int64)
-    return totals["accepted"], totals["rejected"]
+
+    def __init__(self, n_concepts: int) -> None:
+        self.accepted: Int64Array = np.zeros(n_concepts, dtype=np.int64)
+        self.rejected: Int64Array = np.zeros(n_concepts, dtype=np.int64)
+        self.n_records = 0
+
+    def noted(self, records: Iterable[Json]) -> Iterator[Json]:
+        """Yield records as they come, adding up what those that hold sums hold."""
+        for record in records:
+            if LOOK_ALIKES in record:
+                for kind, total in (("accepted", self.accepted), ("rejected", self.rejected)):
+                    ids, numbers = record[LOOK_ALIKES][kind]
+                    total[np.asarray(ids, dtype=np.int64)] += np.asarray(numbers, dtype=np.int64)
+                self.n_records += 1
+            yield record
 
 
 def look_alike_columns(accepted: Int64Array, rejected: Int64Array) -> pd.DataFrame:

@@ -5,8 +5,9 @@ import pytest
 
 from conceptaudit.records import Concept, ConceptVocabulary
 from conceptaudit.text.ambiguity import (
+    LOOK_ALIKES,
     LookAlikes,
-    add_look_alikes,
+    LookAlikeTotals,
     look_alike_columns,
     look_alike_note,
 )
@@ -16,6 +17,14 @@ from conceptaudit.text.pipeline import load_pipeline
 from conceptaudit.text.senses import MANY_SENSES, ambiguity_note, noun_senses
 
 WORDS = ConceptVocabulary(tuple(Concept(name=name) for name in ("watch", "dog", "bank")))
+
+
+def added(shards):
+    totals = LookAlikeTotals(len(WORDS))
+    records = [{LOOK_ALIKES: shard} for shard in shards]
+    assert list(totals.noted([*records, {"n_used": 1}])) == [*records, {"n_used": 1}]
+    assert totals.n_records == len(shards)
+    return totals.accepted, totals.rejected
 
 
 def test_shards_add_up_to_hand_counts() -> None:
@@ -30,7 +39,7 @@ def test_shards_add_up_to_hand_counts() -> None:
             assert not isinstance(found, str)
             sums.add(found)
         shards.append(sums.as_json())
-    accepted, rejected = add_look_alikes(shards, len(WORDS))
+    accepted, rejected = added(shards)
     assert accepted.tolist() == [1, 4, 0]
     assert rejected.tolist() == [4, 0, 0]
     columns = look_alike_columns(accepted, rejected)
@@ -44,9 +53,7 @@ def test_the_order_of_shards_does_not_matter() -> None:
     first.add(Annotated((Mention(2, 0, 1),), (Mention(0, 2, 3),)))
     second.add(Annotated((Mention(2, 0, 1), Mention(1, 4, 5))))
     shards = [first.as_json(), second.as_json()]
-    for left, right in zip(
-        add_look_alikes(shards, 3), add_look_alikes(shards[::-1], 3), strict=True
-    ):
+    for left, right in zip(added(shards), added(shards[::-1]), strict=True):
         assert left.tolist() == right.tolist()
 
 
