@@ -11,11 +11,9 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from glob import escape
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+from conceptaudit.partials import PARTIAL_SUFFIX, remove_abandoned, whole
+from conceptaudit.paths import is_there
 from conceptaudit.sidecars import RecordHead, read_head
 
 MANIFEST = "manifest.json"
@@ -32,11 +32,11 @@ STARTED = "run.json"
 """Written first into a run folder: which run this is, so that it is never mixed with another."""
 
 LOCK = ".lock"
+MARK = ".part-"
+"""Begin of the names of files that say which parts of a run are finished; a whole run has none."""
+
 LOG = "log.jsonl"
 """Written by `runlog`: the only file of a run with clocks in it, so no manifest names it."""
-
-PARTIAL_SUFFIX = ".partial"
-"""Ending of files being written; nothing reads them and a resumed run removes them."""
 
 Json = Any
 """A value that `json` can write."""
@@ -79,6 +79,8 @@ def package_versions(*names: str) -> dict[str, str]:
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync and rename it, else remove it.
 
+    What killed processes left half-written of the same name goes, too (see `partials`).
+
     Raises
     ------
     DataError
@@ -86,23 +88,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL_SUFFIX
-        )
-        os.close(handle)
+        with whole(path) as partial:
+            yield partial
     except OSError as error:
         raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
-    partial = Path(name)
-    try:
-        yield partial
-        with partial.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        partial.chmod(0o644)
-        partial.replace(path)
-    except OSError as error:
-        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -157,19 +146,10 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
         inert.to_csv(partial, index=False, lineterminator="\n")
 
 
-def remove_partials(folder: Path, *, of: str | None = None) -> None:
-    """Remove what a killed run left half-written.
-
-    Parameters
-    ----------
-    folder : Path
-        One that `claim` says is ours: it is searched to the bottom.
-    of : str, optional
-        Remove only partial files of this name, directly in the folder, which may be anybody's.
-    """
-    found = folder.rglob if of is None else folder.glob
-    for path in sorted(found(f".{escape(of or '')}*{PARTIAL_SUFFIX}")):
-        path.unlink(missing_ok=True)
+def remove_partials(folder: Path) -> None:
+    """Remove what killed runs left half-written in a folder that `claim` says is ours."""
+    for path in sorted(folder.rglob(f".*{PARTIAL_SUFFIX}")):
+        remove_abandoned(path)
 
 
 def read_json(path: Path) -> Json:
@@ -233,7 +213,7 @@ class ShardStore:
             return "made from other inputs or settings"
         for name, digest in head.files.items():
             path = self.located(name)
-            if not path.exists():
+            if not is_there(path):
                 return f"damaged: {path.name} is missing"
             if file_digest(path) != digest:
                 return f"damaged: {path.name} has changed since it was written"
@@ -276,13 +256,17 @@ class ShardStore:
         """Remove partial files and files of shards that are not in the run; return how many."""
         removed = 0
         for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else []:
-            if path.name.endswith(PARTIAL_SUFFIX) or path.name.split(".")[0] not in shards:
+            if path.name.endswith(PARTIAL_SUFFIX):
+                removed += remove_abandoned(path)
+            elif path.name.split(".")[0] not in shards:
                 path.unlink()
                 removed += 1
         return removed
 
 
 def _parsed_head(record: Json) -> RecordHead:
+    if not isinstance(record["files"], dict) or not isinstance(record["digest"], str):
+        raise DataError("it does not say what it was made from.")
     return RecordHead(digest=record["digest"], files=record["files"])
 
 
@@ -377,8 +361,8 @@ def _digest_in(started: Path) -> Json:
 
 
 def _passing(name: str) -> bool:
-    """Whether a file is a lock or about to be written, as other parts of a run may leave them."""
-    return name.startswith(LOCK) or name.endswith(PARTIAL_SUFFIX)
+    """Whether a file is a lock, a mark, a log or half-written, as parts of a run leave them."""
+    return name == LOG or name.startswith((LOCK, MARK)) or name.endswith(PARTIAL_SUFFIX)
 
 
 def clear(folder: Path) -> None:

@@ -4,22 +4,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conceptaudit.artifacts import claim, clear, exclusive
-from conceptaudit.auditing.array_jobs import PartRun, audit_part, merge_audit
-from conceptaudit.auditing.calibration_run import calibrate
+from conceptaudit.auditing.array_jobs import audit_part, merge_audit
+from conceptaudit.auditing.calibration_run import calibrate, calibrate_part
 from conceptaudit.auditing.finishing import AuditRun
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.preparing import prepare
-from conceptaudit.engine.parts import forget_parts
+from conceptaudit.engine.part_marks import forget_parts
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 
 __all__ = [
     "AuditOptions",
     "AuditRun",
-    "PartRun",
     "audit",
     "audit_part",
     "calibrate",
+    "calibrate_part",
     "merge_audit",
 ]
 

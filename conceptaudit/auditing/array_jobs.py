@@ -3,52 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from conceptaudit.artifacts import STARTED, ShardStore, claim, exclusive, read_json
 from conceptaudit.auditing.collecting import collect_parts
-from conceptaudit.auditing.finishing import AuditRun, failed_shards
+from conceptaudit.auditing.finishing import AuditRun
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.preparing import KIND, PreparedAudit, prepare
-from conceptaudit.engine.parts import (
-    Part,
-    finished_parts,
+from conceptaudit.engine.part_marks import (
     forget_parts,
     mark_finished,
-    sharing,
+    parts_to_run,
+    read_marks,
     uncovered,
 )
+from conceptaudit.engine.parts import Part, PartRun, sharing
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 
 SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartRun:
-    """What one job did.
-
-    Parameters
-    ----------
-    folder : Path
-        The run folder, which all jobs share.
-    part : Part
-    n_shards, n_all : int
-        Shards of this part, and of the dataset.
-    redone : dict
-        By stage: shards computed by this call and why; shards kept from before.
-    failed : dict of str to str
-        Shards that could not be read, with the error, where that was allowed.
-    """
-
-    folder: Path
-    part: Part
-    n_shards: int
-    n_all: int
-    redone: dict[str, dict[str, object]]
-    failed: dict[str, str]
 
 
 def audit_part(
@@ -95,18 +70,8 @@ def audit_part(
         claim(folder, prepared.identity, resume=resume, overwrite=False)
         running = prepared.start(folder, progress or SilentProgress())
         reports = replace(running, part=part).execute_part()
-        mark_finished(folder, part)
-    return PartRun(
-        folder=folder,
-        part=part,
-        n_shards=len(part.share(prepared.shards)),
-        n_all=len(prepared.shards),
-        redone={
-            name: {"kept": report.kept, "redone": dict(report.redone)}
-            for name, report in reports.items()
-        },
-        failed=failed_shards(reports),
-    )
+        mark_finished(folder, part, len(prepared.shards))
+    return PartRun.of(folder, part, len(prepared.shards), reports)
 
 
 def merge_audit(
@@ -199,7 +164,7 @@ def _check_complete(prepared: PreparedAudit, folder: Path) -> None:
     DataError
         There are such.
     """
-    parts = finished_parts(folder)
+    parts = read_marks(folder).parts
     plan = prepared.plan
     stages = [s.name for s in (plan.text, plan.languages, plan.encoder) if s is not None]
     if plan.image is not None and not plan.calibrates:
@@ -212,14 +177,9 @@ def _check_complete(prepared: PreparedAudit, folder: Path) -> None:
     ]
     if not missing:
         return
-    counts = sorted({part.count for part in parts})
-    wanted = ", ".join(
-        f"{i}/{n}" for n in counts[:1] for i in sorted({k % n for k in missing})[: 4 * SHOWN]
-    )
     shown = ", ".join(prepared.shards[k].name for k in missing[:SHOWN])
     raise DataError(
         f"{len(missing):,} of {len(prepared.shards):,} shards have no results in {folder} "
         f"({shown}{', …' if len(missing) > SHOWN else ''})."
-        + (f" Run --shard {wanted} again" if wanted else " No part is finished: run them")
-        + ", or add --compute-missing to compute them here."
+        f" {parts_to_run(missing, parts)}, or add --compute-missing to compute them here."
     )

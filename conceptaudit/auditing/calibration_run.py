@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from conceptaudit.artifacts import STARTED, write_json
+from conceptaudit.artifacts import STARTED, exclusive, write_json
 from conceptaudit.auditing.calibrating import NONE, CalibrationData
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import AuditPlan, open_source, plan_audit, read_vocabulary
 from conceptaudit.datasets.base import Dataset
 from conceptaudit.engine import StageReport, open_engine, run_stage
-from conceptaudit.engine.stage import Stage
+from conceptaudit.engine.part_marks import forget_parts, mark_finished
+from conceptaudit.engine.parts import Part, PartRun, sharing
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.calibration import Calibration, check_labelled, learn, read_labels
 from conceptaudit.image.calibration.folders import labelled_folder
@@ -23,6 +23,7 @@ from conceptaudit.image.stages import ImageEncoder
 from conceptaudit.image.stored import StoredEmbeddings
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
+from conceptaudit.scratch import ScratchFolder
 from conceptaudit.text.paper_stages import PaperIndex
 
 
@@ -88,18 +89,12 @@ def calibrate(
             "The machines of a Ray cluster need one folder that all see: name it with the 'work' "
             "parameter (--work)."
         )
-    opened = open_source(dataset, options)
-    vocabulary, _ = read_vocabulary(concepts)
-    plan = plan_audit(opened, vocabulary, options)
-    if plan.image is None:
-        raise ConfigError(
-            f"Calibration needs images: {opened.location} offers none that these options can use. "
-            "Name the model with --clip, or the vectors with --concept-vectors."
-        )
+    opened, vocabulary, plan = _planned(dataset, concepts, options)
     labelled = labels is not None or image_folder is not None
     known = None if labels is None else read_labels(labels, vocabulary)
     with ExitStack() as stack:
-        folder = Path(work or stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = Path(work or stack.enter_context(ScratchFolder()))
+        stack.enter_context(exclusive(folder))
         progress = progress or SilentProgress()
         data = _prepared(opened, plan, vocabulary, options, folder, progress)
         scale, by_caption, by_label = data.histograms(known, progress)
@@ -126,9 +121,67 @@ def calibrate(
             labelled=by_label if labelled else None,
             rule=rule,
         )
-    found = replace(found, notes=(*found.notes, *notes))
-    found.save(out)
+        found = replace(found, notes=(*found.notes, *notes))
+        found.save(out)
+        forget_parts(folder)
     return found
+
+
+def calibrate_part(
+    dataset: str | Path,
+    concepts: str | Path | Sequence[str] | ConceptVocabulary,
+    work: str | Path,
+    part: Part,
+    *,
+    options: AuditOptions | None = None,
+    progress: Progress | None = None,
+) -> PartRun:
+    """Tag the captions and embed the pictures of one part's share of a dataset.
+
+    Parts may run side by side, be killed and run again. When all are finished, `calibrate` with
+    the same folder for its work does the rest.
+
+    Parameters
+    ----------
+    dataset, concepts, options, progress
+        As in `calibrate`, the same for all parts.
+    work : str or Path
+        Folder for embeddings and text tags, the same for all parts.
+    part : Part
+        Shard k of the sorted list belongs to part k mod n.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As in `calibrate`.
+    ArtifactMismatchError
+        This part, or the whole, is running already.
+    """
+    options = replace(options or AuditOptions(), calibration=NONE)
+    opened, _, plan = _planned(dataset, concepts, options)
+    folder, n_all = Path(work), len(opened.shards())
+    with sharing(folder, part):
+        reports = _shard_stages(opened, plan, options, folder, progress or SilentProgress(), part)
+        mark_finished(folder, part, n_all)
+    return PartRun.of(folder, part, n_all, reports)
+
+
+def _planned(
+    dataset: str | Path,
+    concepts: str | Path | Sequence[str] | ConceptVocabulary,
+    options: AuditOptions,
+) -> tuple[Dataset, ConceptVocabulary, AuditPlan]:
+    opened = open_source(dataset, options)
+    vocabulary, _ = read_vocabulary(concepts)
+    plan = plan_audit(opened, vocabulary, options)
+    if plan.image is None:
+        raise ConfigError(
+            f"Calibration needs images: {opened.location} offers none that these options can use. "
+            "Name the model with --clip, or the vectors with --concept-vectors."
+        )
+    if isinstance(plan.text, PaperIndex):
+        raise ConfigError("Calibration reads captions exactly: leave the text mode 'paper' out.")
+    return opened, vocabulary, plan
 
 
 def _prepared(
@@ -140,13 +193,38 @@ def _prepared(
     progress: Progress,
 ) -> CalibrationData:
     """Tag the captions and embed the images, as far as the dataset has them."""
+    reports = _shard_stages(opened, plan, options, folder, progress)
     shards = opened.shards()
+    source: Dataset = opened
+    if plan.encoder is not None:
+        source = StoredEmbeddings(folder=folder / plan.encoder.name, source=shards)
+        shards = source.shards()
+    if plan.image is None:
+        raise ConfigError("Calibration needs images.")
+    return CalibrationData(
+        source=source,
+        shards=shards,
+        text=None if plan.text is None else reports[plan.text.name].store,
+        vocabulary=vocabulary,
+        vectors=plan.image.concepts,
+    )
+
+
+def _shard_stages(
+    opened: Dataset,
+    plan: AuditPlan,
+    options: AuditOptions,
+    folder: Path,
+    progress: Progress,
+    part: Part | None = None,
+) -> dict[str, StageReport]:
+    """Run the stages that look at one shard at a time, over all shards or a part's share."""
+    shards = opened.shards() if part is None else part.share(opened.shards())
     if options.engine_choice.joins_a_cluster and not (folder / STARTED).exists():
         # by this file every machine of the cluster sees whether the folder is the same for all
         write_json(folder / STARTED, {"kind": "calibration", "dataset": opened.location})
-
-    def run(stage: Stage) -> StageReport:
-        return run_stage(
+    return {
+        stage.name: run_stage(
             stage,
             opened,
             shards,
@@ -159,22 +237,8 @@ def _prepared(
             ),
             progress=progress,
             skip_unreadable=options.skip_unreadable,
+            tidy=part is None,
         )
-
-    if isinstance(plan.text, PaperIndex):
-        raise ConfigError("Calibration reads captions exactly: leave the text mode 'paper' out.")
-    text = None if plan.text is None else run(plan.text).store
-    source: Dataset = opened
-    if plan.encoder is not None:
-        run(plan.encoder)
-        source = StoredEmbeddings(folder=folder / plan.encoder.name, source=shards)
-        shards = source.shards()
-    if plan.image is None:
-        raise ConfigError("Calibration needs images.")
-    return CalibrationData(
-        source=source,
-        shards=shards,
-        text=text,
-        vocabulary=vocabulary,
-        vectors=plan.image.concepts,
-    )
+        for stage in (plan.text, plan.encoder)
+        if stage is not None
+    }

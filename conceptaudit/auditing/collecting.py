@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conceptaudit.artifacts import (
+    MARK,
     STARTED,
     Json,
     digest_of,
@@ -14,8 +15,8 @@ from conceptaudit.artifacts import (
     read_json,
     whole_file,
 )
-from conceptaudit.engine.parts import MARKER
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+from conceptaudit.paths import is_there
 
 
 def collect_parts(parts: Sequence[Path], folder: Path) -> int:
@@ -43,7 +44,10 @@ def collect_parts(parts: Sequence[Path], folder: Path) -> int:
     ArtifactMismatchError
         Parts belong to different runs, or contradict each other.
     """
-    wanted = read_json(folder / STARTED)["digest"]
+    told = read_json(folder / STARTED)
+    if not isinstance(told, dict) or not isinstance(told.get("digest"), str):
+        raise DataError(f"{folder / STARTED} is damaged: it does not say which run this is.")
+    wanted = told["digest"]
     for part in parts:
         _check_same_run(part, wanted, folder)
     copied = 0
@@ -52,7 +56,7 @@ def collect_parts(parts: Sequence[Path], folder: Path) -> int:
             continue
         for record in sorted(part.glob("*/*.json")):
             copied += _copy_record(record, folder / record.parent.name)
-        for marker in part.glob(f"{MARKER}*.json"):
+        for marker in part.glob(f"{MARK}*.json"):
             _copy(marker, folder / marker.name)
     return copied
 
@@ -96,10 +100,12 @@ def _valid_record(path: Path) -> Json:
         return None
     if not isinstance(record, dict) or not {"digest", "files", "result", "sha256"} <= record.keys():
         return None
+    if not isinstance(record["files"], dict):
+        return None
     body = {key: value for key, value in record.items() if key != "sha256"}
     files = {path.parent / Path(name).name: digest for name, digest in record["files"].items()}
     whole = record["sha256"] == digest_of(body) and all(
-        file.is_file() and file_digest(file) == digest for file, digest in files.items()
+        is_there(file) and file_digest(file) == digest for file, digest in files.items()
     )
     return record if whole else None
 

@@ -28,7 +28,7 @@ from conceptaudit.cli.arguments import (
     Workers,
 )
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
-from conceptaudit.cli.parts import show_part
+from conceptaudit.cli.parts import asked_part, show_part
 
 if TYPE_CHECKING:
     from conceptaudit.auditing import AuditRun
@@ -175,7 +175,7 @@ def audit(
     """
     from dataclasses import replace
 
-    from conceptaudit.auditing import AuditOptions
+    from conceptaudit.auditing import AuditOptions, audit_part
     from conceptaudit.auditing import audit as run_audit
 
     options = AuditOptions(
@@ -217,16 +217,12 @@ def audit(
     if threshold is not None:
         options = replace(options, threshold=threshold)
     if shard is not None:
-        show_part(
-            dataset,
-            concepts,
-            out,
-            shard,
-            options=options,
-            resume=resume,
-            overwrite=overwrite,
-            as_json=as_json,
-        )
+        part = asked_part(shard, overwrite=overwrite)
+        with logged_progress(out, "audit") as progress:
+            done = audit_part(
+                dataset, concepts, out, part, options=options, resume=resume, progress=progress
+            )
+        show_part(done, merged=out, as_json=as_json)
         return
     with logged_progress(out, "audit") as progress:
         run = run_audit(

@@ -16,11 +16,13 @@ from conceptaudit.cli.arguments import (
     KeyColumn,
     Layout,
     RayAddress,
+    ShardOfRun,
     SpacyModel,
     Templates,
     Workers,
 )
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+from conceptaudit.cli.parts import asked_part, show_part
 
 if TYPE_CHECKING:
     from conceptaudit.image.calibration import Calibration
@@ -76,6 +78,7 @@ def calibrate(
     workers: Workers = None,
     engine: EngineKind = "auto",
     ray_address: RayAddress = None,
+    shard: ShardOfRun = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn a threshold per concept for image tags, and what they are worth there.
@@ -90,8 +93,9 @@ def calibrate(
     """
     from dataclasses import replace
 
-    from conceptaudit.auditing import AuditOptions
+    from conceptaudit.auditing import AuditOptions, calibrate_part
     from conceptaudit.auditing import calibrate as run_calibrate
+    from conceptaudit.errors import ConfigError
 
     options = AuditOptions(
         layout=layout,
@@ -108,6 +112,14 @@ def calibrate(
     )
     if template:
         options = replace(options, templates=tuple(template))
+    if shard is not None:
+        if work is None:
+            raise ConfigError("Parts need one folder for their work: name it with --work.")
+        part = asked_part(shard)
+        with progress_bar() as progress:
+            done = calibrate_part(dataset, concepts, work, part, options=options, progress=progress)
+        show_part(done, merged=work, as_json=as_json)
+        return
     with progress_bar() as progress:
         found = run_calibrate(
             dataset,

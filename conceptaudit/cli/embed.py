@@ -16,9 +16,11 @@ from conceptaudit.cli.arguments import (
     Layout,
     RayAddress,
     Resume,
+    ShardOfRun,
     SkipUnreadable,
 )
 from conceptaudit.cli.console import emit_json, logged_progress, say
+from conceptaudit.cli.parts import asked_part
 
 if TYPE_CHECKING:
     from conceptaudit.image.embed import EmbeddingFolder
@@ -49,14 +51,7 @@ def embed(
     ] = None,
     engine: EngineKind = "auto",
     ray_address: RayAddress = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N",
-            help="Embed one part of N, I from 0: an array job. The same command without this "
-            "finishes the folder.",
-        ),
-    ] = None,
+    shard: ShardOfRun = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads per worker that decode pictures.")
     ] = None,
@@ -84,7 +79,6 @@ def embed(
     """
     from conceptaudit.datasets import open_dataset
     from conceptaudit.engine import EngineChoice
-    from conceptaudit.engine.parts import Part
     from conceptaudit.image.clip import find_clip
     from conceptaudit.image.embed import embed as run_embed
 
@@ -100,7 +94,7 @@ def embed(
             texts=text,
             workers=EngineChoice(kind=engine, workers=workers, address=ray_address),
             threads=threads,
-            part=None if shard is None else Part.parse(shard),
+            part=None if shard is None else asked_part(shard, overwrite=overwrite),
             skip_unreadable=skip_unreadable,
             resume=resume,
             overwrite=overwrite,
@@ -121,7 +115,7 @@ def embed(
     else:
         _show(made)
         if shard is not None:
-            say(f"This was part {shard}. When all are done: the same command without --shard")
+            say(f"This was part {shard}. When all are done: conceptaudit merge {out}")
 
 
 def _show(made: EmbeddingFolder) -> None:

@@ -17,9 +17,11 @@ from conceptaudit.cli.arguments import (
     Pretraining,
     RayAddress,
     Resume,
+    ShardOfRun,
     Workers,
 )
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
+from conceptaudit.cli.parts import asked_part, show_part
 
 if TYPE_CHECKING:
     from conceptaudit.zeroshot.results import Evaluation
@@ -79,6 +81,7 @@ def evaluate(
     workers: Workers = None,
     engine: EngineKind = "auto",
     ray_address: RayAddress = None,
+    shard: ShardOfRun = None,
     level: Level = 0.9,
     resume: Resume = False,
     overwrite: OverwriteRun = False,
@@ -96,6 +99,7 @@ def evaluate(
     """
     from conceptaudit.engine import EngineChoice
     from conceptaudit.zeroshot.evaluate import evaluate as run_evaluation
+    from conceptaudit.zeroshot.evaluate import evaluate_part
     from conceptaudit.zeroshot.sets import open_evaluation_set
 
     opened = open_evaluation_set(
@@ -106,6 +110,26 @@ def evaluate(
         templates=templates,
         label_column=label_column,
     )
+    doers = EngineChoice(kind=engine, workers=workers, address=ray_address)
+    if shard is not None:
+        part = asked_part(shard, overwrite=overwrite)
+        with logged_progress(out, "evaluate") as progress:
+            done = evaluate_part(
+                opened,
+                clip,
+                out,
+                part,
+                device=device,
+                pretraining=pretraining,
+                workers=doers,
+                level=level,
+                embeddings=embeddings or (),
+                save_embeddings=save_embeddings,
+                resume=resume,
+                progress=progress,
+            )
+        show_part(done, merged=out, as_json=as_json)
+        return
     with logged_progress(out, "evaluate") as progress:
         found = run_evaluation(
             opened,
@@ -113,7 +137,7 @@ def evaluate(
             out,
             device=device,
             pretraining=pretraining,
-            workers=EngineChoice(kind=engine, workers=workers, address=ray_address),
+            workers=doers,
             level=level,
             embeddings=embeddings or (),
             save_embeddings=save_embeddings,

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conceptaudit.cli.arguments import AsJson, Device, EngineKind, RayAddress, Templates, Workers
+from conceptaudit.cli.arguments import (
+    AsJson,
+    Device,
+    EngineKind,
+    RayAddress,
+    ShardOfRun,
+    Templates,
+    Workers,
+)
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
+from conceptaudit.cli.parts import asked_part, show_part
 
 if TYPE_CHECKING:
     from conceptaudit.longtail import LongTailSet
@@ -214,6 +223,7 @@ def longtail(
     workers: Workers = None,
     engine: EngineKind = "auto",
     ray_address: RayAddress = None,
+    shard: ShardOfRun = None,
     skip_unreadable: Annotated[
         bool,
         typer.Option("--skip-unreadable", help="List pool files that cannot be read, and go on."),
@@ -241,6 +251,7 @@ def longtail(
     from dataclasses import replace
 
     from conceptaudit.engine import EngineChoice
+    from conceptaudit.errors import ConfigError
     from conceptaudit.longtail import LongTailOptions, build_long_tail
     from conceptaudit.longtail.review import write_review
 
@@ -290,9 +301,23 @@ def longtail(
     if template:
         options = replace(options, templates=tuple(template))
     if download_list is not None:
+        if shard is not None:
+            raise ConfigError(
+                "--download-list is made in one go, or on a Ray cluster: leave out --shard."
+            )
         from conceptaudit.cli.downloads import list_downloads
 
         list_downloads(run, images, download_list, out, options, doers, as_json=as_json)
+        return
+    if shard is not None:
+        from conceptaudit.longtail.array_jobs import collect_part
+
+        part = asked_part(shard)
+        with logged_progress(out, "longtail", beside=out) as progress:
+            done = collect_part(
+                run, images, out, part, options=options, workers=doers, progress=progress
+            )
+        show_part(done, merged=out, as_json=as_json)
         return
     with logged_progress(out, "longtail", beside=out) as progress:
         made = build_long_tail(

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from importlib import import_module, metadata
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
 from conceptaudit.cli.console import complain, say
+from conceptaudit.cli.parts import ARGUMENTS
 from conceptaudit.errors import ConceptAuditError
+from conceptaudit.interruption import EXIT_INTERRUPTED, INTERRUPTED, interruptible
 
 EXIT_FAULTS = 1
 EXIT_USER = 2
-EXIT_INTERRUPTED = 130
-SAME_INTERRUPTION_SECONDS = 1.0
 
 VERBS = (
     "demo",
@@ -92,9 +89,10 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(verb)
     def run_verb(*args: Any, **kwargs: Any) -> None:
         try:
-            verb(*args, **kwargs)
+            with interruptible():
+                verb(*args, **kwargs)
         except KeyboardInterrupt:
-            complain("Interrupted. Run the same command again to go on.")
+            complain(INTERRUPTED)
             sys.exit(EXIT_INTERRUPTED)
         except ConceptAuditError as error:
             if _state.debug:
@@ -109,29 +107,8 @@ for _verb in VERBS:
     app.command(_verb)(_guarded(getattr(import_module(f"conceptaudit.cli.{_verb}"), _verb)))
 
 
-class _Interruption:
-    """Turns Ctrl-C and SIGTERM into `KeyboardInterrupt`, so that both clean up on the way out.
-
-    A terminal and a scheduler may send both, or one twice: what follows within a second is the
-    same interruption, and must not break off the cleaning up.
-    """
-
-    def __init__(self) -> None:
-        self._last = float("-inf")
-
-    def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if now - self._last > SAME_INTERRUPTION_SECONDS:
-            self._last = now
-            raise KeyboardInterrupt
-
-
 def run() -> None:
-    """Run the program; the entry point that ``pip`` installs."""
-    interruption = _Interruption()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` and `&` leave them
-            signal.signal(number, interruption)
+    """Run the program with the arguments of the command line, and exit."""
     # torch's threads spin while they wait, which on a shared machine slowed encoding fivefold
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(main(sys.argv[1:]))
@@ -146,10 +123,9 @@ def main(arguments: list[str]) -> int:
         0; 1 where a check found faults; 2 where the call or the data are at fault; 130 where it
         was interrupted (Ctrl-C or SIGTERM).
     """
+    ARGUMENTS.set(tuple(arguments))
     try:
         app(arguments)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except KeyboardInterrupt:  # before a verb began, or after it ended
-        return EXIT_INTERRUPTED
     return 0

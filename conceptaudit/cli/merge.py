@@ -1,7 +1,8 @@
-"""``conceptaudit merge``: finish an audit whose parts ran as separate jobs."""
+"""``conceptaudit merge``: finish a run whose parts were separate jobs."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,10 @@ import typer
 
 from conceptaudit.cli.arguments import AsJson, EngineKind, RayAddress, Workers
 from conceptaudit.cli.audit import show_run
-from conceptaudit.cli.console import logged_progress
+from conceptaudit.cli.console import logged_progress, say
+from conceptaudit.cli.parts import checked_command
+
+AUDIT = "audit"
 
 
 def merge(
@@ -17,13 +21,13 @@ def merge(
         list[Path],
         typer.Argument(
             metavar="RUN | PART...",
-            help="The run folder that the parts share; or, with -o, the folders of parts that ran "
-            "on different file systems.",
+            help="What the parts were told to write (-o; --work of calibrate). With -o: the run "
+            "folders of parts of one audit that ran on different file systems.",
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Run folder to bring the parts together in."),
+        typer.Option("--out", "-o", help="Run folder to bring the parts of an audit together in."),
     ] = None,
     compute_missing: Annotated[
         bool,
@@ -36,11 +40,11 @@ def merge(
     ray_address: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
-    """Finish an audit that ran as parts (--shard): calibrate, count, add up, write.
+    """Finish what ran as parts (--shard): do what needs all of them, add up, write.
 
-    The run folder says which audit it is; data and concept list must be where they were, and the
-    result is that of one undisturbed run. Running the audit's command without --shard does the
-    same. Exit code 2 where shards are missing; they are named.
+    The parts say which command they belong to; its files must be where they were, and the result
+    is that of one undisturbed run. The command without --shard does the same. Exit code 2 where
+    parts or shards are missing; they are named.
 
     \u0008
     Example:
@@ -52,6 +56,10 @@ def merge(
 
     if out is None and len(runs) > 1:
         raise ConfigError("Several folders are merged into another one: name it with -o.")
+    place = None if out is not None else _place(runs[0])
+    if place is not None:
+        own = _own_arguments(workers, engine, ray_address, as_json=as_json)
+        _ask_again(place, own, compute_missing=compute_missing)
     folder = runs[0] if out is None else out
     options = AuditOptions(workers=workers, engine=engine, ray_address=ray_address)
     with logged_progress(folder, "merge") as progress:
@@ -64,3 +72,62 @@ def merge(
         )
         progress.account(run.account, run.redone)
     show_run(run, run.level, as_json=as_json)
+
+
+def _place(named: Path) -> Path | None:
+    """Find the folder that the parts of anything but an audit have written to."""
+    from conceptaudit.artifacts import STARTED, read_json
+    from conceptaudit.engine.part_marks import read_marks
+    from conceptaudit.errors import ConfigError
+    from conceptaudit.longtail.stored import site_of
+    from conceptaudit.openvocab import parts_of
+
+    places = [named, site_of(named), parts_of(named)]
+    found = [place for place in places if read_marks(place).parts]
+    if found:
+        command = read_marks(found[0]).asked() if len(found) == 1 else None
+        return None if command is not None and command[:1] == [AUDIT] else found[0]
+    told = read_json(named / STARTED) if (named / STARTED).is_file() else {}
+    kind = told.get("kind", AUDIT) if isinstance(told, dict) else AUDIT
+    if kind != AUDIT:
+        raise ConfigError(
+            f"{named} holds a run of kind {kind!r} without a finished part. Run its parts, or its "
+            "command without --shard, which finishes what they began."
+        )
+    return None
+
+
+def _own_arguments(
+    workers: int | None, engine: str, ray_address: str | None, *, as_json: bool
+) -> list[str]:
+    given = {"--workers": workers, "--ray-address": ray_address}
+    values = [str(part) for pair in given.items() if pair[1] is not None for part in pair]
+    return [*values, "--engine", engine, *(["--json"] if as_json else [])]
+
+
+def _ask_again(place: Path, own: list[str], *, compute_missing: bool) -> None:
+    """Run the parts' command without --shard; the program ends with it.
+
+    Raises
+    ------
+    DataError
+        Parts are missing.
+    """
+    import shlex
+
+    from conceptaudit.cli.main import main
+    from conceptaudit.engine.part_marks import parts_to_run, read_marks
+    from conceptaudit.errors import DataError
+
+    marks = read_marks(place)
+    command = checked_command(marks.asked(), place)
+    missing = marks.unfinished()
+    if missing and not compute_missing:
+        raise DataError(
+            f"{len(missing):,} of {marks.n_shards:,} shards belong to no finished part of "
+            f"{place}. {parts_to_run(missing, marks.parts)}, or add --compute-missing to compute "
+            "them here."
+        )
+    if "--json" not in own:
+        say(f"conceptaudit {shlex.join(command)}")
+    sys.exit(main([*command, *own]))

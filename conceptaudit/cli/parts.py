@@ -1,35 +1,59 @@
-"""Running one part of an audit, as an array job does."""
+"""Parts of a run, as array jobs do them: what was asked for, and what is left to ask."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextvars import ContextVar
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conceptaudit.cli.console import emit_json, logged_progress, say
+from conceptaudit.cli.console import emit_json, say
 
 if TYPE_CHECKING:
-    from conceptaudit.auditing import AuditOptions
+    from conceptaudit.engine.parts import Part, PartRun
+
+ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
+"""What the program was called with."""
+
+OWN_VALUES = ("--shard", "--workers", "--engine", "--ray-address", "--threads")
+OWN_FLAGS = ("--resume", "--json", "--debug")
+"""What a part is told for itself: no matter for the whole."""
+
+VERBS = ("embed", "calibrate", "vocab", "evaluate", "retrieval", "longtail")
+"""Whose marks a merge follows; an audit says in its run folder what it is."""
+
+PLACES = ("-o", "--out", "--work")
+NEVER = ("--overwrite", "--allow-pickle-weights")
+"""What a merge does not do because a file says so."""
 
 
-def show_part(
-    dataset: str,
-    concepts: str,
-    out: Path,
-    shard: str,
-    *,
-    options: AuditOptions,
-    resume: bool,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    """Do a part's share and print what was done.
+def without_own(arguments: Sequence[str]) -> list[str]:
+    """Leave out what was meant for one part.
+
+    Examples
+    --------
+    >>> without_own(["embed", "data", "--shard", "3/8", "--workers=2", "-o", "emb", "--json"])
+    ['embed', 'data', '-o', 'emb']
+    """
+    kept: list[str] = []
+    rest = iter(arguments)
+    for one in rest:
+        if one in OWN_VALUES:
+            next(rest, None)
+        elif one not in OWN_FLAGS and one.partition("=")[0] not in OWN_VALUES:
+            kept.append(one)
+    return kept
+
+
+def asked_part(shard: str, *, overwrite: bool = False) -> Part:
+    """Read which part is asked for, and remember the command for the merge.
 
     Raises
     ------
     ConfigError
         The part is none, or the run is to be overwritten, which no part may do to the others.
     """
-    from conceptaudit.auditing import audit_part
     from conceptaudit.engine.parts import Part
     from conceptaudit.errors import ConfigError
 
@@ -38,16 +62,55 @@ def show_part(
             "--overwrite removes what other parts have written: with --shard, remove the folder "
             "by hand before the first part starts, or add --resume to redo what has changed."
         )
-    part = Part.parse(shard)
-    with logged_progress(out, "audit") as progress:
-        done = audit_part(
-            dataset, concepts, out, part, options=options, resume=resume, progress=progress
-        )
+    return Part.parse(shard, asked=without_own(ARGUMENTS.get()))
+
+
+def checked_command(command: object, place: Path) -> list[str]:
+    """Return the command that a mark names, if a merge may run it.
+
+    A mark is a file like any other, so it may ask for nothing but one of our verbs, with its
+    results in the very folder that is merged.
+
+    Raises
+    ------
+    ArtifactMismatchError
+        It asks for something else.
+    """
+    from conceptaudit.errors import ArtifactMismatchError
+    from conceptaudit.longtail.stored import site_of
+    from conceptaudit.openvocab import parts_of
+
+    words = [str(word) for word in command] if isinstance(command, list) else []
+    named = [Path(value) for value in _values(words, PLACES)]
+    written = {p.resolve() for path in named for p in (path, site_of(path), parts_of(path))}
+    ours = words[:1] and words[0] in VERBS and not any(word in NEVER for word in words)
+    if ours and place.resolve() in written:
+        return words
+    raise ArtifactMismatchError(
+        f"{place} says that its parts are of the command {' '.join(words)!r}, which a merge does "
+        "not run: it finishes parts of " + ", ".join(VERBS) + " in the folder that they were told "
+        "to write to, as seen from here, without " + " or ".join(NEVER) + ". Where this is your "
+        "command, run it without --shard."
+    )
+
+
+def _values(words: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Return the values of some options."""
+    values = [after for word, after in pairwise(words) if word in options]
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals and name in options:
+            values.append(value)
+    return values
+
+
+def show_part(done: PartRun, *, merged: object, as_json: bool) -> None:
+    """Print what a part did, and what `conceptaudit merge` is to be given."""
     if as_json:
         emit_json(
             {
                 "run": str(done.folder),
-                "part": [part.index, part.count],
+                "part": [done.part.index, done.part.count],
                 "n_shards": done.n_shards,
                 "n_all": done.n_all,
                 "redone": done.redone,
@@ -57,5 +120,5 @@ def show_part(
         return
     for name, why in done.failed.items():
         say(f"skipped {name}: {why}")
-    say(f"part {part}: {done.n_shards:,} of {done.n_all:,} shards done, in {done.folder}")
-    say(f"When all parts are: conceptaudit merge {done.folder}")
+    say(f"part {done.part}: {done.n_shards:,} of {done.n_all:,} shards done, in {done.folder}")
+    say(f"When all parts are: conceptaudit merge {merged}")

@@ -16,9 +16,11 @@ from conceptaudit.cli.arguments import (
     Pretraining,
     RayAddress,
     Resume,
+    ShardOfRun,
     Workers,
 )
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
+from conceptaudit.cli.parts import asked_part, show_part
 
 if TYPE_CHECKING:
     from conceptaudit.zeroshot.retrieve import Retrieval
@@ -54,6 +56,7 @@ def retrieval(
     workers: Workers = None,
     engine: EngineKind = "auto",
     ray_address: RayAddress = None,
+    shard: ShardOfRun = None,
     resume: Resume = False,
     overwrite: OverwriteRun = False,
     as_json: AsJson = False,
@@ -70,21 +73,44 @@ def retrieval(
     from conceptaudit.datasets import open_dataset
     from conceptaudit.engine import EngineChoice
     from conceptaudit.vocabulary import read_concepts
-    from conceptaudit.zeroshot.retrieve import RECALL_AT, evaluate_retrieval
+    from conceptaudit.zeroshot.retrieve import RECALL_AT, evaluate_retrieval, retrieval_part
 
     read = read_concepts(concepts) if concepts is not None else None
+    opened = open_dataset(dataset, layout=layout, shard_rows=1_000)
+    name = name or Path(dataset).resolve().stem
+    doers = EngineChoice(kind=engine, workers=workers, address=ray_address)
+    if shard is not None:
+        part = asked_part(shard, overwrite=overwrite)
+        with logged_progress(out, "retrieval") as progress:
+            done = retrieval_part(
+                opened,
+                clip,
+                out,
+                part,
+                name=name,
+                concepts=read.vocabulary if read is not None else None,
+                spacy_model=spacy_model,
+                recall_at=tuple(recall_at or RECALL_AT),
+                device=device,
+                pretraining=pretraining,
+                workers=doers,
+                resume=resume,
+                progress=progress,
+            )
+        show_part(done, merged=out, as_json=as_json)
+        return
     with logged_progress(out, "retrieval") as progress:
         found = evaluate_retrieval(
-            open_dataset(dataset, layout=layout, shard_rows=1_000),
+            opened,
             clip,
             out,
-            name=name or Path(dataset).resolve().stem,
+            name=name,
             concepts=read.vocabulary if read is not None else None,
             spacy_model=spacy_model,
             recall_at=tuple(recall_at or RECALL_AT),
             device=device,
             pretraining=pretraining,
-            workers=EngineChoice(kind=engine, workers=workers, address=ray_address),
+            workers=doers,
             resume=resume,
             overwrite=overwrite,
             progress=progress,

@@ -14,12 +14,14 @@ from conceptaudit.cli.arguments import (
     KeyColumn,
     Layout,
     RayAddress,
+    ShardOfRun,
     SkipUnreadable,
     SpacyModel,
     UrlColumn,
     Workers,
 )
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
+from conceptaudit.cli.parts import asked_part, show_part
 
 SHOWN = 15
 """Entries shown."""
@@ -70,6 +72,7 @@ def vocab(
     workers: Workers = None,
     engine: EngineKind = "auto",
     ray_address: RayAddress = None,
+    shard: ShardOfRun = None,
     shard_rows: Annotated[
         int, typer.Option(help="Rows of a table per shard; changes no count.")
     ] = 20_000,
@@ -98,7 +101,14 @@ def vocab(
     """
     from itertools import islice
 
-    from conceptaudit.openvocab import PhraseRule, VocabOptions, list_vocabulary, write_concepts
+    from conceptaudit.openvocab import (
+        PhraseRule,
+        VocabOptions,
+        list_part,
+        list_vocabulary,
+        parts_of,
+        write_concepts,
+    )
     from conceptaudit.openvocab.listing import entries
 
     options = VocabOptions(
@@ -124,7 +134,13 @@ def vocab(
         skip_unreadable=skip_unreadable,
         keep_parts=keep_parts,
     )
-    parts = out.with_name(f"{out.name}.parts")
+    parts = parts_of(out)
+    if shard is not None:
+        part = asked_part(shard, overwrite=overwrite)
+        with logged_progress(parts, "vocab", beside=out) as progress:
+            done = list_part(dataset, out, part, options=options, progress=progress)
+        show_part(done, merged=out, as_json=as_json)
+        return
     with logged_progress(parts, "vocab", beside=out) as progress:
         run = list_vocabulary(dataset, out, options=options, overwrite=overwrite, progress=progress)
         progress.account(run.account)

@@ -10,17 +10,15 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TypeVar
 
-from conceptaudit.artifacts import LOCK, read_json, write_json
+from conceptaudit.artifacts import LOCK, Json
+from conceptaudit.engine.stage import StageReport
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
-
-MARKER = ".part-"
-"""Begin of the names of files that say which parts are finished; a whole run removes them."""
 
 _ATTEMPTS = 20
 T = TypeVar("T")
@@ -36,6 +34,8 @@ class Part:
         In [0, count), as a scheduler's array index.
     count : int
         Parts in all, at least 1.
+    asked : JSON value, optional
+        How the program was asked for this part, so that it can ask itself for the whole.
 
     Raises
     ------
@@ -51,6 +51,7 @@ class Part:
 
     index: int
     count: int
+    asked: Json = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.count < 1 or not 0 <= self.index < self.count:
@@ -61,7 +62,7 @@ class Part:
             )
 
     @classmethod
-    def parse(cls, text: str) -> Part:
+    def parse(cls, text: str, *, asked: Json = None) -> Part:
         """Read ``"17/500"``.
 
         Raises
@@ -74,7 +75,7 @@ class Part:
             raise ConfigError(
                 f"The 'shard' parameter must be I/N, such as 17/500. Got {text!r} instead."
             )
-        return cls(index=int(found[1]), count=int(found[2]))
+        return cls(index=int(found[1]), count=int(found[2]), asked=asked)
 
     def __str__(self) -> str:
         return f"{self.index}-of-{self.count}"
@@ -82,6 +83,50 @@ class Part:
     def share(self, shards: Sequence[T]) -> tuple[T, ...]:
         """Return every `count`-th shard, from `index` on."""
         return tuple(shards[self.index :: self.count])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartRun:
+    """What one job did.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder that all jobs write to.
+    part : Part
+    n_shards, n_all : int
+        Shards of this part, and of the dataset.
+    redone : dict
+        By stage: shards computed by this call and why; shards kept from before.
+    failed : dict of str to str
+        Shards that could not be read, with the error, where that was allowed.
+    """
+
+    folder: Path
+    part: Part
+    n_shards: int
+    n_all: int
+    redone: dict[str, dict[str, object]]
+    failed: dict[str, str]
+
+    @classmethod
+    def of(
+        cls, folder: Path, part: Part, n_all: int, reports: Mapping[str, StageReport]
+    ) -> PartRun:
+        """Sum up a part's stages."""
+        return cls(
+            folder=folder,
+            part=part,
+            n_shards=len(part.share(range(n_all))),
+            n_all=n_all,
+            redone={
+                name: {"kept": report.kept, "redone": dict(report.redone)}
+                for name, report in reports.items()
+            },
+            failed={
+                shard: why for report in reports.values() for shard, why in report.failed.items()
+            },
+        )
 
 
 @contextmanager
@@ -138,45 +183,3 @@ def _remove_if_last(stream: IO[str]) -> None:
     except OSError:
         return  # other parts hold it
     Path(stream.name).unlink(missing_ok=True)
-
-
-def mark_finished(folder: Path, part: Part) -> None:
-    """Note that a part has done its share."""
-    write_json(folder / f"{MARKER}{part}.json", {"part": [part.index, part.count]})
-
-
-def finished_parts(folder: Path) -> tuple[Part, ...]:
-    """Return the parts that have done their share, in order.
-
-    Raises
-    ------
-    DataError
-        A marker is damaged.
-    """
-    parts = []
-    for path in folder.glob(f"{MARKER}*.json"):
-        try:
-            index, count = read_json(path)["part"]
-            parts.append(Part(index=int(index), count=int(count)))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path} says of no part that it is finished: {error}.") from error
-    return tuple(sorted(parts, key=lambda part: (part.count, part.index)))
-
-
-def uncovered(n_shards: int, parts: Sequence[Part]) -> list[int]:
-    """Return the positions of the shards that belong to none of these parts.
-
-    Examples
-    --------
-    >>> uncovered(6, [Part(index=0, count=3), Part(index=1, count=3)])
-    [2, 5]
-    """
-    covered = {k for part in parts for k in part.share(range(n_shards))}
-    return [k for k in range(n_shards) if k not in covered]
-
-
-def forget_parts(folder: Path) -> None:
-    """Remove what parts leave beside their results; only for who holds the whole folder."""
-    for pattern in (f"{MARKER}*.json", f"{LOCK}-*"):
-        for path in folder.glob(pattern):
-            path.unlink(missing_ok=True)

@@ -21,7 +21,8 @@ from conceptaudit.artifacts import (
 )
 from conceptaudit.datasets.base import CAPTION, IMAGE, Dataset, Shard
 from conceptaudit.engine import EngineChoice, StageReport, open_engine, run_shards
-from conceptaudit.engine.parts import Part, forget_parts, sharing
+from conceptaudit.engine.part_marks import forget_parts, mark_finished
+from conceptaudit.engine.parts import Part, sharing
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.embedding_folder import (
@@ -138,7 +139,6 @@ def embed(
         if claim(folder, identity, resume=resume, overwrite=overwrite) == "overwrite":
             clear(folder)
         if part is None:
-            forget_parts(folder)
             remove_partials(folder)
         write_json(
             folder / STARTED, {"digest": identity, "kind": KIND, "dataset": dataset.location}
@@ -163,10 +163,12 @@ def embed(
             tidy=part is None,
         )
         if part is not None:
+            mark_finished(folder, part, len(shards))
             return _summary(folder, dataset, store, mine, report, part=part)
         _remove_strangers(store, shards)
         made = _summary(folder, dataset, store, shards, report)
         write_json(folder / MANIFEST, _manifest(made, dataset, clip, identity, store, shards))
+        forget_parts(folder)
     return made
 
 

@@ -1,25 +1,23 @@
-"""Look at every shard of a pool and put together what they have to offer."""
+"""Put together what the shards of a pool have to offer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pandas as pd
 
 from conceptaudit.artifacts import ShardStore
 from conceptaudit.datasets.base import Dataset, Shard
-from conceptaudit.engine import run_stage
-from conceptaudit.engine.base import Engine
+from conceptaudit.engine import StageReport
 from conceptaudit.errors import DataError
 from conceptaudit.longtail.account import COLUMNS, PoolAccount
 from conceptaudit.longtail.collect import DROPS, CollectShard
 from conceptaudit.longtail.finder import Finder
 from conceptaudit.longtail.finds import IMAGES, PAIRS, VECTORS, read_finds
 from conceptaudit.longtail.toplists import CandidateLists
-from conceptaudit.progress import Progress
 from conceptaudit.records import ROW_BITS
 
 
@@ -43,49 +41,26 @@ class Collected:
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
-def collect(
-    stage: CollectShard,
-    pool: Dataset,
-    shards: Sequence[Shard],
-    *,
-    folder: Path,
-    engine: Engine,
-    progress: Progress,
-    skip_unreadable: bool = False,
+def gather(
+    stage: CollectShard, pool: Dataset, shards: Sequence[Shard], report: StageReport
 ) -> Collected:
-    """Look at every shard, each on its own, and keep the best candidates of all.
-
-    Finished shards stay in `folder`: a run that was killed goes on where it was.
+    """Put together what the shards have to offer, and keep the best candidates of all.
 
     Parameters
     ----------
     stage : CollectShard
-        What is looked for.
+        What was looked for.
     pool : Dataset
     shards : sequence of Shard
         All of the pool.
-    folder : Path
-        Where the shards' finds are kept.
-    engine : Engine
-        Runs the shards; how many workers it has changes no result.
-    progress : Progress
-    skip_unreadable : bool
-        Whether a file that cannot be read is listed instead of stopping the work.
+    report : StageReport
+        Where the shards' finds are.
 
     Raises
     ------
     DataError
-        A file is damaged, or the pool's embeddings have another dimension than the concepts.
+        The pool's embeddings have another dimension than the concepts.
     """
-    report = run_stage(
-        stage,
-        pool,
-        shards,
-        folder=folder,
-        engine=engine,
-        progress=progress,
-        skip_unreadable=skip_unreadable,
-    )
     finder = Finder(stage.concepts, stage.options.n_candidates, stage.options.min_score)
     account = PoolAccount()
     for number, shard in enumerate(shards):

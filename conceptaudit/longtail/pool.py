@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from conceptaudit.artifacts import Json, digest_of
 from conceptaudit.datasets.base import CAPTION, EXTRA, IMAGE, Dataset, Shard
-from conceptaudit.engine import EngineChoice, open_engine
+from conceptaudit.engine import EngineChoice, StageReport, open_engine, run_stage
+from conceptaudit.engine.parts import Part
 from conceptaudit.errors import DataError
 from conceptaudit.longtail.collect import CollectShard
 from conceptaudit.longtail.embedding import EmbeddingSpace
 from conceptaudit.longtail.examples import Examples
-from conceptaudit.longtail.gather import Collected, collect
+from conceptaudit.longtail.gather import Collected, gather
 from conceptaudit.longtail.options import EXAMPLE_RANK, LongTailOptions
 from conceptaudit.longtail.pictures import PictureSet, join_pictures
 from conceptaudit.longtail.proposals import Proposals
@@ -110,6 +111,37 @@ class Pool:
             wanted=self.proposals.sample_ids if self.proposals else None,
         )
 
+    @property
+    def looked_at(self) -> tuple[Shard, ...]:
+        """The shards that candidates may be in: all, or those that an index proposes."""
+        return self.proposals.shards(self.shards) if self.proposals else self.shards
+
+    def look(
+        self,
+        folder: Path,
+        *,
+        workers: int | EngineChoice | None,
+        progress: Progress,
+        part: Part | None = None,
+    ) -> StageReport:
+        """Look at every shard, or at a part's share of them, each on its own.
+
+        Finished shards stay in `folder`: a run that was killed goes on where it was.
+        """
+        clip = self.space.clip
+        on_gpu = clip is not None and clip.device != "cpu"
+        shards = self.looked_at if part is None else part.share(self.looked_at)
+        return run_stage(
+            self.stage,
+            self.dataset,
+            shards,
+            folder=folder,
+            engine=open_engine(workers, n_items=len(shards), on_gpu=on_gpu),
+            progress=progress,
+            skip_unreadable=self.options.skip_unreadable,
+            tidy=part is None,
+        )
+
     def collect(
         self, folder: Path, *, workers: int | EngineChoice | None, progress: Progress
     ) -> Collected:
@@ -120,18 +152,8 @@ class Pool:
         DataError
             No image can be used, or a file is damaged.
         """
-        clip = self.space.clip
-        on_gpu = clip is not None and clip.device != "cpu"
-        shards = self.proposals.shards(self.shards) if self.proposals else self.shards
-        collected = collect(
-            self.stage,
-            self.dataset,
-            shards,
-            folder=folder,
-            engine=open_engine(workers, n_items=len(shards), on_gpu=on_gpu),
-            progress=progress,
-            skip_unreadable=self.options.skip_unreadable,
-        )
+        report = self.look(folder, workers=workers, progress=progress)
+        collected = gather(self.stage, self.dataset, self.looked_at, report)
         account = collected.account
         if self.proposals is not None:
             self.proposals.count(account)

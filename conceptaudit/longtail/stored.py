@@ -8,10 +8,12 @@ from shutil import rmtree
 
 import pandas as pd
 
-from conceptaudit.artifacts import LOCK, MANIFEST, clear, exclusive, file_digest, read_json
+from conceptaudit.artifacts import LOCK, MANIFEST, MARK, clear, exclusive, file_digest, read_json
 from conceptaudit.errors import ArtifactMismatchError, DataError
 from conceptaudit.longtail.export import CLASS_TABLE, IMAGE_TABLE, REMOVED_TABLE
 from conceptaudit.longtail.records import LongTailSet
+from conceptaudit.longtail.set_checks import check_images, check_manifest
+from conceptaudit.paths import is_there
 
 KIND = "longtail"
 NEW = "new"
@@ -40,9 +42,12 @@ def read_long_tail(folder: str | Path) -> LongTailSet:
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
         raise DataError(f"{folder} is not a long-tail set of conceptaudit.")
+    check_manifest(folder / MANIFEST, manifest)
+    images = _table(folder / IMAGE_TABLE)
+    check_images(folder / IMAGE_TABLE, images)
     return LongTailSet(
         folder=folder,
-        images=_table(folder / IMAGE_TABLE),
+        images=images,
         classes=_table(folder / CLASS_TABLE),
         removed=_table(folder / REMOVED_TABLE),
         manifest=manifest,
@@ -56,7 +61,7 @@ def _table(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise DataError(f"Cannot read {path}: {error}.") from error
     for name in table.columns.difference(list(texts)):
-        if not pd.api.types.is_bool_dtype(table[name]):
+        if not pd.api.types.is_numeric_dtype(table[name]):  # which truth values are, too
             table[name] = pd.to_numeric(table[name], errors="coerce")
     return table
 
@@ -70,9 +75,11 @@ def find_finished(folder: Path, digest: str) -> LongTailSet | None:
         return None
     if manifest.get("digest") != digest:
         return None
+    if not isinstance(manifest.get("files"), dict):
+        return None
     for name, recorded in manifest["files"].items():
         path = folder / name
-        if not path.is_file() or file_digest(path) != recorded:
+        if not is_there(path) or file_digest(path) != recorded:
             return None
     return read_long_tail(folder)
 
@@ -110,6 +117,11 @@ def check_target(folder: Path, *, overwrite: bool) -> None:
         )
 
 
+def site_of(folder: Path) -> Path:
+    """Where a set is built: beside the folder that it appears in."""
+    return folder.parent / f".{folder.name}.building"
+
+
 @contextmanager
 def building(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside `folder`; on success put it in the place of `folder`.
@@ -125,7 +137,7 @@ def building(folder: Path) -> Iterator[Path]:
     DataError
         The folder cannot be written to.
     """
-    site = folder.parent / f".{folder.name}.building"
+    site = site_of(folder)
     try:
         with exclusive(site):
             if (site / OLD).is_dir() and not folder.exists():
@@ -152,9 +164,11 @@ def building(folder: Path) -> Iterator[Path]:
 
 
 def _clear_but_work(site: Path) -> None:
-    """Remove everything except finished shards."""
+    """Remove everything except finished shards, and the marks of who did them."""
     for path in site.iterdir():
         if path.name == WORK and any(path.rglob("*.json")):
+            continue
+        if path.name.startswith(MARK):
             continue
         if path.is_dir() and not path.is_symlink():
             rmtree(path)

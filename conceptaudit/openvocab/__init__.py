@@ -21,19 +21,29 @@ from conceptaudit.artifacts import (
     remove_partials,
     write_json,
 )
-from conceptaudit.datasets import Dataset, Shard, open_dataset
-from conceptaudit.engine import open_engine, run_stage
+from conceptaudit.engine import StageReport
+from conceptaudit.engine.part_marks import forget_parts, mark_finished
+from conceptaudit.engine.parts import Part, PartRun, sharing
 from conceptaudit.errors import ArtifactMismatchError, DataError
 from conceptaudit.openvocab.listing import write_concepts
 from conceptaudit.openvocab.merging import merge_counts
 from conceptaudit.openvocab.options import VocabOptions
 from conceptaudit.openvocab.phrases import PhraseRule
-from conceptaudit.openvocab.stage import NounLister
+from conceptaudit.openvocab.prepared import PreparedListing
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import merge_counts as add_counts
-from conceptaudit.text.pipeline import find_pipeline
 
-__all__ = ["PhraseRule", "VocabOptions", "VocabRun", "list_vocabulary", "write_concepts"]
+__all__ = [
+    "PhraseRule",
+    "VocabOptions",
+    "VocabRun",
+    "list_part",
+    "list_vocabulary",
+    "parts_of",
+    "write_concepts",
+]
+
+LISTING = "listing.parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,92 +103,99 @@ def list_vocabulary(
     ArtifactMismatchError
         `out` holds something else.
     """
-    options = options or VocabOptions()
-    opened = open_dataset(
-        dataset,
-        layout=options.layout,
-        caption_column=options.caption_column,
-        key_column=options.key_column,
-        url_column=options.url_column,
-        language_column=options.language_column,
-        languages=options.languages,
-        unit=options.unit,
-        shard_rows=options.shard_rows,
-    )
-    stage = NounLister(
-        pipeline=find_pipeline(options.spacy_model),
-        rule=options.rule,
-        captions_per_image=options.captions_per_image,
-        unit=options.unit,
-    )
-    if not stage.parts <= opened.provides:
-        raise DataError(f"{opened.location} holds no captions, so there is nothing to list.")
-    shards = opened.shards()
-    read_from = {
-        "reading": opened.settings,
-        "shards": [[shard.name, shard.fingerprint] for shard in shards],
-    }
-    wanted = {
-        "stage": stage.settings,
-        **read_from,
-        "min_count": options.min_count,
-        "min_images": options.min_images,
-    }
+    asked = PreparedListing.of(dataset, options or VocabOptions())
     target = Path(out)
-    done = _finished(target, digest_of(wanted), overwrite=overwrite)
+    done = _finished(target, digest_of(asked.wanted), overwrite=overwrite)
+    parts = parts_of(target)
     if done is not None:
+        if parts.is_dir() and not asked.options.keep_parts:
+            with exclusive(parts):  # left by a run that was killed at its very end
+                shutil.rmtree(parts)
         return done
-    parts = target.with_name(f"{target.name}.parts")
     with exclusive(parts):
-        identity = digest_of([stage.settings, read_from])
-        if claim(parts, identity, resume=not overwrite, overwrite=overwrite) == "overwrite":
+        if claim(parts, asked.identity, resume=not overwrite, overwrite=overwrite) == "overwrite":
             clear(parts)
         remove_partials(parts)
-        remove_partials(target.parent, of=target.name)
-        write_json(parts / STARTED, {"digest": identity, "kind": "vocab", "dataset": str(dataset)})
-        run = _list(opened, shards, stage, target, parts, options, progress or SilentProgress())
+        write_json(parts / STARTED, asked.started)
+        report = asked.run(parts, progress or SilentProgress())
+        run = _merged(asked, report, target, parts)
         write_json(
             _manifest(target),
             {
                 "kind": "vocab",
-                "digest": digest_of(wanted),
-                "dataset": opened.location,
-                "settings": {name: wanted[name] for name in wanted if name != "shards"},
+                "digest": digest_of(asked.wanted),
+                "dataset": asked.dataset.location,
+                "settings": {
+                    name: value for name, value in asked.wanted.items() if name != "shards"
+                },
                 "account": run.account,
                 "notes": list(run.notes),
                 "n_entries": run.n_entries,
-                "sha256": file_digest(target),
+                "sha256": file_digest(parts / LISTING),
                 "versions": package_versions("spacy", "duckdb"),
             },
         )
-    if not options.keep_parts:
+        # last, so that a listing without its manifest is never ours: a kill leaves none
+        try:
+            (parts / LISTING).replace(target)
+        except OSError as error:
+            raise DataError(f"Cannot write {target}: {error.strerror or error}.") from error
+        forget_parts(parts)
+    if not asked.options.keep_parts:
         shutil.rmtree(parts)
     return run
 
 
-def _list(
-    dataset: Dataset,
-    shards: Sequence[Shard],
-    stage: NounLister,
-    target: Path,
-    parts: Path,
-    options: VocabOptions,
-    progress: Progress,
-) -> VocabRun:
-    report = run_stage(
-        stage,
-        dataset,
-        shards,
-        folder=parts,
-        engine=open_engine(options.engine_choice, n_items=len(shards), folder=parts),
-        progress=progress,
-        skip_unreadable=options.skip_unreadable,
-    )
-    names = [shard.name for shard in shards if shard.name not in report.failed]
+def list_part(
+    dataset: str | Path,
+    out: str | Path,
+    part: Part,
+    *,
+    options: VocabOptions | None = None,
+    progress: Progress | None = None,
+) -> PartRun:
+    """Count the nouns and noun phrases of one part's share of a dataset.
+
+    Parts may run side by side, be killed and run again. When all are finished, `list_vocabulary`
+    with the same arguments adds up.
+
+    Parameters
+    ----------
+    dataset, out, options, progress
+        As in `list_vocabulary`, the same for all parts.
+    part : Part
+        Shard k of the sorted list belongs to part k mod n.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As in `list_vocabulary`.
+    ArtifactMismatchError
+        The parts of `out` are of another listing, or this part is running already.
+    """
+    asked = PreparedListing.of(dataset, options or VocabOptions())
+    parts, n_all = parts_of(Path(out)), len(asked.shards)
+    with sharing(parts, part):
+        claim(parts, asked.identity, resume=False, overwrite=False)
+        write_json(parts / STARTED, asked.started)
+        report = asked.run(parts, progress or SilentProgress(), part)
+        mark_finished(parts, part, n_all)
+    return PartRun.of(parts, part, n_all, {asked.stage.name: report})
+
+
+def parts_of(out: Path) -> Path:
+    """Where the counts of shards are while a listing is made."""
+    return out.with_name(f"{out.name}.parts")
+
+
+def _merged(asked: PreparedListing, report: StageReport, target: Path, parts: Path) -> VocabRun:
+    """Add up the shards' counts."""
+    options = asked.options
+    names = [shard.name for shard in asked.shards if shard.name not in report.failed]
     n_entries = merge_counts(
         report.store.folder,
         names,
-        target,
+        parts / LISTING,
         spill=parts / "spill",
         captions_per_image=options.captions_per_image,
         min_count=options.min_count,
@@ -189,7 +206,7 @@ def _list(
         path=target,
         n_entries=n_entries,
         account=_account(report.store, names),
-        notes=(*dataset.notes, *(f"Skipped: {why}" for why in report.failed.values())),
+        notes=(*asked.dataset.notes, *(f"Skipped: {why}" for why in report.failed.values())),
     )
 
 

@@ -8,21 +8,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from conceptaudit.artifacts import digest_of
-from conceptaudit.engine import EngineChoice, open_engine, run_stage
+from conceptaudit.engine import EngineChoice
+from conceptaudit.engine.part_marks import mark_finished
+from conceptaudit.engine.parts import Part, PartRun, sharing
 from conceptaudit.errors import DataError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.zeroshot.labelled import EvaluationSet
 from conceptaudit.zeroshot.measures import Tally, confusions, overall, tally
+from conceptaudit.zeroshot.prepared import PreparedEvaluation
 from conceptaudit.zeroshot.results import Evaluation, ModelResult, write_results
-from conceptaudit.zeroshot.running import (
-    load_models,
-    model_labels,
-    model_slugs,
-    run_folder,
-)
-from conceptaudit.zeroshot.sources import Guesses, PictureSource, Stored, find_sources
+from conceptaudit.zeroshot.running import StageRunner, model_labels, run_folder, shared_folder
+from conceptaudit.zeroshot.sources import Guesses, Stored
+
+KIND = "evaluation"
 
 
 def evaluate(
@@ -81,44 +80,26 @@ def evaluate(
     ArtifactMismatchError
         `out` holds something else, or another model made the embeddings.
     """
-    clips = load_models(models, device)
-    slugs = model_slugs(clips)
-    folder = Path(out)
-    told = progress or SilentProgress()
-    sources = find_sources(
+    prepared = PreparedEvaluation.of(
         evaluation_set,
-        clips,
-        slugs,
-        folder,
+        models,
+        out,
+        device=device,
+        pretraining=pretraining,
+        level=level,
         stored=Stored(read=embeddings, save=save_embeddings),
-        workers=workers,
-        progress=told,
     )
-    identity = digest_of(
-        {
-            "stages": [source.stage.settings for source in sources],
-            "names": slugs,
-            "set": evaluation_set.name,
-            "pretraining": pretraining,
-            "shards": [[[one.name, one.fingerprint] for one in s.shards] for s in sources],
-            "level": level,
-        }
-    )
-    with run_folder(folder, identity, "evaluation", resume=resume, overwrite=overwrite):
+    folder, told = prepared.folder, progress or SilentProgress()
+    prepared.save_vectors(workers=workers, progress=told)
+    sources = prepared.sources()
+    identity = prepared.identity(sources)
+    runner = StageRunner(folder=folder, workers=workers, progress=told)
+    notes = list(evaluation_set.notes)
+    with run_folder(folder, identity, KIND, resume=resume, overwrite=overwrite):
         results = []
-        notes = list(evaluation_set.notes)
         for source in sources:
             source.begin(folder)
-            shards = source.shards
-            on_gpu = isinstance(source, PictureSource) and source.stage.clip.device != "cpu"
-            report = run_stage(
-                source.stage,
-                source.dataset,
-                shards,
-                folder=folder,
-                engine=open_engine(workers, n_items=len(shards), on_gpu=on_gpu, folder=folder),
-                progress=told,
-            )
+            report = runner.run(source.stage, source.dataset, source.shards, on_gpu=source.on_gpu)
             guesses = source.collect(report, folder)
             labels = model_labels(source.stage.clip, pretraining)
             results.append(_result(guesses, evaluation_set, labels, level))
@@ -131,6 +112,83 @@ def evaluate(
         )
         write_results(found, identity, level)
     return found
+
+
+def evaluate_part(
+    evaluation_set: EvaluationSet,
+    models: Sequence[str | ClipModel],
+    out: str | Path,
+    part: Part,
+    *,
+    device: str = "auto",
+    pretraining: str | None = None,
+    workers: int | EngineChoice | None = None,
+    level: float = 0.9,
+    embeddings: Sequence[str | Path] = (),
+    save_embeddings: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> PartRun:
+    """Classify one part's share of the images, or embed it where embeddings are to be saved.
+
+    Parts may run side by side, be killed and run again. When all are finished, `evaluate` with the
+    same arguments does the rest.
+
+    Parameters
+    ----------
+    part : Part
+        Shard k of the sorted list belongs to part k mod n.
+    evaluation_set, models, out, device, pretraining, workers, level, embeddings, save_embeddings
+        As in `evaluate`, the same for all parts.
+    resume, progress
+        As in `evaluate`.
+
+    Returns
+    -------
+    PartRun
+
+    Raises
+    ------
+    ConfigError, DataError
+        As in `evaluate`.
+    ArtifactMismatchError
+        `out` holds something else, or this part is running already.
+    """
+    prepared = PreparedEvaluation.of(
+        evaluation_set,
+        models,
+        out,
+        device=device,
+        pretraining=pretraining,
+        level=level,
+        stored=Stored(read=embeddings, save=save_embeddings),
+    )
+    folder, told = prepared.folder, progress or SilentProgress()
+    if save_embeddings is not None:
+        with sharing(folder, part):
+            made = prepared.save_vectors(workers=workers, progress=told, part=part)
+            n_all = len(evaluation_set.dataset.shards())
+            mark_finished(folder, part, n_all)
+        return PartRun(
+            folder=folder,
+            part=part,
+            n_shards=len(part.share(range(n_all))),
+            n_all=n_all,
+            redone={name: {"kept": m.kept, "redone": dict(m.redone)} for name, m in made.items()},
+            failed={},
+        )
+    sources = prepared.sources()
+    runner = StageRunner(folder=folder, workers=workers, progress=told, part=part)
+    n_all = max(len(source.shards) for source in sources)
+    with shared_folder(folder, prepared.identity(sources), KIND, part, resume=resume):
+        reports = {}
+        for one in sources:
+            one.begin(folder)
+            reports[one.stage.name] = runner.run(
+                one.stage, one.dataset, one.shards, on_gpu=one.on_gpu
+            )
+        mark_finished(folder, part, n_all)
+    return PartRun.of(folder, part, n_all, reports)
 
 
 def _result(

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from conceptaudit.artifacts import Json, digest_of, write_csv, write_json, write_parquet
-from conceptaudit.datasets import CAPTION, EMBEDDING, IMAGE, Dataset
-from conceptaudit.engine import EngineChoice, open_engine, run_stage
-from conceptaudit.errors import ConfigError
+from conceptaudit.artifacts import Json, write_csv, write_json, write_parquet
+from conceptaudit.datasets import Dataset
+from conceptaudit.engine import EngineChoice
+from conceptaudit.engine.part_marks import mark_finished
+from conceptaudit.engine.parts import Part, PartRun
 from conceptaudit.image.clip import ClipModel
-from conceptaudit.image.embed import check_embedded_with
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.annotator import CaptionAnnotator
-from conceptaudit.text.pipeline import BUNDLED, find_pipeline, load_pipeline
-from conceptaudit.zeroshot.pairs import PairEncoder, read_pairs
+from conceptaudit.text.pipeline import BUNDLED, load_pipeline
+from conceptaudit.zeroshot.pairs import read_pairs
+from conceptaudit.zeroshot.prepared import PreparedRetrieval
 from conceptaudit.zeroshot.retrieval import (
     TEXT_RETRIEVAL,
     BoolArray,
@@ -27,15 +28,16 @@ from conceptaudit.zeroshot.retrieval import (
     retrieved,
 )
 from conceptaudit.zeroshot.running import (
+    StageRunner,
     added_accounts,
-    load_models,
     model_labels,
-    model_slugs,
     run_folder,
+    shared_folder,
     slug,
     write_run_manifest,
 )
 
+KIND = "retrieval"
 TASK = "zeroshot_retrieval"
 RECALL_AT = (1, 5, 10)
 
@@ -106,48 +108,18 @@ def evaluate_retrieval(
     ArtifactMismatchError
         `out` holds something else, or another model made the embeddings.
     """
-    embedded = EMBEDDING in dataset.provides
-    if CAPTION not in dataset.provides or not (embedded or IMAGE in dataset.provides):
-        raise ConfigError(
-            f"Retrieval needs pictures or embeddings with captions; {dataset.location} offers "
-            f"{', '.join(sorted(dataset.provides)) or 'nothing'}."
-        )
-    clips = load_models(models, device)
-    slugs = model_slugs(clips)
-    for clip in clips if embedded else ():
-        check_embedded_with(dataset.location, clip)
-    shards = dataset.shards()
-    stages = [
-        PairEncoder(
-            clip=clip,
-            name=f"pairs-{name}",
-            caption_per_line=dataset.layout == "webdataset",
-            embedded=embedded,
-        )
-        for clip, name in zip(clips, slugs, strict=True)
-    ]
-    pipeline = find_pipeline(spacy_model) if concepts is not None else None
-    identity = digest_of(
-        {
-            "stages": [stage.settings for stage in stages],
-            "names": [name, slugs, pretraining],
-            "concepts": [concepts.digest, pipeline.digest] if concepts and pipeline else None,
-            "recall_at": list(recall_at),
-            "reading": dataset.settings,
-            "shards": [[shard.name, shard.fingerprint] for shard in shards],
-        }
+    prepared = PreparedRetrieval.of(
+        dataset, models, name, concepts, spacy_model, recall_at, device=device, label=pretraining
     )
     folder = Path(out)
-    told = progress or SilentProgress()
+    runner = StageRunner(folder=folder, workers=workers, progress=progress or SilentProgress())
     overall: list[pd.DataFrame] = []
     by_concept: list[pd.DataFrame] = []
     account: Json = {}
-    with run_folder(folder, identity, "retrieval", resume=resume, overwrite=overwrite):
-        for stage in stages:
-            on_gpu = stage.clip.device != "cpu"
-            engine = open_engine(workers, n_items=len(shards), on_gpu=on_gpu, folder=folder)
-            report = run_stage(stage, dataset, shards, folder=folder, engine=engine, progress=told)
-            names = [shard.name for shard in shards]
+    with run_folder(folder, prepared.identity, KIND, resume=resume, overwrite=overwrite):
+        names = [shard.name for shard in prepared.shards]
+        for stage in prepared.stages:
+            report = prepared.run(runner, stage)
             account = added_accounts(report.store, names)
             pairs, texts = read_pairs(report.store, names)
             found = retrieved(pairs, recall_at)
@@ -169,8 +141,55 @@ def evaluate_retrieval(
             account=account,
             notes=dataset.notes,
         )
-        _write(result, identity, dataset)
+        _write(result, prepared.identity, dataset)
     return result
+
+
+def retrieval_part(
+    dataset: Dataset,
+    models: Sequence[str | ClipModel],
+    out: str | Path,
+    part: Part,
+    *,
+    name: str = "",
+    concepts: ConceptVocabulary | None = None,
+    spacy_model: str = BUNDLED,
+    recall_at: Sequence[int] = RECALL_AT,
+    device: str = "auto",
+    pretraining: str | None = None,
+    workers: int | EngineChoice | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> PartRun:
+    """Encode one part's share of the pairs; `evaluate_retrieval` with these arguments finishes.
+
+    Parameters
+    ----------
+    part : Part
+        Shard k of the sorted list belongs to part k mod n.
+    dataset, models, out, name, concepts, spacy_model, recall_at, device, pretraining
+        As in `evaluate_retrieval`, the same for all parts.
+    workers, resume, progress
+        As in `evaluate`.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As in `evaluate_retrieval`.
+    ArtifactMismatchError
+        `out` holds something else, or this part is running already.
+    """
+    prepared = PreparedRetrieval.of(
+        dataset, models, name, concepts, spacy_model, recall_at, device=device, label=pretraining
+    )
+    folder = Path(out)
+    runner = StageRunner(
+        folder=folder, workers=workers, progress=progress or SilentProgress(), part=part
+    )
+    with shared_folder(folder, prepared.identity, KIND, part, resume=resume):
+        reports = {stage.name: prepared.run(runner, stage) for stage in prepared.stages}
+        mark_finished(folder, part, len(prepared.shards))
+    return PartRun.of(folder, part, len(prepared.shards), reports)
 
 
 def _overall(found: dict[str, BoolArray], labels: dict[str, str]) -> pd.DataFrame:
@@ -233,7 +252,7 @@ def _write(result: Retrieval, identity: str, dataset: Dataset) -> None:
     write_run_manifest(
         folder,
         {
-            "kind": "retrieval",
+            "kind": KIND,
             "digest": identity,
             "dataset": dataset.location,
             "account": result.account,

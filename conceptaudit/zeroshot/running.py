@@ -1,10 +1,11 @@
-"""What every evaluation shares: names of models, the run folder, its manifest."""
+"""What every evaluation shares: names of models, the run folder, its stages, its manifest."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from conceptaudit.artifacts import (
     LOCK,
     LOG,
     MANIFEST,
+    MARK,
     STARTED,
     Json,
     ShardStore,
@@ -23,8 +25,14 @@ from conceptaudit.artifacts import (
     remove_partials,
     write_json,
 )
+from conceptaudit.datasets import Dataset, Shard
+from conceptaudit.engine import EngineChoice, StageReport, open_engine, run_stage
+from conceptaudit.engine.part_marks import forget_parts
+from conceptaudit.engine.parts import Part, sharing
+from conceptaudit.engine.stage import Stage
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel, find_clip
+from conceptaudit.progress import Progress
 from conceptaudit.records import merge_counts
 
 
@@ -94,6 +102,59 @@ def run_folder(
         remove_partials(folder)
         write_json(folder / STARTED, {"digest": identity, "kind": kind})
         yield
+        forget_parts(folder)
+
+
+@contextmanager
+def shared_folder(
+    folder: Path, identity: str, kind: str, part: Part, *, resume: bool
+) -> Iterator[None]:
+    """Hold one part of a run folder, which other parts may write to at the same time.
+
+    Raises
+    ------
+    ArtifactMismatchError
+        The folder holds something else, or the part or the whole is running already.
+    """
+    with sharing(folder, part):
+        claim(folder, identity, resume=resume, overwrite=False)
+        write_json(folder / STARTED, {"digest": identity, "kind": kind})
+        yield
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRunner:
+    """Runs the stages of an evaluation: with whom, in which folder, over which share of shards.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    workers : int, EngineChoice or None
+    progress : Progress
+    part : Part or None
+        None for all shards.
+    """
+
+    folder: Path
+    workers: int | EngineChoice | None
+    progress: Progress
+    part: Part | None = None
+
+    def run(
+        self, stage: Stage, dataset: Dataset, shards: Sequence[Shard], *, on_gpu: bool
+    ) -> StageReport:
+        """Bring a stage's results up to date."""
+        mine = shards if self.part is None else self.part.share(shards)
+        return run_stage(
+            stage,
+            dataset,
+            mine,
+            folder=self.folder,
+            engine=open_engine(self.workers, n_items=len(mine), on_gpu=on_gpu, folder=self.folder),
+            progress=self.progress,
+            tidy=self.part is None,
+        )
 
 
 def added_accounts(store: ShardStore, shards: Sequence[str]) -> Json:
@@ -111,7 +172,9 @@ def write_run_manifest(folder: Path, record: dict[str, Any]) -> None:
     files = sorted(
         path
         for path in folder.rglob("*")
-        if path.is_file() and path.name not in (MANIFEST, LOCK, LOG)
+        if path.is_file()
+        and path.name not in (MANIFEST, LOG)
+        and not path.name.startswith((LOCK, MARK))
     )
     write_json(
         folder / MANIFEST,

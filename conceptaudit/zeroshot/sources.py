@@ -10,12 +10,10 @@ import pandas as pd
 
 from conceptaudit.artifacts import Json, write_parquet
 from conceptaudit.datasets import EMBEDDING, IMAGE, Dataset, Shard
-from conceptaudit.engine import EngineChoice, StageReport
+from conceptaudit.engine import StageReport
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel
-from conceptaudit.image.embed import embed
 from conceptaudit.image.prompts import encode_concepts
-from conceptaudit.progress import Progress
 from conceptaudit.tagtable import drop_table
 from conceptaudit.zeroshot.classify import ZeroShotClassifier
 from conceptaudit.zeroshot.embedded import KEY, SAMPLE_ID, EmbeddingClassifier
@@ -54,6 +52,11 @@ class PictureSource:
     dataset: Dataset
     shards: tuple[Shard, ...]
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the stage computes on a GPU."""
+        return self.stage.clip.device != "cpu"
+
     def begin(self, folder: Path) -> None:
         """Remove what an evaluation of embeddings left in a run folder."""
         (folder / LABELS).unlink(missing_ok=True)
@@ -84,6 +87,11 @@ class EmbeddingSource:
     dataset: Dataset
     shards: tuple[Shard, ...]
     labels: SetLabels
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the stage computes on a GPU: a small product per image needs none."""
+        return False
 
     def begin(self, folder: Path) -> None:
         """Write the labels where the shards look them up."""
@@ -134,7 +142,7 @@ class Stored:
     read: Sequence[str | Path] = ()
     save: str | Path | None = None
 
-    def folders(self, evaluation_set: EvaluationSet, n_models: int) -> Sequence[str | Path]:
+    def places(self, evaluation_set: EvaluationSet, slugs: Sequence[str]) -> Sequence[str | Path]:
         """Name the folder of each model; none where pictures are encoded.
 
         Raises
@@ -150,12 +158,16 @@ class Stored:
                 "Embeddings are either there to be read or to be made and saved: leave out the "
                 "'embeddings' parameter or 'save_embeddings'."
             )
-        if read and len(read) != n_models:
+        if read and len(read) != len(slugs):
             raise ConfigError(
                 f"The 'embeddings' parameter must name a folder per model, in the models' order. "
-                f"Got {len(read)} for {n_models} models instead."
+                f"Got {len(read)} for {len(slugs)} models instead."
             )
-        return read
+        return read or self.saved(slugs)
+
+    def saved(self, slugs: Sequence[str]) -> list[Path]:
+        """Name the folder that each model's embeddings are kept in; none where they are not."""
+        return [] if self.save is None else [Path(self.save) / name for name in slugs]
 
 
 def _is_the_set(embedded: Dataset, labelled: Dataset) -> bool:
@@ -171,10 +183,8 @@ def find_sources(
     folder: Path,
     *,
     stored: Stored,
-    workers: int | EngineChoice | None,
-    progress: Progress,
 ) -> list[Source]:
-    """Say for every model where its vectors come from, embedding the pictures where asked.
+    """Say for every model where its vectors come from.
 
     Raises
     ------
@@ -184,15 +194,11 @@ def find_sources(
         Another model made the embeddings.
     """
     dataset = evaluation_set.dataset
-    places = list(stored.folders(evaluation_set, len(clips)))
+    places = stored.places(evaluation_set, slugs)
     if not places and IMAGE not in dataset.provides:
         raise ConfigError(
             f"{evaluation_set.location} holds no pictures. Name their embeddings (--embeddings)."
         )
-    if stored.save is not None:
-        places = [Path(stored.save) / name for name in slugs]
-        for clip, place in zip(clips, places, strict=True):
-            embed(dataset, clip, place, workers=workers, progress=progress)
     shards = () if places else dataset.shards()
     labels = read_labels(evaluation_set) if places else None
     sources: list[Source] = []

@@ -1,0 +1,66 @@
+"""The search for candidates as an array of jobs: each looks at its share of the pool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conceptaudit.datasets.base import Dataset
+from conceptaudit.engine import EngineChoice
+from conceptaudit.engine.part_marks import mark_finished
+from conceptaudit.engine.parts import Part, PartRun, sharing
+from conceptaudit.longtail.build import choose_concepts
+from conceptaudit.longtail.opening import make_pool, open_pool
+from conceptaudit.longtail.options import LongTailOptions
+from conceptaudit.longtail.source import read_audit
+from conceptaudit.longtail.stored import WORK, site_of
+from conceptaudit.progress import Progress, SilentProgress
+
+if TYPE_CHECKING:
+    from conceptaudit.image.clip import ClipModel
+
+
+def collect_part(
+    run: str | Path,
+    pool: str | Path | Dataset,
+    out: str | Path,
+    part: Part,
+    *,
+    options: LongTailOptions | None = None,
+    clip: ClipModel | None = None,
+    workers: int | EngineChoice | None = 1,
+    progress: Progress | None = None,
+) -> PartRun:
+    """Look for candidates in one part's share of a pool; `build_long_tail` does the rest.
+
+    Parts may run side by side, be killed and run again. What they find is kept beside `out`, which
+    appears when `build_long_tail` with the same arguments has finished the set.
+
+    Parameters
+    ----------
+    part : Part
+        Shard k of the pool's sorted list belongs to part k mod n.
+    run, pool, out, options, clip, workers, progress
+        As in `build_long_tail`, the same for all parts.
+
+    Returns
+    -------
+    PartRun
+
+    Raises
+    ------
+    ConfigError, DataError, MissingDependencyError
+        As in `build_long_tail`.
+    ArtifactMismatchError
+        This part, or the whole, is running already.
+    """
+    options = options or LongTailOptions()
+    audit = read_audit(run)
+    opened = open_pool(pool, options.layout) if isinstance(pool, str | Path) else pool
+    made = make_pool(opened, audit, choose_concepts(audit, options).concepts, options, clip)
+    site, n_all = site_of(Path(out)), len(made.looked_at)
+    told = progress or SilentProgress()
+    with sharing(site, part):
+        report = made.look(site / WORK, workers=workers, progress=told, part=part)
+        mark_finished(site, part, n_all)
+    return PartRun.of(site, part, n_all, {made.stage.name: report})

@@ -1,0 +1,110 @@
+"""What a listing decides before it counts: which data, which rule, which run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from conceptaudit.artifacts import Json, digest_of
+from conceptaudit.datasets import Dataset, Shard, open_dataset
+from conceptaudit.engine import StageReport, open_engine, run_stage
+from conceptaudit.engine.parts import Part
+from conceptaudit.errors import DataError
+from conceptaudit.openvocab.options import VocabOptions
+from conceptaudit.openvocab.stage import NounLister
+from conceptaudit.progress import Progress
+from conceptaudit.text.pipeline import find_pipeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedListing:
+    """A listing that could start.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    shards : tuple of Shard
+        All of the dataset's.
+    stage : NounLister
+    options : VocabOptions
+    started : dict
+        What the first file in the folder of the shards' counts says.
+    wanted : dict
+        Everything that the finished listing depends on.
+    """
+
+    dataset: Dataset
+    shards: tuple[Shard, ...]
+    stage: NounLister
+    options: VocabOptions
+    started: Json
+    wanted: Json
+
+    @classmethod
+    def of(cls, dataset: str | Path, options: VocabOptions) -> PreparedListing:
+        """Open the data and the pipeline.
+
+        Raises
+        ------
+        ConfigError, DataError, MissingDependencyError
+            They cannot be used, or the data hold no captions.
+        """
+        opened = open_dataset(
+            dataset,
+            layout=options.layout,
+            caption_column=options.caption_column,
+            key_column=options.key_column,
+            url_column=options.url_column,
+            language_column=options.language_column,
+            languages=options.languages,
+            unit=options.unit,
+            shard_rows=options.shard_rows,
+        )
+        stage = NounLister(
+            pipeline=find_pipeline(options.spacy_model),
+            rule=options.rule,
+            captions_per_image=options.captions_per_image,
+            unit=options.unit,
+        )
+        if not stage.parts <= opened.provides:
+            raise DataError(f"{opened.location} holds no captions, so there is nothing to list.")
+        shards = opened.shards()
+        read_from = {
+            "reading": opened.settings,
+            "shards": [[shard.name, shard.fingerprint] for shard in shards],
+        }
+        wanted = {
+            "stage": stage.settings,
+            **read_from,
+            "min_count": options.min_count,
+            "min_images": options.min_images,
+        }
+        identity = digest_of([stage.settings, read_from])
+        return cls(
+            dataset=opened,
+            shards=shards,
+            stage=stage,
+            options=options,
+            started={"digest": identity, "kind": "vocab", "dataset": str(dataset)},
+            wanted=wanted,
+        )
+
+    @property
+    def identity(self) -> str:
+        """Digest of everything that the shards' counts depend on."""
+        return str(self.started["digest"])
+
+    def run(self, parts: Path, progress: Progress, part: Part | None = None) -> StageReport:
+        """List the nouns of every shard, or of a part's share."""
+        options = self.options
+        shards = self.shards if part is None else part.share(self.shards)
+        return run_stage(
+            self.stage,
+            self.dataset,
+            shards,
+            folder=parts,
+            engine=open_engine(options.engine_choice, n_items=len(shards), folder=parts),
+            progress=progress,
+            skip_unreadable=options.skip_unreadable,
+            tidy=part is None,
+        )

@@ -1,0 +1,199 @@
+"""What an evaluation or a retrieval decides before it touches its folder: models, vectors, run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conceptaudit.artifacts import digest_of
+from conceptaudit.datasets import CAPTION, EMBEDDING, IMAGE, Dataset, Shard
+from conceptaudit.engine import EngineChoice, StageReport
+from conceptaudit.engine.parts import Part
+from conceptaudit.errors import ConfigError
+from conceptaudit.image.clip import ClipModel
+from conceptaudit.image.embed import EmbeddingFolder, check_embedded_with, embed
+from conceptaudit.progress import Progress
+from conceptaudit.records import ConceptVocabulary
+from conceptaudit.text.pipeline import find_pipeline
+from conceptaudit.zeroshot.labelled import EvaluationSet
+from conceptaudit.zeroshot.pairs import PairEncoder
+from conceptaudit.zeroshot.running import StageRunner, load_models, model_slugs
+from conceptaudit.zeroshot.sources import Source, Stored, find_sources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedEvaluation:
+    """An evaluation that could start.
+
+    Parameters
+    ----------
+    evaluation_set : EvaluationSet
+    clips : list of ClipModel
+    slugs : list of str
+        A folder name per model.
+    folder : Path
+        The run folder.
+    stored : Stored
+        Which embeddings to use, or to make and keep.
+    pretraining : str or None
+    level : float
+    """
+
+    evaluation_set: EvaluationSet
+    clips: list[ClipModel]
+    slugs: list[str]
+    folder: Path
+    stored: Stored
+    pretraining: str | None
+    level: float
+
+    @classmethod
+    def of(
+        cls,
+        evaluation_set: EvaluationSet,
+        models: Sequence[str | ClipModel],
+        out: str | Path,
+        *,
+        device: str,
+        pretraining: str | None,
+        level: float,
+        stored: Stored,
+    ) -> PreparedEvaluation:
+        """Load the models.
+
+        Raises
+        ------
+        ConfigError
+            A model is unknown, or there are not as many folders of embeddings as models.
+        """
+        clips = load_models(models, device)
+        slugs = model_slugs(clips)
+        stored.places(evaluation_set, slugs)
+        return cls(
+            evaluation_set=evaluation_set,
+            clips=clips,
+            slugs=slugs,
+            folder=Path(out),
+            stored=stored,
+            pretraining=pretraining,
+            level=level,
+        )
+
+    def save_vectors(
+        self,
+        *,
+        workers: int | EngineChoice | None,
+        progress: Progress,
+        part: Part | None = None,
+    ) -> dict[str, EmbeddingFolder]:
+        """Embed the pictures, or a part's share of them, where embeddings are to be kept.
+
+        Returns
+        -------
+        dict of str to EmbeddingFolder
+            By the name of the model's folder.
+        """
+        dataset = self.evaluation_set.dataset
+        return {
+            place.name: embed(dataset, clip, place, workers=workers, part=part, progress=progress)
+            for clip, place in zip(self.clips, self.stored.saved(self.slugs), strict=False)
+        }
+
+    def sources(self) -> list[Source]:
+        """Say for every model where its vectors come from."""
+        return find_sources(
+            self.evaluation_set, self.clips, self.slugs, self.folder, stored=self.stored
+        )
+
+    def identity(self, sources: Sequence[Source]) -> str:
+        """Digest of everything that the results depend on."""
+        return digest_of(
+            {
+                "stages": [source.stage.settings for source in sources],
+                "names": self.slugs,
+                "set": self.evaluation_set.name,
+                "pretraining": self.pretraining,
+                "shards": [[[one.name, one.fingerprint] for one in s.shards] for s in sources],
+                "level": self.level,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedRetrieval:
+    """A retrieval that could start.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    shards : tuple of Shard
+        All of the dataset's.
+    stages : tuple of PairEncoder
+        One per model.
+    identity : str
+        Digest of everything that the results depend on.
+    """
+
+    dataset: Dataset
+    shards: tuple[Shard, ...]
+    stages: tuple[PairEncoder, ...]
+    identity: str
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Dataset,
+        models: Sequence[str | ClipModel],
+        name: str,
+        concepts: ConceptVocabulary | None,
+        spacy_model: str,
+        recall_at: Sequence[int],
+        *,
+        device: str,
+        label: str | None,
+    ) -> PreparedRetrieval:
+        """Check the dataset, load the models, identify the run.
+
+        Raises
+        ------
+        ConfigError, ArtifactMismatchError
+            The dataset has no pairs, a model is unknown, or another made the embeddings.
+        """
+        embedded = EMBEDDING in dataset.provides
+        if CAPTION not in dataset.provides or not (embedded or IMAGE in dataset.provides):
+            raise ConfigError(
+                f"Retrieval needs pictures or embeddings with captions; {dataset.location} offers "
+                f"{', '.join(sorted(dataset.provides)) or 'nothing'}."
+            )
+        clips = load_models(models, device)
+        slugs = model_slugs(clips)
+        for clip in clips if embedded else ():
+            check_embedded_with(dataset.location, clip)
+        shards = dataset.shards()
+        stages = tuple(
+            PairEncoder(
+                clip=clip,
+                name=f"pairs-{slug}",
+                caption_per_line=dataset.layout == "webdataset",
+                embedded=embedded,
+            )
+            for clip, slug in zip(clips, slugs, strict=True)
+        )
+        pipeline = find_pipeline(spacy_model) if concepts is not None else None
+        identity = digest_of(
+            {
+                "stages": [stage.settings for stage in stages],
+                "names": [name, slugs, label],
+                "concepts": [concepts.digest, pipeline.digest] if concepts and pipeline else None,
+                "recall_at": list(recall_at),
+                "reading": dataset.settings,
+                "shards": [[shard.name, shard.fingerprint] for shard in shards],
+            }
+        )
+        return cls(dataset=dataset, shards=shards, stages=stages, identity=identity)
+
+    def run(self, runner: StageRunner, stage: PairEncoder) -> StageReport:
+        """Encode the pairs with one model."""
+        on_gpu = stage.clip.device != "cpu"
+        return runner.run(stage, self.dataset, self.shards, on_gpu=on_gpu)
