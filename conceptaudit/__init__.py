@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from conceptaudit.validation import validate
     from conceptaudit.vocabulary import read_concepts
     from conceptaudit.zeroshot.evaluate import evaluate
+    from conceptaudit.zeroshot.options import EvaluationOptions, RetrievalOptions
     from conceptaudit.zeroshot.readers import read_accuracies
     from conceptaudit.zeroshot.retrieve import evaluate_retrieval
     from conceptaudit.zeroshot.sets import open_evaluation_set
@@ -47,10 +48,12 @@ _HOMES = {
     "ConfigError": "errors",
     "Curve": "curves",
     "DataError": "errors",
+    "EvaluationOptions": "zeroshot.options",
     "FitError": "errors",
     "LongTailOptions": "longtail",
     "LongTailSet": "longtail",
     "MissingDependencyError": "errors",
+    "RetrievalOptions": "zeroshot.options",
     "VectorIndex": "image.index",
     "audit": "auditing",
     "build_index": "image.index",
@@ -83,10 +86,12 @@ __all__ = [
     "ConfigError",
     "Curve",
     "DataError",
+    "EvaluationOptions",
     "FitError",
     "LongTailOptions",
     "LongTailSet",
     "MissingDependencyError",
+    "RetrievalOptions",
     "VectorIndex",
     "audit",
     "build_index",

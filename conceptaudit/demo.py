@@ -29,6 +29,7 @@ from conceptaudit.records import ConceptAccuracies, ConceptFrequencies, ConceptV
 from conceptaudit.report import write_report
 from conceptaudit.report.curve_figures import draw_curve
 from conceptaudit.zeroshot.evaluate import evaluate
+from conceptaudit.zeroshot.options import EvaluationOptions
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
 MARK = ".conceptaudit-demo"
@@ -260,7 +261,7 @@ class _Evaluation:
             opened,
             [self.clip],
             out,
-            pretraining="lab",
+            options=EvaluationOptions(pretraining="lab"),
             workers=self.workers,
             progress=self.progress,
         ).accuracies

@@ -40,6 +40,7 @@ from conceptaudit.records import (
     ConceptVocabulary,
 )
 from conceptaudit.zeroshot.evaluate import evaluate
+from conceptaudit.zeroshot.options import EvaluationOptions
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
 TEMPLATES = ("a photo of a {}", "{}", "picture of a {}", "an old photo of a {}")
@@ -336,7 +337,11 @@ def measure(
         tests, name="cifar100", class_names=vocabulary.names, templates=TEMPLATES
     )
     accuracies = evaluate(
-        opened, [clip], work / "evaluation", pretraining="cifar100-lt", workers=1
+        opened,
+        [clip],
+        work / "evaluation",
+        options=EvaluationOptions(pretraining="cifar100-lt"),
+        workers=1,
     ).accuracies
     unseen = Scores.of_test(tests, run, pairs, clip)
     tail = unseen.long_tailed(arguments.imbalance)

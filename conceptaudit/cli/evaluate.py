@@ -100,6 +100,7 @@ def evaluate(
     from conceptaudit.engine import EngineChoice
     from conceptaudit.zeroshot.evaluate import evaluate as run_evaluation
     from conceptaudit.zeroshot.evaluate import evaluate_part
+    from conceptaudit.zeroshot.options import EvaluationOptions
     from conceptaudit.zeroshot.sets import open_evaluation_set
 
     opened = open_evaluation_set(
@@ -110,6 +111,13 @@ def evaluate(
         templates=templates,
         label_column=label_column,
     )
+    options = EvaluationOptions(
+        device=device,
+        pretraining=pretraining,
+        level=level,
+        embeddings=tuple(embeddings or ()),
+        save_embeddings=save_embeddings,
+    )
     doers = EngineChoice(kind=engine, workers=workers, address=ray_address)
     if shard is not None:
         part = asked_part(shard, overwrite=overwrite)
@@ -119,12 +127,8 @@ def evaluate(
                 clip,
                 out,
                 part,
-                device=device,
-                pretraining=pretraining,
+                options=options,
                 workers=doers,
-                level=level,
-                embeddings=embeddings or (),
-                save_embeddings=save_embeddings,
                 resume=resume,
                 progress=progress,
             )
@@ -135,12 +139,8 @@ def evaluate(
             opened,
             clip,
             out,
-            device=device,
-            pretraining=pretraining,
+            options=options,
             workers=doers,
-            level=level,
-            embeddings=embeddings or (),
-            save_embeddings=save_embeddings,
             resume=resume,
             overwrite=overwrite,
             progress=progress,

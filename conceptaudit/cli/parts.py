@@ -25,7 +25,7 @@ VERBS = ("embed", "calibrate", "vocab", "evaluate", "retrieval", "longtail")
 
 PLACES = ("-o", "--out", "--work")
 NEVER = ("--overwrite", "--allow-pickle-weights")
-"""What a merge does not do because a file says so."""
+"""What a merge never does because a file says so."""
 
 
 def without_own(arguments: Sequence[str]) -> list[str]:

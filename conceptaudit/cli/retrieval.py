@@ -73,11 +73,19 @@ def retrieval(
     from conceptaudit.datasets import open_dataset
     from conceptaudit.engine import EngineChoice
     from conceptaudit.vocabulary import read_concepts
-    from conceptaudit.zeroshot.retrieve import RECALL_AT, evaluate_retrieval, retrieval_part
+    from conceptaudit.zeroshot.options import RECALL_AT, RetrievalOptions
+    from conceptaudit.zeroshot.retrieve import evaluate_retrieval, retrieval_part
 
     read = read_concepts(concepts) if concepts is not None else None
     opened = open_dataset(dataset, layout=layout, shard_rows=1_000)
-    name = name or Path(dataset).resolve().stem
+    options = RetrievalOptions(
+        name=name or Path(dataset).resolve().stem,
+        concepts=read.vocabulary if read is not None else None,
+        spacy_model=spacy_model,
+        recall_at=tuple(recall_at or RECALL_AT),
+        device=device,
+        pretraining=pretraining,
+    )
     doers = EngineChoice(kind=engine, workers=workers, address=ray_address)
     if shard is not None:
         part = asked_part(shard, overwrite=overwrite)
@@ -87,12 +95,7 @@ def retrieval(
                 clip,
                 out,
                 part,
-                name=name,
-                concepts=read.vocabulary if read is not None else None,
-                spacy_model=spacy_model,
-                recall_at=tuple(recall_at or RECALL_AT),
-                device=device,
-                pretraining=pretraining,
+                options=options,
                 workers=doers,
                 resume=resume,
                 progress=progress,
@@ -104,12 +107,7 @@ def retrieval(
             opened,
             clip,
             out,
-            name=name,
-            concepts=read.vocabulary if read is not None else None,
-            spacy_model=spacy_model,
-            recall_at=tuple(recall_at or RECALL_AT),
-            device=device,
-            pretraining=pretraining,
+            options=options,
             workers=doers,
             resume=resume,
             overwrite=overwrite,

@@ -16,10 +16,11 @@ from conceptaudit.image.clip import ClipModel
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.zeroshot.labelled import EvaluationSet
 from conceptaudit.zeroshot.measures import Tally, confusions, overall, tally
+from conceptaudit.zeroshot.options import EvaluationOptions
 from conceptaudit.zeroshot.prepared import PreparedEvaluation
 from conceptaudit.zeroshot.results import Evaluation, ModelResult, write_results
 from conceptaudit.zeroshot.running import StageRunner, model_labels, run_folder, shared_folder
-from conceptaudit.zeroshot.sources import Guesses, Stored
+from conceptaudit.zeroshot.sources import Guesses
 
 KIND = "evaluation"
 
@@ -29,12 +30,8 @@ def evaluate(
     models: Sequence[str | ClipModel],
     out: str | Path,
     *,
-    device: str = "auto",
-    pretraining: str | None = None,
+    options: EvaluationOptions | None = None,
     workers: int | EngineChoice | None = None,
-    level: float = 0.9,
-    embeddings: Sequence[str | Path] = (),
-    save_embeddings: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -52,19 +49,10 @@ def evaluate(
         As `find_clip` takes them.
     out : str or Path
         Run folder; an interrupted evaluation goes on there.
-    device : str
-    pretraining : str, optional
-        Name of the pretraining set in the results; the weights' name by default.
+    options : EvaluationOptions, optional
+        Everything else.
     workers : int or EngineChoice, optional
         Worker processes on a CPU; a GPU is used by one.
-    level : float
-        Coverage of the intervals.
-    embeddings : sequence of str or Path
-        Embeddings of the set's images, a folder per model in the models' order: of `embed`, or
-        of clip-retrieval. A set that is itself such a folder needs none.
-    save_embeddings : str or Path, optional
-        Folder in which the pictures' embeddings are made, or taken from where they are there
-        already: a folder per model, for the next evaluation.
     resume, overwrite : bool
         As in `audit`.
     progress : Progress, optional
@@ -80,15 +68,8 @@ def evaluate(
     ArtifactMismatchError
         `out` holds something else, or another model made the embeddings.
     """
-    prepared = PreparedEvaluation.of(
-        evaluation_set,
-        models,
-        out,
-        device=device,
-        pretraining=pretraining,
-        level=level,
-        stored=Stored(read=embeddings, save=save_embeddings),
-    )
+    options = options or EvaluationOptions()
+    prepared = PreparedEvaluation.of(evaluation_set, models, out, options)
     folder, told = prepared.folder, progress or SilentProgress()
     prepared.save_vectors(workers=workers, progress=told)
     sources = prepared.sources()
@@ -101,8 +82,8 @@ def evaluate(
             source.begin(folder)
             report = runner.run(source.stage, source.dataset, source.shards, on_gpu=source.on_gpu)
             guesses = source.collect(report, folder)
-            labels = model_labels(source.stage.clip, pretraining)
-            results.append(_result(guesses, evaluation_set, labels, level))
+            labels = model_labels(source.stage.clip, options.pretraining)
+            results.append(_result(guesses, evaluation_set, labels, options.level))
             notes += guesses.notes
         found = Evaluation(
             folder=folder,
@@ -110,7 +91,7 @@ def evaluate(
             results=tuple(results),
             notes=tuple(dict.fromkeys(notes)),
         )
-        write_results(found, identity, level)
+        write_results(found, identity, options.level)
     return found
 
 
@@ -120,12 +101,8 @@ def evaluate_part(
     out: str | Path,
     part: Part,
     *,
-    device: str = "auto",
-    pretraining: str | None = None,
+    options: EvaluationOptions | None = None,
     workers: int | EngineChoice | None = None,
-    level: float = 0.9,
-    embeddings: Sequence[str | Path] = (),
-    save_embeddings: str | Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> PartRun:
@@ -138,9 +115,9 @@ def evaluate_part(
     ----------
     part : Part
         Shard k of the sorted list belongs to part k mod n.
-    evaluation_set, models, out, device, pretraining, workers, level, embeddings, save_embeddings
+    evaluation_set, models, out, options
         As in `evaluate`, the same for all parts.
-    resume, progress
+    workers, resume, progress
         As in `evaluate`.
 
     Returns
@@ -154,17 +131,10 @@ def evaluate_part(
     ArtifactMismatchError
         `out` holds something else, or this part is running already.
     """
-    prepared = PreparedEvaluation.of(
-        evaluation_set,
-        models,
-        out,
-        device=device,
-        pretraining=pretraining,
-        level=level,
-        stored=Stored(read=embeddings, save=save_embeddings),
-    )
+    options = options or EvaluationOptions()
+    prepared = PreparedEvaluation.of(evaluation_set, models, out, options)
     folder, told = prepared.folder, progress or SilentProgress()
-    if save_embeddings is not None:
+    if options.save_embeddings is not None:
         with sharing(folder, part):
             made = prepared.save_vectors(workers=workers, progress=told, part=part)
             n_all = len(evaluation_set.dataset.shards())

@@ -14,9 +14,9 @@ from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.embed import EmbeddingFolder, check_embedded_with, embed
 from conceptaudit.progress import Progress
-from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.pipeline import find_pipeline
 from conceptaudit.zeroshot.labelled import EvaluationSet
+from conceptaudit.zeroshot.options import EvaluationOptions, RetrievalOptions
 from conceptaudit.zeroshot.pairs import PairEncoder
 from conceptaudit.zeroshot.running import StageRunner, load_models, model_slugs
 from conceptaudit.zeroshot.sources import Source, Stored, find_sources
@@ -34,19 +34,14 @@ class PreparedEvaluation:
         A folder name per model.
     folder : Path
         The run folder.
-    stored : Stored
-        Which embeddings to use, or to make and keep.
-    pretraining : str or None
-    level : float
+    options : EvaluationOptions
     """
 
     evaluation_set: EvaluationSet
     clips: list[ClipModel]
     slugs: list[str]
     folder: Path
-    stored: Stored
-    pretraining: str | None
-    level: float
+    options: EvaluationOptions
 
     @classmethod
     def of(
@@ -54,11 +49,7 @@ class PreparedEvaluation:
         evaluation_set: EvaluationSet,
         models: Sequence[str | ClipModel],
         out: str | Path,
-        *,
-        device: str,
-        pretraining: str | None,
-        level: float,
-        stored: Stored,
+        options: EvaluationOptions,
     ) -> PreparedEvaluation:
         """Load the models.
 
@@ -67,18 +58,22 @@ class PreparedEvaluation:
         ConfigError
             A model is unknown, or there are not as many folders of embeddings as models.
         """
-        clips = load_models(models, device)
+        clips = load_models(models, options.device)
         slugs = model_slugs(clips)
-        stored.places(evaluation_set, slugs)
-        return cls(
+        prepared = cls(
             evaluation_set=evaluation_set,
             clips=clips,
             slugs=slugs,
             folder=Path(out),
-            stored=stored,
-            pretraining=pretraining,
-            level=level,
+            options=options,
         )
+        prepared.stored.places(evaluation_set, slugs)
+        return prepared
+
+    @property
+    def stored(self) -> Stored:
+        """Which embeddings to use, or to make and keep."""
+        return Stored(read=self.options.embeddings, save=self.options.save_embeddings)
 
     def save_vectors(
         self,
@@ -113,9 +108,9 @@ class PreparedEvaluation:
                 "stages": [source.stage.settings for source in sources],
                 "names": self.slugs,
                 "set": self.evaluation_set.name,
-                "pretraining": self.pretraining,
+                "pretraining": self.options.pretraining,
                 "shards": [[[one.name, one.fingerprint] for one in s.shards] for s in sources],
-                "level": self.level,
+                "level": self.options.level,
             }
         )
 
@@ -145,13 +140,7 @@ class PreparedRetrieval:
         cls,
         dataset: Dataset,
         models: Sequence[str | ClipModel],
-        name: str,
-        concepts: ConceptVocabulary | None,
-        spacy_model: str,
-        recall_at: Sequence[int],
-        *,
-        device: str,
-        label: str | None,
+        options: RetrievalOptions,
     ) -> PreparedRetrieval:
         """Check the dataset, load the models, identify the run.
 
@@ -166,7 +155,7 @@ class PreparedRetrieval:
                 f"Retrieval needs pictures or embeddings with captions; {dataset.location} offers "
                 f"{', '.join(sorted(dataset.provides)) or 'nothing'}."
             )
-        clips = load_models(models, device)
+        clips = load_models(models, options.device)
         slugs = model_slugs(clips)
         for clip in clips if embedded else ():
             check_embedded_with(dataset.location, clip)
@@ -180,13 +169,14 @@ class PreparedRetrieval:
             )
             for clip, slug in zip(clips, slugs, strict=True)
         )
-        pipeline = find_pipeline(spacy_model) if concepts is not None else None
+        concepts = options.concepts
+        pipeline = find_pipeline(options.spacy_model) if concepts is not None else None
         identity = digest_of(
             {
                 "stages": [stage.settings for stage in stages],
-                "names": [name, slugs, label],
+                "names": [options.name, slugs, options.pretraining],
                 "concepts": [concepts.digest, pipeline.digest] if concepts and pipeline else None,
-                "recall_at": list(recall_at),
+                "recall_at": list(options.recall_at),
                 "reading": dataset.settings,
                 "shards": [[shard.name, shard.fingerprint] for shard in shards],
             }

@@ -17,7 +17,8 @@ from conceptaudit.image.clip import ClipModel
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.annotator import CaptionAnnotator
-from conceptaudit.text.pipeline import BUNDLED, load_pipeline
+from conceptaudit.text.pipeline import load_pipeline
+from conceptaudit.zeroshot.options import RetrievalOptions
 from conceptaudit.zeroshot.pairs import read_pairs
 from conceptaudit.zeroshot.prepared import PreparedRetrieval
 from conceptaudit.zeroshot.retrieval import (
@@ -39,7 +40,6 @@ from conceptaudit.zeroshot.running import (
 
 KIND = "retrieval"
 TASK = "zeroshot_retrieval"
-RECALL_AT = (1, 5, 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +71,7 @@ def evaluate_retrieval(
     models: Sequence[str | ClipModel],
     out: str | Path,
     *,
-    name: str = "",
-    concepts: ConceptVocabulary | None = None,
-    spacy_model: str = BUNDLED,
-    recall_at: Sequence[int] = RECALL_AT,
-    device: str = "auto",
-    pretraining: str | None = None,
+    options: RetrievalOptions | None = None,
     workers: int | EngineChoice | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -91,14 +86,9 @@ def evaluate_retrieval(
         picture.
     models : sequence of str or ClipModel
     out : str or Path
-    name : str
-        Of the dataset in the results.
-    concepts : ConceptVocabulary, optional
-        Recall is also given for the queries that name each of these.
-    spacy_model : str
-        Tells which concepts a caption names.
-    recall_at : sequence of int
-    device, pretraining, workers, resume, overwrite, progress
+    options : RetrievalOptions, optional
+        Everything else.
+    workers, resume, overwrite, progress
         As in `evaluate`.
 
     Raises
@@ -108,11 +98,11 @@ def evaluate_retrieval(
     ArtifactMismatchError
         `out` holds something else, or another model made the embeddings.
     """
-    prepared = PreparedRetrieval.of(
-        dataset, models, name, concepts, spacy_model, recall_at, device=device, label=pretraining
-    )
+    options = options or RetrievalOptions()
+    prepared = PreparedRetrieval.of(dataset, models, options)
     folder = Path(out)
     runner = StageRunner(folder=folder, workers=workers, progress=progress or SilentProgress())
+    concepts = options.concepts
     overall: list[pd.DataFrame] = []
     by_concept: list[pd.DataFrame] = []
     account: Json = {}
@@ -122,17 +112,17 @@ def evaluate_retrieval(
             report = prepared.run(runner, stage)
             account = added_accounts(report.store, names)
             pairs, texts = read_pairs(report.store, names)
-            found = retrieved(pairs, recall_at)
+            found = retrieved(pairs, options.recall_at)
             labels = dict(
                 zip(
                     ("model", "pretraining", "dataset"),
-                    (*model_labels(stage.clip, pretraining), name),
+                    (*model_labels(stage.clip, options.pretraining), options.name),
                     strict=True,
                 )
             )
             overall.append(_overall(found, labels))
             if concepts is not None:
-                named = _concepts_of(texts["text"].tolist(), concepts, spacy_model)
+                named = _concepts_of(texts["text"].tolist(), concepts, options.spacy_model)
                 by_concept.append(_by_concept(found, pairs, named, labels))
         result = Retrieval(
             folder=folder,
@@ -151,12 +141,7 @@ def retrieval_part(
     out: str | Path,
     part: Part,
     *,
-    name: str = "",
-    concepts: ConceptVocabulary | None = None,
-    spacy_model: str = BUNDLED,
-    recall_at: Sequence[int] = RECALL_AT,
-    device: str = "auto",
-    pretraining: str | None = None,
+    options: RetrievalOptions | None = None,
     workers: int | EngineChoice | None = None,
     resume: bool = False,
     progress: Progress | None = None,
@@ -167,7 +152,7 @@ def retrieval_part(
     ----------
     part : Part
         Shard k of the sorted list belongs to part k mod n.
-    dataset, models, out, name, concepts, spacy_model, recall_at, device, pretraining
+    dataset, models, out, options
         As in `evaluate_retrieval`, the same for all parts.
     workers, resume, progress
         As in `evaluate`.
@@ -179,9 +164,7 @@ def retrieval_part(
     ArtifactMismatchError
         `out` holds something else, or this part is running already.
     """
-    prepared = PreparedRetrieval.of(
-        dataset, models, name, concepts, spacy_model, recall_at, device=device, label=pretraining
-    )
+    prepared = PreparedRetrieval.of(dataset, models, options or RetrievalOptions())
     folder = Path(out)
     runner = StageRunner(
         folder=folder, workers=workers, progress=progress or SilentProgress(), part=part

@@ -12,6 +12,7 @@ from conceptaudit.image.clip import find_clip
 from conceptaudit.image.embed import embed
 from conceptaudit.validation import validate
 from conceptaudit.zeroshot.evaluate import evaluate
+from conceptaudit.zeroshot.options import EvaluationOptions
 from conceptaudit.zeroshot.retrieve import evaluate_retrieval
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
@@ -59,7 +60,9 @@ def test_embeddings_give_what_the_pictures_give(
     for picture in blind.rglob("*.jpg"):
         picture.write_bytes(b"nobody opens this")
     opened = open_evaluation_set(blind)
-    found = evaluate(opened, [lab], tmp_path / "run", embeddings=[embedded], workers=2)
+    found = evaluate(
+        opened, [lab], tmp_path / "run", options=EvaluationOptions(embeddings=[embedded]), workers=2
+    )
     same_results(found.folder, from_pictures.folder)
     assert found.results[0].account["dropped"] == {"image:not_an_image": 1}
     told = {k: found.results[0].account[k] for k in ("n_samples", "n_used", "dropped")}
@@ -108,7 +111,11 @@ def test_what_is_on_one_side_only_is_counted(image_folder, class_names, embedded
     for picture in sorted(second.iterdir())[1:]:
         picture.unlink()
     found = evaluate(
-        open_evaluation_set(root), [lab], tmp_path / "run", embeddings=[embedded], workers=1
+        open_evaluation_set(root),
+        [lab],
+        tmp_path / "run",
+        options=EvaluationOptions(embeddings=[embedded]),
+        workers=1,
     )
     assert found.results[0].account["dropped"] == {"image:no_embedding": 1}
     assert "having no embedding: 1 image of the set." in " ".join(found.notes)
@@ -126,7 +133,11 @@ def test_a_key_of_two_pictures_is_nobodys(embedded, image_folder, lab, tmp_path)
     np.save(array, np.concatenate([rows, rows[1:2], -rows[:1]]))
     pd.concat([table, table.iloc[1:2], table.iloc[:1]]).to_parquet(metadata)
     found = evaluate(
-        open_evaluation_set(image_folder), [lab], tmp_path / "run", embeddings=[emb], workers=1
+        open_evaluation_set(image_folder),
+        [lab],
+        tmp_path / "run",
+        options=EvaluationOptions(embeddings=[emb]),
+        workers=1,
     )
     # row 1 twice with the same vector is no question, row 0 with two vectors is one
     assert found.results[0].account["dropped"] == {"image:ambiguous_key": 1}
@@ -140,37 +151,64 @@ def test_rows_without_a_key_need_the_very_same_files(pictures, class_names, lab,
     plain = evaluate(open_evaluation_set(path), [lab], tmp_path / "plain", workers=1)
     emb = embed(open_dataset(path, caption_column="label"), lab, tmp_path / "emb").folder
     found = evaluate(
-        open_evaluation_set(path), [lab], tmp_path / "run", embeddings=[emb], workers=1
+        open_evaluation_set(path),
+        [lab],
+        tmp_path / "run",
+        options=EvaluationOptions(embeddings=[emb]),
+        workers=1,
     )
     same_results(found.folder, plain.folder)
     path.rename(tmp_path / "moved.parquet")
     moved = open_evaluation_set(tmp_path / "moved.parquet")
     with pytest.raises(ConfigError, match="no key but their place"):
-        evaluate(moved, [lab], tmp_path / "other", embeddings=[emb], workers=1)
+        evaluate(
+            moved, [lab], tmp_path / "other", options=EvaluationOptions(embeddings=[emb]), workers=1
+        )
 
 
 def test_another_models_embeddings_are_refused(image_folder, embedded, tiny_clip, lab, tmp_path):
     opened = open_evaluation_set(image_folder)
     with pytest.raises(ArtifactMismatchError, match="were made with 'lab'"):
-        evaluate(opened, [str(tiny_clip)], tmp_path / "run", embeddings=[embedded])
+        evaluate(
+            opened,
+            [str(tiny_clip)],
+            tmp_path / "run",
+            options=EvaluationOptions(embeddings=[embedded]),
+        )
     with pytest.raises(ConfigError, match="a folder per model"):
-        evaluate(opened, [lab, str(tiny_clip)], tmp_path / "run", embeddings=[embedded])
+        evaluate(
+            opened,
+            [lab, str(tiny_clip)],
+            tmp_path / "run",
+            options=EvaluationOptions(embeddings=[embedded]),
+        )
     with pytest.raises(ConfigError, match="folder of image embeddings"):
-        evaluate(opened, [lab], tmp_path / "run", embeddings=[image_folder])
+        evaluate(
+            opened, [lab], tmp_path / "run", options=EvaluationOptions(embeddings=[image_folder])
+        )
     with pytest.raises(ConfigError, match="leave out"):
-        evaluate(opened, [lab], tmp_path / "run", embeddings=[embedded], save_embeddings=tmp_path)
+        evaluate(
+            opened,
+            [lab],
+            tmp_path / "run",
+            options=EvaluationOptions(embeddings=[embedded], save_embeddings=tmp_path),
+        )
 
 
 def test_saved_embeddings_are_used_again(webdataset, tiny_clip, lab, tmp_path):
     opened = open_evaluation_set(webdataset)
     kept = tmp_path / "kept"
     models = [lab, str(tiny_clip)]
-    first = evaluate(opened, models, tmp_path / "a", save_embeddings=kept, workers=1)
+    first = evaluate(
+        opened, models, tmp_path / "a", options=EvaluationOptions(save_embeddings=kept), workers=1
+    )
     assert validate(first.folder).faults == ()
     folders = sorted(entry for entry in kept.iterdir())
     assert len(folders) == 2
     stamps = {path: path.stat().st_mtime_ns for path in kept.rglob("*.npy")}
-    again = evaluate(opened, models, tmp_path / "b", save_embeddings=kept, workers=1)
+    again = evaluate(
+        opened, models, tmp_path / "b", options=EvaluationOptions(save_embeddings=kept), workers=1
+    )
     assert {path: path.stat().st_mtime_ns for path in kept.rglob("*.npy")} == stamps
     same_results(again.folder, first.folder)
     plain = evaluate(opened, [lab], tmp_path / "c", workers=1)
@@ -180,7 +218,9 @@ def test_saved_embeddings_are_used_again(webdataset, tiny_clip, lab, tmp_path):
 def test_from_embeddings_to_pictures_in_one_folder(image_folder, embedded, lab, tmp_path):
     """Going back leaves nothing behind that the manifest would vouch for."""
     opened = open_evaluation_set(image_folder)
-    evaluate(opened, [lab], tmp_path / "run", embeddings=[embedded], workers=1)
+    evaluate(
+        opened, [lab], tmp_path / "run", options=EvaluationOptions(embeddings=[embedded]), workers=1
+    )
     with pytest.raises(ArtifactMismatchError, match="other inputs or settings"):
         evaluate(opened, [lab], tmp_path / "run", workers=1)
     found = evaluate(opened, [lab], tmp_path / "run", workers=1, resume=True)

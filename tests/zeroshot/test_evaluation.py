@@ -12,6 +12,7 @@ from conceptaudit.lab.folders import draw_test_picture
 from conceptaudit.records import ConceptFrequencies
 from conceptaudit.validation import validate
 from conceptaudit.zeroshot.evaluate import evaluate
+from conceptaudit.zeroshot.options import RetrievalOptions
 from conceptaudit.zeroshot.readers import read_accuracies
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
@@ -108,5 +109,7 @@ def test_a_line_break_in_a_caption_makes_no_second_caption(pictures, tmp_path):
     table = pd.DataFrame({"key": keys, "caption": captions, "jpg": images, "status": "success"})
     table.to_parquet(tmp_path / "00000.parquet")
     opened = open_dataset(tmp_path / "00000.parquet")
-    found = evaluate_retrieval(opened, ["lab"], tmp_path / "run", recall_at=[1], workers=1)
+    found = evaluate_retrieval(
+        opened, ["lab"], tmp_path / "run", options=RetrievalOptions(recall_at=[1]), workers=1
+    )
     assert found.overall["n_queries"].tolist() == [3, 3]

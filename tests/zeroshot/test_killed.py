@@ -12,6 +12,7 @@ import pytest
 
 from conceptaudit.artifacts import LOG
 from conceptaudit.zeroshot.evaluate import evaluate
+from conceptaudit.zeroshot.options import EvaluationOptions
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
 from .conftest import TEMPLATES, add_member, write_lines
@@ -61,7 +62,13 @@ def test_killed_in_the_middle(many_archives, tmp_path, options, marks):
     opened = open_evaluation_set(many_archives)
     for out, kept in (("out", "kept"), ("whole", "whole-kept")):
         save = tmp_path / kept if options else None
-        evaluate(opened, ["lab"], tmp_path / out, save_embeddings=save, workers=1)
+        evaluate(
+            opened,
+            ["lab"],
+            tmp_path / out,
+            options=EvaluationOptions(save_embeddings=save),
+            workers=1,
+        )
     for one, other in (("out", "whole"), ("kept", "whole-kept")):
         files, others = (
             {p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file()}

@@ -16,6 +16,7 @@ with warnings.catch_warnings():
 from conceptaudit.datasets import open_dataset
 from conceptaudit.lab.bundled import lab_clip_path
 from conceptaudit.zeroshot.evaluate import evaluate
+from conceptaudit.zeroshot.options import RetrievalOptions
 from conceptaudit.zeroshot.retrieve import evaluate_retrieval
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
@@ -83,7 +84,11 @@ def test_retrieval(theirs, pictures, class_names, tmp_path):
         model, batches, tokenizer, "cpu", amp=False, recall_k_list=[1, 5]
     )
     found = evaluate_retrieval(
-        open_dataset(root / "test"), ["lab"], tmp_path / "run", recall_at=(1, 5), workers=1
+        open_dataset(root / "test"),
+        ["lab"],
+        tmp_path / "run",
+        options=RetrievalOptions(recall_at=(1, 5)),
+        workers=1,
     )
     values = dict(zip(found.overall["metric"], found.overall["value"], strict=True))
     assert values.keys() == expected.keys()
