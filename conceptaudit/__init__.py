@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         FitError,
         MissingDependencyError,
     )
+    from conceptaudit.frequency.comparing import compare_audits
     from conceptaudit.frequency.readers import read_frequencies
     from conceptaudit.image.index import VectorIndex, build_index, open_index
     from conceptaudit.longtail import LongTailOptions, LongTailSet, build_long_tail
@@ -59,6 +60,7 @@ _HOMES = {
     "build_index": "image.index",
     "build_long_tail": "longtail",
     "calibrate": "auditing",
+    "compare_audits": "frequency.comparing",
     "evaluate": "zeroshot.evaluate",
     "evaluate_retrieval": "zeroshot.retrieve",
     "fit_curve": "curves",
@@ -97,6 +99,7 @@ __all__ = [
     "build_index",
     "build_long_tail",
     "calibrate",
+    "compare_audits",
     "evaluate",
     "evaluate_retrieval",
     "fit_curve",

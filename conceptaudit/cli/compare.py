@@ -1,0 +1,131 @@
+"""``conceptaudit compare``: what audits of different datasets have in common, and what not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from conceptaudit.cli.arguments import AsJson
+from conceptaudit.cli.console import emit_json, say, say_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from conceptaudit.frequency.comparing import Comparison
+
+SHOWN = 8
+"""Concepts shown from each end."""
+
+SURE = 0.05
+"""Share of false ones among the concepts that are called different."""
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN RUN...", help="Audit folders; the first is the baseline."),
+    ],
+    count: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Count to compare, such as n_text or n_image_corrected; repeat. All that every "
+            "audit has by default."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="CSV to write: a row per concept, count and dataset."),
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="CSV to write: a row per count and pair of datasets.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Figure to write: .png, .svg or .pdf.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare how often concepts occur in different datasets: rates, ratios, correlations.
+
+    Concepts are joined by name. Every ratio has an interval, made of both counts' intervals, and a
+    q value: calling all concepts with q of at most 0.05 different is wrong for 5 % of them.
+
+    \u0008
+    Example:
+      conceptaudit compare runs/laion runs/datacomp -o compared.csv --figure compared.png
+    """
+    from conceptaudit.artifacts import write_csv
+    from conceptaudit.frequency.comparing import compare_audits
+
+    found = compare_audits(runs, counts=count or ())
+    if out is not None:
+        write_csv(out, found.concepts)
+    if pairs is not None:
+        write_csv(pairs, found.datasets)
+    if figure is not None:
+        from conceptaudit.report.comparison_figure import draw_comparison
+
+        draw_comparison(found, figure)
+    if as_json:
+        emit_json(
+            {
+                "level": found.level,
+                "notes": list(found.notes),
+                "datasets": found.datasets.to_dict("records"),
+                "concepts": found.concepts.to_dict("records"),
+            }
+        )
+        return
+    _show(found)
+    for path in (out, pairs, figure):
+        if path is not None:
+            say(f"Written to {path}")
+
+
+def _show(found: Comparison) -> None:
+    for note in found.notes:
+        say(f"note: {note}")
+    say()
+    columns = ["count", "dataset", "baseline", "n_concepts", "n_never", "n_never_baseline"]
+    say_table(
+        [*columns, "pearson of logs", "spearman", f"{found.level:.0%}"],
+        [
+            [
+                *(row[name] for name in columns),
+                row["pearson"],
+                row["spearman"],
+                f"{row['spearman_low']:.2f} to {row['spearman_high']:.2f}",
+            ]
+            for _, row in found.datasets.iterrows()
+        ],
+    )
+    for (dataset, count), rows in found.concepts.groupby(["dataset", "count"], sort=False):
+        sure = rows[rows["q"] <= SURE]
+        more = sure["per_million"] > sure["per_million_baseline"]
+        baseline = rows["baseline"].iloc[0]
+        say(
+            f"\n{count}: {int(more.sum()):,} of {len(rows):,} concepts are more frequent in "
+            f"{dataset} than in {baseline}, {int((~more).sum()):,} less (q of at most {SURE})"
+        )
+        _show_ends(sure[more], sure[~more], found.level)
+
+
+def _show_ends(more: pd.DataFrame, less: pd.DataFrame, level: float) -> None:
+    ends = [
+        more.sort_values(["ratio_low", "concept"], ascending=[False, True]).head(SHOWN),
+        less.sort_values(["ratio_high", "concept"]).head(SHOWN),
+    ]
+    rows = [
+        [
+            row["concept"],
+            float(row["per_million"]),
+            float(row["per_million_baseline"]),
+            float(row["ratio"]),
+            f"{row['ratio_low']:.3g} to {row['ratio_high']:.3g}",
+        ]
+        for end in ends
+        for _, row in end.iterrows()
+    ]
+    if rows:
+        say_table(["concept", "per million", "in baseline", "ratio", f"{level:.0%} interval"], rows)
