@@ -1,6 +1,17 @@
-"""``python -m conceptaudit``: the same as the ``conceptaudit`` program."""
+"""The ``conceptaudit`` program, also as ``python -m conceptaudit``."""
 
-from conceptaudit.cli.main import run
+from conceptaudit.interruption import leave_when_asked
+from conceptaudit.ownership import claim_process
+
+
+def run() -> None:
+    """Run the program; the entry point that ``pip`` installs."""
+    leave_when_asked()  # before anything that takes time is imported
+    claim_process()
+    from conceptaudit.cli.main import run as run_verbs
+
+    run_verbs()
+
 
 if __name__ == "__main__":
     run()

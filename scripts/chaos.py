@@ -2,18 +2,20 @@
 
 The moments are numbers of written files, so that they fall all over a run whatever the machine's
 speed. Every run is a process of its own (forked from one that has imported the packages) in a
-group of its own, and the whole group is killed with SIGKILL.
+session of its own. A kill (SIGKILL) meets the whole session, its first process alone, or one
+worker, which the run has to replace. Parts of array jobs run side by side and are killed one at a
+time or together; so is their merge. The result has to be that of one undisturbed process.
 
 Examples
 --------
 python scripts/chaos.py --kills 50 --seed 0
-python scripts/chaos.py --kills 5 --only embed --only evaluate
+python scripts/chaos.py --kills 5 --only embed-parts --only text-exact-ray
+python scripts/chaos.py --every --only vocab --captions 120
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib
 import json
 import os
@@ -23,298 +25,231 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
 from pathlib import Path
 
-CLOCKED = ("log.jsonl",)
-"""Endings of files that are not the same from run to run: only logs."""
+from chaos_processes import ended, forked, is_idle, kill_session, workers
+from chaos_scenarios import ALL, SCENARIOS, TEXT_ALONE, WORKER, Command, calm, prepare
+from chaos_site import Site, Tally, differences, tree
 
 POLL_SECONDS = 0.001
 TRIES = 4
 """Kills that come too late (the run had ended) are tried again so often."""
 
-CONCEPTS = ["dog", "hot dog", "watch", "cat"]
 
+def kill_once(site: Site, moment: int, victim: str, rng: random.Random, tally: Tally) -> int | None:
+    """Kill a plan when it has written `moment` files.
 
-@dataclass(frozen=True)
-class Scenario:
-    """A command and what it reads.
-
-    Parameters
-    ----------
-    arguments : callable
-        From the folder of the data, the folder to write to and the number of workers.
-    workers : tuple of int
-        Numbers of workers to choose from.
+    Returns
+    -------
+    int or None
+        None where all ended before; else the number of runs that were killed, 0 where it was a
+        worker and the run has ended by itself.
     """
-
-    arguments: Callable[[Path, Path, int], list[str]]
-    workers: tuple[int, ...] = (1, 2)
-
-
-SCENARIOS: dict[str, Scenario] = {
-    "text-exact": Scenario(
-        lambda data, out, n: [
-            *("audit", f"{data}/captions.jsonl", "-c", f"{data}/concepts.txt", "-o", f"{out}/run"),
-            *("--shard-rows", "40", "--workers", str(n), "--cooccurrence"),
-        ]
-    ),
-    "text-fast": Scenario(
-        lambda data, out, n: [
-            *("audit", f"{data}/captions.jsonl", "-c", f"{data}/concepts.txt", "-o", f"{out}/run"),
-            *("--shard-rows", "40", "--workers", str(n), "--text-mode", "fast"),
-            *("--text-error", "0.2"),
-        ]
-    ),
-    "images": Scenario(
-        lambda data, out, n: [
-            *("audit", f"{data}/lab/*.tar", "-c", f"{data}/lab.txt", "--clip", "lab"),
-            *("-o", f"{out}/run", "--workers", str(n), "--near-duplicates", "auto"),
-        ]
-    ),
-    "embed": Scenario(
-        lambda data, out, n: [
-            *("embed", f"{data}/lab/*.tar", "--clip", "lab", "-o", f"{out}/run", "--text"),
-            *("--workers", str(n)),
-        ]
-    ),
-    "image-tags": Scenario(
-        lambda data, out, n: [
-            *("audit", f"{data}/embeddings", "-c", f"{data}/lab.txt", "--clip", "lab"),
-            *("-o", f"{out}/run", "--workers", str(n), "--shard-rows", "10"),
-        ]
-    ),
-    "evaluate": Scenario(
-        lambda data, out, n: [
-            *("evaluate", f"{data}/testset", "--clip", "lab", "-o", f"{out}/run"),
-            *("--workers", str(n)),
-        ]
-    ),
-    "longtail": Scenario(
-        lambda data, out, _: [
-            *("longtail", f"{data}/audited", "--images", f"{data}/testset", "-o", f"{out}/run"),
-            *("--k", "8"),
-        ],
-        workers=(1,),
-    ),
-    "vocab": Scenario(
-        lambda data, out, n: [
-            *("vocab", f"{data}/captions.jsonl", "-o", f"{out}/vocab.parquet"),
-            *("--shard-rows", "40", "--workers", str(n)),
-        ]
-    ),
-}
+    for step in site.plan():
+        running = {site.start(command) for command in step}
+        killed: set[int] = set()
+        hit = False
+        while running:
+            for process in sorted(running):
+                code = ended(process)
+                if code is not None:
+                    running.discard(process)
+                    if process in killed and code != -signal.SIGKILL:
+                        killed.discard(process)
+                    elif process not in killed and code:
+                        tally.faults.append(f"{site.name}: exit code {code}, see {site.log}")
+            if running and not hit and site.n_files() >= moment:
+                time.sleep(rng.random() * 0.03)
+                many = rng.randint(1, len(running))
+                hit, killed = strike(rng.sample(sorted(running), many), victim, rng, tally)
+            time.sleep(POLL_SECONDS)
+        if hit:
+            return len(killed)
+        if tally.faults:
+            return 0
+    return None
 
 
-@dataclass
-class Tally:
-    """What happened."""
-
-    kills: int = 0
-    too_late: int = 0
-    where: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
-
-
-def forked(arguments: list[str], log: Path) -> int:
-    """Start the program in a new process group; return the process's id."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child:
-        return child
-    code = 70
-    try:
-        os.setsid()
-        with log.open("ab") as stream:
-            os.dup2(stream.fileno(), 1)
-            os.dup2(stream.fileno(), 2)
-        from conceptaudit.cli.main import main
-
-        code = main(arguments)
-    except BaseException:  # noqa: BLE001 -- nothing may leave a forked process but its exit code
-        traceback.print_exc()
-    finally:
-        os._exit(code)
-
-
-def run_to_end(arguments: list[str], log: Path) -> int:
-    """Run the program undisturbed; return its exit code."""
-    return os.waitstatus_to_exitcode(os.waitpid(forked(arguments, log), 0)[1])
-
-
-def group_is_empty(group: int) -> bool:
-    """Whether no process of a group is left; the system may need a moment to bury them."""
-    for _ in range(6_000):
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.01)
-    return False
-
-
-def n_files(folder: Path) -> int:
-    """Count the files below a folder that may change under our hands."""
-    return sum(len(files) for _, _, files in os.walk(folder))
-
-
-def tree(folder: Path) -> dict[str, str]:
-    """Digest of every file below a folder, logs left out."""
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.endswith(CLOCKED)
-    }
-
-
-def kill_once(
-    arguments: list[str], out: Path, log: Path, moment: int, delay: float, tally: Tally
-) -> bool:
-    """Kill a run when it has written `moment` files; False where it ended before."""
-    process = forked(arguments, log)
-    while n_files(out) < moment:
-        if os.waitpid(process, os.WNOHANG)[0]:
-            tally.too_late += 1
-            return False
-        time.sleep(POLL_SECONDS)
-    time.sleep(delay)
-    try:
-        os.killpg(process, signal.SIGKILL)
-    except ProcessLookupError:
-        tally.too_late += 1
-        return False
-    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    if status != -signal.SIGKILL:
-        tally.too_late += 1
-        return False
-    tally.kills += 1
-    if not group_is_empty(process):
-        tally.faults.append(f"processes outlive the killed group {process}")
-    return True
-
-
-def prepare(data: Path, wanted: set[str]) -> None:
-    """Write the data that the scenarios read."""
-    from conceptaudit.lab import LabConfig, generate, lab_vocabulary, write_image_folder
-
-    data.mkdir(parents=True, exist_ok=True)
-    rng = random.Random(0)
-    words = ["a dog", "a cat and a dog", "they watch", "hot dogs", "my watch", "a red bus"]
-    lines = (json.dumps({"caption": f"{rng.choice(words)} {i}"}) for i in range(1_200))
-    (data / "captions.jsonl").write_text("".join(f"{line}\n" for line in lines))
-    (data / "concepts.txt").write_text("\n".join(CONCEPTS) + "\n")
-    if wanted <= {"text-exact", "text-fast", "vocab"}:
-        return
-    config = LabConfig(n_samples=240, shard_size=30, image_size=48, truncated_rate=0.05)
-    generate(config, data / "lab")
-    (data / "lab.txt").write_text("\n".join(lab_vocabulary(config).names) + "\n")
-    if wanted & {"evaluate", "longtail"}:
-        write_image_folder(config, data / "testset", per_concept=2)
-    commands = []
-    if wanted & {"image-tags", "longtail"}:
-        commands += [["embed", f"{data}/lab/*.tar", "--clip", "lab", "-o", f"{data}/embeddings"]]
-    if "longtail" in wanted:
-        listed = ["-c", f"{data}/lab.txt", "--clip", "lab", "-o", f"{data}/audited"]
-        commands += [["audit", f"{data}/embeddings", *listed]]
-    for command in commands:
-        if run_to_end([*command, "--workers", "1"], data / "log"):
-            raise SystemExit(f"{' '.join(command)} fails: see {data / 'log'}")
+def strike(
+    processes: list[int], victim: str, rng: random.Random, tally: Tally
+) -> tuple[bool, set[int]]:
+    """Kill some of what belongs to runs; say whether anything was, and which runs end by it."""
+    if victim == WORKER:
+        found = [pid for process in processes for pid in workers(process)]
+        if not found:
+            return False, set()
+        with suppress(ProcessLookupError):
+            os.kill(rng.choice(found), signal.SIGKILL)
+        return True, set()
+    for process in processes:
+        if victim == ALL:
+            kill_session(process)
+        else:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+            os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+            tally.orphaned.append(process)
+            if not is_idle(process):
+                tally.faults.append(f"workers outlive the killed process {process}")
+    return True, set(processes)
 
 
 def torment(
-    name: str,
-    data: Path,
-    folder: Path,
-    kills: int,
-    rng: random.Random,
-    tally: Tally,
-    workers: int | None,
+    site: Site, expected: dict[str, str], kills: int, rng: random.Random, tally: Tally
 ) -> None:
-    """Kill one scenario's run a few times, let it finish, and compare."""
-    scenario = SCENARIOS[name]
-    workers = rng.choice(scenario.workers) if workers is None else workers
-    log = folder / f"{name}.log"
-    calm = folder / f"{name}.calm"
-    if not calm.exists():
-        calm.mkdir(parents=True)
-        code = run_to_end(scenario.arguments(data, calm, 1), log)
-        if code:
-            tally.faults.append(f"{name}: exit code {code} undisturbed, see {log}")
-            return
-    expected = {path.replace(calm.name, ""): digest for path, digest in tree(calm).items()}
-    out = folder / f"{name}.out"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir()
-    arguments = scenario.arguments(data, out, workers)
+    """Kill one scenario's runs a few times, let them finish, and compare."""
+    site.clear()
+    scenario = SCENARIOS[site.name]
+    by_itself = False
     for _ in range(kills):
+        victims = scenario.victims if site.workers > 1 else (ALL,)
+        victim = rng.choice(victims)
         for _ in range(TRIES):
-            low = min(n_files(out), len(expected) - 1)
-            moment = rng.randint(low, len(expected))
-            if kill_once(arguments, out, log, moment, rng.random() * 0.03, tally):
-                tally.where[f"{name}, {workers} worker{'s' if workers > 1 else ''}"] += 1
+            moment = rng.randint(min(site.n_files(), len(expected) - 1), len(expected))
+            ends = kill_once(site, moment, victim, rng, tally)
+            if ends is not None:
+                tally.kills += max(ends, 1)
+                count = f"{site.workers} worker{'s' if site.workers > 1 else ''}"
+                tally.where[f"{site.name}, {count}: {victim}"] += max(ends, 1)
+                by_itself = victim == WORKER
                 break
-            shutil.rmtree(out)
-            out.mkdir()
-    code = run_to_end(arguments, log)
+            tally.too_late += 1
+            site.clear()
+        if by_itself or tally.faults:
+            break
+    code = 0 if by_itself and len(site.plan()) == 1 else site.finish()
     if code:
-        tally.faults.append(f"{name}: exit code {code} after kills, see {log}")
+        tally.faults.append(f"{site.name}: exit code {code} after kills, see {site.log}")
+    tally.bury()
+    if code:
         return
-    found = tree(out)
-    for path in sorted(set(found) | set(expected)):
-        if found.get(path) != expected.get(path):
-            state = "stray" if path not in expected else "missing" if path not in found else "other"
-            tally.faults.append(f"{name} with {workers} workers: {path} is {state}")
+    tally.faults += [f"{site.name}: {fault}" for fault in differences(site, expected)]
 
 
-def chaos(
-    kills: int, seed: int, names: list[str], folder: Path, *, each: int, workers: int | None
-) -> Tally:
-    """Kill so often in all, going round the scenarios."""
-    sys.argv[0] = "chaos"  # the command line of the forked processes is not read
-    preload()
-    prepare(folder / "data", set(names))
-    rng, tally = random.Random(seed), Tally()
-    turn = 0
-    while tally.kills < kills and turn < 20 * kills:
-        name = names[turn % len(names)]
-        before = len(tally.faults)
-        left = min(each, kills - tally.kills)
-        torment(name, folder / "data", folder, left, rng, tally, workers)
-        print(f"{name}: {tally.kills} kills, {tally.faults[before:] or 'equal'}", file=sys.stderr)
-        turn += 1
-    return tally
+def torment_everywhere(site: Site, expected: dict[str, str], step: int, tally: Tally) -> None:
+    """Kill a run of one process before it renames its n-th file, for every n; compare each."""
+    number = 1
+    while True:
+        site.clear()
+        command = site.plan()[0][0]
+        process = forked(command, site.log, site.place, die_at=number)
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        if code != -signal.SIGKILL:
+            tally.faults += [f"{site.name}: exit code {code}, see {site.log}"] if code else []
+            return
+        tally.kills += 1
+        tally.where[f"{site.name}: before a file is renamed"] += 1
+        code = site.finish()
+        faults = [f"exit code {code}, see {site.log}"] if code else differences(site, expected)
+        tally.faults += [f"{site.name}, killed at file {number}: {fault}" for fault in faults]
+        number += step
 
 
-def preload() -> None:
+class Chaos:
+    """Goes round the scenarios.
+
+    Parameters
+    ----------
+    given : argparse.Namespace
+        The options.
+    folder : Path
+        For data and results.
+    place : Path
+        For the temporary files of the runs; its path is short, for Ray's sockets.
+    """
+
+    def __init__(self, given: argparse.Namespace, folder: Path, place: Path) -> None:
+        self._given, self._folder, self._place = given, folder, place
+        self._names = given.only or list(SCENARIOS)
+        self._expected: dict[str, dict[str, str]] = {}
+        self.tally = Tally()
+        sys.argv[0] = "chaos"  # the command line of the forked processes is not read
+        preload({SCENARIOS[name].base for name in self._names})
+        prepare(folder / "data", set(self._names), given.captions, self._run_to_end)
+
+    def _run_to_end(self, command: Command) -> int:
+        process = forked(command, self._folder / "log", self._place)
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+    def expected(self, base: str) -> dict[str, str] | None:
+        """Digests of what an undisturbed process writes; None where it fails."""
+        if base not in self._expected:
+            out = self._folder / f"{base}.calm"
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir(parents=True)
+            code = self._run_to_end(calm(base, self._folder / "data", out))
+            if code:
+                self.tally.faults.append(f"{base}: exit code {code} undisturbed")
+                return None
+            self._expected[base] = {
+                path.replace(out.name, ""): digest for path, digest in tree(out).items()
+            }
+        return self._expected[base]
+
+    def run(self) -> None:
+        """Kill as often as was asked for, or at every file; stop at the first fault."""
+        rng, given, turn = random.Random(self._given.seed), self._given, 0
+        while turn < len(self._names) or (self.tally.kills < given.kills and not given.every):
+            if turn > 20 * given.kills or self.tally.faults:
+                return
+            name = self._names[turn % len(self._names)]
+            turn += 1
+            expected = self.expected(SCENARIOS[name].base)
+            if expected is None:
+                return
+            counts = SCENARIOS[name].workers
+            count = rng.choice(counts if given.workers is None else [given.workers])
+            site = Site(
+                name, self._folder / "data", self._folder / f"{name}.out",
+                self._folder / f"{name}.log", self._place, 1 if given.every else count,
+            )  # fmt: skip
+            started = time.monotonic()
+            if given.every:
+                torment_everywhere(site, expected, given.step, self.tally)
+            else:
+                left = max(min(given.each, given.kills - self.tally.kills), 1)
+                torment(site, expected, left, rng, self.tally)
+            state = self.tally.faults or f"equal, {time.monotonic() - started:.0f} s"
+            print(f"{name}: {self.tally.kills} kills, {state}", file=sys.stderr)
+
+
+def preload(bases: set[str]) -> None:
     """Import what the forked processes need; nothing here may start a thread."""
-    for name in (
-        *("torch", "open_clip", "faiss", "spacy", "duckdb", "pyarrow.parquet", "pandas", "scipy"),
-        *("conceptaudit.cli.main", "conceptaudit.auditing", "conceptaudit.image.clip"),
-        *("conceptaudit.longtail", "conceptaudit.openvocab", "conceptaudit.zeroshot.evaluate"),
-    ):
+    names = ["spacy", "duckdb", "pyarrow.parquet", "pandas", "scipy", "conceptaudit.cli.main"]
+    names += ["conceptaudit.auditing", "conceptaudit.openvocab"]
+    if not bases <= set(TEXT_ALONE):
+        names += ["torch", "open_clip", "faiss", "conceptaudit.image.clip"]
+        names += ["conceptaudit.longtail", "conceptaudit.zeroshot.evaluate"]
+    for name in names:
         importlib.import_module(name)
 
 
 def main() -> None:
     """Read the command line, print a JSON line, and fail where a byte differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument(
+        "--kills", type=int, default=50, help="At least so many, and one of each scenario."
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", choices=list(SCENARIOS))
     parser.add_argument("--each", type=int, default=3, help="Kills of one run before it may end.")
     parser.add_argument("--workers", type=int, help="Always so many, in place of 1 or 2.")
+    parser.add_argument("--captions", type=int, default=1_200, help="Size of the data.")
+    parser.add_argument(
+        "--every", action="store_true", help="Kill one process before every file that it renames."
+    )
+    parser.add_argument("--step", type=int, default=1, help="With --every: every so many files.")
     parser.add_argument("--folder", type=Path, help="Keep everything here.")
     given = parser.parse_args()
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = given.folder or Path(scratch)
-        names = given.only or list(SCENARIOS)
-        tally = chaos(
-            given.kills, given.seed, names, folder, each=given.each, workers=given.workers
-        )
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        tempfile.TemporaryDirectory(prefix="c", dir="/tmp") as place,
+    ):
+        chaos = Chaos(given, given.folder or Path(scratch), Path(place))
+        chaos.run()
+    tally = chaos.tally
     print(
         json.dumps(
             {
@@ -326,7 +261,7 @@ def main() -> None:
             }
         )
     )
-    sys.exit(bool(tally.faults) or tally.kills < given.kills)
+    sys.exit(bool(tally.faults) or (tally.kills < given.kills and not given.every))
 
 
 if __name__ == "__main__":

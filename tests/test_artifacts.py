@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conceptaudit.artifacts import (
-    PARTIAL_SUFFIX,
     STARTED,
     ShardStore,
     claim,
@@ -25,6 +24,7 @@ from conceptaudit.artifacts import (
     write_text,
 )
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+from conceptaudit.partials import PARTIAL_SUFFIX
 
 
 @pytest.fixture

@@ -176,8 +176,10 @@ def _planned(
     plan = plan_audit(opened, vocabulary, options)
     if plan.image is None:
         raise ConfigError(
-            f"Calibration needs images: {opened.location} offers none that these options can use. "
-            "Name the model with --clip, or the vectors with --concept-vectors."
+            f"Calibration needs images: {opened.location} ({opened.layout}) holds "
+            f"{' and '.join(sorted(opened.provides))}. Where these are pictures or embeddings, "
+            "name the model with --clip, or the vectors with --concept-vectors; else name a "
+            "dataset that has them."
         )
     if isinstance(plan.text, PaperIndex):
         raise ConfigError("Calibration reads captions exactly: leave the text mode 'paper' out.")

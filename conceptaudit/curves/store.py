@@ -6,8 +6,6 @@ twenty models on four thousand concepts takes about a megabyte.
 
 import json
 import math
-import os
-import tempfile
 import types
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from conceptaudit.curves.records import (
     ModelFit,
 )
 from conceptaudit.errors import DataError
+from conceptaudit.partials import whole
 
 SCHEMA = "conceptaudit/curve"
 SCHEMA_VERSION = 2
@@ -48,15 +47,8 @@ def save_curve(curve: Curve, path: Path) -> None:
     body = json.dumps(_encoded(curve), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        partial = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(body.encode("utf-8", "replace") + b"\n")
-            partial.chmod(0o644)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole(path) as partial:
+            partial.write_bytes(body.encode("utf-8", "replace") + b"\n")
     except OSError as error:
         raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
 
@@ -70,6 +62,8 @@ def load_curve(path: Path) -> Curve:
         The file is missing, not JSON, not a curve, damaged, or of another schema version.
     """
     file = path / FILE_NAME if path.is_dir() else path
+    if not file.exists():
+        raise DataError(f"There is no curve at {path}; `conceptaudit fit … -o {path}` writes one.")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -83,7 +77,7 @@ def load_curve(path: Path) -> Curve:
         )
     hints = get_type_hints(Curve)
     try:
-        return Curve(
+        curve = Curve(
             **{name: _decoded(hints[name], content[name]) for name in _SETTINGS},
             notes=tuple(content["notes"]),
             fits=tuple(_decoded(ModelFit, fit) for fit in content["fits"]),
@@ -93,8 +87,27 @@ def load_curve(path: Path) -> Curve:
                 "str"
             ),
         )
+        _check(curve)
     except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise DataError(f"{file} is a damaged curve: {error!r}. Fit the curve again.") from error
+    return curve
+
+
+def _check(curve: Curve) -> None:
+    """Refuse what no fit writes and predictions would stumble on."""
+    if not curve.fits:
+        raise ValueError("it holds no fit")
+    if curve.seed < 0:
+        raise ValueError(f"a seed of {curve.seed}")
+    names = {name for fit in curve.fits for name in (fit.model, fit.pretraining, fit.metric)}
+    names |= {*curve.points["dataset"].unique(), *curve.points["concept"].unique()}
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"{name!r} is no name")
+        name.encode()  # JSON's escapes can make lone surrogates
+    accuracy, count = curve.points["accuracy"].to_numpy(), curve.points["count"].to_numpy(float)
+    if not ((accuracy >= 0) & (accuracy <= 1)).all() or not (count >= 0).all():
+        raise ValueError("an accuracy outside [0, 1], or a count below 0")
 
 
 def _encoded(curve: Curve) -> Json:

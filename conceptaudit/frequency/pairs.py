@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 
 from conceptaudit.records import Int64Array
+from conceptaudit.scratch import ScratchFolder
 
 PAIR_COLUMNS = ("concept_a", "concept_b", "n")
 
@@ -108,11 +108,11 @@ class PairCounts(AbstractContextManager["PairCounts"]):
         self._pending: list[Run] = []
         self._n_pending = 0
         self._written = 0
-        self._aside = TemporaryDirectory(prefix="conceptaudit-pairs-")
+        self._aside = ScratchFolder()
 
     def __exit__(self, *_: object) -> None:
         """Remove what was written aside."""
-        self._aside.cleanup()
+        self._aside.close()
 
     def add(self, table: pd.DataFrame) -> None:
         """Add the pairs of one shard, as `count_together` gives them."""
@@ -133,7 +133,7 @@ class PairCounts(AbstractContextManager["PairCounts"]):
         self._pending, self._n_pending = [], 0
 
     def _path(self, number: int, name: str) -> Path:
-        return Path(self._aside.name) / f"{number:06d}.{name}.npy"
+        return self._aside.path / f"{number:06d}.{name}.npy"
 
     def blocks(self) -> Iterator[Run]:
         """Yield all pairs, summed, as consecutive runs that end with a whole concept."""

@@ -4,49 +4,23 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from conceptaudit.auditing import AuditOptions, audit
 from conceptaudit.engine import EngineChoice, open_engine, workers_kept
 from conceptaudit.engine.base import SerialEngine
 from conceptaudit.engine.crew import TRIES
 from conceptaudit.engine.processes import ProcessEngine
 from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
 
-
-@dataclass(frozen=True)
-class Fail:
-    """Squares numbers; at one of them something happens, as often as it is told to."""
-
-    at: int
-    how: str
-    folder: Path
-    times: int = 1_000
-
-    def __call__(self, n: int) -> int:
-        if n == self.at and len(list(self.folder.glob("went.*"))) < self.times:
-            (self.folder / f"went.{time.monotonic_ns()}").touch()
-            self.happen()
-        return n * n
-
-    def happen(self) -> None:
-        if self.how == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.how == "memory":
-            raise MemoryError
-        raise DataError("file 7, row 3: not a caption")
-
-
-@dataclass(frozen=True)
-class Where:
-    """Says which process it ran in."""
-
-    def __call__(self, n: int) -> int:
-        time.sleep(0.05)  # long enough that a second worker is there before the first is through
-        return os.getpid()
+from .conftest import MemoryGroup
+from .tasks import Fail, LoseOnce, Where
 
 
 @pytest.mark.parametrize("how", ["kill", "memory"])
@@ -66,6 +40,49 @@ def test_an_item_that_costs_every_worker_is_named(tmp_path: Path) -> None:
     assert [item for item, _ in done if item in (2, 3)] == []
 
 
+def test_an_item_that_needs_more_memory_than_there_is_is_named(
+    tmp_path: Path, memory_group: MemoryGroup
+) -> None:
+    task = Fail(at=0, how=str(memory_group.folder), folder=tmp_path)
+    with pytest.raises(ConceptAuditError, match=rf"{TRIES} workers died .* on 0, often .* memory"):
+        dict(ProcessEngine(workers=1).run(task, range(2)))
+    assert memory_group.kills == TRIES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hungry(ProcessEngine):
+    """Worker processes, of which the one that has done its first item needs too much memory."""
+
+    how: str
+    mark: Path
+
+    def run(self, task: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        return super().run(LoseOnce(task, self.how, self.mark), items)
+
+
+def test_an_audit_whose_worker_the_kernel_kills_writes_the_same_bytes(
+    tmp_path: Path, memory_group: MemoryGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions = tmp_path / "captions.jsonl"
+    captions.write_text("".join(f'{{"caption": "a dog and {n} cats"}}\n' for n in range(60)))
+    trees = []
+    hungry = partial(Hungry, how=str(memory_group.folder), mark=tmp_path / "mark")
+    monkeypatch.setattr("conceptaudit.engine.processes.ProcessEngine", hungry)
+    for engine in ("serial", "processes"):
+        folder = tmp_path / engine
+        options = AuditOptions(engine=engine, workers=1, shard_rows=15)
+        audit(captions, ["dog", "cat"], folder, options=options)
+        trees.append(
+            {
+                path.relative_to(folder).as_posix(): path.read_bytes()
+                for path in folder.rglob("*")
+                if path.is_file()
+            }
+        )
+    assert memory_group.kills == 1
+    assert trees[0] == trees[1]
+
+
 def test_an_error_of_the_task_comes_out_as_itself(tmp_path: Path) -> None:
     task = Fail(at=2, how="error", folder=tmp_path)
     with pytest.raises(DataError, match="row 3"):
@@ -78,6 +95,13 @@ def test_the_work_is_shared_and_nothing_is_left_running() -> None:
     assert len(pids) == 2
     assert os.getpid() not in pids
     assert not any(map(is_running, pids))
+
+
+def test_workers_have_nothing_that_the_system_keeps_when_they_are_killed() -> None:
+    for _, pid in ProcessEngine(workers=1).run(Where(), range(1)):
+        named = [line for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if "/" in line]
+        assert named
+        assert not [line for line in named if "/dev/shm/" in line]
 
 
 def test_kept_workers_serve_one_run_after_another_and_end() -> None:

@@ -2,13 +2,12 @@
 
 import logging
 import os
-import resource
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,10 @@ from conceptaudit.engine.ray_cluster import QUIET, RayEngine, TaskActor
 from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
 from conceptaudit.lab import LabConfig, generate
 from conceptaudit.longtail import LongTailOptions, build_long_tail
+from conceptaudit.scratch import ScratchFolder
+
+from .conftest import MemoryGroup
+from .tasks import Fail, LoseOnce
 
 pytestmark = pytest.mark.filterwarnings(
     # Ray leaves pipes and log files of the cluster to the garbage collector
@@ -37,51 +40,22 @@ def cluster() -> Iterator[None]:
     ray = pytest.importorskip("ray")
     os.environ.update(QUIET)
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    ray.init(
-        num_cpus=2,
-        object_store_memory=100 * 2**20,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
-    yield
-    ray.shutdown()
+    with ScratchFolder(Path("/tmp")) as folder:  # short: Ray's sockets are below it
+        ray.init(
+            num_cpus=2,
+            object_store_memory=100 * 2**20,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(folder / "r"),  # Ray opens it to everybody
+        )
+        yield
+        ray.shutdown()
     signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def engine(workers: int = 2, folder: Path | None = None) -> Engine:
     return open_engine(EngineChoice(kind="ray", workers=workers), folder=folder)
-
-
-@dataclass(frozen=True)
-class Fail:
-    """Squares numbers; at one of them something happens, as often as it is told to."""
-
-    at: int
-    how: str
-    folder: Path
-    times: int = 1_000
-
-    def __call__(self, n: int) -> int:
-        if n == self.at and len(list(self.folder.glob("went.*"))) < self.times:
-            (self.folder / f"went.{os.getpid()}").touch()
-            self.happen()
-        return n * n
-
-    def happen(self) -> None:
-        if self.how == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.how == "memory":
-            # a limit on the address space, so that the machine's memory stays out of it
-            used = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
-            limit = used * resource.getpagesize() + 64 * 2**20
-            before = resource.getrlimit(resource.RLIMIT_AS)
-            resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
-            try:
-                bytearray(256 * 2**20)
-            finally:
-                resource.setrlimit(resource.RLIMIT_AS, before)
-        raise DataError("file 7, row 3: not a caption")
 
 
 @pytest.mark.usefixtures("cluster")
@@ -120,44 +94,44 @@ def test_a_run_folder_that_workers_do_not_see_is_refused(tmp_path: Path) -> None
             elsewhere.greet(task, (str(path), digest))
 
 
-@dataclass(frozen=True)
-class KillOnce:
-    """Another task, in a process that is killed when it has written its first result."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hungry(RayEngine):
+    """Actors, of which one that has embedded its first shard needs too much memory."""
 
-    task: Callable[[Any], Any]
-    folder: Path
-
-    def __call__(self, item: Any) -> Any:
-        result = self.task(item)
-        mark = self.folder / "killed"
-        if not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-
-class Murderous(RayEngine):
-    """Runs everything on Ray, and kills a worker that embeds."""
+    how: str
+    mark: Path
 
     def run(self, task: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-        if "embeddings" not in repr(task):
-            return super().run(task, items)
-        return super().run(KillOnce(task, Path(tempfile.mkdtemp())), items)
+        if "embeddings" in repr(task):
+            task = LoseOnce(task, self.how, self.mark)
+        return RayEngine.run(self, task, items)
+
+
+CONCEPTS = ["dog", "cat", "red car", "tree"]
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Simulated pictures in tars, and their audit by one process."""
+    folder = tmp_path_factory.mktemp("audited")
+    lab = generate(LabConfig(n_samples=45, shard_size=15, seed=4), folder / "data")
+    options = AuditOptions(clip="lab", engine="serial", threshold=0.2)
+    audit(lab.folder, CONCEPTS, folder / "run", options=options)
+    return folder
 
 
 @pytest.mark.usefixtures("cluster")
-def test_an_audit_whose_worker_is_killed_writes_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_audit_whose_actor_the_kernel_kills_writes_the_same_bytes(
+    audited: Path, tmp_path: Path, memory_group: MemoryGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("conceptaudit.engine.ray_cluster.RayEngine", Murderous)
-    lab = generate(LabConfig(n_samples=45, shard_size=15, seed=3), tmp_path / "data")
-    trees = []
-    for name in ("serial", "ray"):
-        options = AuditOptions(clip="lab", engine=name, workers=1, threshold=0.2)
-        audit(lab.folder, ["dog", "cat", "red car", "tree"], tmp_path / name, options=options)
-        trees.append(tree(tmp_path / name))
-    assert trees[0] == trees[1]
-    assert {name.partition("/")[0] for name in trees[0]} >= {"text", "embeddings", "image"}
+    hungry = partial(Hungry, how=str(memory_group.folder), mark=tmp_path / "mark")
+    monkeypatch.setattr("conceptaudit.engine.ray_cluster.RayEngine", hungry)
+    options = AuditOptions(clip="lab", engine="ray", workers=1, threshold=0.2)
+    audit(audited / "data", CONCEPTS, tmp_path / "run", options=options)
+    assert memory_group.kills == 1
+    found = tree(tmp_path / "run")
+    assert found == tree(audited / "run")
+    assert {name.partition("/")[0] for name in found} >= {"text", "embeddings", "image"}
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -183,16 +157,14 @@ def test_ray_that_is_not_installed_is_named() -> None:
     assert "pip install 'conceptaudit[ray]'" in done.stderr
 
 
-def test_a_long_tail_set_has_the_same_bytes(tmp_path: Path) -> None:
-    lab = generate(LabConfig(n_samples=60, shard_size=20, seed=4), tmp_path / "data")
-    options = AuditOptions(clip="lab", engine="serial", threshold=0.2)
-    audit(lab.folder, ["dog", "cat", "red car", "tree"], tmp_path / "run", options=options)
+@pytest.mark.usefixtures("cluster")
+def test_a_long_tail_set_has_the_same_bytes(audited: Path, tmp_path: Path) -> None:
     trees = []
     for kind, workers in (("serial", 1), ("ray", 2)):
         out = tmp_path / kind / "set"
         build_long_tail(
-            tmp_path / "run",
-            lab.folder,
+            audited / "run",
+            audited / "data",
             out,
             options=LongTailOptions(k=3, per_class=4),
             workers=EngineChoice(kind=kind, workers=workers),

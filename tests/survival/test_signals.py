@@ -83,3 +83,25 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path, command):
         call, run, sign=signal.SIGKILL, group=False, wanted=2, pattern="text/*.json"
     )
     assert workers == []
+
+
+def answers(pid: int) -> bool:
+    """Whether a process has said what it does about SIGTERM: before, nothing of ours has run."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05, 0.2, 0.4, 0.7, 1.0, 1.5])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_the_program_is_interrupted_from_its_first_moment(tmp_path, command, seconds, sign):
+    with subprocess.Popen(
+        command(tmp_path / "run"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not answers(process.pid):
+            time.sleep(0.001)
+        time.sleep(seconds)
+        process.send_signal(sign)
+        out, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, out) == (130, "")
+    assert errors == "Interrupted. Run the same command again to go on.\n"

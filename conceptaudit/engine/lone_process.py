@@ -1,0 +1,177 @@
+"""One process that applies functions, told of by futures.
+
+`concurrent.futures` does the same with queues, whose semaphores have names in the system: a killed
+run leaves them behind. A pipe has none, and ends with the last process that holds it.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from enum import Enum
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
+from queue import Empty, SimpleQueue
+from traceback import format_exc
+from typing import Any
+
+QUIET_AT_START = (signal.SIGINT, signal.SIGTERM)
+"""Wait until a new process has said what it does about them."""
+
+Call = tuple[Callable[[Any], Any], Any]
+
+
+class _News(Enum):
+    END = "nothing more will be asked for"
+    DEATH = "the process is gone"
+
+
+class LoneProcess:
+    """A process that does one thing after another.
+
+    Parameters
+    ----------
+    context : multiprocessing context
+        Says how the process is started.
+    prepare : callable
+        The first thing that it does.
+    """
+
+    def __init__(self, context: BaseContext, prepare: Callable[[], None]) -> None:
+        self._context = context
+        self._prepare = prepare
+        self._calls: SimpleQueue[tuple[Future[Any], Call] | _News] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._broken: BrokenProcessPool | None = None
+
+    def submit(self, function: Callable[[Any], Any], argument: Any) -> Future[Any]:
+        """Have it apply a function; the first call starts it.
+
+        Raises
+        ------
+        BrokenProcessPool
+            The process has died.
+        """
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._broken is not None:
+                raise self._broken
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, daemon=True)
+                self._thread.start()
+            self._calls.put((future, (function, argument)))
+        return future
+
+    def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:
+        """End the process after what it is busy with, or after all that it was told."""
+        with self._lock:
+            waiting = self._taken_back() if cancel_futures else []
+            self._calls.put(_News.END)
+        for future in waiting:
+            future.cancel()
+        if wait and self._thread is not None:
+            self._thread.join()
+
+    def _serve(self) -> None:
+        """Pass calls on one by one; a thread of the process that asks."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(  # type: ignore[attr-defined]  # each context has one
+            target=_work, args=(theirs, self._prepare), daemon=True
+        )
+        resource_tracker.ensure_running()  # first: it would let through what is held back next
+        signal.pthread_sigmask(signal.SIG_BLOCK, QUIET_AT_START)  # this thread's, and inherited
+        with ours:
+            try:
+                process.start()
+                theirs.close()
+                threading.Thread(target=self._watch, args=(process,), daemon=True).start()
+                while (entry := self._calls.get()) is not _News.END:
+                    if entry is _News.DEATH:
+                        raise EOFError
+                    future, call = entry
+                    if not future.set_running_or_notify_cancel():
+                        continue
+                    if not self._answered(ours, process.sentinel, future, call):
+                        return
+            except BaseException as error:  # noqa: BLE001 -- told to whoever waits for an answer
+                self._fail(error)
+            finally:
+                ours.close()
+                if process.pid is not None:
+                    process.join()
+
+    def _watch(self, process: BaseProcess) -> None:
+        """Tell when the process is gone, also where nobody waits for an answer."""
+        wait([process.sentinel])
+        self._calls.put(_News.DEATH)
+
+    def _answered(self, pipe: Connection, sentinel: int, future: Future[Any], call: Call) -> bool:
+        """Have a call done; False where the process died over it."""
+        try:
+            message = ForkingPickler.dumps(call)
+        except Exception as error:  # noqa: BLE001 -- it cannot be sent: the caller's to know
+            future.set_exception(error)
+            return True
+        try:
+            pipe.send_bytes(message)
+            if pipe not in wait([pipe, sentinel]):
+                raise EOFError
+            reply = pipe.recv_bytes()
+        except (EOFError, OSError) as error:
+            self._fail(error, future)
+            return False
+        try:
+            done, value = ForkingPickler.loads(reply)
+        except Exception as error:  # noqa: BLE001 -- an answer that cannot be read is an error
+            done, value = False, error
+        if done:
+            future.set_result(value)
+        else:
+            future.set_exception(value)
+        return True
+
+    def _fail(self, error: BaseException, future: Future[Any] | None = None) -> None:
+        broken = BrokenProcessPool("A worker process died.")
+        broken.__cause__ = error
+        with self._lock:
+            self._broken = broken
+            left = [one for one in self._taken_back() if one.set_running_or_notify_cancel()]
+        for one in left if future is None else [future, *left]:
+            one.set_exception(broken)
+
+    def _taken_back(self) -> list[Future[Any]]:
+        """Return what was not begun, and never will be."""
+        found = []
+        with suppress(Empty):
+            while True:
+                entry = self._calls.get_nowait()
+                if not isinstance(entry, _News):
+                    found.append(entry[0])
+        return found
+
+
+def _work(pipe: Connection, prepare: Callable[[], None]) -> None:
+    """Do what is asked for; the process's own part."""
+    prepare()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, QUIET_AT_START)
+    with pipe, suppress(EOFError, OSError):
+        while True:
+            function, argument = pipe.recv()
+            try:
+                answer = (True, function(argument))
+            except Exception as error:  # noqa: BLE001 -- every error goes back to who asked
+                error.add_note(f"In a worker process:\n{format_exc()}")
+                answer = (False, error)
+            try:
+                message = ForkingPickler.dumps(answer)
+            except Exception as error:  # noqa: BLE001 -- a result that cannot be sent is an error
+                message = ForkingPickler.dumps((False, TypeError(f"{answer[1]!r}: {error}")))
+            pipe.send_bytes(message)
