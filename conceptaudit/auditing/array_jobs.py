@@ -135,11 +135,13 @@ def _restored(folder: Path, by: AuditOptions) -> PreparedAudit:
             f"{folder} holds a run of kind {kind!r}. Audits are merged; anything else is finished "
             "by its own command, without --shard."
         )
-    if told.get("concepts") is None or "options" not in told:
+    if not {"dataset", "options"} <= told.keys() or told.get("concepts") is None:
         raise ConfigError(
             f"{folder / STARTED} does not say which concepts were counted. Run the audit of the "
             "parts again, without a part: it finishes what they began."
         )
+    if not isinstance(told["dataset"], str) or not isinstance(told["concepts"], list | str):
+        raise DataError(f"{folder / STARTED} is damaged: it names no data set or no concepts.")
     options = AuditOptions.restored(
         told["options"],
         workers=by.workers,

@@ -11,12 +11,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.artifacts import Json, ShardStore, write_json, write_parquet
-from conceptaudit.auditing.open_sample import (
-    PAIRS_AT_ONCE,
-    TagPairs,
-    open_pairs,
-    tag_pairs,
-)
+from conceptaudit.auditing.open_sample import ReadPairs, TagPairs, read_pairs, tag_pairs
 from conceptaudit.datasets.base import Shard
 from conceptaudit.engine import Engine, EngineChoice, StageReport, open_engine, run_shards
 from conceptaudit.frequency.adaptive import AdaptiveSample, RankBounds
@@ -39,12 +34,6 @@ if TYPE_CHECKING:
 
 STRATA_FILE = "text_strata.parquet"
 ESTIMATE_FILE = "text_estimate.json"
-
-_IN_ONE_PROCESS = 20_000
-"""Pairs that are tagged in the time that handing them to other processes takes."""
-
-_SHARDS_IN_ONE_PROCESS = 200
-"""Shards whose strata are counted in the time that other processes take to start."""
 
 _MERGE_ROWS = 1_000_000
 """Rows of strata that are collected before they are added up."""
@@ -131,9 +120,7 @@ class Estimator:
         """Count, tag, estimate, and write the shares and what was done."""
         store = strata_store(self.folder)
         task = CountStrata(text=self.text, image=self.image, store=store)
-        few = len(self.shards) < _SHARDS_IN_ONE_PROCESS
-        engine = open_engine(1) if few else self._engine(len(self.shards))
-        report = run_shards(task, store, self.shards, engine=engine, progress=self.progress)
+        report = run_shards(task, store, self.shards, engine=self._engine, progress=self.progress)
         certain, certain_joint, strata = self._merge(store)
         cells, rounds = self._sample(strata, certain)
         n = len(self.vocabulary)
@@ -167,8 +154,10 @@ class Estimator:
             report=report,
         )
 
-    def _engine(self, n_items: int) -> Engine:
-        return open_engine(self.workers, n_items=n_items, folder=self.folder)
+    @property
+    def _engine(self) -> Engine:
+        # that of the text stage, whatever the items: its workers are kept, and know the words
+        return open_engine(self.workers, n_items=len(self.shards), folder=self.folder)
 
     def _merge(self, store: ShardStore) -> tuple[Int64Array, Int64Array, pd.DataFrame]:
         totals = {
@@ -201,14 +190,12 @@ class Estimator:
         return sample(strata, certain)
 
     def _read(self, bounds: RankBounds) -> pd.DataFrame:
-        found = open_pairs(self.text, self.shards, seed=self.tagger.seed)
-        return pd.concat([pairs[bounds.hold(pairs)] for pairs in found], ignore_index=True)
+        task = ReadPairs(store=self.text, seed=self.tagger.seed, bounds=bounds)
+        return read_pairs(task, self.shards, engine=self._engine)
 
     def _tag(self, rows: pd.DataFrame) -> pd.DataFrame:
         task = TagPairs(tagger=self.tagger, text=self.text, image=self.image)
-        few = len(rows) < _IN_ONE_PROCESS
-        engine = open_engine(1) if few else self._engine(-(-len(rows) // PAIRS_AT_ONCE))
-        return tag_pairs(task, rows, self.shards, engine=engine, progress=self.progress)
+        return tag_pairs(task, rows, self.shards, engine=self._engine, progress=self.progress)
 
     def _shares(self, strata: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
         """Lay the estimated shares out for every form and context there is."""

@@ -234,7 +234,8 @@ def _with_captions(
         )
         made = replace(made, frequencies=frequencies, notes=(*made.notes, *notes))
         fast = plan.text if isinstance(plan.text, FastTextTagger) else None
-        side.write_evidence(run.folder, size=options.evidence, fast=fast)
+        workers = options.engine_choice
+        side.write_evidence(run.folder, size=options.evidence, workers=workers, fast=fast)
         reports |= side.write_cooccurrence(
             run.folder,
             totals["text"],
@@ -279,4 +280,5 @@ def _misalignment(run: RunningAudit, done: CountedShards) -> Json:
         done.stores["image"],
         done.shards,
         level=run.options.level,
+        shares=None if done.estimate is None else done.estimate.table,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import pandas as pd
 from conceptaudit.artifacts import ShardStore
 from conceptaudit.datasets.base import Shard
 from conceptaudit.engine import Engine
+from conceptaudit.frequency.adaptive import RankBounds
 from conceptaudit.frequency.open_pairs import is_joint
 from conceptaudit.progress import Progress
 from conceptaudit.records import Int64Array
@@ -23,20 +25,39 @@ from conceptaudit.text.tagger import annotator_of
 COLUMNS = ("sample_id", "concept_id", "form", "context")
 """What a pair is, in the tables of pairs here; with ``rank`` and ``shard`` beside."""
 
-PAIRS_AT_ONCE = 32_768
+PAIRS_AT_ONCE = 8_192
 """Pairs that are tagged together: equal words around them are computed once."""
 
+SHARDS_AT_ONCE = 4
+"""Shards whose pairs are read before a worker tells of them."""
 
-def open_pairs(store: ShardStore, shards: Sequence[Shard], *, seed: int) -> Iterator[pd.DataFrame]:
+
+class Place(NamedTuple):
+    """A shard, and its place among those of the audit."""
+
+    number: int
+    shard: str
+
+
+def places_of(shards: Sequence[Shard]) -> list[tuple[Place, ...]]:
+    """Divide shards among items of work, in order."""
+    places = [Place(number, shard.name) for number, shard in enumerate(shards)]
+    return [
+        tuple(places[start : start + SHARDS_AT_ONCE])
+        for start in range(0, len(places), SHARDS_AT_ONCE)
+    ]
+
+
+def open_pairs(store: ShardStore, places: Iterable[Place], *, seed: int) -> Iterator[pd.DataFrame]:
     """Read the open pairs of each shard with their ranks.
 
     Yields
     ------
     pandas.DataFrame
-        `COLUMNS`, ``rank`` and ``shard`` (its place in `shards`).
+        `COLUMNS`, ``rank`` and ``shard`` (the shard's number).
     """
-    for number, shard in enumerate(shards):
-        path = store.path(shard.name, ".parquet")
+    for number, shard in places:
+        path = store.path(shard, ".parquet")
         if not path.exists():
             continue
         pairs = pd.read_parquet(path, columns=list(COLUMNS))
@@ -45,12 +66,52 @@ def open_pairs(store: ShardStore, shards: Sequence[Shard], *, seed: int) -> Iter
         yield pairs.assign(rank=rank, shard=np.int32(number))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadPairs:
+    """Reads the open pairs of some shards whose rank is low enough; sent to a worker once."""
+
+    store: ShardStore
+    seed: int
+    bounds: RankBounds
+
+    def __call__(self, places: tuple[Place, ...]) -> list[pd.DataFrame]:
+        """Return the pairs of each shard, as `open_pairs` gives them."""
+        found = open_pairs(self.store, places, seed=self.seed)
+        return [pairs[self.bounds.hold(pairs)] for pairs in found]
+
+
+def read_pairs(task: ReadPairs, shards: Sequence[Shard], *, engine: Engine) -> pd.DataFrame:
+    """Read open pairs of low rank, in the order of the shards."""
+    found = dict(engine.run(task, places_of(shards)))
+    return pd.concat([table for item in sorted(found) for table in found[item]], ignore_index=True)
+
+
 class Part(NamedTuple):
     """Pairs of one shard."""
 
     shard: str
     sample_ids: Int64Array
     concept_ids: npt.NDArray[np.int32]
+
+
+def parts_of(rows: pd.DataFrame, shards: Sequence[Shard]) -> Iterator[tuple[slice, list[Part]]]:
+    """Divide pairs, sorted by shard, among items of work; those of a shard stay together.
+
+    Yields
+    ------
+    where : slice
+        The rows.
+    parts : list of Part
+    """
+    samples, concepts = rows["sample_id"].to_numpy(), rows["concept_id"].to_numpy()
+    number = rows["shard"].to_numpy()
+    first = np.flatnonzero(np.diff(number, prepend=-1))
+    start, parts = 0, list[Part]()
+    for a, b in itertools.pairwise([*first.tolist(), len(rows)]):
+        parts.append(Part(shards[number[a]].name, samples[a:b], concepts[a:b]))
+        if b - start >= PAIRS_AT_ONCE or b == len(rows):
+            yield slice(start, b), parts
+            start, parts = b, []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,23 +166,12 @@ def tag_pairs(
         The rows, sorted by shard, with ``named`` and ``joint``.
     """
     rows = rows.sort_values("shard", kind="stable", ignore_index=True)
-    samples, concepts = rows["sample_id"].to_numpy(), rows["concept_id"].to_numpy()
-    number = rows["shard"].to_numpy()
-    first = np.flatnonzero(np.diff(number, prepend=-1))
-    items: dict[int, list[Part]] = {}
-    size = PAIRS_AT_ONCE
-    start = 0
-    for a, b in zip(first.tolist(), [*first[1:].tolist(), len(rows)], strict=True):
-        if size >= PAIRS_AT_ONCE:
-            start, size = a, 0
-        part = Part(shards[number[a]].name, samples[a:b], concepts[a:b])
-        items.setdefault(start, []).append(part)
-        size += b - a
+    items = list(parts_of(rows, shards))
     named, joint = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
     progress.start("tagging a sample", len(items))
-    places = {id(parts): start for start, parts in items.items()}
-    for parts, (is_named, also) in engine.run(task, list(items.values())):
-        here = slice(places[id(parts)], places[id(parts)] + len(is_named))
+    places = {id(parts): where for where, parts in items}
+    for parts, (is_named, also) in engine.run(task, [parts for _, parts in items]):
+        here = places[id(parts)]
         named[here], joint[here] = is_named, also
         progress.advance()
     progress.finish()

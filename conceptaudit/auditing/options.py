@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from conceptaudit.artifacts import Json
 from conceptaudit.datasets.base import CAPTION_UNIT, DEFAULT_SHARD_ROWS
@@ -239,6 +240,10 @@ class AuditOptions:
                 name: tuple(value) if isinstance(value, list) else value
                 for name, value in asked.items()
             }
+            hints = get_type_hints(cls)
+            wrong = [name for name, value in known.items() if not _suits(value, hints.get(name))]
+            if wrong:
+                raise TypeError(f"{wrong[0]!r} is {known[wrong[0]]!r}")
             return cls(**known, **more)
         except (AttributeError, TypeError) as error:
             raise DataError(f"These are no options of an audit: {error}.") from error
@@ -252,6 +257,17 @@ class AuditOptions:
     def calibrates(self) -> bool:
         """Whether the audit is to learn thresholds from its own captions."""
         return self.threshold is None and self.calibration == "auto"
+
+
+def _suits(value: object, kind: Any) -> bool:
+    """Whether a value that JSON held may be that of an option of this type."""
+    if isinstance(kind, UnionType):
+        return any(_suits(value, one) for one in get_args(kind))
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
+    if isinstance(value, bool) or kind is None:
+        return kind is bool
+    return isinstance(value, int | float if kind is float else kind)
 
 
 def _plain(value: object) -> Json:

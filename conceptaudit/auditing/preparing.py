@@ -11,9 +11,11 @@ from conceptaudit.auditing.approximate import index_settings
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import AuditPlan, open_source, plan_audit, read_vocabulary
 from conceptaudit.auditing.run import RunningAudit
-from conceptaudit.datasets.base import Dataset, Shard
+from conceptaudit.datasets.base import CAPTION, Dataset, Shard
+from conceptaudit.engine import open_engine
 from conceptaudit.progress import Progress
 from conceptaudit.records import ConceptVocabulary
+from conceptaudit.text.pipeline import BUNDLED, LOADER
 
 KIND = "audit"
 
@@ -79,9 +81,12 @@ def prepare(
         The options or files cannot be used; the message says what to do.
     """
     opened = open_source(dataset, options)
+    shards = opened.shards()
+    if CAPTION in opened.provides and options.spacy_model == BUNDLED:
+        # they load the pipeline while it is loaded here, too, to plan with it
+        open_engine(options.engine_choice, n_items=len(shards)).expect([LOADER])
     vocabulary, notes = read_vocabulary(concepts)
     plan = plan_audit(opened, vocabulary, options)
-    shards = opened.shards()
     identity = digest_of(
         {
             "sides": plan.settings,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from conceptaudit.artifacts import ShardStore, write_parquet
 from conceptaudit.auditing.fast_evidence import open_evidence
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.datasets.base import Shard
-from conceptaudit.engine import StageReport, open_engine, run_shards
+from conceptaudit.engine import EngineChoice, StageReport, open_engine, run_shards
 from conceptaudit.errors import DataError
 from conceptaudit.frequency.pair_stage import CountPairs, cooccurrence_table, pair_store
 from conceptaudit.frequency.stage import shards_to_count
@@ -90,7 +90,7 @@ class TextSide:
             table["n_senses"] = pd.array(senses, dtype="Int64")
             notes.append(ambiguity_note(self.vocabulary, senses))
         return (
-            ConceptFrequencies(table, source=frequencies.source),
+            replace(frequencies, table=table),
             tuple(note for note in notes if note is not None),
         )
 
@@ -104,7 +104,12 @@ class TextSide:
         return np.rint(accepted).astype(np.int64), np.rint(rejected).astype(np.int64)
 
     def write_evidence(
-        self, folder: Path, *, size: int, fast: FastTextTagger | None = None
+        self,
+        folder: Path,
+        *,
+        size: int,
+        workers: EngineChoice,
+        fast: FastTextTagger | None = None,
     ) -> None:
         """Write the evidence of all shards to the run folder; nothing where none was kept.
 
@@ -113,6 +118,8 @@ class TextSide:
         folder : Path
         size : int
             Captions per concept.
+        workers : EngineChoice
+            Who tags open captions.
         fast : FastTextTagger or None
             The stage that counted captions fast, whose open captions are evidence.
         """
@@ -123,7 +130,8 @@ class TextSide:
         paths = [self.store.path(shard.name, EVIDENCE) for shard in self.shards]
         tables = (pd.read_parquet(path) for path in paths if path.exists())
         if fast is not None:
-            merged = open_evidence(fast, self.store, self.shards, size=size)
+            engine = open_engine(workers, n_items=len(self.shards), folder=folder)
+            merged = open_evidence(fast, self.store, self.shards, size=size, engine=engine)
         else:
             merged = merge_evidence(tables, size=size)
         write_parquet(target, named_evidence(merged, self.vocabulary))

@@ -17,6 +17,10 @@ IN_FLIGHT_PER_WORKER = 3
 """Items handed out ahead of each worker: enough to keep it busy, few enough to stay small."""
 
 
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Read by numpy, torch and FAISS when they are first imported in a worker."""
+
+
 class Engine(Protocol):
     """Runs a task over items."""
 
@@ -24,6 +28,15 @@ class Engine(Protocol):
         self, task: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[tuple[Item, Result]]:
         """Yield each item with its result as it is done, in any order."""
+
+    def expect(self, loaders: Sequence[str]) -> None:
+        """Begin in the background to get workers ready, where there are any.
+
+        Parameters
+        ----------
+        loaders : sequence of str
+            Functions without parameters, as ``"module:function"``, that load what they will need.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,9 @@ class SerialEngine:
         """Yield each item with its result, in order."""
         for item in items:
             yield item, task(item)
+
+    def expect(self, loaders: Sequence[str]) -> None:
+        """Do nothing: there are no workers."""
 
 
 def available_cpus() -> int:

@@ -6,20 +6,26 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from conceptaudit.engine.base import AnyTask, Item, Result, available_cpus
+from conceptaudit.engine.base import (
+    THREAD_VARIABLES,
+    AnyTask,
+    Item,
+    Result,
+    available_cpus,
+)
 from conceptaudit.engine.crew import Crew
 from conceptaudit.engine.kept import keep, take
+from conceptaudit.engine.lone_process import LoneProcess
+from conceptaudit.engine.nursery import start_context, start_nursery
 from conceptaudit.errors import ConceptAuditError
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Read by numpy, torch and FAISS when they are first imported in a worker."""
+from conceptaudit.ownership import claim_process
 
 _task: AnyTask | None = None
 _stopping = False
@@ -31,6 +37,7 @@ def _prepare() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    claim_process()
 
 
 def _receive(task: AnyTask) -> int:
@@ -76,8 +83,9 @@ class ProcessWorker:
 
     def __init__(self, task: AnyTask, *, threads: int) -> None:
         self._task = task
+        self._threads = threads
         self._kind = ("process", threads)
-        self._pool: ProcessPoolExecutor = take(self._kind) or _pool_of_one()
+        self._pool: LoneProcess = take(self._kind) or _pool_of_one(threads)
         self._pid: Future[int] | None = None
 
     def greet(self) -> Future[Any]:
@@ -85,7 +93,7 @@ class ProcessWorker:
         try:
             self._pid = self._pool.submit(_receive, self._task)
         except BrokenProcessPool:  # it died while it was idle
-            self._pool = _pool_of_one()
+            self._pool = _pool_of_one(self._threads)
             self._pid = self._pool.submit(_receive, self._task)
         return self._pid
 
@@ -118,9 +126,8 @@ class ProcessWorker:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _pool_of_one() -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_prepare)
+def _pool_of_one(threads: int) -> LoneProcess:
+    return LoneProcess(start_context(threads), _prepare)
 
 
 @contextmanager
@@ -140,9 +147,19 @@ def _threads_per_worker(count: int) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessEngine:
-    """Runs items in `workers` processes, started afresh (not forked) so that threads are safe."""
+    """Runs items in `workers` processes, none of them forked from this one and its threads."""
 
     workers: int
+
+    @property
+    def _threads(self) -> int:
+        return max(available_cpus() // self.workers, 1)
+
+    def expect(self, loaders: Sequence[str]) -> None:
+        """Begin in the background to load what the workers of later runs will need."""
+        if self._threads == 1:
+            with _threads_per_worker(1):
+                start_nursery(loaders)
 
     def run(
         self, task: Callable[[Item], Result], items: Sequence[Item]
@@ -155,7 +172,6 @@ class ProcessEngine:
             Workers died again and again over one item, for instance because the system ran out
             of memory.
         """
-        threads = max(available_cpus() // self.workers, 1)
-        with _threads_per_worker(threads):
-            start = partial(ProcessWorker, task, threads=threads)
+        with _threads_per_worker(self._threads):
+            start = partial(ProcessWorker, task, threads=self._threads)
             yield from Crew(start, items).run(self.workers)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
+import tempfile
+import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,12 +20,28 @@ from conceptaudit.engine.base import AnyTask, Item, Result, available_cpus
 from conceptaudit.engine.crew import Crew
 from conceptaudit.engine.kept import keep, take
 from conceptaudit.errors import ConceptAuditError, ConfigError, MissingDependencyError
+from conceptaudit.ownership import claim_process
+from conceptaudit.scratch import ScratchFolder
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Read by Ray: nothing is reported to anybody; what the second one says becomes its default."""
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Of a cluster that is started here: tasks go through it, results are files."""
+
+LONGEST_PLACE = 14
+"""Bytes of a path below which Ray's sockets (``conceptaudit.tmp.ABCDEFGH/session_DATE_TIME_PID/
+sockets/plasma_store``) stay within the 107 that the system allows."""
+
+
+@dataclass(slots=True)
+class _Joining:
+    """The connection to a cluster, while it is being made in the background."""
+
+    future: Future[None] | None = None
+
+
+_joining = _Joining()
 
 
 def require_ray() -> None:
@@ -43,6 +62,7 @@ class TaskActor:
     """What runs in a worker: holds the task of a run, applies it to items."""
 
     def __init__(self, folder: str) -> None:
+        claim_process()
         # paths that the user gave relative to the folder of the first process mean the same here
         if Path(folder).is_dir():
             os.chdir(folder)
@@ -204,7 +224,32 @@ class RayEngine:
 
         yield from Crew(start, items).run(max(count, 1))
 
+    def expect(self, loaders: Sequence[str]) -> None:  # noqa: ARG002 -- an actor loads by itself
+        """Begin in the background to join the cluster, or to start one: seconds of waiting."""
+        if _joining.future is None:
+            _joining.future = Future()
+            threading.Thread(
+                target=self._join_and_stay, args=(_joining.future,), daemon=True
+            ).start()
+
+    def _join_and_stay(self, done: Future[None]) -> None:
+        """Join in a thread that lasts: the system ends Ray's processes with the one they are of."""
+        try:
+            self._join()
+            done.set_result(None)
+        except BaseException as error:  # noqa: BLE001 -- raised again by who waits for it
+            done.set_exception(error)
+        threading.Event().wait()
+
     def _connect(self) -> None:
+        """Join the cluster, or wait for that to end where it has begun."""
+        begun, _joining.future = _joining.future, None
+        if begun is None:
+            self._join()
+        else:
+            begun.result()
+
+    def _join(self) -> None:
         """Join the cluster, or start one that says nothing and reports nothing."""
         import ray
 
@@ -215,9 +260,11 @@ class RayEngine:
         how: dict[str, Any] = {"address": self.address}
         if self.address is None:
             how = {
+                "address": "local",  # no other that Ray may find on this machine
                 "num_cpus": max(self.workers or 0, available_cpus()),
                 "object_store_memory": OBJECT_STORE_BYTES,
                 "include_dashboard": False,
+                "_temp_dir": str(_private_folder() / "r"),  # Ray opens it to everybody
             }
         on_sigterm = signal.getsignal(signal.SIGTERM)
         try:
@@ -229,8 +276,8 @@ class RayEngine:
                 "'ray start --head' and name its address with --ray-address."
             ) from error
         finally:
-            # Ray puts its own in place, and what the program does on SIGTERM is not its matter
-            if on_sigterm is not None:
+            # Ray puts its own in place, where it can: what we do on SIGTERM is not its matter
+            if on_sigterm is not None and threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, on_sigterm)
 
     def _share_of_worker(self) -> tuple[int, int]:
@@ -241,6 +288,23 @@ class RayEngine:
             int(node.get("CPU", 0) // node["GPU"]) for node in _machines() if node.get("GPU", 0)
         ]
         return 1, max(min(shares, default=1), 1)
+
+
+def _private_folder() -> Path:
+    """Make the folder for the logs and sockets of a cluster of ours, which goes when we go."""
+    import ray
+
+    place = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    if len(os.fsencode(place)) > LONGEST_PLACE:
+        place = Path("/tmp")  # noqa: S108 -- the folder below it is private
+    folder = ScratchFolder(place)
+
+    def end() -> None:
+        ray.shutdown()
+        folder.close()
+
+    atexit.register(end)
+    return folder.path
 
 
 def _machines() -> list[dict[str, float]]:

@@ -132,6 +132,7 @@ def look_alike_note(
     )
     more = ", …" if len(worst) > _SHOWN else ""
     return (
-        f"{len(worst):,} concepts were found mostly as another part of speech and so not counted "
-        f"({shown}{more}): their counts rest on the tagger. See the column text_rejected_share."
+        f"{len(worst):,} concept{' was' if len(worst) == 1 else 's were'} found mostly as another "
+        f"part of speech and so not counted ({shown}{more}): such counts rest on the tagger. See "
+        "the column text_rejected_share."
     )

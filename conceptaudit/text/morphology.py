@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from conceptaudit.text.word_forms import WordForms
+from conceptaudit.text.word_forms import WordForms, parse_forms
 
 LEXICON_FILE = "conceptaudit_noun_lexicon/word_forms.txt.gz"
 
@@ -14,7 +14,7 @@ _VOWELS = "aeiou"
 def _word_forms() -> WordForms:
     from conceptaudit.text.bundled import bundled_path
 
-    return WordForms.from_bytes((bundled_path() / LEXICON_FILE).read_bytes())
+    return parse_forms((bundled_path() / LEXICON_FILE).read_bytes())
 
 
 def _is_noun(word: str) -> bool:

@@ -9,7 +9,6 @@ registered by importing this module, which has to happen before ``spacy.load``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,13 @@ from spacy.util import registry
 from spacy.vocab import Vocab
 from thinc.api import HashEmbed, Maxout, Model, chain, concatenate
 
-from conceptaudit.text.word_forms import ANY_NOUN, NOUN_PLURAL, NOUN_SINGULAR, WordForms
+from conceptaudit.text.word_forms import (
+    ANY_NOUN,
+    NOUN_PLURAL,
+    NOUN_SINGULAR,
+    WordForms,
+    parse_forms,
+)
 
 FACTORY = "conceptaudit_noun_lexicon"
 
@@ -66,12 +71,6 @@ def word_features(word: str, forms: WordForms) -> tuple[int, ...]:
     return tuple(hash_string(name) for name in names)
 
 
-@lru_cache(maxsize=4)
-def parse_forms(data: bytes) -> WordForms:
-    """Parse a lexicon; the layer and the component hold the same one, which is parsed once."""
-    return WordForms.from_bytes(data)
-
-
 class _WordEmbedder:
     """Forward pass of the embedding layer; remembers the features of words seen before."""
 
@@ -110,9 +109,10 @@ class _WordEmbedder:
         cache = self._cache
         if len(cache) > _MAX_CACHED:
             cache.clear()
-        for orth in words:
-            if orth not in cache:
-                cache[orth] = word_features(docs[0].vocab.strings[orth], parse_forms(self._data))
+        new = [orth for orth in dict.fromkeys(words) if orth not in cache]
+        if new:
+            forms, strings = parse_forms(self._data), docs[0].vocab.strings
+            cache.update((orth, word_features(strings[orth], forms)) for orth in new)
         rows = [cache[orth] for orth in words]
         return np.array(rows, dtype="uint64").reshape(len(rows), N_FEATURES)
 
@@ -177,16 +177,20 @@ class NounLexicon(Pipe):
         self.vocab = vocab
         self.name = name
         self._data = b""
+        self._forms: WordForms | None = None
         self._cache: dict[tuple[int, int, int], tuple[str | None, str]] = {}
 
     @property
     def forms(self) -> WordForms:
         """The lexicon in use."""
-        return parse_forms(self._data)
+        # kept here: finding it by its bytes compares half a megabyte, for every new word
+        if self._forms is None:
+            self._forms = parse_forms(self._data)
+        return self._forms
 
     def set_forms(self, data: bytes) -> None:
         """Use the lexicon that ``WordForms.to_bytes`` wrote."""
-        self._data = data
+        self._data, self._forms = data, None
         self._cache = {}
 
     def __call__(self, doc: Doc) -> Doc:

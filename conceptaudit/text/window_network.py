@@ -115,7 +115,8 @@ class WindowNetwork:
 
     def embed(self, words: Sequence[str]) -> Float32Array:
         """Return the context-free vectors of words, shape (n_words, width)."""
-        from conceptaudit.text.noun_lexicon import parse_forms, word_features
+        from conceptaudit.text.noun_lexicon import word_features
+        from conceptaudit.text.word_forms import parse_forms
 
         forms = parse_forms(self._embed.attrs["word_forms"])
         rows = np.array([word_features(word, forms) for word in words], dtype=np.uint64)

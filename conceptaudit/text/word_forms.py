@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 NOUN_SINGULAR, NOUN_PLURAL = 1, 2
 VERB_BASE, VERB_S, VERB_PAST, VERB_ING = 4, 8, 16, 32
@@ -265,15 +265,27 @@ class WordForms:
         entries: dict[str, LexiconEntry] = {}
         exceptions: dict[tuple[str, str], str] = {}
         not_nouns: list[str] = []
+        # most lemmas share their few kinds of entry, each of which is parsed once
+        kinds: dict[str, LexiconEntry] = {}
         for line in gzip.decompress(data).decode().split("\n"):
-            cells = line.split("\t")
-            if line.startswith("!"):
-                exceptions[cells[1], cells[0][1:]] = cells[2]
-            elif line.startswith("-"):
+            lemma, _, rest = line.partition("\t")
+            if lemma[:1] == "!":
+                form, _, exception = rest.partition("\t")
+                exceptions[form, lemma[1:]] = exception
+            elif lemma[:1] == "-":
                 not_nouns.append(line[1:])
-            elif len(cells) >= 2:
-                entries[cells[0]] = _parse_entry(cells[1], cells[2] if len(cells) > 2 else "")
+            elif rest:
+                entry = kinds.get(rest)
+                if entry is None:
+                    entry = kinds[rest] = _parse_entry(*rest.partition("\t")[::2])
+                entries[lemma] = entry
         return cls(entries=entries, lemma_exceptions=exceptions, not_nouns=not_nouns)
+
+
+@lru_cache(maxsize=4)
+def parse_forms(data: bytes) -> WordForms:
+    """Parse a lexicon; all who hold the same one share it, and it is parsed once."""
+    return WordForms.from_bytes(data)
 
 
 def strip_plural(form: str) -> str:
