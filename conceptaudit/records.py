@@ -260,15 +260,23 @@ class ConceptFrequencies:
         One row per concept (per concept and evaluation set where a ``dataset`` column is
         present). ``concept`` and at least one of ``n_text``, ``n_image``, ``n_joint``
         (int64, NA where that side was not counted). ``n_*_low`` and ``n_*_high`` bound the
-        90 % interval of a count where they are present.
+        interval of a count where they are present.
     source : str
         The audited (pretraining) dataset.
+    level : float
+        Coverage of these intervals, in (0, 1); 0.9 where nothing tells.
     """
 
     table: pd.DataFrame
     source: str = ""
+    level: float = 0.9
 
     def __post_init__(self) -> None:
+        if not 0.0 < self.level < 1.0:
+            raise DataError(
+                f"The level of a frequency table's intervals must lie in (0, 1). Got {self.level} "
+                "instead."
+            )
         counted = [column for column in FREQUENCY_COLUMNS if column in self.table]
         if "concept" not in self.table or not counted:
             raise DataError(

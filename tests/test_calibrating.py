@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conceptaudit.auditing import AuditOptions, audit, calibrate
+from conceptaudit.auditing import AuditOptions, audit, calibrate, calibrating
 from conceptaudit.auditing.calibrating import CALIBRATION, sampled
 from conceptaudit.cli.main import main
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
@@ -85,12 +85,16 @@ def test_an_audit_calibrates_itself(data: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(written, plain, atol=1e-6)
 
 
-def test_cutting_shards_and_running_again_change_nothing(data: Path, tmp_path: Path) -> None:
+def test_cutting_shards_and_running_again_change_nothing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrating, "MAX_CAPTIONS", 300)  # of 1,000: not the first ones
     tables = {}
     for rows in (400, 1_000):
         folder = tmp_path / str(rows)
         run = audit(data / "set", list(THINGS), folder, options=options(data, shard_rows=rows))
-        tables[rows] = run.table
+        tables[rows] = run.table.assign(**run.misalignment)
+    assert 150 < tables[400]["n_captions"][0] < 300  # those of the sample that name something
     pd.testing.assert_frame_equal(tables[400], tables[1_000])
     before = digests(tmp_path / "400")
     again = audit(
@@ -98,6 +102,15 @@ def test_cutting_shards_and_running_again_change_nothing(data: Path, tmp_path: P
     )
     assert all(not work["redone"] for work in again.redone.values())
     assert digests(tmp_path / "400") == before
+
+
+def test_open_pairs_are_decided_by_their_shares() -> None:
+    """Captions that were counted fast list what they may name; not all of it is named."""
+    pairs = pd.DataFrame({"sample_id": np.arange(4_000), "concept_id": np.arange(4_000) % 2})
+    pairs["share"] = np.where(pairs["concept_id"] == 0, 1.0, 0.3)
+    kept = calibrating._decided(pairs)["concept_id"].value_counts()
+    assert kept[0] == 2_000
+    assert abs(kept[1] - 600) < 4 * np.sqrt(2_000 * 0.3 * 0.7)
 
 
 def test_a_threshold_or_none_leaves_it_fixed(data: Path, tmp_path: Path) -> None:

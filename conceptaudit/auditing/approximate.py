@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,4 +106,4 @@ def with_index_recall(
         f"it serves worst. Image and joint counts are too low by as much; see {RECALL}."
     )
     more = table.assign(**{CHECKED_TAGS: exact, RECALL: recall})
-    return ConceptFrequencies(more, frequencies.source), (note,)
+    return replace(frequencies, table=more), (note,)

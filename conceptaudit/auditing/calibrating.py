@@ -7,13 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.artifacts import Json, ShardStore
 from conceptaudit.datasets.base import EMBEDDING, IMAGE, Dataset, Shard
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.corrected import Counted, add_corrected, correct_counts
-from conceptaudit.frequency.misalignment import corrected_misalignment, named_pairs
+from conceptaudit.frequency.misalignment import (
+    MAX_CAPTIONS,
+    corrected_misalignment,
+    named_pairs,
+)
+from conceptaudit.frequency.open_pairs import read_pairs, read_shares, with_shares
 from conceptaudit.image.calibration import (
     Calibration,
     Labels,
@@ -45,13 +51,15 @@ MAX_IMAGES = 50_000
 BLOCK = 1024
 
 
-def sampled(sample_ids: Int64Array, share: float, seed: int = 0) -> np.ndarray:
+def sampled(
+    sample_ids: npt.NDArray[np.integer], share: float | npt.NDArray[np.float64], seed: int = 0
+) -> np.ndarray:
     """Mark a sample of ids; an id is in it or not whatever shard it is read in.
 
     Parameters
     ----------
-    sample_ids : numpy.ndarray of int64, shape (n,)
-    share : float
+    sample_ids : numpy.ndarray of int, shape (n,)
+    share : float, or numpy.ndarray of float64, shape (n,)
         In [0, 1].
     seed : int, default 0
 
@@ -218,9 +226,7 @@ def with_corrected(
         n_samples=n_images, image=totals["image"].astype(np.float64), text=text, joint=joint
     )
     corrected = correct_counts(counted, calibration.rates, level=level)
-    return ConceptFrequencies(
-        add_corrected(frequencies.table, corrected), source=frequencies.source
-    )
+    return replace(frequencies, table=add_corrected(frequencies.table, corrected))
 
 
 def caption_misalignment(
@@ -230,14 +236,21 @@ def caption_misalignment(
     shards: Sequence[Shard],
     *,
     level: float,
+    shares: Path | None = None,
 ) -> Json:
-    """Estimate how many captions name nothing that their picture shows; see its module."""
-    pairs = named_pairs(_tagged_both(text, image, shards))
+    """Estimate how many captions name nothing that their picture shows; see its module.
+
+    Of a large dataset a sample of captions is looked at, which no cutting of shards changes.
+    `shares` has those of the open pairs where captions were counted fast.
+    """
+    n_captions = sum(text.read(shard.name)["n_used"] for shard in shards)
+    part = min(1.0, MAX_CAPTIONS / max(n_captions, 1))
+    pairs = named_pairs(_tagged_both(text, image, shards, part, shares))
     return corrected_misalignment(pairs, calibration.rates, calibration.prevalence, level=level)
 
 
 def _tagged_both(
-    text: ShardStore, image: ShardStore, shards: Sequence[Shard]
+    text: ShardStore, image: ShardStore, shards: Sequence[Shard], part: float, shares: Path | None
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     columns = ["sample_id", "concept_id"]
     for shard in shards:
@@ -245,6 +258,9 @@ def _tagged_both(
         if not named.exists():
             continue
         table = pd.read_parquet(named, columns=columns)
+        if shares is not None:
+            table = _decided(with_shares(read_pairs(text, image, shard.name), read_shares(shares)))
+        table = table[sampled(table["sample_id"].to_numpy(np.int64), part, seed=1)]
         dropped = image.path(shard.name, ".drops.parquet")
         if dropped.exists():
             drops = pd.read_parquet(dropped, columns=["sample_id", "part"])
@@ -252,6 +268,15 @@ def _tagged_both(
             table = table[~table["sample_id"].isin(lost)]
         tags = pd.read_parquet(seen, columns=columns) if seen.exists() else table.iloc[:0]
         yield table, tags
+
+
+def _decided(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Decide open pairs by lot, each with the probability that its caption names the concept."""
+    ids, concepts = (pairs[name].to_numpy(np.int64) for name in ("sample_id", "concept_id"))
+    lots = ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + concepts.astype(np.uint64)
+    return pairs.loc[
+        sampled(lots, pairs["share"].to_numpy(np.float64)), ["sample_id", "concept_id"]
+    ]
 
 
 def calibration_notes(folder: Path, *, asked: bool, threshold: float) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ are the same picture where file or embedding say so, and the key says which of t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -244,7 +244,7 @@ def count_unique(
         column = f"n_{side}_unique"
         table[column] = pd.array(counts[side], dtype="Int64")
         table[f"{column}_low"], table[f"{column}_high"] = poisson_interval(counts[side], level)
-    return ConceptFrequencies(table, source=frequencies.source)
+    return replace(frequencies, table=table)
 
 
 def _pairs(store: ShardStore, shard: Shard) -> SidePairs:

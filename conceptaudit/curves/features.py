@@ -29,6 +29,9 @@ COMMON_PENALTY = 5.0
 OWN_PENALTY = 40.0
 """Rows' worth of pull towards no effect (all datasets) and towards the common effect (one)."""
 
+ROUNDING = 1e-9
+"""Features are numbers of words, or logs: one that varies by less is the same everywhere."""
+
 
 def name_features(names: Sequence[str], groups: IntArray) -> FloatArray:
     """Describe each name among the names of its group.
@@ -162,7 +165,7 @@ class FeatureEffects:
     Parameters
     ----------
     scale : numpy.ndarray of float64, shape (k,)
-        Standard deviation of each feature over the fitted rows; 1 where it is 0.
+        Standard deviation of each feature over the fitted rows; 1 where it is 0 but for rounding.
     common : numpy.ndarray of float64, shape (k,)
     own : numpy.ndarray of float64, shape (d + 1, k)
         Per dataset, to be added to `common`; the last row, for a new dataset, is zero.
@@ -200,7 +203,7 @@ def fit_effects(
     """
     k = features.shape[1]
     scale = features.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
+    scale = np.where(scale > ROUNDING, scale, 1.0)
     scaled = features / scale
     blocks = np.zeros((n_datasets, k, k))
     sides = np.zeros((n_datasets, k))

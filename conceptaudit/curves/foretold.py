@@ -170,6 +170,8 @@ def _foretold(
             f"such as {measured.table['concept'].iloc[0]!r}. Audit these concepts."
         )
     asked = rows[["dataset", "concept", "count"]].rename(columns={"count": curve.count})
+    # a table has the count that another one corrects
+    asked[curve.count.removesuffix("_corrected")] = asked[curve.count]
     predicted = predict(
         curve,
         ConceptFrequencies(asked.reset_index(drop=True), frequencies.source),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from conceptaudit.curves.checks import KEY_COLUMNS, check_accuracies, numbers
 from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
@@ -27,6 +28,9 @@ AUTO_ORDER = ("n_joint", "n_text", "n_image")
 
 COUNTED = ("count", "count_low", "count_high")
 """A count and the ends of its 90 % interval, as the joined table names them."""
+
+LEVEL = 0.9
+"""Level of the intervals that a curve keeps."""
 
 CORRECTED = ("n_image_corrected", "n_joint_corrected")
 """Counts that a calibrated audit corrected for its tagger's errors; taken only when named."""
@@ -77,6 +81,23 @@ def normalise_name(name: str) -> str:
     return _SEPARATORS.sub(" ", unicodedata.normalize("NFC", folded)).strip()
 
 
+def available_counts(frequencies: ConceptFrequencies) -> tuple[str, ...]:
+    """Name the counts that a table holds, corrected ones (`CORRECTED`) last."""
+    corrected = tuple(
+        name for name in CORRECTED if name in frequencies.table and frequencies.table[name].count()
+    )
+    return (*frequencies.counted, *corrected)
+
+
+def counts_of(frequencies: ConceptFrequencies, column: str) -> FloatArray:
+    """Return a count of every row, NaN where there is none.
+
+    A corrected count is an estimate and never quite zero; below one half the nearest number is.
+    """
+    counts = numbers(frequencies.table[column])
+    return np.where(counts < 0.5, 0.0, counts) if column in CORRECTED else counts
+
+
 def choose_count(frequencies: ConceptFrequencies, count: str) -> str:
     """Resolve ``"auto"``, ``"joint"`` or ``"n_joint"`` to a column that holds counts.
 
@@ -87,10 +108,7 @@ def choose_count(frequencies: ConceptFrequencies, count: str) -> str:
     ConfigError
         No such count is known, or this audit does not have it.
     """
-    corrected = tuple(
-        name for name in CORRECTED if name in frequencies.table and frequencies.table[name].count()
-    )
-    available = (*frequencies.counted, *corrected)
+    available = available_counts(frequencies)
     if not available:
         raise DataError("The frequency table holds no count at all: every count column is empty.")
     if count == "auto":
@@ -246,12 +264,12 @@ def _count_rows(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Reduce the frequencies to unique (key, concept) rows: key, dataset, concept, count."""
     table = frequencies.table
-    counts = numbers(table[column])
-    impossible = np.isinf(counts) | (counts < 0)
+    given = numbers(table[column])
+    impossible = np.isinf(given) | (given < 0)
     if impossible.any():
         position = int(np.flatnonzero(impossible)[0])
         raise DataError(
-            f"Counts must be finite and not negative. Got {column} = {counts[position]} for "
+            f"Counts must be finite and not negative. Got {column} = {given[position]} for "
             f"{table['concept'].iloc[position]!r} (row {position}) instead."
         )
     datasets = _texts(table["dataset"]) if by_dataset else [""] * len(table)
@@ -260,9 +278,9 @@ def _count_rows(
             "key": [normalise_name(name) for name in datasets],
             "dataset": datasets,
             "concept": _texts(table["concept"]),
-            "count": counts,
-            "count_low": _end(table, f"{column}_low"),
-            "count_high": _end(table, f"{column}_high"),
+            "count": counts_of(frequencies, column),
+            "count_low": _end(frequencies, column, "low"),
+            "count_high": _end(frequencies, column, "high"),
         }
     )
     repeated = rows.duplicated(["key", "concept"])
@@ -284,9 +302,21 @@ def _count_rows(
     ]
 
 
-def _end(table: pd.DataFrame, name: str) -> FloatArray:
-    """One end of the counts' intervals, NaN where there is none."""
-    return numbers(table[name]) if name in table else np.full(len(table), np.nan)
+def _end(frequencies: ConceptFrequencies, column: str, end: str) -> FloatArray:
+    """One end of the counts' 90 % intervals, NaN where there is none.
+
+    An interval of another level is scaled to that of 90 % on the axis of a curve, log(1 + count).
+    """
+    table, name = frequencies.table, f"{column}_{end}"
+    if name not in table:
+        return np.full(len(table), np.nan)
+    found = numbers(table[name])
+    if frequencies.level == LEVEL:
+        return found
+    ratio = float(special.ndtri((1 + LEVEL) / 2) / special.ndtri((1 + frequencies.level) / 2))
+    count = np.log1p(numbers(table[column]))
+    scaled: FloatArray = np.expm1(count + ratio * (np.log1p(np.maximum(found, 0.0)) - count))
+    return np.maximum(scaled, 0.0)
 
 
 def _texts(values: Iterable[object]) -> list[str]:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from conceptaudit.curves.checks import check_level
+from conceptaudit.curves.checks import KEY_COLUMNS, check_level
 from conceptaudit.curves.joining import normalise_name
 from conceptaudit.curves.predicting import predict
 from conceptaudit.curves.prepared import prepare, queries_of
-from conceptaudit.curves.records import Curve, ModelFit
-from conceptaudit.curves.spending import REACHABLE, doublings, ordered, spending
+from conceptaudit.curves.records import Curve, LineFit, ModelFit
+from conceptaudit.curves.spending import NAMED, REACHABLE, doublings, ordered, spending
 from conceptaudit.curves.statistics import FloatArray
+from conceptaudit.curves.zeros import count_at, log_frequency
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ConceptFrequencies
 
@@ -33,14 +34,16 @@ class Plan:
     Parameters
     ----------
     table : pandas.DataFrame
-        A row per model and class: ``model, dataset`` (where given), ``concept, count, accuracy,
-        measured`` (whether that is the class's own accuracy or the expected one), ``status``,
+        A row per model and class: ``model, pretraining, metric, dataset`` (where given),
+        ``concept, count, accuracy, measured`` (whether that is the class's own accuracy or the
+        expected one), ``status``,
         ``examples, examples_low, examples_high`` (more examples; infinite where the interval
-        reaches classes that cannot get there), ``cost, gain_per_1000`` (accuracy per thousand
+        reaches classes that cannot get there, 0 to infinite where the slope has no interval or
+        is not positive), ``cost, gain_per_1000`` (accuracy per thousand
         examples on the way to the target), ``order`` (cheapest gain first, from 1),
         ``cumulative_examples, cumulative_cost``.
     steps : pandas.DataFrame
-        Doublings of classes, cheapest gain first: ``model, dataset, concept, from_count,
+        Doublings of classes, cheapest gain first: the same names, ``from_count,
         to_count, examples, gain, cumulative_examples, cumulative_cost, cumulative_gain``. Where
         the accuracy is concave in log frequency no other spending of the same number of
         examples gains more.
@@ -55,7 +58,7 @@ class Plan:
     @property
     def summary(self) -> pd.DataFrame:
         """Per model: classes by status, examples and cost of all that are reachable."""
-        groups = self.table.groupby("model", sort=True)
+        groups = self.table.groupby(list(KEY_COLUMNS), sort=True)
         counts = groups["status"].value_counts().unstack(fill_value=0)  # noqa: PD010 -- of counts
         wanted = [ALREADY, REACHABLE, NOT_REACHABLE, UNKNOWN]
         totals = groups[["examples", "cost"]].sum(min_count=1)
@@ -147,45 +150,44 @@ def plan(
 def _of_model(
     curve: Curve, fit: ModelFit, table: pd.DataFrame, rows: pd.DataFrame, target: float
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    line = fit.line
     measured = _measured(curve, fit, rows)
-    expected = rows["accuracy"].to_numpy(np.float64)
-    accuracy = np.where(np.isnan(measured), expected, measured)
-    queries = queries_of(fit, table, rows["count"].to_numpy(np.float64), np.zeros(len(rows)))
-    prepared = prepare(curve, fit, queries)
-    grid = np.linspace(line.x_min, line.x_max, N_GRID)
-    x = np.log10(1.0 + rows["count"].to_numpy(np.float64))
-    found = {name: np.full(len(rows), np.nan) for name in ("best", "low", "high")}
-    steps: list[pd.DataFrame] = []
+    counts, expected = (rows[name].to_numpy(np.float64) for name in ("count", "accuracy"))
     own = ~np.isnan(measured)
-    slopes = [_ratio(line.slope_high, line.slope), 1.0, _ratio(line.slope_low, line.slope)]
-    for group in np.unique(queries.group):
-        members = np.flatnonzero((queries.group == group) & ~np.isnan(accuracy))
-        if not len(members):
-            continue
+    accuracy = np.where(own, measured, expected)
+    x = log_frequency(counts, curve.zero_policy)
+    usable = ~np.isnan(accuracy) & ~np.isnan(x)
+    queries = queries_of(fit, table, counts, x)
+    prepared = prepare(curve, fit, queries)
+    ratios = dict(zip(("best", "low", "high"), (1.0, *_ratios(fit.line)), strict=True))
+    found = {name: np.full(len(rows), np.nan) for name in ratios}
+    steps: list[pd.DataFrame] = []
+    for group in np.unique(queries.group[usable]):
+        members = np.flatnonzero((queries.group == group) & usable)
+        here, mine = x[members], own[members]
+        # from where the classes are, which may be below the fitted frequencies
+        grid = np.linspace(min(fit.line.x_min, here.min()), fit.line.x_max, N_GRID)
         shape = prepared.shape(queries, members, grid)
-        start = np.interp(x[members], grid, shape)
-        for name, ratio, end in zip(
-            found, (1.0, slopes[0], slopes[2]), ("", "high", "low"), strict=True
-        ):
-            now = accuracy[members]
-            if end:
-                now = np.where(own[members], now, rows[end].to_numpy(np.float64)[members])
-            ratios = np.where(own[members], ratio, 1.0)
-            found[name][members] = _position(shape, grid, start, now, target, ratios, x[members])
-        steps.append(doublings(rows, members, shape, grid, x, accuracy, found["best"]))
-    result = rows[[c for c in ("model", "dataset", "concept", "count") if c in rows]].copy()
+        start = np.interp(here, grid, shape)
+        for name, end in (("best", "accuracy"), ("low", "high"), ("high", "low")):
+            now = np.where(mine, accuracy[members], rows[end].to_numpy(np.float64)[members])
+            ratio = np.where(mine, ratios[name], 1.0)
+            at = _position(shape, grid, start, now, target, ratio, here)
+            found[name][members] = np.where(now >= target, at, np.maximum(at, fit.line.x_min))
+        ends = (grid, x, accuracy, found["best"])
+        steps.append(doublings(rows, members, shape, *ends, zero_policy=curve.zero_policy))
+    result = rows[[c for c in (*NAMED, "count") if c in rows]].copy()
     result["accuracy"], result["measured"] = accuracy, own
-    missing = np.isnan(accuracy)
     reached = accuracy >= target
     result["status"] = np.select(
-        [missing, reached, np.isfinite(found["best"])],
+        [~usable, reached, np.isfinite(found["best"])],
         [UNKNOWN, ALREADY, REACHABLE],
         NOT_REACHABLE,
     )
     for column, name in (("examples", "best"), ("examples_low", "low"), ("examples_high", "high")):
-        more = np.ceil(np.round(10.0 ** found[name] - 10.0**x, 6))
-        result[column] = np.where(missing, np.nan, np.where(reached, 0.0, more))
+        more = np.ceil(np.round(count_at(found[name], curve.zero_policy) - counts, 6))
+        # under a policy that takes 0 for 1 the curve begins above a count of 0
+        more = np.where(found[name] <= x, 0.0, more)
+        result[column] = np.where(usable, np.where(reached, 0.0, more), np.nan)
     unreachable = (result["status"] == NOT_REACHABLE).to_numpy()
     result.loc[unreachable, "examples"] = np.nan
     result["gain_per_1000"] = np.where(
@@ -213,8 +215,15 @@ def _measured(curve: Curve, fit: ModelFit, rows: pd.DataFrame) -> FloatArray:
     return np.array([known.get(key, np.nan) for key in keys], dtype=np.float64)
 
 
-def _ratio(end: float, slope: float) -> float:
-    return max(end / slope, 0.0) if np.isfinite(end) and slope > 0 else 1.0
+def _ratios(line: LineFit) -> tuple[float, float]:
+    """Return what the ends of the slope's interval are, steep and flat, as shares of the slope.
+
+    Without an interval, or without a slope upwards, nothing is known: from 0 to infinitely many.
+    """
+    ends = (line.slope_high, line.slope_low)
+    if not np.isfinite(ends).all() or line.slope <= 0:
+        return float("inf"), 0.0
+    return max(ends[0] / line.slope, 0.0), max(ends[1] / line.slope, 0.0)
 
 
 def _position(
@@ -231,7 +240,14 @@ def _position(
         wanted = start + np.where(ratio > 0, (target - now) / ratio, np.inf)
     wanted = np.where(now >= target, start, wanted)
     # Rounding must not make a target that is the curve's own end unreachable.
-    at = np.interp(np.minimum(wanted, shape[-1]), shape, grid)
-    return np.where(
-        now >= target, x, np.where(wanted <= shape[-1] + 1e-9, np.maximum(at, x), np.inf)
-    )
+    at = _first_at(shape, grid, np.minimum(wanted, shape[-1]))
+    there = (now >= target) | np.isinf(ratio)
+    return np.where(there, x, np.where(wanted <= shape[-1] + 1e-9, np.maximum(at, x), np.inf))
+
+
+def _first_at(shape: FloatArray, grid: FloatArray, value: FloatArray) -> FloatArray:
+    """Return where a curve that never falls first comes to a value, at its level parts too."""
+    after = np.clip(np.searchsorted(shape, value - 1e-12), 1, len(shape) - 1)
+    rise = shape[after] - shape[after - 1]
+    part = np.divide(value - shape[after - 1], rise, out=np.zeros_like(value), where=rise > 0)
+    return grid[after - 1] + np.clip(part, 0.0, 1.0) * (grid[after] - grid[after - 1])

@@ -24,16 +24,17 @@ import pandas as pd
 
 from conceptaudit.curves.anchoring import Known, anchored
 from conceptaudit.curves.anchors import Anchors
-from conceptaudit.curves.checks import check_level, numbers
+from conceptaudit.curves.checks import check_level
 from conceptaudit.curves.conformal import Band
 from conceptaudit.curves.families import log_frequency
+from conceptaudit.curves.joining import available_counts, counts_of
 from conceptaudit.curves.prepared import Prepared, Queries, prepare, queries_of
 from conceptaudit.curves.records import Curve, ModelFit
 from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import DataError
 from conceptaudit.records import ConceptFrequencies
 
-EXTRAPOLATED = "; outside the fitted range of frequencies, interval widened"
+EXTRAPOLATED = "; outside the fitted range of frequencies: interval widened, its level not assured"
 NO_COUNT = "no prediction: the frequency is missing"
 ZERO_EXCLUDED = "no prediction: the frequency is zero and zeros were left out of the fit"
 
@@ -100,13 +101,14 @@ def predict(
     """
     check_level(level)
     table = frequencies.table
-    if curve.count not in frequencies.counted:
+    available = available_counts(frequencies)
+    if curve.count not in available:
         raise DataError(
             f"The curve was fitted on {curve.count}: the frequencies must hold it. Got the counts "
-            f"{list(frequencies.counted)} instead. Audit what is missing, or fit the curve on a "
+            f"{list(available)} instead. Audit what is missing, or fit the curve on a "
             "count that both have."
         )
-    counts = numbers(table[curve.count])
+    counts = counts_of(frequencies, curve.count)
     x = log_frequency(counts, curve.zero_policy)
     head = {"dataset": table["dataset"].to_numpy()} if "dataset" in table else {}
     head["concept"] = table["concept"].to_numpy()
@@ -173,6 +175,8 @@ def _widened(
     centre, low, high = predicted
     x, line = queries.x, fit.line
     beyond = np.maximum(line.x_min - x, 0.0) + np.maximum(x - line.x_max, 0.0)
+    # concepts that never occur were fitted too, though a hurdle's line begins above them
+    beyond[(queries.counts == 0) & (fit.usage.n_zero > 0)] = 0.0
     # The slope's own uncertainty is hidden inside the fitted range and grows with distance.
     unsure = max(line.slope_high - line.slope, line.slope - line.slope_low)
     widened = beyond * (unsure if np.isfinite(unsure) else 1.0)

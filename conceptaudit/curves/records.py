@@ -70,7 +70,7 @@ class LineFit:
         Accuracy per decade, with its interval. For a family that is not a straight line, the
         least-squares slope of its population curve over the fitted concepts.
     intercept : float
-        Accuracy at x = 0 of that line (a count of zero under ``log1p``, of one otherwise).
+        Accuracy at x = 0 of that line: at a count of zero, or of one under ``exclude`` and ``one``.
     residual_sd : float
         Standard deviation of accuracy about what the fit expects of each row in its dataset,
         n - 2 degrees of freedom.

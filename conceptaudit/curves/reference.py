@@ -10,7 +10,7 @@ bethgelab/frequency_determines_performance (MIT).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -132,7 +132,7 @@ def reference_curve(
     )
     if rescale:
         scaled = frequencies.table.assign(**{column: numbers(frequencies.table[column]) * factor})
-        frequencies = ConceptFrequencies(scaled, frequencies.source)
+        frequencies = replace(frequencies, table=scaled)
     return Reference(
         curve=curve,
         frequencies=frequencies,
@@ -175,7 +175,7 @@ def _nearest(
     if not usable:
         raise DataError(
             f"Fewer than {MIN_SHARED} of your concepts are class names with published counts, so "
-            "no published setting can be told to be near. Choose one with pretraining=: "
+            "no published setting can be told to be near. Choose one with --pretraining: "
             f"{', '.join(PRETRAINING_SAMPLES)}."
         )
     # Synthetic captions make frequencies of another kind; never a match of size alone.

@@ -5,8 +5,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.curves.statistics import FloatArray
+from conceptaudit.curves.zeros import count_at
 
 REACHABLE = "reachable"
+
+NAMED = ("model", "pretraining", "metric", "dataset", "concept")
+"""Columns that say which class of which model a row is about, where there are such."""
 
 STEP = float(np.log10(2.0))
 """A step of spending doubles the examples of a class."""
@@ -20,6 +24,8 @@ def doublings(
     x: FloatArray,
     accuracy: FloatArray,
     ends: FloatArray,
+    *,
+    zero_policy: str,
 ) -> pd.DataFrame:
     """Cut the way of each class, to its target or the end of the curve, into doublings.
 
@@ -33,6 +39,8 @@ def doublings(
         The dataset's curve, never falling, and where it was evaluated, in decades.
     x, accuracy, ends : numpy.ndarray of float64, shape (n,)
         Where the classes are, in decades and accuracy, and where they reach the target.
+    zero_policy : str
+        How decades were made of counts, see `zeros.log_frequency`.
     """
     last = np.where(np.isfinite(ends[members]), ends[members], grid[-1])
     length = np.maximum(last - x[members], 0.0)
@@ -45,10 +53,10 @@ def doublings(
     gain = np.clip(np.interp(stop, grid, shape) + offset, 0, 1) - np.clip(
         np.interp(start, grid, shape) + offset, 0, 1
     )
-    head = rows.iloc[who][[c for c in ("model", "dataset", "concept") if c in rows]]
+    head = rows.iloc[who][[c for c in NAMED if c in rows]]
     return head.assign(
-        from_count=np.round(10.0**start - 1.0),
-        to_count=np.round(10.0**stop - 1.0),
+        from_count=np.round(count_at(start, zero_policy)),
+        to_count=np.round(count_at(stop, zero_policy)),
         examples=np.round(10.0**stop - 10.0**start),
         gain=gain,
     )

@@ -36,6 +36,9 @@ LEVEL_ROWS = 5.0
 """Known classes at which a dataset's own level weighs as much as what the others say of it."""
 
 
+NOT_WIDENED = "; outside the fitted range of frequencies: the level is not assured"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
     """A ridge regression on other models' accuracies.
@@ -232,6 +235,7 @@ def _fill(
     for column, values in (("accuracy", expected), ("low", low), ("high", high)):
         table.loc[rows, column] = values
     table.loc[rows, "basis"] = f"results of {len(used)} other models and frequency; {band.basis}"
+    table.loc[rows[table.loc[rows, "extrapolated"]], "basis"] += NOT_WIDENED
 
 
 def _by_dataset(dataset: IntArray) -> list[tuple[IntArray, IntArray]]:

@@ -43,3 +43,20 @@ def log_frequency(counts: FloatArray, zero_policy: str) -> FloatArray:
     result = np.full(counts.shape, np.nan)
     np.log10(counts, out=result, where=counts > 0)
     return result
+
+
+def count_at(x: FloatArray, zero_policy: str) -> FloatArray:
+    """Turn places on the x axis of a curve back into counts: the inverse of `log_frequency`.
+
+    Parameters
+    ----------
+    x : numpy.ndarray of float64, shape (n,)
+        In decades.
+    zero_policy : {"log1p", "exclude", "hurdle", "one"}
+
+    Examples
+    --------
+    >>> count_at(np.array([1.0]), "log1p").tolist(), count_at(np.array([1.0]), "exclude").tolist()
+    ([9.0], [10.0])
+    """
+    return 10.0**x - (1.0 if zero_policy in {"log1p", "hurdle"} else 0.0)

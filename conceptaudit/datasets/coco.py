@@ -212,6 +212,14 @@ def open_coco(listing: Listing, location: str, images: str | None, shard_rows: i
             f"captions in the first one, keys are file names."
         )
     ]
+    keys = [row.key for row in rows if not row.fault]
+    pictures = len(set(keys))
+    if pictures < len(keys):
+        notes.append(
+            f"These are captions of {pictures:,} pictures: each caption is a sample, and a picture "
+            "counts once per caption. Intervals of counts take samples as independent and are too "
+            "narrow here; --near-duplicates exact adds counts of pictures."
+        )
     bare = uncaptioned(path)
     if bare:
         notes.append(f"{bare:,} images of the first file have no caption and are not counted.")

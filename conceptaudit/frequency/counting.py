@@ -142,7 +142,7 @@ def frequency_table(
         values = [getattr(concept, column) for concept in vocabulary]
         if any(value is not None for value in values):
             table[column] = pd.Series(values, dtype="Int64" if column == "class_index" else "str")
-    return ConceptFrequencies(table, source=source)
+    return ConceptFrequencies(table, source=source, level=level)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

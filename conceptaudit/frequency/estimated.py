@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -60,7 +62,7 @@ def with_estimates(
             table[f"n_{side}_{end}"] = np.maximum(
                 count - both if end == "low" else count + both, 0.0
             )
-    return ConceptFrequencies(pd.DataFrame(table), source=frequencies.source)
+    return replace(frequencies, table=pd.DataFrame(table), level=level)
 
 
 def expected_samples(shards: list[Json]) -> dict[str, int]:

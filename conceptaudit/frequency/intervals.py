@@ -44,8 +44,28 @@ def poisson_interval(counts: npt.ArrayLike, level: float = LEVEL) -> tuple[Float
     return np.asarray(low), np.asarray(gammaincinv(n + 1.0, 1.0 - tail), dtype=np.float64)
 
 
-def wilson_interval(successes: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
+def normal_reach(level: float = LEVEL) -> float:
+    """Return how many standard errors a normal interval reaches to either side.
+
+    Examples
+    --------
+    >>> round(normal_reach(0.9), 3)
+    1.645
+    """
+    from scipy.special import ndtri
+
+    return float(ndtri((1.0 + level) / 2.0))
+
+
+def wilson_interval(successes: float, trials: float, level: float = LEVEL) -> tuple[float, float]:
     """Wilson score interval of a share.
+
+    Parameters
+    ----------
+    successes, trials : float
+        Not whole where the numbers stand for as many independent trials as tell as much.
+    level : float, default 0.9
+        Coverage, in (0, 1).
 
     Returns
     -------

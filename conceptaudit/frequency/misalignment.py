@@ -19,7 +19,7 @@ from conceptaudit.records import Int64Array
 
 STEPS = 60
 MAX_CAPTIONS = 50_000
-"""Captions that are looked at: the first so many of the shards, in order."""
+"""Captions that are looked at, about and at most: a random sample of more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +39,7 @@ class NamedPairs:
     tagged: np.ndarray
 
 
-def named_pairs(
-    shards: Iterable[tuple[pd.DataFrame, pd.DataFrame]], usable: int = MAX_CAPTIONS
-) -> NamedPairs:
+def named_pairs(shards: Iterable[tuple[pd.DataFrame, pd.DataFrame]]) -> NamedPairs:
     """Gather what captions name from the text and image tags of shards.
 
     Parameters
@@ -49,11 +47,8 @@ def named_pairs(
     shards : iterable of (text, image)
         Tag tables with ``sample_id`` and ``concept_id``; text without samples that have no
         usable picture.
-    usable : int
-        Captions to gather, at most.
     """
     parts: list[pd.DataFrame] = []
-    n = 0
     for text, image in shards:
         pairs = text[["sample_id", "concept_id"]].merge(
             image[["sample_id", "concept_id"]].assign(tagged=True),
@@ -61,9 +56,6 @@ def named_pairs(
             how="left",
         )
         parts.append(pairs.sort_values(["sample_id", "concept_id"]))
-        n += int(pairs["sample_id"].nunique())
-        if n >= usable:
-            break
     empty = pd.DataFrame({"sample_id": [], "concept_id": [], "tagged": []})
     table = pd.concat(parts, ignore_index=True) if parts else empty
     samples = table["sample_id"].to_numpy(dtype=np.int64)

@@ -140,19 +140,45 @@ def expected_agreement(pairs: pd.DataFrame, image_samples: npt.NDArray[np.int64]
 
 @lru_cache(maxsize=2)
 def _shares(path: Path, digest: str) -> pd.DataFrame:  # noqa: ARG001 -- tells contents apart
-    return pd.read_parquet(path, columns=["form", "context", "share"])
+    columns = ["form", "context", "n", "n_joint", "share", "share_joint"]
+    return pd.read_parquet(path, columns=columns)
 
 
 def read_shares(path: Path) -> pd.DataFrame:
-    """Read the share of each form and context that was estimated, once per process."""
+    """Read the shares of each form and context that were estimated, once per process."""
     return _shares(path, file_digest(path))
 
 
 def with_shares(pairs: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
-    """Add to every pair the probability that the caption names the concept."""
-    joined = pairs.merge(shares, on=["form", "context"], how="left")
+    """Add to every pair the probability that the caption names the concept.
+
+    Parameters
+    ----------
+    pairs : pandas.DataFrame
+        ``form``, ``context`` and ``joint``.
+    shares : pandas.DataFrame
+        ``form``, ``context``, ``n`` and ``n_joint`` (pairs, and those whose image has the tag),
+        ``share`` and ``share_joint`` (of each that name the concept).
+
+    Examples
+    --------
+    >>> pairs = pd.DataFrame({"form": [0, 7, 7], "context": 1, "joint": [True, True, False]})
+    >>> shares = pd.DataFrame({"form": [7], "context": 1, "n": 4, "n_joint": 2, "share": 0.5})
+    >>> with_shares(pairs, shares.assign(share_joint=0.8))["share"].round(3).tolist()
+    [1.0, 0.8, 0.2]
+    """
+    n, n_joint = (shares[name].to_numpy(np.float64) for name in ("n", "n_joint"))
+    among, among_joint = (shares[name].to_numpy(np.float64) for name in ("share", "share_joint"))
+    # the pairs whose image lacks the tag are named as often as makes both come to the share of all
+    rest = among * n - among_joint * n_joint
+    others = np.clip(np.divide(rest, n - n_joint, out=among.copy(), where=n > n_joint), 0.0, 1.0)
+    told = shares[["form", "context", "share_joint"]].assign(share_other=others)
+    joined = pairs.merge(told, on=["form", "context"], how="left")
+    share = joined["share_joint"].where(joined["joint"], joined["share_other"])
     certain = joined["form"] == CERTAIN
-    return joined.assign(share=joined["share"].where(~certain, 1.0).fillna(0.0))
+    return joined.drop(columns=["share_joint", "share_other"]).assign(
+        share=share.where(~certain, 1.0).fillna(0.0)
+    )
 
 
 def _sparse(ids: pd.Series) -> list[list[int]]:

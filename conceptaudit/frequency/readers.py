@@ -13,7 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from conceptaudit.artifacts import MANIFEST, read_json
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.frequency.intervals import LEVEL
 from conceptaudit.reading import exact_texts, is_text, read_parquet
 from conceptaudit.records import FREQUENCY_COLUMNS, ConceptFrequencies
 
@@ -164,7 +166,27 @@ def _from_table(path: Path) -> ConceptFrequencies:
             table[column] = _numbers(path, table, column)
     sources = sorted({str(name) for name in table["source"]}) if "source" in table else []
     name = sources[0] if len(sources) == 1 else _name_of(path)
-    return ConceptFrequencies(table.drop(columns="source", errors="ignore"), name)
+    return ConceptFrequencies(
+        table.drop(columns="source", errors="ignore"), name, level=level_of(path)
+    )
+
+
+def level_of(path: Path) -> float:
+    """Take the level of a table's intervals from its audit's manifest; 0.9 for other tables.
+
+    Raises
+    ------
+    DataError
+        The manifest cannot be read, or tells no level in (0, 1).
+    """
+    manifest = path.parent / MANIFEST
+    if path.name not in OUR_FILES or not manifest.is_file():
+        return LEVEL
+    record = read_json(manifest)
+    level = record.get("level", LEVEL) if isinstance(record, dict) else LEVEL
+    if not isinstance(level, float) or not 0.0 < level < 1.0:
+        raise DataError(f"{manifest}: level must lie in (0, 1). Got {level!r} instead.")
+    return level
 
 
 def _name_of(path: Path) -> str:
@@ -176,7 +198,9 @@ def _numbers(path: Path, table: pd.DataFrame, column: str) -> "pd.Series[Any]":
     """Read a column; empty means not counted, anything else must be a count of at least 0."""
     given = table[column]
     values = pd.to_numeric(given, errors="coerce").astype("Float64")
-    empty = given.isna() | given.astype("str").str.strip().isin(["", "NA", "nan", "None"])
+    empty = given.isna()
+    if not pd.api.types.is_numeric_dtype(given):
+        empty |= given.astype("str").str.strip().isin(["", "NA", "nan", "None"])
     bad = (values.isna() & ~empty) | (values < 0).fillna(value=False)
     if bool(bad.any()):
         row = int(bad.to_numpy(dtype=bool).argmax())

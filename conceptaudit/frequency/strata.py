@@ -38,9 +38,6 @@ The neutral prior of J. Kerman, "Neutral noninformative and informative conjugat
 prior distributions", Electronic Journal of Statistics 5 (2011): its median is the share found.
 """
 
-_JOINT_PRIOR = 5.0
-"""Weight, in pairs, of a context's share in its share among pairs whose image has the tag."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
@@ -119,7 +116,9 @@ def estimate_cells(strata: pd.DataFrame, tagged: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A row per form and pooled context: ``n``, ``n_joint``, ``m`` (tagged), ``k`` (named),
-        ``m_joint``, ``k_joint``, ``share``, ``careful`` (kept off 0 and 1), ``share_joint``.
+        ``m_joint``, ``k_joint``, ``share``, ``careful`` (kept off 0 and 1), and ``share_joint``,
+        ``careful_joint`` among the pairs whose image has the tag. Contexts of a form with few
+        such tagged pairs have a share in common.
     """
     counted = tagged.assign(
         m=1,
@@ -137,16 +136,62 @@ def estimate_cells(strata: pd.DataFrame, tagged: pd.DataFrame) -> pd.DataFrame:
     cells["context"] = cells["context"].where(~small, _POOLED)
     keys = ["concept_id", "form", "context"]
     cells = cells.groupby(keys, as_index=False)[["n", "n_joint", *sums]].sum()
-    whole = cells.groupby("form")[["m", "k"]].transform("sum")
+    m, k = (cells[column].to_numpy(np.float64) for column in "mk")
+    form = cells["form"].to_numpy(np.int64)
+    of_form = _form_share(form, m, k)
     # the form's own share stands in where a pooled context was never drawn
-    of_form = ((whole["k"] + _NEUTRAL) / (whole["m"] + 2 * _NEUTRAL)).to_numpy(np.float64)
-    m, k = cells["m"].to_numpy(np.float64), cells["k"].to_numpy(np.float64)
     share = np.where(m > 0, k / np.maximum(m, 1), of_form)
-    # the neutral pairs of a form are shared out among its contexts
-    one = m / np.maximum(whole["m"].to_numpy(np.float64), 1)
-    careful = (k + _PRIOR * of_form + _NEUTRAL * one) / (m + _PRIOR + 2 * _NEUTRAL * one)
-    joint = (cells["k_joint"] + _JOINT_PRIOR * share) / (cells["m_joint"] + _JOINT_PRIOR)
-    return cells.assign(share=share, careful=careful, share_joint=joint)
+    cells = cells.assign(share=share, careful=_careful(form, m, k, of_form))
+    return _with_joint_shares(cells, fallback=of_form)
+
+
+def _with_joint_shares(cells: pd.DataFrame, *, fallback: FloatArray) -> pd.DataFrame:
+    """Estimate the same shares among the pairs whose image has the tag, from these pairs alone.
+
+    A picture of a watch makes it likelier that "watch" is a noun: drawing these shares towards
+    those of all pairs would count too few.
+    """
+    columns = ("n_joint", "m_joint", "k_joint")
+    n, m, k = (cells[column].to_numpy(np.float64) for column in columns)
+    form = cells["form"].to_numpy(np.int64)
+    small = (m < FEWEST_IN_CONTEXT) & (m < n)
+    # small contexts of a form are one: its number, apart from those of the other contexts
+    group = np.where(small, -1 - form, np.arange(len(cells)))
+    pooled_m, pooled_k = _totals(group, m), _totals(group, k)
+    drawn, of_form = _totals(form, m) > 0, _form_share(form, m, k)
+    # where no tagged pair has such an image, the form's share among all pairs stands in
+    unseen = np.where(drawn, of_form, fallback)
+    share = np.where(pooled_m > 0, pooled_k / np.maximum(pooled_m, 1), unseen)
+    return cells.assign(
+        joint_group=group,
+        share_joint=share,
+        careful_joint=_careful(form, pooled_m, pooled_k, of_form, whole=_totals(form, m)),
+    )
+
+
+def _totals(groups: Int64Array, values: FloatArray) -> FloatArray:
+    """Sum of the values of each row's group, row by row."""
+    _, at = np.unique(groups, return_inverse=True)
+    sums: FloatArray = np.bincount(at, weights=values).astype(np.float64)
+    return sums[at] if len(at) else values
+
+
+def _form_share(form: Int64Array, m: FloatArray, k: FloatArray) -> FloatArray:
+    """Share of each row's form, kept off 0 and 1."""
+    return (_totals(form, k) + _NEUTRAL) / (_totals(form, m) + 2 * _NEUTRAL)
+
+
+def _careful(
+    form: Int64Array,
+    m: FloatArray,
+    k: FloatArray,
+    of_form: FloatArray,
+    whole: FloatArray | None = None,
+) -> FloatArray:
+    """Share of each context, kept off 0 and 1; the form's neutral pairs are shared out."""
+    whole = _totals(form, m) if whole is None else whole
+    one = m / np.maximum(whole, 1)
+    return (k + _PRIOR * of_form + _NEUTRAL * one) / (m + _PRIOR + 2 * _NEUTRAL * one)
 
 
 def add_cells(cells: pd.DataFrame, n_concepts: int, *, joint: bool = False) -> Estimate:
@@ -161,28 +206,31 @@ def add_cells(cells: pd.DataFrame, n_concepts: int, *, joint: bool = False) -> E
     joint : bool
         Whether to count pairs whose image has the tag.
     """
-    end = "_joint" if joint else ""
-    n, m, k = (cells[f"{column}{end}"].to_numpy(np.float64) for column in "nmk")
-    left = np.maximum(n - m, 0.0)
-    share = cells[f"share{end}"].to_numpy(np.float64)
-    careful = cells["careful"].to_numpy(np.float64)
-    if joint:
-        careful = np.where(careful * (1 - careful) > share * (1 - share), careful, share)
-    draws = np.maximum(m + (_JOINT_PRIOR if joint else 0.0), 1.0)
-    # what the untagged pairs hold: the error of the share, and of a finite number of draws
-    variance = left * careful * (1 - careful) * (left / draws + 1.0)
     concept = cells["concept_id"].to_numpy(np.int64)
 
     def per_concept(values: FloatArray) -> FloatArray:
         return np.bincount(concept, weights=values, minlength=n_concepts).astype(np.float64)
 
-    all_left = per_concept(left)
+    end = "_joint" if joint else ""
+    n, m, k = (cells[f"{column}{end}"].to_numpy(np.float64) for column in "nmk")
+    left = np.maximum(n - m, 0.0)
+    share, careful = (cells[f"{name}{end}"].to_numpy(np.float64) for name in ("share", "careful"))
+    total = per_concept(k + left * share)
+    draws, all_left = m, left
+    if joint:
+        # contexts with a share in common err together; no more pairs are joint than are named
+        group = cells["joint_group"].to_numpy(np.int64)
+        draws, all_left = _totals(group, m), _totals(group, left)
+        total = np.minimum(total, add_cells(cells, n_concepts).total)
+    # what the untagged pairs hold: the error of the share, and of a finite number of draws
+    variance = left * careful * (1 - careful) * (all_left / np.maximum(draws, 1.0) + 1.0)
+    open_left = per_concept(left)
     return Estimate(
-        total=per_concept(k + left * share),
+        total=total,
         variance=per_concept(variance),
         found=per_concept(k),
-        left=all_left,
-        careful=per_concept(left * careful) / np.maximum(all_left, 1.0),
+        left=open_left,
+        careful=per_concept(left * careful) / np.maximum(open_left, 1.0),
     )
 
 

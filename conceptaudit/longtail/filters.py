@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.errors import ConfigError
+from conceptaudit.frequency.intervals import normal_reach
 from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.records import ConceptFrequencies
 
@@ -20,7 +21,9 @@ FILTER_COLUMNS = (COUNT_ERROR, SENSES, REJECTED_SHARE)
 
 
 def count_errors(frequencies: ConceptFrequencies, column: str) -> npt.NDArray[np.float64]:
-    """Half the width of each count's interval as a share of the count, shape (n_concepts,).
+    """Half the width of each count's 90 % interval as a share of the count, shape (n_concepts,).
+
+    An audit at another level has its intervals scaled to it.
 
     Infinite for counts of zero, NaN where the audit has no count or no interval.
 
@@ -38,7 +41,8 @@ def count_errors(frequencies: ConceptFrequencies, column: str) -> npt.NDArray[np
         return np.full(len(table), np.nan)
     count, low, high = (_numbers(table[name]) for name in (column, *ends))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(count == 0, np.inf, (high - low) / 2.0 / count)
+        errors = np.where(count == 0, np.inf, (high - low) / 2.0 / count)
+    return np.asarray(errors * (normal_reach() / normal_reach(frequencies.level)))
 
 
 def apply_filters(

@@ -17,6 +17,8 @@ X_TITLES = {
     "n_text": "captions that name the class →",
     "n_image": "images that show the class →",
     "n_joint": "samples with the class on both sides →",
+    "n_image_corrected": "images that show the class, corrected →",
+    "n_joint_corrected": "samples with the class on both sides, corrected →",
 }
 
 STRIP = 0.75

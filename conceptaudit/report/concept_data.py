@@ -32,8 +32,7 @@ MEANINGS = {
     "n_joint_corrected": "The same for samples with the concept on both sides.",
     "n_image_unique": "Images that show the concept, equal and nearly equal pictures counted once.",
     "n_joint_unique": "The same for samples with the concept on both sides.",
-    "n_text_rejected": "Captions with the concept's words where they do not name it (“they "
-    "watch”).",
+    "n_text_rejected": "Mentions of the concept's words that do not name it (“they watch”).",
     "n_senses": "Meanings that the name has as a noun; a count adds them up.",
 }
 """What these columns hold."""

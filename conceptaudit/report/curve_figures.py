@@ -36,6 +36,8 @@ COUNT_NAMES = {
     "n_text": "captions that name the concept",
     "n_image": "images that show the concept",
     "n_joint": "samples with the concept in caption and image",
+    "n_image_corrected": "images that show the concept, corrected for errors of tags",
+    "n_joint_corrected": "samples with the concept in caption and image, corrected",
 }
 
 

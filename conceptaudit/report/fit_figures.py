@@ -70,8 +70,11 @@ def draw_datasets(curve: Curve, path: Path | str, *, model: str | None = None) -
                 axis.set_ylabel(plain(fit.metric))
             # shared axes label only the last row, which need not be full
             axis.tick_params(labelbottom=number + columns >= len(slopes))
+        # one panel is narrower than the title
+        pause = "\n" if columns == 1 else " "
         figure.suptitle(
-            plain(f"{fit.label}: each dataset's own line (colour) and the curve of all (black)"),
+            plain(f"{fit.label}:{pause}each dataset's own line (colour)")
+            + f"{pause}and the curve of all (black)",
             fontsize=10,
         )
         figure.supxlabel(plain(COUNT_NAMES.get(curve.count, curve.count)), fontsize=9)

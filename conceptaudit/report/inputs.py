@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,9 @@ from conceptaudit.artifacts import MANIFEST, Json, read_json
 from conceptaudit.curves import Curve
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.readers import read_frequencies
-from conceptaudit.reading import concept_names, exact_text
+from conceptaudit.reading import concept_names, exact_text, read_parquet
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
+from conceptaudit.report.run_checks import check_alignment, check_counts, check_manifest
 
 if TYPE_CHECKING:
     from conceptaudit.longtail import LongTailSet
@@ -144,12 +145,16 @@ def read_run(folder: Source) -> RunRecord:
             f"The 'run' parameter of write_report must be the folder of an audit. Got {folder}, "
             "whose manifest is of another kind, instead."
         )
-    table = read_frequencies(folder).table
+    check_manifest(folder / MANIFEST, manifest)
+    found = read_frequencies(folder)
+    check_counts(folder, found)
     names = tuple(concept_names(folder / "concepts.json"))
+    alignment = read_json(folder / "alignment.json")
+    check_alignment(folder / "alignment.json", alignment)
     return RunRecord(
         folder=folder,
-        frequencies=ConceptFrequencies(table, str(manifest.get("dataset", ""))),
-        alignment=read_json(folder / "alignment.json"),
+        frequencies=replace(found, source=str(manifest.get("dataset", ""))),
+        alignment=alignment,
         manifest=manifest,
         concepts=names,
     )
@@ -175,7 +180,7 @@ def read_predictions(source: Source | pd.DataFrame) -> pd.DataFrame:
         path, where = Path(source), str(source)
         try:
             table = (
-                pd.read_parquet(path)
+                read_parquet(path)
                 if path.suffix.lower() == ".parquet"
                 else pd.read_csv(
                     path,
@@ -192,6 +197,9 @@ def read_predictions(source: Source | pd.DataFrame) -> pd.DataFrame:
             )
         except (OSError, ValueError) as error:
             raise DataError(f"Cannot read {path} as a table: {error}.") from error
+    if not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise DataError(f"{where} has the column {twice!r} twice. Keep one of them.")
     missing = [name for name in PREDICTION_COLUMNS if name not in table]
     if missing:
         raise DataError(

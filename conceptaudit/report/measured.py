@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.errors import DataError
+from conceptaudit.reading import read_parquet
 from conceptaudit.records import MODALITIES
 from conceptaudit.report.inputs import RunRecord
 
-TRUTH_COLUMNS = ("key", *MODALITIES, "link_rot", "text_ok", "image_ok")
+FLAGS = ("link_rot", "text_ok", "image_ok")
+TRUTH_COLUMNS = ("key", *MODALITIES, *FLAGS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +115,12 @@ def measure(run: RunRecord, truth: Path) -> tuple[Measured, ...]:
     missing = [name for name in TRUTH_COLUMNS if name not in rows]
     if missing:
         raise DataError(f"{truth} is not the truth of a generated dataset: it has no {missing}.")
+    wrong = [name for name in FLAGS if not pd.api.types.is_bool_dtype(rows[name])]
+    if wrong:
+        raise DataError(
+            f"{truth} is damaged: {wrong[0]!r} must be true or false in every row. Got "
+            f"{rows[wrong[0]].dtype} instead."
+        )
     rows = rows[~rows["link_rot"]]
     usable = {
         "text": rows["text_ok"],
@@ -154,7 +162,7 @@ def _quality(
     run: RunRecord, side: str, true: pd.DataFrame, keys: frozenset[str]
 ) -> TagQuality | None:
     paths = [run.folder / side / f"{shard}.parquet" for shard in run.manifest["shards"]]
-    parts = [pd.read_parquet(p, columns=["key", "concept_id"]) for p in paths if p.is_file()]
+    parts = [read_parquet(p, columns=["key", "concept_id"]) for p in paths if p.is_file()]
     if not parts:
         return None
     tags = pd.concat(parts, ignore_index=True)

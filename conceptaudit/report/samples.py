@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from conceptaudit.errors import DataError
 from conceptaudit.progress import Progress
+from conceptaudit.reading import read_parquet
 from conceptaudit.records import Int64Array
 from conceptaudit.report.inputs import RunRecord
 
@@ -108,10 +108,7 @@ def _tags(run: RunRecord, side: str, shard: str) -> pd.DataFrame | None:
     path = run.folder / side / f"{shard}.parquet"
     if not path.is_file():
         return None
-    try:
-        return pd.read_parquet(path, columns=["sample_id", "key", "concept_id", "score"])
-    except (OSError, ValueError) as error:
-        raise DataError(f"Cannot read the tags {path}: {error}.") from error
+    return read_parquet(path, columns=["sample_id", "key", "concept_id", "score"])
 
 
 def _groups(

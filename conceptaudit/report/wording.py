@@ -78,8 +78,12 @@ def reason(code: str) -> str:
     --------
     >>> reason("caption:empty_caption"), reason("image:some_new_fault")
     ('the caption is empty', 'image: some new fault')
+    >>> reason("sample:status_failed_to_download")
+    'img2dataset reports: failed to download'
     """
     part, _, name = code.rpartition(":")
+    if name.startswith("status_"):
+        return f"img2dataset reports: {name.removeprefix('status_').replace('_', ' ')}"
     if name in REASONS:
         return REASONS[name]
     words = name.replace("_", " ")

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from conceptaudit.frequency.intervals import wilson_interval
 from conceptaudit.records import Int64Array
 
-N_RESAMPLES = 2_000
-"""Resamples behind an interval: its ends move by about 2 % of its width from seed to seed."""
+FEWEST_FOR_FIVE = 6
+"""With fewer classes the first five guesses hold every class: acc5 is no measure of anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """A number with its bootstrap interval; all in [0, 1], NaN where undefined."""
+    """A number with its interval; all in [0, 1], NaN where undefined."""
 
     value: float
     low: float
@@ -58,52 +59,64 @@ def tally(guesses: pd.DataFrame, n_classes: int) -> Tally:
     return Tally(n_images=counts[0], n_correct=counts[1], n_correct5=counts[2])
 
 
-def overall(counts: Tally, *, level: float = 0.9, seed: int = 0) -> dict[str, Score]:
-    """Compute acc1, acc5 and mean per-class recall with bootstrap intervals.
+def overall(counts: Tally, *, level: float = 0.9) -> dict[str, Score]:
+    """Compute acc1, acc5 and mean per-class recall with their intervals.
 
-    Images are resampled with replacement from the whole set, so the intervals are for another
-    sample of images of the same classes, not for other classes.
+    The intervals are for another sample of images of the same classes, not for other classes.
+    They are Wilson's, which have a width where all answers are right, or none.
 
     Parameters
     ----------
     counts : Tally
+        Of at least one image.
     level : float
         Coverage of the intervals, in (0, 1).
-    seed : int
 
     Returns
     -------
     dict of str to Score
-        ``acc1``, ``acc5`` (NaN below five classes) and ``mean_per_class_recall`` (over classes
-        that have images), as CLIP_benchmark defines them.
+        ``acc1``, ``acc5`` (NaN below `FEWEST_FOR_FIVE` classes) and ``mean_per_class_recall``
+        (over classes that have images), as CLIP_benchmark defines them.
+
+    Examples
+    --------
+    >>> five = np.array([5, 5])
+    >>> score = overall(Tally(n_images=five, n_correct=five, n_correct5=five))["acc1"]
+    >>> score.value, round(score.low, 2), score.high
+    (1.0, 0.79, 1.0)
     """
     has = counts.n_images > 0
     n, right, right5 = counts.n_images[has], counts.n_correct[has], counts.n_correct5[has]
     total = int(n.sum())
-    cells = np.concatenate([right, right5 - right, n - right5])
-    draws = np.random.default_rng(seed).multinomial(total, cells / total, size=N_RESAMPLES)
-    first, then, missed = np.split(draws, 3, axis=1)
-    images = first + then + missed
-    with np.errstate(invalid="ignore"):
-        recalls = first / images  # a class may draw no image at all
-    samples = {
-        "acc1": first.sum(axis=1) / total,
-        "acc5": (first + then).sum(axis=1) / total,
-        "mean_per_class_recall": np.nanmean(recalls, axis=1),
+    recall = float(np.mean(right / n))
+    shares = {
+        "acc1": (int(right.sum()) / total, total),
+        "acc5": (int(right5.sum()) / total, total),
+        "mean_per_class_recall": (recall, _telling_images(right, n)),
     }
-    values = {
-        "acc1": right.sum() / total,
-        "acc5": right5.sum() / total,
-        "mean_per_class_recall": float(np.mean(right / n)),
-    }
-    tail = (1.0 - level) / 2.0
-    scores = {}
-    for name, sample in samples.items():
-        low, high = np.quantile(sample, [tail, 1.0 - tail])
-        scores[name] = Score(value=float(values[name]), low=float(low), high=float(high))
-    if len(counts.n_images) < 5:
+    scores = {name: _score(value, trials, level) for name, (value, trials) in shares.items()}
+    if len(counts.n_images) < FEWEST_FOR_FIVE:
         scores["acc5"] = Score(value=np.nan, low=np.nan, high=np.nan)
     return scores
+
+
+def _score(value: float, trials: float, level: float) -> Score:
+    low, high = wilson_interval(value * trials, trials, level)
+    return Score(value=value, low=min(low, value), high=max(high, value))
+
+
+def _telling_images(right: Int64Array, n: Int64Array) -> float:
+    """Count the images of a single class that would tell as much as these do of the mean recall.
+
+    Each class's recall has the variance that its right answers show; that of a class with a
+    single image is unknown and taken as the largest that the mean recall allows.
+    """
+    recalls = right / n
+    mean, even = float(recalls.mean()), len(n) ** 2 / float((1 / n).sum())
+    single = mean * (1 - mean)
+    own = np.where(n > 1, recalls * (1 - recalls) / np.maximum(n - 1, 1), single)
+    variance = float(own.sum()) / len(n) ** 2
+    return single / variance if variance > 0 else even
 
 
 def confusions(guesses: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conceptaudit.curves import fit_curve, predict
 from conceptaudit.curves.features import (
     FEATURES,
     fit_effects,
@@ -89,3 +90,26 @@ def test_text_vectors_tell_the_nearest_rival() -> None:
 def test_bad_text_vectors(vectors, message) -> None:
     with pytest.raises(DataError, match=message):
         text_confusability(vectors, np.array([0, 0]))
+
+
+def test_a_feature_that_is_constant_but_for_rounding_has_no_effect():
+    """Class names of one pattern, centred, leave residues of 1e-17, which are no feature."""
+    rng = np.random.default_rng(0)
+    features = np.column_stack([np.full(90, 3e-17), rng.normal(0, 1e-16, 90), rng.normal(size=90)])
+    effects = fit_effects(features, 0.1 * features[:, 2], np.repeat([0, 1, 2], 30), 3)
+    added = effects.at(np.array([[1.0, 1.0, 0.0]]), np.array([0]))
+    assert abs(added[0]) < 1e-6
+
+
+def test_class_names_of_one_pattern_are_predicted(make_frequencies, make_accuracies, quick):
+    names = [f"k0-{i}" for i in range(400)]
+    rng = np.random.default_rng(5)
+    counts = np.floor(10 ** rng.uniform(0, 5, 400))
+    values = (0.1 + 0.1 * np.log10(1 + counts) + rng.normal(0, 0.1, 400)).clip(0, 1)
+    datasets = [f"d{i // 40}" for i in range(400)]
+    curve = fit_curve(
+        make_frequencies(counts, names), make_accuracies(values, names, dataset=datasets)
+    )
+    query = make_frequencies(counts, [f"q{i}" for i in range(400)], dataset=datasets)
+    found = predict(curve, query)
+    assert (found["accuracy"] - values).abs().mean() < 0.15

@@ -7,6 +7,7 @@ import pytest
 from conceptaudit.curves import fit_curve, foretell
 from conceptaudit.errors import DataError
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
+from conceptaudit.report.sections.accuracy import _sentences
 
 N = 300
 SLOPE = 0.12
@@ -122,3 +123,13 @@ def test_zeros_that_the_fit_leaves_out_are_not_foretold(classes):
     assert len(found.table) == 35
     with pytest.raises(DataError, match="predicts no class"):
         foretell(curve, counts, results(changed[:5], "tail", 2))
+
+
+def test_a_curve_of_corrected_counts_foretells(classes, quick):
+    table = classes.rename(columns={"n_text": "n_image"})
+    table["n_image_corrected"] = table["n_image"] * 1.5
+    counts = ConceptFrequencies(table.drop(columns="expected"), "web")
+    before = fit_curve(counts, results(classes[100:], "zoo", 1), count="image_corrected")
+    [found] = foretell(before, counts, results(classes[:50], "tail", 2))
+    assert found.table["count"].tolist() == table["n_image_corrected"][:50].tolist()
+    assert "corrected for errors of tags" in _sentences(before, before.fits[0])

@@ -136,6 +136,14 @@ def test_auto_prefers_the_joint_count(make_accuracies):
     assert join(ConceptFrequencies(empty), scores, count="image").count == "n_image"
 
 
+def test_an_estimate_below_one_half_is_a_count_of_zero(make_accuracies):
+    """Nine decades below one, it would draw any line towards itself."""
+    table = pd.DataFrame({"concept": ["yak", "emu"], "n_image": 0, "n_image_corrected": [1e-9, 2]})
+    scores = make_accuracies([0.5, 0.6], ["yak", "emu"])
+    joined = join(ConceptFrequencies(table), scores, count="image_corrected")
+    assert joined.table["count"].tolist() == [0, 2]
+
+
 def test_corrected_counts_are_taken_when_named(make_accuracies):
     table = pd.DataFrame(
         {
@@ -188,3 +196,16 @@ def test_every_name_is_joined_from_both_sides_or_listed(
     matched = {normalise_name(name) for name in joined.table["concept"]}
     assert matched.isdisjoint({normalise_name(n) for n in lost.get("frequencies", set())})
     assert len(matched) + len(lost.get("frequencies", set())) == len(counted)
+
+
+def test_intervals_of_another_level_are_scaled_to_that_of_the_curve(make_accuracies):
+    """A count's error must not seem larger because its interval was asked to hold more often."""
+    ends = {}
+    for level, reach in ((0.9, 1.644854), (0.5, 0.674490), (0.99, 2.575829)):
+        table = pd.DataFrame({"concept": ["yak"], "n_text": [99]})
+        for end, sign in (("low", -1), ("high", 1)):
+            table[f"n_text_{end}"] = 100 * np.exp(0.2 * sign * reach) - 1
+        joined = join(ConceptFrequencies(table, level=level), make_accuracies([0.5], ["yak"]))
+        ends[level] = joined.table[["count_low", "count_high"]].to_numpy()
+    assert ends[0.5] == pytest.approx(ends[0.9], rel=1e-4)
+    assert ends[0.99] == pytest.approx(ends[0.9], rel=1e-4)

@@ -6,7 +6,7 @@ import pytest
 
 from conceptaudit.curves import fit_curve, plan
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.records import ConceptFrequencies
+from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 COUNTS = [10**k - 1 for k in range(5)] * 10
 VALUES = [0.1 + 0.1 * k for k in range(5)] * 10
@@ -92,6 +92,61 @@ def test_steps_spend_where_an_example_gains_most(rough, make_frequencies):
         assert spent[concept] == pytest.approx(table.loc[concept, "examples"], abs=2)
 
 
+@pytest.mark.parametrize("policy", ["exclude", "paper"])
+def test_examples_under_policies_without_one_more(policy, make_frequencies, make_accuracies, quick):
+    """Accuracy exactly 0.1 + 0.1 log10(count) over counts 1 to 10,000; bins shift the line."""
+    options = {"family": "paper"} if policy == "paper" else {"zero_policy": policy}
+    counts = [10**k for k in range(5)] * 10
+    curve = fit_curve(make_frequencies(counts), make_accuracies(VALUES), **options)
+    line = curve.fits[0].line
+    wanted = 10 ** ((0.3 - line.intercept) / line.slope)
+    found = plan(curve, make_frequencies([1, 10, 100], ["yak", "emu", "cat"]), target=0.3)
+    lacking = {"yak": wanted - 1, "emu": wanted - 10, "cat": wanted - 100}
+    table = found.table.set_index("concept")
+    assert table["examples"].to_dict() == pytest.approx(lacking, abs=1)
+    assert set(found.steps.loc[found.steps["concept"] == "yak", "from_count"]) >= {1, 2, 4}
+
+
+def test_a_class_below_the_fitted_frequencies_moves_along_the_line(
+    make_frequencies, make_accuracies, quick
+):
+    counts = [10**k - 1 for k in range(2, 6)] * 10
+    values = [0.1 + 0.1 * k for k in range(2, 6)] * 10
+    curve = fit_curve(make_frequencies(counts), make_accuracies(values))
+    row = plan(curve, make_frequencies([9], ["yak"]), target=0.4).table.iloc[0]
+    assert row["accuracy"] == pytest.approx(0.2)
+    assert row["examples"] == 990
+
+
+def test_without_a_slope_upwards_nothing_is_known_of_the_examples(
+    make_frequencies, make_accuracies, quick
+):
+    rng = np.random.default_rng(3)
+    counts = np.floor(10 ** rng.uniform(0, 4, 60))
+    values = (0.9 - 0.1 * np.log10(1 + counts) + rng.normal(0, 0.02, 60)).clip(0, 1)
+    curve = fit_curve(make_frequencies(counts), make_accuracies(values))
+    assert curve.fits[0].line.slope < 0
+    point = curve.points.sort_values("count").iloc[30]
+    query = make_frequencies([point["count"]], [point["concept"]])
+    row = plan(curve, query, target=point["accuracy"] + 0.01).table.iloc[0]
+    assert row["status"] == "not reachable by frequency alone"
+    assert (row["examples_low"], row["examples_high"]) == (0, np.inf)
+
+
+def test_models_of_one_name_are_planned_for_apart(make_frequencies, make_accuracies, quick):
+    scores = [
+        make_accuracies(np.array(VALUES) + lead, pretraining=name).table
+        for name, lead in (("cc3m", 0.0), ("cc12m", 0.3))
+    ]
+    curve = fit_curve(
+        make_frequencies(COUNTS), ConceptAccuracies(pd.concat(scores)), pretraining="all"
+    )
+    found = plan(curve, make_frequencies([9], ["yak"]), target=0.45)
+    assert found.summary["pretraining"].tolist() == ["cc12m", "cc3m"]
+    assert found.summary["reached"].tolist() == [1, 0]
+    assert set(found.steps["pretraining"]) == {"cc3m"}
+
+
 def test_missing_counts_have_no_plan(straight):
     table = pd.DataFrame(
         {"concept": ["yak", "emu"], "n_text": pd.Series([pd.NA, 99], dtype="Int64")}
@@ -124,3 +179,12 @@ def test_a_curve_that_falls_reaches_nothing(make_frequencies, make_accuracies, q
     found = plan(curve, make_frequencies([9], ["yak"]), target=0.55)
     assert found.table["status"].tolist() == ["not reachable by frequency alone"]
     assert found.steps.empty
+
+
+def test_a_target_at_a_level_part_is_reached_where_that_begins(
+    make_frequencies, make_accuracies, quick
+):
+    values = [0.1, 0.2, 0.4, 0.4, 0.4] * 10
+    curve = fit_curve(make_frequencies(COUNTS), make_accuracies(values), family="isotonic")
+    row = plan(curve, make_frequencies([9], ["yak"]), target=0.4).table.iloc[0]
+    assert 80 <= row["examples"] <= 91

@@ -70,6 +70,31 @@ def test_extrapolation_is_flagged_clipped_and_widened(make_frequencies, make_acc
     assert (numbers <= 1).all()
 
 
+def test_zeros_that_were_fitted_are_no_extrapolation(make_frequencies, make_accuracies, quick):
+    """The line of a hurdle begins above zero, and its zeros have an accuracy of their own."""
+    rng = np.random.default_rng(0)
+    counts = np.where(np.arange(80) % 4 == 0, 0, np.floor(10 ** rng.uniform(1, 4, 80)))
+    values = np.where(counts == 0, 0.3, 0.1 * np.log10(1 + counts)) + rng.normal(0, 0.02, 80)
+    options = {"zero_policy": "hurdle"}
+    curve = fit_curve(make_frequencies(counts), make_accuracies(values.clip(0, 1)), **options)
+    found = predict(curve, make_frequencies([0, 1, 100]))
+    assert found["extrapolated"].tolist() == [False, True, False]
+    assert found["accuracy"].iloc[0] == pytest.approx(0.3, abs=0.02)
+    never = counts > 0
+    bare = fit_curve(make_frequencies(counts[never]), make_accuracies(values[never]), **options)
+    assert predict(bare, make_frequencies([0]))["extrapolated"].all()
+
+
+def test_a_curve_of_corrected_counts_predicts_from_corrected_counts(make_accuracies, quick):
+    table = pd.DataFrame({"concept": [f"class {i}" for i in range(50)], "n_image": 7})
+    table["n_image_corrected"] = np.array(COUNTS, dtype=float)
+    curve = fit_curve(ConceptFrequencies(table), make_accuracies(VALUES), count="image_corrected")
+    found = predict(curve, ConceptFrequencies(table.iloc[:5]))
+    assert found["accuracy"].tolist() == pytest.approx(VALUES[:5])
+    with pytest.raises(DataError, match="fitted on n_image_corrected"):
+        predict(curve, ConceptFrequencies(table[["concept", "n_image"]]))
+
+
 def test_missing_frequencies_have_no_prediction_and_a_reason(straight):
     table = pd.DataFrame(
         {"concept": ["yak", "emu"], "n_text": pd.Series([pd.NA, 99], dtype="Int64")}

@@ -84,7 +84,7 @@ def test_files_that_are_not_json_objects_are_refused(text, tmp_path):
 
 
 def test_a_missing_curve_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"Cannot read .*curve\.json as a curve"):
+    with pytest.raises(DataError, match=r"no curve at .*conceptaudit fit"):
         Curve.load(tmp_path)
 
 

@@ -8,7 +8,7 @@ from conceptaudit.curves import fit_curve, predict, transfer
 from conceptaudit.curves.predictor import concept_folds
 from conceptaudit.curves.transfer import fit_transfer, held_out_transfer
 from conceptaudit.errors import DataError
-from conceptaudit.records import ConceptAccuracies
+from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 
 @pytest.fixture
@@ -44,6 +44,15 @@ def test_a_sibling_says_more_than_frequency(world):
     assert 0.8 <= inside.mean() <= 0.97
     assert found["basis"].str.startswith("results of 1 other models and frequency; ").all()
     assert found["basis"][~seen].str.contains("as for a new dataset").all()
+
+
+def test_frequencies_outside_the_fitted_ones_are_told(world):
+    curve, frequencies, sibling, *_ = world
+    far = frequencies.table.assign(n_text=frequencies.table["n_text"].where(lambda n: n < 50, 1e9))
+    found = transfer(curve, ConceptFrequencies(far), sibling)
+    told = found["basis"].str.contains("outside the fitted range of frequencies")
+    assert found["extrapolated"].equals(far["n_text"] == 1e9)
+    assert told.equals(found["extrapolated"])
 
 
 def test_a_class_without_other_results_keeps_its_prediction_from_frequency(world):

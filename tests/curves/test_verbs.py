@@ -66,6 +66,20 @@ def test_fit_writes_its_folder_and_prints_a_table(tables):
     assert alone["slope_low"].iloc[0] < alone["slope"].iloc[0] < alone["slope_high"].iloc[0]
 
 
+def test_corrected_counts_are_fitted_drawn_and_predicted_from(tables):
+    counts = pd.read_csv(tables / "counts.csv").rename(columns={"n_text": "n_image"})
+    counts["n_image_corrected"] = counts["n_image"] * 1.5
+    counts.to_csv(tables / "counts.csv", index=False)
+    files = ("-a", tables / "accuracies.csv", "-o", tables / "curve", "--count", "image_corrected")
+    result = run("fit", tables / "counts.csv", *files)
+    assert result.exit_code == 0, result.exception
+    assert "corrected for errors" in (tables / "curve" / "curve.svg").read_text()
+    told = ("-f", tables / "counts.csv", "-o", tables / "p.csv")
+    assert run("predict", tables / "curve", *told).exit_code == 0
+    found = pd.read_csv(tables / "p.csv")
+    assert found["count"].tolist() == counts["n_image_corrected"].tolist()
+
+
 @pytest.fixture
 def undrawn(monkeypatch):
     """Leave the figures empty: drawing them takes most of a fit's time."""

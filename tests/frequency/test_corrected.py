@@ -151,7 +151,6 @@ def test_pairs_are_gathered_from_tag_tables() -> None:
     pairs = named_pairs([(text, image), (text.assign(sample_id=[15, 15, 17]), image)])
     assert pairs.starts.tolist() == [0, 2, 3, 5]
     assert pairs.tagged.tolist() == [False, True, False, False, False, False]
-    assert len(named_pairs([(text, image)] * 9, usable=2).starts) == 2
 
 
 def test_no_caption_names_anything() -> None:

@@ -148,6 +148,19 @@ def test_estimated_counts_stay_fractions(write):
     assert read.table["n_image"].tolist() == [2.5, 1.0]
 
 
+def test_the_level_of_intervals_is_that_of_the_audit(write):
+    row = "concept,n_text,n_text_low,n_text_high\ndog,9,8,10\n"
+    table = write("frequencies.csv", row)
+    assert read_frequencies(table).level == 0.9
+    write("manifest.json", {"kind": "audit", "level": 0.5})
+    assert read_frequencies(table).level == 0.5
+    assert read_frequencies(table.parent).level == 0.5
+    assert read_frequencies(write("other.csv", row)).level == 0.9
+    write("manifest.json", {"level": 90})
+    with pytest.raises(DataError, match="level must lie in"):
+        read_frequencies(table)
+
+
 def test_tables_do_not_mix_with_count_files(write):
     table = write("counts.csv", "concept,n_text\ndog,1\n")
     counts = write("cub_cc3m_lemmatized_search_counts.json", {"dog": 1})

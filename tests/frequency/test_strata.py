@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conceptaudit.frequency.open_pairs import UNIT, expected_agreement
+from conceptaudit.frequency.open_pairs import UNIT, expected_agreement, with_shares
 from conceptaudit.frequency.strata import (
     ALL_BELOW,
     Estimate,
@@ -74,6 +74,44 @@ def test_intervals_cover_as_often_as_they_say(shares: list[float], *, joint: boo
         low, high = found.interval(0.9)
         inside.append(low[0] <= truth <= high[0])
     assert 0.82 <= np.mean(inside) <= 0.98
+
+
+def telling_images(seed: int, size: int = 5_000) -> pd.DataFrame:
+    """Forty contexts, and images that mostly have the tag where the caption names the concept."""
+    rng = np.random.default_rng(seed)
+    pairs = population(seed, rng.beta(2, 2, 40).tolist(), size)
+    return pairs.assign(joint=rng.random(size) < np.where(pairs["named"], 0.4, 0.02))
+
+
+def test_images_that_tell_do_not_bias_the_joint_count() -> None:
+    """The share among pairs with the tag is far above that of all, and rests on few in each."""
+    pairs = telling_images(1)
+    truth = (pairs["named"] & pairs["joint"]).sum()
+    inside, errors = [], []
+    for seed in range(80):
+        found = estimate(pairs.sample(frac=1.0, random_state=seed), 400, joint=True)
+        low, high = found.interval(0.9)
+        inside.append(low[0] <= truth <= high[0])
+        errors.append(found.total[0] - truth)
+    assert abs(np.mean(errors)) < 0.01 * truth
+    assert 0.8 <= np.mean(inside) <= 0.99
+
+
+@given(st.integers(0, 1000), st.integers(1, 300))
+@settings(max_examples=30, deadline=None)
+def test_no_more_pairs_are_joint_than_named(seed: int, m: int) -> None:
+    pairs = telling_images(seed, 300)
+    pairs = pairs.assign(joint=pairs["joint"] | (np.arange(300) % 5 > 0))
+    assert estimate(pairs, m, joint=True).total[0] <= estimate(pairs, m).total[0]
+
+
+def test_expected_agreement_knows_that_images_tell() -> None:
+    pairs = telling_images(2)
+    cells = estimate_cells(strata_of(pairs), pairs)
+    told = with_shares(pairs.assign(sample_id=np.arange(len(pairs))), cells)
+    found = expected_agreement(told, np.flatnonzero(pairs["joint"]))
+    assert found["n_agreeing"] / UNIT == pytest.approx((pairs["named"] & pairs["joint"]).sum())
+    assert found["n_text_tagged"] / UNIT == pytest.approx(pairs["named"].sum())
 
 
 def test_context_narrows_an_estimate() -> None:

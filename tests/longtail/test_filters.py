@@ -1,5 +1,7 @@
 """Filters of the selection: well counted, unambiguous, of a kind."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,6 +42,8 @@ def test_the_error_of_a_count_is_half_its_interval(frequencies):
     assert errors[1] == pytest.approx((high[0] - low[0]) / 60)
     assert errors[4] == np.inf
     assert np.isnan(count_errors(frequencies, "n_image")).all()
+    halved = replace(frequencies, level=0.5)  # ends that hold half of the time are nearer
+    assert count_errors(halved, "n_text")[0] == pytest.approx(errors[0] * 1.644854 / 0.674490)
     assert (np.diff(errors[[0, 1, 2, 5, 3]]) < 0).all()  # the rarer, the less certain
 
 

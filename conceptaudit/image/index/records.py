@@ -47,7 +47,8 @@ class Recall:
     value : float
         Mean over queries of the part of the k true neighbours found, in [0, 1].
     low, high : float
-        Its 90 % interval over queries, by their standard deviation.
+        Its 90 % interval over queries, by their standard deviation and never narrower than so few
+        queries allow.
     n_queries : int
         Queries.
     """

@@ -67,14 +67,17 @@ class ExactNeighbours:
         parts = [self._part(row, found[row], k) for row in range(len(self.queries))]
         right = np.array([part for part in parts if not math.isnan(part)])
         if not len(right):
-            return Recall(k=k, value=1.0, low=1.0, high=1.0, n_queries=0)
+            return Recall(k=k, value=1.0, low=0.0, high=1.0, n_queries=0)
         value = float(right.mean())
         spread = Z90 * float(right.std(ddof=1) / math.sqrt(len(right))) if len(right) > 1 else 0.0
+        # queries that all find everything do not prove that every query would: Wilson's ends
+        least = Z90**2 / (len(right) + Z90**2)
+        low, high = value * (1 - least), value * (1 - least) + least
         return Recall(
             k=k,
             value=value,
-            low=max(value - spread, 0.0),
-            high=min(value + spread, 1.0),
+            low=max(min(value - spread, low), 0.0),
+            high=min(max(value + spread, high), 1.0),
             n_queries=len(right),
         )
 

@@ -21,6 +21,9 @@ MOST_CHARTS = 4
 MOST_MISSES = 8
 TITLE = "Accuracy against frequency"
 
+CORRECTED = "_corrected"
+"""Ending of the name of a count that a calibrated audit corrected."""
+
 
 def accuracy_section(inputs: ReportInputs) -> Section:
     """Build the part on accuracy."""
@@ -131,6 +134,8 @@ def _sentences(curve: Curve, fit: ModelFit) -> Markup:
     level = level_name(curve.level)
     unseen = f", {several(usage.n_zero, 'of which was', 'of which were')} never counted"
     dropped = "; ".join(f"{reason}: {n:,}" for reason, n in usage.dropped.items())
+    raw = curve.count.removesuffix(CORRECTED)
+    corrected = "" if raw == curve.count else ", corrected for errors of tags and captions"
     return el(
         "p",
         "Ten times as many samples go with ",
@@ -139,7 +144,7 @@ def _sentences(curve: Curve, fit: ModelFit) -> Markup:
         f"{decimal(100 * line.slope_high, 1)}). The correlation over single classes is r = ",
         el("b", decimal(line.r)),
         f" ({decimal(line.r_low)} to {decimal(line.r_high)}); 1 would be a perfect line, 0 none. "
-        f"Frequency here is the number of samples with the class {SIDES[curve.count][1]}"
+        f"Frequency here is the number of samples with the class {SIDES[raw][1]}{corrected}"
         f"{f', counted in {name_of(curve.source)}' if curve.source else ''}. The fit "
         f"uses {count(usage.n_used)} of {count(usage.n_concepts)} classes"
         f"{unseen if usage.n_zero else ''}"

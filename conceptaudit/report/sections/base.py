@@ -45,8 +45,13 @@ class Section:
 
 
 def absent(identifier: str, title: str, short: str, why: str) -> Section:
-    """Return the one honest sentence in place of a part whose input is missing."""
-    return Section(identifier=identifier, title=title, short=short, body=el("p", why), missing=True)
+    """Return the one honest sentence in place of a part whose input is missing.
+
+    What stands between backticks is shown as code.
+    """
+    words = [el("code", part) if i % 2 else part for i, part in enumerate(why.split("`"))]
+    body = el("p", words)
+    return Section(identifier=identifier, title=title, short=short, body=body, missing=True)
 
 
 def table(

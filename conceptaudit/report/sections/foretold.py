@@ -94,11 +94,23 @@ def _sentences(curve: Curve, one: Foretold) -> Markup:
             el(
                 "p",
                 f"The predictions rest on {one.basis}. They hold for a tail that is classified "
-                "among as many class names as the sets of the fit: fewer make an easier test.",
+                "among as many class names as the sets of the fit, where fewer make an easier "
+                f"test, and with as many images per class{_images(curve, one)}: accuracies over "
+                "fewer scatter more than the intervals allow for.",
                 class_="notes",
             ),
         ]
     )
+
+
+def _images(curve: Curve, one: Foretold) -> str:
+    """Tell the usual number of images per class, here and in the fit, where both are known."""
+    columns = (one.table["n_images"], curve.points["n_images"])
+    known = [pd.to_numeric(column, errors="coerce").dropna() for column in columns]
+    if any(found.empty for found in known):
+        return ""
+    here, fitted = (count(float(found.median())) for found in known)
+    return f" (in the median {here} here, {fitted} in the fit)"
 
 
 def _known(one: Foretold) -> Markup | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from conceptaudit.progress import Progress
@@ -79,6 +80,14 @@ def _classes(included: list[dict[str, Any]]) -> Markup:
     return whole if len(rows) <= MOST_ROWS else folded(f"All {len(rows)} classes", whole)
 
 
+def _inside(root: Path, name: str) -> Path | None:
+    """Path of a picture; None where the table, which anyone may have edited, leads elsewhere."""
+    if not name or "\0" in name:
+        return None
+    path = (root / name).resolve()
+    return path if path.is_relative_to(root) else None
+
+
 def _removed(removed: dict[str, int]) -> Markup | None:
     from conceptaudit.longtail import REASONS
 
@@ -111,9 +120,8 @@ def _sheet(
         rows = made.images[made.images["class_index"] == one["class_index"]]
         items = []
         for row in rows.sort_values("rank").head(PER_CLASS).to_dict("records"):
-            path = (root / str(row["file"])).resolve()
-            # the table is a file that anyone may have edited: it must not lead out of its folder
-            uri = budget.thumbnail_of(path) if row["file"] and path.is_relative_to(root) else None
+            path = _inside(root, str(row["file"]))
+            uri = None if path is None else budget.thumbnail_of(path)
             if uri:
                 alt = str(row["caption"]) or f"{one['concept']}, image {row['rank']:.0f}"
                 items.append(el("li", el("img", src=uri, alt=alt, title=alt, loading="lazy")))

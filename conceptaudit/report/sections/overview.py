@@ -15,8 +15,17 @@ SHOWN_NOTES = 8
 
 
 def name_of(location: str) -> str:
-    """Shorten where a dataset lies to its name."""
-    return location.rstrip("/").rpartition("/")[2] or location or "a dataset without a name"
+    """Shorten where a dataset lies to its name.
+
+    Examples
+    --------
+    >>> name_of("/mnt/laion/"), name_of("laion/{00000..00099}.tar"), name_of("*.tar")
+    ('laion', 'laion/{00000..00099}.tar', '*.tar')
+    """
+    folder, _, name = location.rstrip("/").rpartition("/")
+    if set(name) & set("*?[{"):  # a pattern names nothing without its folder
+        name = f"{folder.rpartition('/')[2]}/{name}".lstrip("/")
+    return name or location or "a dataset without a name"
 
 
 def headline(run: RunRecord, *, titled: bool) -> Markup:

@@ -1,0 +1,163 @@
+"""Every column that a table can have is told in docs/columns.md, under the table's name."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conceptaudit.auditing import approximate
+from conceptaudit.curves import fit_curve, intervals, model_fitting, plan, predict
+from conceptaudit.curves.comparison import Compared
+from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
+from conceptaudit.curves.simulated import World, simulate
+from conceptaudit.frequency.comparing import _as_a_whole, _by_concept
+from conceptaudit.frequency.cooccurrence import top_pairs
+from conceptaudit.frequency.corrected import Corrected, add_corrected
+from conceptaudit.frequency.counting import frequency_table
+from conceptaudit.frequency.estimated import with_estimates
+from conceptaudit.frequency.pairs import PairCounts
+from conceptaudit.frequency.ratios import Counted
+from conceptaudit.frequency.strata import Estimate
+from conceptaudit.longtail.balance import TailClass
+from conceptaudit.longtail.export import IMAGE_COLUMNS, REMOVED_COLUMNS
+from conceptaudit.longtail.review import COLUMNS as REVIEW
+from conceptaudit.longtail.review import Review
+from conceptaudit.longtail.select import COLUMNS as SELECTION
+from conceptaudit.records import Concept, ConceptAccuracies, ConceptFrequencies, ConceptVocabulary
+from conceptaudit.text.ambiguity import look_alike_columns
+from conceptaudit.zeroshot.evaluate import _per_class
+from conceptaudit.zeroshot.measures import Score, confusions, tally
+from conceptaudit.zeroshot.results import ModelResult
+from conceptaudit.zeroshot.retrieval import recall_by_concept
+from conceptaudit.zeroshot.retrieve import _overall
+
+DOCS = Path(__file__).parents[1] / "docs" / "columns.md"
+KEYS = ("model", "pretraining", "dataset")
+
+
+def told() -> dict[str, set[str]]:
+    """Columns that the page tells, by heading."""
+    parts = re.split(r"^## (.+)$", DOCS.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {
+        title.replace("`", ""): {
+            name
+            for row in re.findall(r"^\|(.+?)\|", body, flags=re.MULTILINE)
+            for name in re.findall(r"`([^`]+)`", row)
+        }
+        for title, body in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+
+def frequencies() -> set[str]:
+    concept = Concept(name="dog", synset="n1", dataset="zoo", class_index=0)
+    one, count = np.ones(1), np.ones(1, dtype=np.int64)
+    estimate = Estimate(total=one, variance=one, found=one, left=one, careful=one / 2)
+    sides = ("text", "joint")
+    table = frequency_table(
+        ConceptVocabulary((concept,)), dict.fromkeys(("text", "image", "joint"), count)
+    )
+    table = with_estimates(
+        table, dict.fromkeys(sides, count), dict.fromkeys(sides, estimate), level=0.9
+    )
+    corrected = Corrected(image=one, image_low=one, image_high=one, joint=one)
+    unique = [f"n_{side}_unique" for side in ("image", "joint")]
+    return {
+        *add_corrected(table.table, corrected),
+        *(f"{name}{end}" for name in unique for end in ("", "_low", "_high")),
+        *look_alike_columns(count, count),
+        *("n_senses", approximate.RECALL, approximate.CHECKED_TAGS),
+    }
+
+
+def cooccurrence() -> set[str]:
+    vocabulary = ConceptVocabulary((Concept(name="dog"), Concept(name="cat")))
+    with PairCounts(2) as pairs:
+        return set(top_pairs(pairs, vocabulary, np.ones(2, dtype=np.int64), 1))
+
+
+def curve_tables() -> dict[str, set[str]]:
+    table = simulate(World(n_datasets=2, count_error=0.0), seed=1)
+    columns = ["dataset", "concept", "count"]
+    counts = ConceptFrequencies(table[columns].rename(columns={"count": "n_text"}))
+    scores = ConceptAccuracies(table.assign(model="m", pretraining="", metric="accuracy"))
+    curve = fit_curve(counts, scores)
+    planned = plan(curve, counts, target=0.6)
+    return {
+        "fit.csv": set(curve.table),
+        "datasets.csv": set(curve.slopes),
+        "unmatched.csv and folded.csv": {*UNMATCHED_COLUMNS, *FOLDED_COLUMNS},
+        "comparison.csv": {field.name for field in fields(Compared)},
+        "Predictions": set(predict(curve, counts)),
+        "Plans": {*planned.table, *planned.steps},
+    }
+
+
+def results() -> dict[str, set[str]]:
+    guesses = pd.DataFrame({"class_index": [0, 0], "guess_1": [0, 1]})
+    labels = ("m", "w", "zoo")
+    score = Score(value=1.0, low=0.5, high=1.0)
+    wrong = confusions(guesses, ["a", "b"])
+    for name in ("pretraining", "model"):
+        wrong.insert(0, name, "")
+    found = ModelResult(
+        model="m",
+        pretraining="w",
+        per_class=_per_class(tally(guesses, 2), ["a", "b"], labels),
+        scores={"acc1": score},
+        confusions=wrong,
+        account={},
+    )
+    hits = np.array([True])
+    retrieval = recall_by_concept(hits, [["dog"]], "recall@1")
+    return {
+        "accuracies.csv": {*found.per_class, *retrieval},
+        "overall.csv": {*KEYS, "metric", "value", "low", "high"}
+        | set(_overall({"recall@1": hits}, dict.fromkeys(KEYS, ""))),
+        "confusions.csv": set(found.confusions),
+    }
+
+
+def tail() -> dict[str, set[str]]:
+    none = Review(verdicts={}).purity("dog")
+    one = TailClass(
+        concept="dog", folder="dog", index=0, images=(), n_clean=0, n_missing=0, facts=none
+    )
+    facts = {*SELECTION, "n_judged"} - {"concept"}
+    return {
+        "manifest.csv": set(IMAGE_COLUMNS),
+        "removed.csv": set(REMOVED_COLUMNS),
+        "classes.csv": {*one.as_json(), *facts},
+        "selection.csv": set(SELECTION),
+        "Reviews": set(REVIEW),
+    }
+
+
+def comparison(name: str) -> set[str]:
+    counted = Counted(count=np.ones(1), low=np.ones(1), high=np.ones(1), n_samples=1, level=0.9)
+    if name == "concepts":
+        return set(_by_concept("n_text", ["dog"], "b", counted, "a", counted))
+    return set(_as_a_whole("n_text", "b", counted, "a", counted, 0.9))
+
+
+@pytest.mark.usefixtures("quick")
+def test_every_column_is_told_and_nothing_else():
+    written = {
+        "frequencies.csv": frequencies(),
+        "cooccurrence.parquet": cooccurrence(),
+        **curve_tables(),
+        **results(),
+        **tail(),
+        "Comparisons of audits": {*comparison("concepts"), *comparison("datasets")},
+    }
+    columns = told()
+    assert {name: columns[name] for name in written} == written
+    assert set(columns) - set(written) == {"vocab", "image_tags_unknown_concepts.csv"}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(intervals, "N_RESAMPLES", 20)
+    monkeypatch.setattr(model_fitting, "N_SHUFFLES", 9)
