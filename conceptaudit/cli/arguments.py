@@ -1,10 +1,17 @@
 """Options that several verbs have, each said once."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-Layout = Annotated[str, typer.Option(help="Dataset layout; 'auto' detects it.")]
+Layout = Annotated[
+    str,
+    typer.Option(
+        help="'table', 'webdataset', 'files', 'embeddings' or 'coco' (docs/formats.md); 'auto' "
+        "finds out which."
+    ),
+]
 CaptionColumn = Annotated[
     str | None, typer.Option(help="Caption column, where its name is not a known one.")
 ]
@@ -66,3 +73,18 @@ Pretraining = Annotated[
     typer.Option(help="Name of the pretraining set in the results; the weights' by default."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def at_home(value: Any) -> Any:
+    """Write ``~`` in a path out, or in a list of paths; shells leave it in ``--out=~/runs``.
+
+    Examples
+    --------
+    >>> at_home("dogs ~ cats"), at_home(Path("~/runs")) == Path.home() / "runs"
+    ('dogs ~ cats', True)
+    """
+    if isinstance(value, list):
+        return [at_home(one) for one in value]
+    if isinstance(value, str | Path) and str(value).startswith("~/"):
+        return type(value)(Path(value).expanduser())
+    return value

@@ -332,7 +332,7 @@ def _show_alignment(run: AuditRun, level: float) -> None:
         f"{numbers['n_misaligned']:,} of them none in common: "
         f"{100 * (numbers['misaligned_among_tagged'] or 0):.1f} % of these "
         f"({100 * numbers['misaligned_among_tagged_low']:.1f} to "
-        f"{100 * numbers['misaligned_among_tagged_high']:.1f}), "
+        f"{100 * numbers['misaligned_among_tagged_high']:.1f}, {level:.0%} interval), "
         f"{100 * (numbers['misalignment_degree'] or 0):.1f} % of all samples"
     )
 
@@ -351,5 +351,5 @@ def _show_corrected(run: AuditRun) -> None:
         say(
             f"{100 * found['nothing_named_is_shown']:.1f} % of captions that name concepts name "
             f"nothing that is shown ({100 * found['nothing_named_is_shown_low']:.1f} to "
-            f"{100 * found['nothing_named_is_shown_high']:.1f})"
+            f"{100 * found['nothing_named_is_shown_high']:.1f}, {run.level:.0%} interval)"
         )

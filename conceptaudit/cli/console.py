@@ -58,18 +58,18 @@ def complain(text: str) -> None:
 
 
 def emit_json(value: Any) -> None:
-    """Print a value for a machine; NaN, which JSON lacks, becomes null."""
-    text = json.dumps(_without_nan(value), ensure_ascii=False, indent=1, default=str)
+    """Print a value for a machine; NaN and infinity, which JSON lacks, become null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, indent=1, default=str)
     text = text.encode("utf-8", "replace").decode()
     sys.stdout.write(_HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
-def _without_nan(value: Any) -> Any:
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def say_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -97,7 +97,9 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:,.3g}" if isinstance(value, float) else printable(str(value)).replace("\n", " ")
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1000 <= abs(value) < math.inf else f"{value:,.3g}"
+    return printable(str(value)).replace("\n", " ")
 
 
 def _width(text: str) -> int:

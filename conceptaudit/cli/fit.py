@@ -260,10 +260,20 @@ def _show(curve: Curve, *, binned: bool) -> None:
         "overdispersion",
         *(["binned r (paper)", "binned r, shuffled"] if binned else []),
     ]
-    say_table(columns, [_cells(one, corrected=corrected, binned=binned) for one in curve.fits])
+    rows = [_cells(one, corrected=corrected, binned=binned) for one in curve.fits]
+    if len(rows) == 1:  # a row of so many columns is wider than a terminal
+        say_table([*columns[:1], str(rows[0][0])], list(zip(columns[1:], rows[0][1:], strict=True)))
+    else:
+        say_table(columns, rows)
     say()
     for remark in dict.fromkeys(note for one in curve.fits for note in one.notes):
         say(f"note: {remark}")
+    if corrected:
+        say(
+            "note: 'without count error' takes the intervals of the counts as errors of what the "
+            "model learned from: they are where a sample of its training data was audited, not "
+            "where all of it was"
+        )
     dropped = {reason for one in curve.fits for reason in one.usage.dropped}
     for reason in sorted(dropped):
         most = max(one.usage.dropped.get(reason, 0) for one in curve.fits)
@@ -298,7 +308,8 @@ def _show_comparison(found: pd.DataFrame, level: float) -> None:
     from conceptaudit.curves.comparison import APART, BETTER, WORSE
 
     for scheme, rows in found.groupby("held_out", sort=False):
-        say(f"\nheld-out {scheme}, {rows['model'].nunique():,} models (points of accuracy)")
+        n = rows["model"].nunique()
+        say(f"\nheld-out {scheme}, {n:,} model{'s' * (n > 1)} (points of accuracy)")
         families = rows.groupby("family", sort=False)
         say_table(
             ["family", "MAE", "R2", "MAE - default's", "better", "worse", "cannot be told apart"],
@@ -318,5 +329,6 @@ def _show_comparison(found: pd.DataFrame, level: float) -> None:
         )
     say(
         f"\nnote: a family is better or worse where the {level:.0%} interval of its difference "
-        "from the default, over datasets, leaves out 0; the columns count models"
+        "from the default, over datasets, leaves out 0; the columns count models. Each comparison "
+        f"stands by itself: of those of equal families {1 - level:.0%} are told apart by chance"
     )

@@ -128,14 +128,15 @@ def index(
     from conceptaudit.cli.searching import search_index
     from conceptaudit.image.index import open_index
 
+    if action == "info":
+        _info(Path(target[0]), as_json=as_json)
+        return
     opened = open_index(target[0])
     if action == "search":
         search_index(
             opened, text or [], image or [], k=k, clip=clip, device=device, sheet=contact_sheet,
             images=images, as_json=as_json,
         )  # fmt: skip
-    elif action == "info":
-        _info(opened, as_json=as_json)
     else:
         _recall(opened, embeddings, queries, seed=1 if seed is None else seed, as_json=as_json)
 
@@ -253,16 +254,19 @@ def _describe(manifest: dict[str, Any]) -> None:
         f"{recall['high']:.3f}; promised {recall['promised']:g}){setting}, on "
         f"{recall['n_queries']:,} held-out vectors"
     )
-    say(f"model: {manifest['clip'] or 'not known: name it with --clip when you build'}")
+    say(f"model: {manifest.get('clip') or 'not known: name it with --clip when you build'}")
 
 
-def _info(opened: VectorIndex, *, as_json: bool) -> None:
-    damage = opened.damage()
+def _info(folder: Path, *, as_json: bool) -> None:
+    from conceptaudit.image.index.store import damaged_files, read_index_manifest
+
+    manifest = read_index_manifest(folder)
+    damage = damaged_files(folder, manifest)
     if as_json:
-        emit_json({**opened.manifest, "damaged": damage})
+        emit_json({**manifest, "damaged": damage})
     else:
-        _describe(opened.manifest)
-        say(f"built from {opened.manifest['source']}")
+        _describe(manifest)
+        say(f"built from {manifest.get('source') or 'what it does not say'}")
     if damage:
         complain(f"error: {', '.join(damage)} changed since the index was built: build it again.")
         sys.exit(EXIT_FAULTS)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from conceptaudit.cli.arguments import at_home
 from conceptaudit.cli.console import complain, say
 from conceptaudit.cli.parts import ARGUMENTS
 from conceptaudit.errors import ConceptAuditError
@@ -20,25 +21,26 @@ from conceptaudit.interruption import EXIT_INTERRUPTED, INTERRUPTED, interruptib
 EXIT_FAULTS = 1
 EXIT_USER = 2
 
-VERBS = (
-    "demo",
-    "embed",
-    "index",
-    "calibrate",
-    "audit",
-    "merge",
-    "evidence",
-    "vocab",
-    "fit",
-    "predict",
-    "plan",
-    "evaluate",
-    "retrieval",
-    "longtail",
-    "report",
-    "validate",
-    "lab",
-)
+VERBS = {
+    "demo": "Run everything below on simulated data, offline.",
+    "embed": "Embed a dataset's pictures once, for all that follows.",
+    "index": "Index embeddings; search them by text or image.",
+    "calibrate": "Learn a threshold per concept for image tags.",
+    "audit": "Count concepts in captions, in images, and in both.",
+    "merge": "Finish what ran as parts (--shard).",
+    "evidence": "Show captions in which a concept was counted, or not.",
+    "compare": "Compare what audits of different datasets counted.",
+    "vocab": "List all nouns and noun phrases of captions.",
+    "fit": "Fit how accuracy grows with frequency.",
+    "predict": "Predict accuracy concept by concept, with intervals.",
+    "plan": "Say how many more examples each class needs.",
+    "evaluate": "Classify an evaluation set, and count class by class.",
+    "retrieval": "Measure recall of captions and images, by concept.",
+    "longtail": "Build a clean, balanced test set of rare concepts.",
+    "report": "Write an audit and what was made of it as one page.",
+    "validate": "Check a run's files, accounts and counts.",
+    "lab": "Write simulated data whose true counts are known.",
+}
 """In the order in which a user meets them; each is a module with a function of its name."""
 
 app = typer.Typer(
@@ -90,7 +92,7 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
     def run_verb(*args: Any, **kwargs: Any) -> None:
         try:
             with interruptible():
-                verb(*args, **kwargs)
+                verb(*args, **{name: at_home(value) for name, value in kwargs.items()})
         except KeyboardInterrupt:
             complain(INTERRUPTED)
             sys.exit(EXIT_INTERRUPTED)
@@ -103,8 +105,9 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
     return run_verb
 
 
-for _verb in VERBS:
-    app.command(_verb)(_guarded(getattr(import_module(f"conceptaudit.cli.{_verb}"), _verb)))
+for _verb, _short in VERBS.items():
+    _function = getattr(import_module(f"conceptaudit.cli.{_verb}"), _verb)
+    app.command(_verb, short_help=_short)(_guarded(_function))
 
 
 def run() -> None:

@@ -54,16 +54,15 @@ def report(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    r"""Write an audit, and all that was made from it, as one HTML file.
+    """Write an audit, and all that was made from it, as one HTML file.
 
     The file needs no network and no other file. A part whose input is not given says so.
 
-    \b
+    \u0008
     Example:
       conceptaudit report runs/both -o report.html
       conceptaudit report runs/both -o report.html --dataset photos/ --curve curves/ours
-      conceptaudit report runs/both -o report.html --curve curves/ours --tail sets/tail \
-        --tail-results results/tail
+      conceptaudit report runs/both -o r.html --curve curves/c --tail tail --tail-results results
     """
     from conceptaudit.report import write_report
 

@@ -9,6 +9,7 @@ from conceptaudit.cli.console import complain, emit_json, say, say_table
 
 if TYPE_CHECKING:
     from conceptaudit.image.index import VectorIndex
+    from conceptaudit.image.index.pictures import Hit
     from conceptaudit.records import Float32Array
 
 
@@ -51,6 +52,7 @@ def search_index(
         There is no query, no model or no pictures for a contact sheet.
     """
     from conceptaudit.errors import ConfigError
+    from conceptaudit.image.index.pictures import nearest_pictures
 
     names = [*texts, *(str(path) for path in pictures)]
     if not names:
@@ -58,28 +60,43 @@ def search_index(
     pool = images or opened.manifest.get("images")
     if sheet is not None and pool is None:
         raise ConfigError("--contact-sheet needs --images: the dataset that holds the pictures.")
-    found = opened.search(_encode(opened, texts, pictures, clip, device), k)
-    keys = opened.keys(found.sample_ids.ravel().tolist())
-    hits = [
-        [
-            {"rank": rank, "key": keys.get(i, ""), "sample_id": i, "score": round(score, 6)}
-            for rank, (i, score) in enumerate(zip(ids, scores, strict=True), start=1)
-            if i >= 0
-        ]
-        for ids, scores in zip(found.sample_ids.tolist(), found.scores.tolist(), strict=True)
-    ]
+    found = nearest_pictures(opened, _encode(opened, texts, pictures, clip, device), k)
     if as_json:
-        emit_json([{"query": name, "hits": row} for name, row in zip(names, hits, strict=True)])
+        emit_json(
+            [
+                {"query": name, "hits": [_as_json(hit, rank) for rank, hit in enumerate(row, 1)]}
+                for name, row in zip(names, found, strict=True)
+            ]
+        )
     else:
-        for name, row in zip(names, hits, strict=True):
+        for name, row in zip(names, found, strict=True):
             say(f"\n{name}")
-            say_table(
-                ["rank", "score", "key"], [[hit["rank"], hit["score"], hit["key"]] for hit in row]
-            )
+            _say_hits(row)
     if sheet is not None:
-        listed = [[str(hit["key"]) for hit in row] for row in hits]
+        listed = [[hit.key for hit in row] for row in found]
         missing = _draw(sheet, names, listed, str(pool), k)
         complain(f"Pictures of {missing:,} hits are not in {pool}." if missing else f"Drew {sheet}")
+
+
+def _say_hits(hits: list[Hit]) -> None:
+    several = any(hit.n_samples > 1 for hit in hits)
+    say_table(
+        ["rank", "score", "key", *(["captions"] if several else [])],
+        [
+            [rank, round(hit.score, 6), hit.key, *([hit.n_samples] if several else [])]
+            for rank, hit in enumerate(hits, start=1)
+        ],
+    )
+
+
+def _as_json(hit: Hit, rank: int) -> dict[str, object]:
+    return {
+        "rank": rank,
+        "key": hit.key,
+        "sample_id": hit.sample_id,
+        "score": round(hit.score, 6),
+        "n_samples": hit.n_samples,
+    }
 
 
 def _encode(
@@ -112,12 +129,11 @@ def _encode(
 
 def _draw(sheet: Path, names: list[str], keys: list[list[str]], pool: str, k: int) -> int:
     """Draw one strip of pictures per query; return how many pictures are missing."""
-    from tempfile import TemporaryDirectory
-
     from conceptaudit.artifacts import whole_file
     from conceptaudit.image.decode import UndecodableImageError
     from conceptaudit.image.index.pictures import fetch_pictures
     from conceptaudit.longtail.sheet import ContactSheet
+    from conceptaudit.scratch import ScratchFolder
 
     pictures = fetch_pictures(pool, {key for row in keys for key in row})
     drawn = ContactSheet(names, shown=k)
@@ -128,8 +144,8 @@ def _draw(sheet: Path, names: list[str], keys: list[list[str]], pool: str, k: in
                 drawn.add(number, rank, pictures[key])
             except (KeyError, UndecodableImageError):
                 missing += 1
-    with TemporaryDirectory() as scratch:
-        page = drawn.save(Path(scratch))[0]
+    with ScratchFolder() as scratch:
+        page = drawn.save(scratch)[0]
         with whole_file(sheet) as partial:
             partial.write_bytes(page.read_bytes())
     return missing

@@ -14,6 +14,9 @@ from conceptaudit.errors import ConfigError
 
 LAYOUTS = ("table", "webdataset", "files", "embeddings", "coco")
 
+_OURS = frozenset({"run.json", "log.jsonl"})
+"""What every run writes into its folder before anything else."""
+
 _COCO = re.compile(r"(?:.*/)?(?:captions_[^/]*|dataset_[^/]*|[^/]*karpathy[^/]*)\.json")
 
 
@@ -35,6 +38,11 @@ def detect_layout(listing: Listing, location: str) -> str:
     names = [file.name for file in listing.files]
     if find_pairs(listing)[0]:
         return "embeddings"
+    if set(names) >= _OURS:
+        raise ConfigError(
+            f"{location!r} is a run of conceptaudit and no dataset. Name the data that it was made "
+            "from; if it is to become embeddings, run 'conceptaudit embed' to its end first."
+        )
     if any(name.lower().endswith(ENDINGS) for name in names):
         return "webdataset"
     if any(_COCO.fullmatch(name) and is_coco(file.path) for name, file in _json_files(listing)):

@@ -2,10 +2,13 @@
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from conceptaudit.datasets._braces import check_all_there, expand_braces, has_braces, starred
 from conceptaudit.datasets._files import (
     File,
     filesystem_of,
@@ -17,8 +20,12 @@ from conceptaudit.datasets._files import (
 )
 from conceptaudit.datasets._remote import find_remote, glob_remote, info_of, list_remote
 from conceptaudit.errors import ConfigError
+from conceptaudit.paths import exists, is_there
 
 _WILDCARDS = frozenset("*?[")
+
+_ASKED_AT_ONCE = 16
+"""Questions to a remote file system at a time: a thousand shards one by one take a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,33 +44,45 @@ class Listing:
 
 
 def list_files(location: str) -> Listing:
-    """List the files of a file, folder, glob pattern or fsspec URL, sorted by name.
+    """List the files of a file, folder, pattern or fsspec URL, sorted by name.
+
+    A pattern has wildcards, or braces as in ``{00000..00099}.tar``, or both. Every name that
+    braces stand for has to be there.
 
     Hidden names are left out. A folder is entered once, whatever symbolic links lead to it.
     """
     if is_remote(location):
         return _list_remote(location)
     path = Path(location)
-    if path.is_file():
+    if is_there(path):
         return Listing(root=str(path.parent), files=(stat_file(str(path)),), is_file=True)
-    if path.is_dir():
+    if exists(path) and path.is_dir():
         with reading(location, "folder"):
             files, notes = _walk(path)
         return Listing(root=str(path), files=tuple(files), whole=True, notes=tuple(notes))
-    if _WILDCARDS & set(location):
-        root = _fixed_part(location)
-        found = [name for name in glob.glob(location, recursive=True) if Path(name).is_file()]  # noqa: PTH207 -- absolute too
-        if found:
-            return Listing(root=root, files=_stamped(sorted(found), root))
+    if has_braces(location) or _WILDCARDS & set(location):
+        root, names = _fixed_part(location), expand_braces(location)
+        found = [_matching(name) for name in names]
+        missing = [name for name, files in zip(names, found, strict=True) if not files]
+        check_all_there(location, len(names), missing)
+        return Listing(root=root, files=_stamped(sorted({one for of in found for one in of}), root))
     raise ConfigError(
         "The 'location' parameter of open_dataset must be an existing file, folder, glob pattern "
         f"or fsspec URL. Got {location!r} instead, which names nothing that exists."
     )
 
 
+def _matching(name: str) -> list[str]:
+    """Find the files that a name, or a pattern with wildcards, stands for."""
+    found = glob.glob(name, recursive=True) if _WILDCARDS & set(name) else [name]  # noqa: PTH207 -- absolute too
+    return [one for one in found if Path(one).is_file()]
+
+
 def _list_remote(url: str) -> Listing:
     filesystem, path = filesystem_of(url)
     with reading(url):
+        if has_braces(path):
+            return _list_remote_braces(filesystem, path, url)
         there = None if _WILDCARDS & set(path) else info_of(filesystem, path, url)
         if there is not None and there.get("type") == "file":
             return Listing(root=url.rpartition("/")[0], files=(stat_file(url),), is_file=True)
@@ -88,6 +107,29 @@ def _list_remote(url: str) -> Listing:
         )
 
 
+def _list_remote_braces(filesystem: Any, path: str, url: str) -> Listing:
+    def look_up(name: str) -> dict[str, Mapping[str, Any]]:
+        if _WILDCARDS & set(name):
+            found = glob_remote(filesystem, name, url)
+        else:
+            told = info_of(filesystem, name, url)
+            found = {} if told is None else {name: told}
+        return {name: info for name, info in found.items() if info.get("type") != "directory"}
+
+    names, root = expand_braces(path), _fixed_part(path)
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        found = list(pool.map(look_up, names))
+    missing = [name for name, files in zip(names, found, strict=True) if not files]
+    check_all_there(url, len(names), missing)
+    return Listing(
+        root=filesystem.unstrip_protocol(root),
+        files=tuple(
+            remote_file(info, filesystem.unstrip_protocol(name), _relative(name, root))
+            for name, info in sorted({n: i for files in found for n, i in files.items()}.items())
+        ),
+    )
+
+
 def _hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
@@ -97,7 +139,7 @@ def _relative(name: str, root: str) -> str:
 
 
 def _fixed_part(pattern: str) -> str:
-    parts = pattern.split("/")
+    parts = starred(pattern).split("/")
     wild = next(i for i, part in enumerate(parts) if _WILDCARDS & set(part))
     return "/".join(parts[:wild]) or ("/" if pattern.startswith("/") else ".")
 

@@ -35,7 +35,8 @@ def _opened(path: str) -> Iterator[Any]:
                 yield file
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise DataError(
-                f"The parquet file {path} cannot be read: {str(error).splitlines()[0]} "
+                f"The parquet file {path} cannot be read: "
+                f"{str(error).splitlines()[0].rstrip('.')}. "
                 "It is truncated, damaged or not a parquet file; fetch or write it again."
             ) from error
 

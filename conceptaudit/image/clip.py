@@ -7,16 +7,18 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
 from conceptaudit.image.parallel import CPU_BATCH, map_alone
 from conceptaudit.image.preprocessing import Preprocessing
 from conceptaudit.image.vectors import unit_rows
-from conceptaudit.image.weights import check_weights, load_failures
+from conceptaudit.image.weights import cached_or_fetched, check_weights, load_failures
 from conceptaudit.records import Float32Array
 
 if TYPE_CHECKING:
@@ -191,23 +193,16 @@ def _load(name: str, device: str, allow_pickle_weights: bool) -> _Loaded:
 
 
 def _open(name: str, device: str, allow_pickle_weights: bool) -> _Loaded:
-    import open_clip
-    import torch
-
     architecture, weights = _parse(name)
     check_weights(architecture, weights, allow_pickle_weights)
-    torch.manual_seed(0)
     try:
-        with _quiet_about_random_weights(weights):
-            model, _, preprocess = open_clip.create_model_and_transforms(
-                architecture,
-                pretrained=None if weights == UNTRAINED else weights,
-                device=device,
-                weights_only=True,
-            )
-        tokenizer = open_clip.get_tokenizer(architecture)
+        model, preprocess, tokenizer = cached_or_fetched(
+            partial(_create, architecture, weights, device), name
+        )
+    except ConceptAuditError:
+        raise
     except load_failures() as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0]
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise DataError(
             f"open_clip cannot load {name!r}: {why}. Models and weights "
             "that it knows: python -c 'import open_clip; print(open_clip.list_pretrained())'."
@@ -221,6 +216,22 @@ def _open(name: str, device: str, allow_pickle_weights: bool) -> _Loaded:
     )
 
 
+def _create(architecture: str, weights: str | None, device: str) -> tuple[Any, Any, Any]:
+    """Make model, preprocessing and tokenizer."""
+    import open_clip
+    import torch
+
+    torch.manual_seed(0)
+    with _quiet_about_random_weights(weights):
+        model, _, preprocess = open_clip.create_model_and_transforms(
+            architecture,
+            pretrained=None if weights == UNTRAINED else weights,
+            device=device,
+            weights_only=True,
+        )
+    return model, preprocess, open_clip.get_tokenizer(architecture)
+
+
 def _parse(name: str) -> tuple[str, str | None]:
     """Split a model name into what open_clip calls model name and pretrained tag (or path)."""
     import open_clip
@@ -231,17 +242,24 @@ def _parse(name: str) -> tuple[str, str | None]:
         return f"local-dir:{lab_clip_path()}", None
     if (Path(name) / "open_clip_config.json").is_file():
         return f"local-dir:{name}", None
-    architecture, slash, weights = name.partition("/")
-    if not slash or architecture not in open_clip.list_models():
+    architecture, _, weights = name.partition("/")
+    models = open_clip.list_models()
+    if architecture not in models:
+        near = get_close_matches(architecture, [*models, LAB], n=2)
         raise ConfigError(
             f"The 'clip' parameter must be 'lab', MODEL/WEIGHTS with a model that open_clip knows, "
             f"or a folder with open_clip_config.json. Got {name!r} instead."
+            + (f" Did you mean {' or '.join(near)}?" if near else "")
         )
     known = open_clip.list_pretrained_tags_by_model(architecture)
     if weights != UNTRAINED and weights not in known and not Path(weights).is_file():
+        near = get_close_matches(weights, known, n=1)
         raise ConfigError(
-            f"open_clip has no weights {weights!r} for {architecture} and there is no such file. "
-            f"It knows: {', '.join(known) or 'none'}."
+            f"open_clip has no weights {weights!r} for {architecture} and there is no such file."
+            f"{f' Did you mean {near[0]}?' if near else ''} It knows: {', '.join(known) or 'none'}."
+            if weights
+            else f"The 'clip' parameter must name weights as well as a model. Got {name!r} instead "
+            f"of {architecture}/ and one of: {', '.join(known) or 'none that open_clip knows'}."
         )
     return architecture, weights
 

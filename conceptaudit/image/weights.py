@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from conceptaudit.errors import ConfigError
+from conceptaudit.errors import ConfigError, DataError
+
+T = TypeVar("T")
 
 SAFE = frozenset({".safetensors", ".npz", ".npy"})
 """Endings that open_clip reads without unpickling; it hands every other file to torch.load."""
@@ -72,3 +77,79 @@ def load_failures() -> tuple[type[Exception], ...]:
     unpickling: type[Exception] = import_module("pickle").UnpicklingError
     usual = (RuntimeError, OSError, ValueError, KeyError, TypeError, EOFError, AttributeError)
     return *usual, unpickling, safetensors.SafetensorError
+
+
+def cached_or_fetched(load: Callable[[], T], name: str) -> T:
+    """Load a model from what lies on this machine, and only else from the network.
+
+    Asked plainly, huggingface_hub looks for a newer version first, and tries that for half a
+    minute where there is no network, although the weights are there; every worker would wait so.
+
+    Parameters
+    ----------
+    load : callable
+        Loads it; called once, or twice where something has to be fetched.
+    name : str
+        For messages.
+
+    Raises
+    ------
+    DataError
+        The weights are not here and cannot be fetched.
+    """
+    try:
+        with _asking_the_hub(online=False):
+            return load()
+    except load_failures() as error:
+        if not _is_not_here(error):
+            raise
+    _log.warning("The weights of %s are not on this machine: fetching them.", name)
+    try:
+        with _asking_the_hub(online=True):
+            return load()
+    except load_failures() as error:
+        if not _is_not_here(error):
+            raise
+        raise DataError(
+            f"The weights of {name!r} are not on this machine and cannot be downloaded: "
+            "huggingface.co does not answer. Try again with a network; or load them once on a "
+            "machine that has one, bring its cache (~/.cache/huggingface, or HF_HOME) here; or "
+            "give a folder with open_clip_config.json and open_clip_model.safetensors to --clip."
+        ) from error
+
+
+def _is_not_here(error: BaseException) -> bool:
+    """Whether a file was missing and could not be fetched, somewhere down an error's causes."""
+    from urllib.error import URLError
+
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, LocalEntryNotFoundError | OfflineModeIsEnabled | URLError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+@contextmanager
+def _asking_the_hub(*, online: bool) -> Iterator[None]:
+    """Let huggingface_hub use the network or not, and keep what it says of every try to itself."""
+    from huggingface_hub import constants
+
+    talkers = (logging.getLogger("huggingface_hub"), logging.getLogger())
+    before, level = constants.HF_HUB_OFFLINE, talkers[0].level
+    constants.HF_HUB_OFFLINE = before or not online
+    talkers[0].setLevel(logging.ERROR)
+    talkers[1].addFilter(_is_news)
+    try:
+        yield
+    finally:
+        talkers[1].removeFilter(_is_news)
+        talkers[0].setLevel(level)
+        constants.HF_HUB_OFFLINE = before
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a log line says what our own error does not."""
+    return not record.getMessage().startswith("Failed to download weights")

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
 from typing import Any
 
 from conceptaudit.errors import ConfigError
@@ -159,7 +160,12 @@ finite number >= 0. Got -1.0 instead.
             knobs["zero_concepts"] = tuple(knobs["zero_concepts"])
         unknown = sorted(knobs.keys() - {f.name for f in fields(cls)})
         if unknown:
-            raise ConfigError(f"LabConfig has no parameters {unknown}.")
+            near = get_close_matches(unknown[0], [f.name for f in fields(cls)], n=1)
+            raise ConfigError(
+                f"The lab has no knob {unknown[0]!r}."
+                f"{f' Did you mean {near[0]!r}?' if near else ''} 'conceptaudit lab knobs' lists "
+                "all."
+            )
         return cls(**knobs)
 
     def _check_zero_concepts(self) -> None:

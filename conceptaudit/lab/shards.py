@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from conceptaudit import artifacts
 from conceptaudit.lab.config import LabConfig
 from conceptaudit.lab.dice import Dice, Purpose
 from conceptaudit.lab.stored import SHARD_DIGITS, StoredSample, sample_key, store
@@ -164,8 +165,12 @@ def _write_stats(path: Path, samples: Sequence[StoredSample]) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that appears under its name only once it is complete."""
-    unfinished = path.with_name(f"{path.name}.tmp")
-    with unfinished.open("wb") as file:
+    """Open a file that appears under its name only once it is complete.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written to, or the disk is full.
+    """
+    with artifacts.whole_file(path) as partial, partial.open("wb") as file:
         yield file
-    unfinished.replace(path)

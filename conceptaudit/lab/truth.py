@@ -150,12 +150,11 @@ def read_truth(path: Path | str) -> pd.DataFrame:
     Raises
     ------
     DataError
-        There is no such file.
+        There is no such file, or it is damaged.
     """
-    import pyarrow.parquet as pq
+    from conceptaudit.reading import read_parquet
 
-    frame: pd.DataFrame = pq.read_table(truth_file(path)).to_pandas()
-    return frame
+    return read_parquet(truth_file(path))
 
 
 def read_settings(path: Path | str) -> LabConfig:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from conceptaudit.artifacts import digest_of
 from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import IMAGE, Dataset, Shard
-from conceptaudit.errors import ConfigError
+from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.encoded import picture_digest
 from conceptaudit.longtail.blocks import usable_image
 from conceptaudit.longtail.options import LongTailOptions
@@ -104,13 +104,20 @@ def join_pictures(
         SHA-256 of files that must not be in the set.
     progress : Progress
         Told of every shard.
+
+    Raises
+    ------
+    DataError
+        Not one candidate's key is among the pictures': they are another dataset's.
     """
     wanted: dict[str, dict[str, Entry]] = defaultdict(dict)
     for top in found.lists:
         for entry in top.entries:
             wanted[entry.key].setdefault(entry.content, entry)
     looks: dict[str, _Look] = defaultdict(_Look)
+    n_found = 0
     for place, key, data in _files(pictures, frozenset(wanted), progress):
+        n_found += 1
         for content, entry in wanted[key].items():
             if not entry.digest or picture_digest(data) == entry.digest:
                 looks[content].take(place, data, options, examples)
@@ -122,6 +129,12 @@ def join_pictures(
             joined.places[content], found.pictures[content] = look.place, look.picture
         else:
             joined.removals.append(_removal(entry, *look.fault(entry)))
+    if wanted and not n_found:
+        raise DataError(
+            f"None of the {len(wanted):,} candidates is a picture of {pictures.dataset.location}: "
+            f"no key of the embeddings, such as {next(iter(wanted))!r}, is one of its. Name the "
+            "dataset that was embedded with --pictures, in the layout that it had then."
+        )
     found.drop(frozenset(entries) - frozenset(joined.places))
     return joined
 

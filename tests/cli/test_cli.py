@@ -1,6 +1,7 @@
 """The program as a user meets it: help, exit codes, messages, JSON."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,54 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_is_in_the_readme(verb: str) -> None:
     assert f"conceptaudit {verb}" in README
+
+
+def test_every_page_is_found_from_the_readme_and_no_link_leads_nowhere() -> None:
+    root = Path(__file__).parents[2]
+    seen: set[Path] = set()
+    waiting = [root / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page.suffix != ".md" or page in seen:
+            continue
+        seen.add(page)
+        links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        local = [(page.parent / link).resolve() for link in links if "://" not in link]
+        assert [str(path) for path in local if not path.exists()] == []
+        waiting += local
+    assert set((root / "docs").glob("*.md")) <= seen
+
+
+def test_no_summary_of_a_verb_is_cut_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert "..." not in text.partition("Commands:")[2]
+    for verb, short in VERBS.items():
+        assert f"{verb} " in text
+        assert short in text
+
+
+def test_a_tilde_that_the_shell_left_alone_is_the_home_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("text\na dog\n")
+    (tmp_path / "c.txt").write_text("dog\n")
+    command = ["audit", "~/t.csv", "-c", "~/c.txt", "--out=~/run", "--workers", "1"]
+    assert main(command) == 0
+    assert (tmp_path / "run" / "frequencies.csv").is_file()
+    assert not (tmp_path / "~").exists()
+    assert main(["validate", "~/run"]) == 0
+    assert "nothing wrong" in capsys.readouterr().out
+
+
+def test_large_numbers_are_written_out(capsys: pytest.CaptureFixture[str]) -> None:
+    say_table(["n"], [[10_000.4], [1714.0], [0.12345], [float("inf")]])
+    assert capsys.readouterr().out.split()[2:] == ["10,000", "1,714", "0.123", "inf"]
 
 
 def test_options_without_help_are_found() -> None:

@@ -86,11 +86,15 @@ def test_faults_are_exit_code_1(
     assert main([*command, "--recall", "1"]) == 1
     assert "--recall" in capsys.readouterr().err
     assert main(command) == 0
+    whole = (tmp_path / "i/index.faiss").read_bytes()
     with (tmp_path / "i/index.faiss").open("rb+") as stream:
         stream.seek(-20, 2)
         stream.write(b"\0\1\2\3")
     assert main(["index", "info", str(tmp_path / "i"), "--json"]) == 1
     assert "index.faiss" in capsys.readouterr().err
+    assert main(["index", "recall", str(tmp_path / "i")]) == 2
+    assert "is not as it was written" in capsys.readouterr().err
+    (tmp_path / "i/index.faiss").write_bytes(whole)
     manifest = json.loads((tmp_path / "i/manifest.json").read_text())
     manifest["recall"]["promised"] = 1.5
     (tmp_path / "i/manifest.json").write_text(json.dumps(manifest))

@@ -35,6 +35,15 @@ def test_missing_and_empty_and_unknown(tmp_path):
         open_dataset(tmp_path, layout="coco")
 
 
+def test_a_run_of_ours_is_no_dataset(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "log.jsonl").write_text('{"text": "a dog"}\n')
+    (tmp_path / "frequencies.csv").write_text("text\na dog\n")
+    with pytest.raises(ConfigError, match=r"is a run of conceptaudit .*embed"):
+        open_dataset(tmp_path)
+    assert open_dataset(tmp_path / "frequencies.csv").layout == "table"
+
+
 def test_parameters_that_do_not_fit(tmp_path):
     (tmp_path / "a.tsv").write_text(TSV)
     with pytest.raises(ConfigError, match=r"'layout'.*'auto' or one of.*'wds'"):

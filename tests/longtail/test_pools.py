@@ -69,6 +69,13 @@ def test_embeddings_with_pictures_give_the_set_that_the_pictures_give(
     assert not any("list of keys" in note for note in joined.notes)
 
 
+def test_pictures_of_another_dataset_are_told(tmp_path, run, plain_files, make_pool, embed):
+    others = {f"other-{name}": data for name, data in plain_files.items()}
+    options = replace(OPTIONS, pictures=make_pool(others, "others"))
+    with pytest.raises(DataError, match=r"None of the \d+ candidates is a picture of .*others"):
+        build_long_tail(run, embed(plain_files), tmp_path / "a", options=options)
+
+
 def test_candidates_without_a_usable_picture_make_room(
     tmp_path, run, plain_files, make_pool, embed, tools
 ):

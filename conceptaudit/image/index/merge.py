@@ -29,6 +29,7 @@ from conceptaudit.image.index.source import VectorSource, open_source
 from conceptaudit.image.index.store import INDEX, KIND, SAMPLES, VectorIndex, open_index
 from conceptaudit.image.index.truth import ExactNeighbours
 from conceptaudit.progress import SilentProgress
+from conceptaudit.reading import read_parquet
 
 SHARED = ("factory", "dimension", "model", "trained", "reading", "preset")
 """What the manifests of parts must agree in."""
@@ -154,5 +155,5 @@ def _measured(opened: Sequence[VectorIndex], source: VectorSource, folder: Path)
 def _write_keys(opened: Sequence[VectorIndex], path: Path) -> None:
     import pandas as pd
 
-    tables = [pd.read_parquet(index.folder / SAMPLES) for index in opened]
+    tables = [read_parquet(index.folder / SAMPLES) for index in opened]
     write_parquet(path, pd.concat(tables).sort_values("sample_id", ignore_index=True))

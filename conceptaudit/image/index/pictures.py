@@ -1,13 +1,101 @@
-"""The pictures behind search results, fetched from the dataset that holds them."""
+"""The pictures behind search results: told from samples, fetched from the dataset that holds them.
+
+A picture with five captions is five samples of an index, with one key and one vector.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import IMAGE
 from conceptaudit.errors import ConfigError
+from conceptaudit.records import Float32Array
+
+if TYPE_CHECKING:
+    from conceptaudit.image.index.store import VectorIndex
+
+SAME_SCORE = 1e-5
+"""Products of one vector differ by less, wherever in a block it is multiplied."""
+
+MOST_SAMPLES = 100
+"""Samples looked at per picture wanted: more captions of one picture are not gone through."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A picture that a search found.
+
+    Parameters
+    ----------
+    key : str
+        External key.
+    sample_id : int
+        Of the first of its samples.
+    score : float
+        Cosine similarity to the query.
+    n_samples : int
+        Samples among the nearest that are this picture: its captions.
+    """
+
+    key: str
+    sample_id: int
+    score: float
+    n_samples: int = 1
+
+
+def nearest_pictures(index: VectorIndex, vectors: Float32Array, k: int) -> list[list[Hit]]:
+    """Find the nearest pictures of each vector, each picture once.
+
+    Samples are one picture where both key and score agree; a key alone says little, as archives
+    may number their members alike.
+
+    Parameters
+    ----------
+    index : VectorIndex
+    vectors : numpy.ndarray of float32, shape (n, dimension)
+    k : int
+        Pictures per vector, at least 1; fewer are found where the index holds fewer.
+
+    Raises
+    ------
+    ConfigError
+        As `VectorIndex.search`.
+    """
+    most, asked = min(len(index), k * MOST_SAMPLES), k
+    while True:
+        found = index.search(vectors, asked)
+        keys = index.keys(found.sample_ids.ravel().tolist())
+        hits = [
+            _once(ids, scores, keys)
+            for ids, scores in zip(found.sample_ids.tolist(), found.scores.tolist(), strict=True)
+        ]
+        # the last picture found may go on behind the last sample that was asked for
+        if asked >= most or all(len(row) > k for row in hits):
+            return [row[:k] for row in hits]
+        asked = min(asked * 4, most)
+
+
+def _once(ids: list[int], scores: list[float], keys: dict[int, str]) -> list[Hit]:
+    hits: list[Hit] = []
+    for sample_id, score in zip(ids, scores, strict=True):
+        if sample_id < 0:  # FAISS pads with -1 where it finds fewer
+            continue
+        key = keys.get(sample_id, "")
+        same = next((i for i in range(len(hits)) if key and _is_same(hits[i], key, score)), None)
+        if same is None:
+            hits.append(Hit(key=key, sample_id=sample_id, score=score))
+        else:
+            one = hits[same]
+            hits[same] = replace(one, n_samples=one.n_samples + 1)
+    return hits
+
+
+def _is_same(hit: Hit, key: str, score: float) -> bool:
+    return hit.key == key and abs(hit.score - score) <= SAME_SCORE
 
 
 def fetch_pictures(location: str | Path, keys: Collection[str]) -> dict[str, bytes]:
