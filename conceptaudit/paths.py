@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -17,8 +18,23 @@ def is_there(path: Path) -> bool:
     >>> is_there(Path("x" * 5000))
     False
     """
+    return _unless_too_long(path.is_file)
+
+
+def exists(path: Path) -> bool:
+    """Whether a path is anything; a name that is too long is nothing, as in `is_there`.
+
+    Examples
+    --------
+    >>> exists(Path("x" * 5000)), exists(Path("."))
+    (False, True)
+    """
+    return _unless_too_long(path.exists)
+
+
+def _unless_too_long(ask: Callable[[], bool]) -> bool:
     try:
-        return path.is_file()
+        return ask()
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise

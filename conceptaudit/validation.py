@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.artifacts import (
@@ -19,6 +21,7 @@ from conceptaudit.artifacts import (
     read_json,
 )
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.paths import is_there
 from conceptaudit.reading import is_text, read_parquet
 
 COUNTS = ("n_text", "n_image", "n_joint")
@@ -128,7 +131,7 @@ def _files(root: Path, named: Mapping[str, str]) -> Iterator[Fault]:
             yield Fault(file=repr(name), what="is no name that a file can have")
         elif not path.resolve().is_relative_to(base):
             yield Fault(file=name, what="lies outside the folder")
-        elif not path.is_file():
+        elif not is_there(path):
             yield Fault(file=name, what="missing")
         elif file_digest(path) != digest:
             yield Fault(file=name, what="has changed since it was written")
@@ -200,21 +203,28 @@ def _counts(path: Path) -> Iterator[Fault]:
     if "concept" not in table:
         yield Fault(file=path.name, what="has no column of concepts")
         return
-    for column in COUNTS:
-        ends = (f"{column}_low", f"{column}_high")
-        if column in table and set(ends) <= set(table.columns):
-            count = table[column].astype("Float64")
-            inside = table[ends[0]].le(count) & count.le(table[ends[1]])
-            yield from _rows(
-                path.name, table, ~inside.fillna(value=True), f"{column} outside its interval"
-            )
-    if set(COUNTS) <= set(table.columns):
-        smaller = table[["n_text", "n_image"]].min(axis=1, skipna=False)
-        over = table["n_joint"].gt(smaller).fillna(value=False)
+    if not table.columns.is_unique:
+        yield Fault(file=path.name, what="has a column twice")
+        return
+    ends = [f"{column}_{end}" for column in COUNTS for end in ("low", "high")]
+    wanted = [name for name in (*COUNTS, *ends) if name in table]
+    try:
+        numbers = {name: table[name].to_numpy(np.float64, na_value=np.nan) for name in wanted}
+    except (TypeError, ValueError) as error:
+        yield Fault(file=path.name, what=f"has counts that are no numbers: {error}")
+        return
+    for column in COUNTS:  # where one of two numbers is not known, neither is above the other
+        low, high = numbers.get(f"{column}_low"), numbers.get(f"{column}_high")
+        if column in numbers and low is not None and high is not None:
+            outside = (numbers[column] < low) | (numbers[column] > high)
+            yield from _rows(path.name, table, outside, f"{column} outside its interval")
+    if set(COUNTS) <= numbers.keys():
+        n_text, n_image, n_joint = (numbers[name] for name in COUNTS)
+        over = n_joint > np.minimum(n_text, n_image)
         yield from _rows(path.name, table, over, "n_joint above n_text or n_image")
 
 
-def _rows(name: str, table: pd.DataFrame, bad: pd.Series[bool], what: str) -> Iterator[Fault]:
-    names = table.loc[bad.to_numpy(bool), "concept"].tolist()
-    if names:
+def _rows(name: str, table: pd.DataFrame, bad: npt.NDArray[np.bool_], what: str) -> Iterator[Fault]:
+    if bad.any():
+        names = table.loc[bad, "concept"].tolist()
         yield Fault(file=name, what=f"{what} for {len(names):,} concepts, such as {names[0]!r}")

@@ -169,6 +169,13 @@ def edit_sealed(data: bytes, rng: Random) -> bytes:
         return changed
 
 
+def sealed_manifest(files: dict[str, bytes], name: str = "manifest.json") -> dict[str, bytes]:
+    """Make the digests in a manifest right: of the files that are there, and of no others."""
+    told = json.loads(files[name])
+    digests = {one: hashlib.sha256(data).hexdigest() for one, data in files.items() if one != name}
+    return {**files, name: json.dumps({**told, "files": digests}).encode()}
+
+
 def edit_tar(data: bytes, rng: Random) -> bytes:
     """Change a member's header and mend its checksum, or shift blocks."""
     headers = [at for at in range(0, len(data) - 511, 512) if data[at + 257 : at + 262] == b"ustar"]
@@ -248,6 +255,9 @@ BY_ENDING: dict[str, tuple[Mutation, ...]] = {
     ".gz": (edit_gzip,),
     ".parquet": (*ANY, *[edit_parquet] * 15),
     ".faiss": ANY,
+    **dict.fromkeys(
+        (".jpg", ".png", ".webp", ".gif", ".tiff", ".bmp", ".ico", ".jp2", ".avif"), ANY
+    ),
 }
 
 

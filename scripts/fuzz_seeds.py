@@ -31,11 +31,18 @@ class Reader:
         Reads the files in a folder.
     spared : tuple of str
         Files that are left as they are.
+    manifest : str
+        The file that holds the digests of the others, where there is one. It is mostly made right
+        again after a file was damaged, as a careful forger would.
+    trusted : tuple of str
+        Files for which it is not: the promise is that a wrong digest keeps them from being read.
     """
 
     seeds: Callable[[], list[Files]]
     read: Callable[[Path], object]
     spared: tuple[str, ...] = ()
+    manifest: str = ""
+    trusted: tuple[str, ...] = ()
 
 
 class BrokenPromiseError(Exception):

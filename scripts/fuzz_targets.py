@@ -10,13 +10,15 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from fuzz_folders import index_files, read_index, read_record, read_run, record_seeds, run_files
+from fuzz_folders import FOLDERS
+from fuzz_inputs import INPUTS
 from fuzz_seeds import (
     CONCEPTS,
     BrokenPromiseError,
@@ -34,6 +36,7 @@ from fuzz_seeds import (
     tar_of,
     zstd_of,
 )
+from fuzz_sets import SETS
 
 
 def _parquet_seeds() -> list[Files]:
@@ -83,7 +86,8 @@ def _json_seeds() -> list[Files]:
 
 
 def _sidecar_seeds() -> list[Files]:
-    return [{"00000.tar": tar_of(some_members()), "00000.parquet": parquet_of(some_download())}]
+    texts = [part for part in some_members() if part[0].endswith(".txt")]
+    return [{"00000.tar": tar_of(texts), "00000.parquet": parquet_of(some_download())}]
 
 
 def _embedding_seeds() -> list[Files]:
@@ -199,14 +203,18 @@ def _read_review(folder: Path) -> object:
     return read_review(only(folder), CONCEPTS).digest
 
 
-def _read_selection(folder: Path) -> object:
-    from conceptaudit.longtail.selection_file import read_selection
+@cache
+def _frequencies() -> Any:
     from conceptaudit.records import ConceptFrequencies
 
-    table = pd.DataFrame({"concept": list(CONCEPTS), "n_text": [5, 1, 0]}).astype(
-        {"n_text": "Int64"}
-    )
-    return read_selection(only(folder), ConceptFrequencies(table, source="x"))
+    table = pd.DataFrame({"concept": list(CONCEPTS), "n_text": [5, 1, 0]})
+    return ConceptFrequencies(table.astype({"n_text": "Int64"}), source="x")
+
+
+def _read_selection(folder: Path) -> object:
+    from conceptaudit.longtail.selection_file import read_selection
+
+    return read_selection(only(folder), _frequencies())
 
 
 def _selection_seeds() -> list[Files]:
@@ -229,6 +237,7 @@ def _read_tags(folder: Path) -> object:
     return [len(block.keys) for block in read_tag_rows(only(folder))]
 
 
+@cache
 def _vocabulary() -> Any:
     from conceptaudit.vocabulary import read_concepts
 
@@ -295,9 +304,13 @@ def _curve_seeds() -> list[Files]:
 
 
 def _read_curve(folder: Path) -> object:
-    from conceptaudit.curves import Curve
+    """Read a curve and predict with it."""
+    from conceptaudit.curves import Curve, predict
 
-    return Curve.load(only(folder))
+    found = predict(Curve.load(only(folder)), _frequencies())
+    if not found["accuracy"].dropna().between(0, 1).all():
+        raise BrokenPromiseError("an accuracy outside [0, 1]")
+    return found
 
 
 def _vector_seeds() -> list[Files]:
@@ -362,8 +375,8 @@ READERS: dict[str, Reader] = {
     "labels": Reader(seeds=_label_seeds, read=_read_labels),
     "calibration": Reader(seeds=_calibration_seeds, read=_read_calibration),
     "curve": Reader(seeds=_curve_seeds, read=_read_curve),
-    "records": Reader(seeds=record_seeds, read=read_record),
-    "run": Reader(seeds=lambda: [dict(run_files())], read=read_run),
-    "index": Reader(seeds=lambda: [dict(index_files())], read=read_index, spared=("index.faiss",)),
     "evaluation-set": Reader(seeds=_set_seeds, read=_read_set),
+    **INPUTS,
+    **FOLDERS,
+    **SETS,
 }

@@ -65,7 +65,7 @@ def audit(
         `out` holds something else.
     """
     prepared = prepare(dataset, concepts, options or AuditOptions())
-    folder = Path(out)
+    folder = Path(out).expanduser()
     with exclusive(folder):
         if claim(folder, prepared.identity, resume=resume, overwrite=overwrite) == "overwrite":
             clear(folder)

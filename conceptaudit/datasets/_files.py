@@ -18,6 +18,7 @@ from conceptaudit.datasets._remote import info_of, open_remote
 from conceptaudit.datasets._unpack import Unpacked
 from conceptaudit.datasets.base import Shard
 from conceptaudit.errors import ConfigError, DataError, MissingDependencyError
+from conceptaudit.paths import is_there
 
 _STAMPS = ("ETag", "etag", "checksum", "md5Hash", "LastModified", "last_modified", "mtime")
 # zipfile raises NotImplementedError for versions and methods of compression that do not exist
@@ -94,7 +95,8 @@ def if_exists(path: str, name: str) -> list[File]:
         told = info_of(filesystem, plain, path)
         found = told is not None and told.get("type") == "file"
     else:
-        found = Path(path).is_file()
+        with reading(path):
+            found = is_there(Path(path))
     return [stat_file(path, name=name)] if found else []
 
 

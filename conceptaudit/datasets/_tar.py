@@ -94,7 +94,7 @@ def peek_samples(stream: IO[bytes], path: str, n_members: int) -> list[Group]:
 
 
 def _members(stream: IO[bytes], path: str) -> Iterator[tuple[str, str, Member]]:
-    with tarfile.open(fileobj=stream, mode="r:") as archive:
+    with _opened(stream, path) as archive:
         while (info := _next(archive, path)) is not None:
             archive.members = []  # type: ignore[attr-defined] # tarfile would keep every header of a huge archive
             match = _NAME.fullmatch(info.name)
@@ -106,14 +106,29 @@ def _members(stream: IO[bytes], path: str) -> Iterator[tuple[str, str, Member]]:
         _check_end(stream, archive.offset, path)
 
 
+_IMPOSSIBLE = (ValueError, OverflowError)
+"""What the tarfile module raises for sizes that no file has."""
+
+
+def _opened(stream: IO[bytes], path: str) -> tarfile.TarFile:
+    try:
+        return tarfile.open(fileobj=stream, mode="r:")  # which reads the first header
+    except _IMPOSSIBLE as error:
+        raise _damaged(path, 0, error) from error
+
+
 def _next(archive: tarfile.TarFile, path: str) -> tarfile.TarInfo | None:
     try:
         return archive.next()
-    except (ValueError, OverflowError) as error:  # sizes that no file has
-        raise DataError(
-            f"The archive {path} is damaged: after byte {archive.offset:,} a header says what "
-            f"cannot be ({error}). Fetch or write it again."
-        ) from error
+    except _IMPOSSIBLE as error:
+        raise _damaged(path, archive.offset, error) from error
+
+
+def _damaged(path: str, offset: int, error: Exception) -> DataError:
+    return DataError(
+        f"The archive {path} is damaged: after byte {offset:,} a header says what cannot be "
+        f"({error}). Fetch or write it again."
+    )
 
 
 def _check_end(stream: IO[bytes], offset: int, path: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.reading import is_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -151,6 +152,9 @@ def _json_tables(path: Path) -> Iterator[pa.Table]:
                     f"Line {number:,} of {path} must be a record with key, concept and score. "
                     f"Got {type(value).__name__} instead."
                 )
+            # escapes alone can make what is no text; few lines have any
+            if "\\u" in line and not is_text(json.dumps(value, ensure_ascii=False)):
+                raise DataError(f"Line {number:,} of {path} holds text that is no valid Unicode.")
             rows.append(value)
             if len(rows) == BLOCK_ROWS:
                 yield _json_table(rows)

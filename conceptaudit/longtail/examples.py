@@ -142,8 +142,9 @@ def _sha256(path: Path) -> str:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"Cannot read the example {path}: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:  # a path with a NUL in it is a ValueError
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"Cannot read the example {str(path)!r}: {why}.") from error
 
 
 def rank_vectors(

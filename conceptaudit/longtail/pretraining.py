@@ -17,6 +17,7 @@ from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.index.source import VectorSource, open_source
 from conceptaudit.image.index.store import KIND as INDEX_KIND
 from conceptaudit.image.index.store import VectorIndex, open_index
+from conceptaudit.paths import exists
 
 AUDIT_KIND = "audit"
 FILE = "file:"
@@ -96,7 +97,9 @@ def open_pretraining(location: str | Path, model: str) -> Pretraining:
         _check_model(str(location), index.model_digest, manifest.get("clip"), model)
         return Pretraining(location=str(location), index=index)
     if kind == AUDIT_KIND:
-        if any(_stage(stage) == "embeddings" for stage in manifest.get("settings", [])):
+        settings = manifest.get("settings")
+        stages = settings if isinstance(settings, list) else []
+        if any(_stage(stage) == "embeddings" for stage in stages):
             return _with_vectors(str(location), open_source(location), model)
         location = _audited(str(location), manifest)
     dataset = open_dataset(location)
@@ -150,7 +153,7 @@ def _stage(settings: Json) -> object:
 def _audited(run: str, manifest: dict[str, Json]) -> str:
     """Name the dataset of an audit that stored no embeddings."""
     dataset = str(manifest.get("dataset") or "")
-    if not dataset or ("://" not in dataset and not Path(dataset).exists()):
+    if not dataset or ("://" not in dataset and not exists(Path(dataset))):
         raise DataError(
             f"The audit in {run} stored no embeddings, and the data that it read "
             f"({dataset or 'not named'}) are not there. Name where they are now with --against."

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from conceptaudit.artifacts import MANIFEST, Json, digest_of, file_digest, read_json
 from conceptaudit.errors import ArtifactMismatchError, DataError
+from conceptaudit.frequency.readers import level_of
 from conceptaudit.image.vectors import read_concept_vectors
+from conceptaudit.reading import read_parquet
 from conceptaudit.records import Concept, ConceptFrequencies, ConceptVocabulary, Float32Array
 
 FREQUENCIES = "frequencies.parquet"
@@ -94,7 +94,12 @@ def read_audit(folder: str | Path) -> AuditSource:
         digest=digest_of([manifest.get("digest"), digests]),
         dataset=str(manifest.get("dataset") or ""),
         vocabulary=vocabulary,
-        frequencies=_frequencies(folder / FREQUENCIES, vocabulary, str(manifest.get("dataset"))),
+        frequencies=_frequencies(
+            folder / FREQUENCIES,
+            vocabulary,
+            str(manifest.get("dataset")),
+            level_of(folder / FREQUENCIES),
+        ),
         vectors=read_concept_vectors(folder / VECTORS, len(vocabulary))
         if VECTORS in digests
         else None,
@@ -109,10 +114,17 @@ def _vocabulary(path: Path) -> ConceptVocabulary:
         isinstance(row, dict) and isinstance(row.get("concept"), str) for row in rows
     ):
         raise DataError(f"{path} must be a list of objects with a 'concept'.")
-    return ConceptVocabulary(tuple(_concept(row) for row in rows))
+    return ConceptVocabulary(tuple(_concept(path, row) for row in rows))
 
 
-def _concept(row: dict[str, Any]) -> Concept:
+def _concept(path: Path, row: dict[str, Any]) -> Concept:
+    for name in ("aliases", "prompts"):
+        texts = row.get(name)
+        if texts and not (isinstance(texts, list) and all(isinstance(one, str) for one in texts)):
+            raise DataError(
+                f"{path} is damaged: {name} of {row['concept']!r} must be a list of texts. Got "
+                f"{texts!r} instead."
+            )
     return Concept(
         name=row["concept"],
         aliases=tuple(row.get("aliases") or ()),
@@ -123,12 +135,11 @@ def _concept(row: dict[str, Any]) -> Concept:
     )
 
 
-def _frequencies(path: Path, vocabulary: ConceptVocabulary, source: str) -> ConceptFrequencies:
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        raise DataError(f"Cannot read {path}: {error}.") from error
-    frequencies = ConceptFrequencies(table, source=source)
+def _frequencies(
+    path: Path, vocabulary: ConceptVocabulary, source: str, level: float
+) -> ConceptFrequencies:
+    table = read_parquet(path)
+    frequencies = ConceptFrequencies(table, source=source, level=level)
     if tuple(table["concept"]) != vocabulary.names:
         raise DataError(
             f"{path} and {path.parent / CONCEPTS} list different concepts. "

@@ -51,10 +51,18 @@ def open_folders(root: Path, name: str) -> EvaluationSet:
 def open_long_tail(root: Path, name: str) -> EvaluationSet:
     """Open a long-tail set: an image folder whose manifest says which class a folder is."""
     record = read_json(root / MANIFEST)
-    classes = [one for one in record.get("classes", []) if one.get("class_index") is not None]
+    listed = record.get("classes") if isinstance(record, dict) else None
+    listed = listed if isinstance(listed, list) else []
+    classes = [one for one in listed if isinstance(one, dict) and _is_index(one.get("class_index"))]
     ordered = sorted(classes, key=lambda one: int(one["class_index"]))
     if not ordered:
         raise DataError(f"{root / MANIFEST} lists no classes; is it a finished long-tail set?")
+    for one in ordered:
+        if not isinstance(one.get("concept"), str) or not isinstance(one.get("folder"), str):
+            raise DataError(
+                f"{root / MANIFEST} is damaged: class {one['class_index']} lacks a concept or a "
+                "folder."
+            )
     return EvaluationSet(
         name=name,
         location=str(root),
@@ -63,6 +71,10 @@ def open_long_tail(root: Path, name: str) -> EvaluationSet:
         dataset=_open_images(root / "images"),
         folders=tuple(str(one["folder"]) for one in ordered),
     )
+
+
+def _is_index(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _open_images(root: Path) -> Dataset:

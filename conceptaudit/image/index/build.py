@@ -27,6 +27,7 @@ from conceptaudit.image.index.records import IndexBuilt
 from conceptaudit.image.index.sampling import draw
 from conceptaudit.image.index.source import VectorSource, open_source
 from conceptaudit.image.index.store import INDEX, KIND, SAMPLES, VectorIndex, open_index
+from conceptaudit.paths import is_there
 from conceptaudit.progress import Progress, SilentProgress
 
 N_QUERIES = 1_000
@@ -238,8 +239,11 @@ def _finished(folder: Path, identity: str) -> dict[str, Json] | None:
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("digest") != identity:
         return None
-    for name, digest in manifest.get("files", {}).items():
+    files = manifest.get("files")
+    if not isinstance(files, dict):
+        return None
+    for name, digest in files.items():
         path = folder / name
-        if not path.is_file() or file_digest(path) != digest:
+        if not is_there(path) or file_digest(path) != digest:
             return None
     return manifest

@@ -183,14 +183,22 @@ def _manifest(folder: Path) -> dict[str, Json]:
 
 
 def _audit_source(run: Path, manifest: dict[str, Json], location: str) -> VectorSource:
-    stages = [stage for stage in manifest.get("settings", []) if isinstance(stage, dict)]
+    settings, names = manifest.get("settings"), manifest.get("shards")
+    if not isinstance(settings, list) or not isinstance(names, list):
+        raise DataError(
+            f"{run / MANIFEST} is damaged: it lacks a proper list of settings or shards."
+        )
+    odd = [name for name in names if not isinstance(name, str) or Path(name).name != name]
+    if odd:  # they become names of files
+        raise DataError(f"{run / MANIFEST} is damaged: {odd[0]!r} is no name of a shard.")
+    stages = [stage for stage in settings if isinstance(stage, dict)]
     encoder = next((stage for stage in stages if stage.get("stage") == "embeddings"), None)
     if encoder is None:
         raise ConfigError(
             f"The audit in {run} embedded no images. Index the embeddings that it read "
             f"({manifest.get('dataset')}), or embed its images with 'conceptaudit embed'."
         )
-    shards = tuple(Shard(name=name, files=(), file_index=0) for name in manifest["shards"])
+    shards = tuple(Shard(name=name, files=(), file_index=0) for name in names)
     return VectorSource(
         dataset=StoredEmbeddings(folder=run / "embeddings", source=shards),
         location=location,

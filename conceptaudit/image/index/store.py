@@ -15,12 +15,16 @@ from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.index.engine import map_index, tune
 from conceptaudit.image.index.records import Found
 from conceptaudit.image.vectors import unit_rows
+from conceptaudit.paths import is_there
 from conceptaudit.reading import read_parquet
 from conceptaudit.records import Float32Array
 
 KIND = "index"
 INDEX = "index.faiss"
 SAMPLES = "samples.parquet"
+
+VERIFIED_BYTES = 4 << 30
+"""Index files up to this size are read whole, once, before FAISS sees them: a few seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,19 +122,14 @@ class VectorIndex:
 
     def damage(self) -> list[str]:
         """Name the files that are not as they were written (this reads all of them)."""
-        recorded = self.manifest["files"]
-        return [
-            name
-            for name in recorded
-            if not (self.folder / name).is_file()
-            or file_digest(self.folder / name) != recorded[name]
-        ]
+        return damaged_files(self.folder, self.manifest)
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "bytes": int, "dimension": int, "n_vectors": int, "factory": str, "files": dict,
-    "search": dict,
+    "search": dict, "recall": dict, "preset": str, "dropped": dict,
 }  # fmt: skip
+_RECALL = ("k", "value", "low", "high", "promised", "n_queries")
 
 
 def _check_manifest(manifest: dict[str, Json], path: Path) -> None:
@@ -140,28 +139,42 @@ def _check_manifest(manifest: dict[str, Json], path: Path) -> None:
     if isinstance(search, dict):
         wrong += [] if isinstance(search.get("setting"), str) else ["search.setting"]
         wrong += [] if isinstance(search.get("value"), int | float) else ["search.value"]
+    recall = manifest.get("recall")
+    if isinstance(recall, dict):
+        odd = [name for name in _RECALL if not isinstance(recall.get(name), int | float)]
+        wrong += [f"recall.{name}" for name in odd]
     if wrong:
         raise DataError(
             f"{path} is damaged: it lacks a proper {wrong[0]!r}. Build the index again."
         )
 
 
-def open_index(path: str | Path) -> VectorIndex:
-    """Open a built index, memory-mapped: it takes memory as searches touch it.
+def damaged_files(folder: Path, manifest: dict[str, Json]) -> list[str]:
+    """Name the files of an index that are missing or not as they were written; reads them all."""
+    recorded = manifest["files"]
+    return [
+        name
+        for name in recorded
+        if not is_there(folder / name) or file_digest(folder / name) != recorded[name]
+    ]
 
-    Parameters
-    ----------
-    path : str or Path
-        The folder that ``conceptaudit index build`` wrote.
+
+def _verify(path: Path, recorded: dict[str, Json]) -> None:
+    if file_digest(path) != recorded.get(path.name):
+        raise DataError(
+            f"{path} is not as it was written: its digest is not the one in {MANIFEST}. Fetch it "
+            "or build the index again."
+        )
+
+
+def read_index_manifest(folder: Path) -> dict[str, Json]:
+    """Read what an index says of itself, without FAISS.
 
     Raises
     ------
     DataError
-        It has no manifest, or a file is missing, damaged or of another size than was written.
-    MissingDependencyError
-        FAISS is not installed.
+        There is no manifest, or it is damaged or of something else.
     """
-    folder = Path(path)
     if not (folder / MANIFEST).is_file():
         beside = f", only an {INDEX}" if (folder / INDEX).is_file() else ""
         raise DataError(
@@ -174,6 +187,31 @@ def open_index(path: str | Path) -> VectorIndex:
         kind = manifest.get("kind") if isinstance(manifest, dict) else None
         raise DataError(f"{folder} is not an index of conceptaudit. Its manifest says {kind!r}.")
     _check_manifest(manifest, folder / MANIFEST)
+    return manifest
+
+
+def open_index(path: str | Path, *, verify: bool | None = None) -> VectorIndex:
+    """Open a built index, memory-mapped: it takes memory as searches touch it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder that ``conceptaudit index build`` wrote.
+    verify : bool, optional
+        Hold the index file against its digest before FAISS reads it: FAISS trusts what it reads,
+        and a damaged file can end the process or give wrong neighbours. By default, files of up
+        to 4 GiB (`VERIFIED_BYTES`); for larger ones, which are opened in an instant and read as
+        searches touch them, ``conceptaudit validate`` does it.
+
+    Raises
+    ------
+    DataError
+        It has no manifest, or a file is missing, damaged or of another size than was written.
+    MissingDependencyError
+        FAISS is not installed.
+    """
+    folder = Path(path)
+    manifest = read_index_manifest(folder)
     for name in (INDEX, SAMPLES):
         if not (folder / name).is_file():
             raise DataError(f"The index in {folder} has no {name}. Build it again.")
@@ -183,6 +221,8 @@ def open_index(path: str | Path) -> VectorIndex:
             f"{folder / INDEX} has {size:,} bytes, but {manifest['bytes']:,} were written. It is "
             "truncated or was replaced: build the index again."
         )
+    if size <= VERIFIED_BYTES if verify is None else verify:
+        _verify(folder / INDEX, manifest["files"])
     try:
         index = map_index(folder / INDEX, str(manifest["factory"]))
     except RuntimeError as error:

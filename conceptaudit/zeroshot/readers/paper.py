@@ -76,6 +76,8 @@ def read_paper_results(
     renamed: set[str] = set()
     unnamed = 0
     for key, value in content.items():
+        if not is_text(key):
+            raise DataError(f"{path}: the model {key!r} is no valid Unicode.")
         found = _MODEL.fullmatch(key)
         if found is None:
             raise DataError(

@@ -21,6 +21,7 @@ from conceptaudit.image.index import (
     open_index,
 )
 from conceptaudit.image.index.check import measure_recall
+from conceptaudit.image.index.pictures import nearest_pictures
 from conceptaudit.image.index.sampling import draw, hashed
 from conceptaudit.image.index.source import BLOCK_ROWS, open_source
 from conceptaudit.image.vectors import unit_rows
@@ -270,10 +271,37 @@ def test_damaged_indexes(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="truncated"):
         open_index(out)
     (out / "index.faiss").write_bytes(b"\0" * len(whole))
-    with pytest.raises(DataError, match="FAISS cannot read"):
+    with pytest.raises(DataError, match="is not as it was written"):
         open_index(out)
+    with pytest.raises(DataError, match="FAISS cannot read"):
+        open_index(out, verify=False)
     (out / "samples.parquet").unlink()
     with pytest.raises(DataError, match=r"samples\.parquet"):
+        open_index(out)
+
+
+def test_faiss_never_sees_a_damaged_index(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "index"
+    build_index(folder, out)
+
+    def parse(path: Path, factory: str) -> None:
+        raise AssertionError("FAISS was given a damaged file")
+
+    monkeypatch.setattr("conceptaudit.image.index.store.map_index", parse)
+    whole = bytearray((out / "index.faiss").read_bytes())
+    for place in range(0, len(whole), len(whole) // 50):
+        changed = bytearray(whole)
+        changed[place] ^= 0x10
+        (out / "index.faiss").write_bytes(changed)
+        with pytest.raises(DataError, match="is not as it was written"):
+            open_index(out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    del manifest["files"]["index.faiss"]
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    (out / "index.faiss").write_bytes(whole)
+    with pytest.raises(DataError, match="is not as it was written"):
         open_index(out)
 
 
@@ -331,3 +359,27 @@ def test_the_file_is_a_plain_faiss_index(flat: VectorIndex) -> None:
     index = faiss.read_index(str(flat.folder / "index.faiss"))
     assert index.metric_type == faiss.METRIC_INNER_PRODUCT
     assert index.ntotal == N
+
+
+def test_a_picture_with_several_captions_is_found_once(tmp_path: Path) -> None:
+    pictures = clustered(40, 8)
+    captions = [5] * 20 + [1] * 19 + [30]
+    folder = tmp_path / "emb"
+    (folder / "img_emb").mkdir(parents=True)
+    (folder / "metadata").mkdir()
+    rows = np.repeat(np.arange(40), captions)
+    # archives may number alike: the first two pictures share a key and are not one picture
+    table = pd.DataFrame({"image_path": np.where(rows < 2, "0", rows.astype(str))})
+    table["caption"] = [f"caption {i}" for i in range(len(rows))]
+    for i, part in enumerate((rows == 0, rows > 0)):
+        np.save(folder / f"img_emb/img_emb_{i}.npy", pictures[rows[part]])
+        table[part].to_parquet(folder / f"metadata/metadata_{i}.parquet")
+    build_index(folder, tmp_path / "index", preset="flat")
+    index = open_index(tmp_path / "index")
+    for query in (0, 30, 39):
+        [hits] = nearest_pictures(index, pictures[[query]], 12)
+        order = np.argsort(-(pictures @ pictures[query]), kind="stable")[:12]
+        assert [hit.key for hit in hits] == [str(i) if i > 1 else "0" for i in order]
+        assert [hit.n_samples for hit in hits] == [captions[i] for i in order]
+    [everything] = nearest_pictures(index, pictures[:1], 100)
+    assert len(everything) == 40
