@@ -9,12 +9,13 @@ import pytest
 
 from conceptaudit.cli.main import main
 from conceptaudit.curves import fit_curve
+from conceptaudit.curves.simulated import World, simulate
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.records import ConceptAccuracies
+from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 from conceptaudit.report import write_report
 from conceptaudit.report.foretold_chart import MOST_CLASSES, foretold_chart
 from conceptaudit.report.inputs import read_run
-from conceptaudit.report.sections.foretold import measured_interval
+from conceptaudit.report.sections.foretold import _rough, measured_interval
 
 from .conftest import HOSTILE
 from .test_report import Elements
@@ -120,3 +121,12 @@ def test_a_dataset_of_another_layout_is_told(files, hostile, tmp_path, capsys) -
     error = capsys.readouterr().err
     assert "must be the dataset that" in error
     assert "nothing of its layout (webdataset) lies" in error
+
+
+@pytest.mark.parametrize(("n_datasets", "warned"), [(2, True), (12, False)])
+def test_an_interval_over_few_datasets_is_called_one(n_datasets, warned) -> None:
+    table = simulate(World(n_datasets=n_datasets, count_error=0.0), seed=1)
+    counts = table[["dataset", "concept", "count"]].rename(columns={"count": "n_text"})
+    accuracies = table.assign(model="m", pretraining="", metric="accuracy")
+    curve = fit_curve(ConceptFrequencies(counts), ConceptAccuracies(accuracies), family="loglinear")
+    assert ("two datasets happen to agree" in _rough(curve.fits[0].line)) == warned

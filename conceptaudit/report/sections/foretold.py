@@ -23,6 +23,9 @@ MOST_ROWS = 12
 MOST_CHECKS = 4
 """Pairs of model and set that are shown."""
 
+FEWEST_DEGREES = 3.0
+"""With fewer degrees of freedom the width of an interval over datasets is a matter of luck."""
+
 
 def foretold_part(inputs: ReportInputs) -> Markup | None:
     """Build the comparison, where results on the tail were given.
@@ -154,7 +157,18 @@ def _slopes(one: Foretold) -> Markup:
         el("b", _line(one.before)),
         ". With the tail added to the fit it is ",
         el("b", _line(one.after)),
-        ".",
+        f".{_rough(one.after)}",
+    )
+
+
+def _rough(line: LineFit) -> str:
+    """Warn of an interval over so few datasets that its width is a matter of luck."""
+    if line.resampled != "dataset" or line.df >= FEWEST_DEGREES:
+        return ""
+    return (
+        f" That interval takes the datasets as what was sampled, with {decimal(line.df, 1)} degrees "
+        "of freedom: right as often as it says over many such fits, but each may be far too wide, "
+        "or too narrow where two datasets happen to agree."
     )
 
 
