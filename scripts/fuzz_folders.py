@@ -234,6 +234,27 @@ def _read_parts(folder: Path) -> None:
         shutil.rmtree(folder / "whole" / "text", ignore_errors=True)
 
 
+def _mark_seeds() -> list[Files]:
+    asked = ["embed", "data", "--clip", "lab", "-o", "out"]
+    marks = {
+        f".part-{index}-of-2.json": json.dumps(
+            {"part": [index, 2], "n_shards": 7, "asked": asked}
+        ).encode()
+        for index in range(2)
+    }
+    return [marks, {".part-0-of-2.json": marks[".part-0-of-2.json"]}]
+
+
+def _read_marks(folder: Path) -> None:
+    """Say what is missing, and which command finishes the rest."""
+    from conceptaudit.cli.parts import checked_command
+    from conceptaudit.engine.part_marks import parts_to_run, read_marks
+
+    marks = read_marks(folder)
+    parts_to_run(marks.unfinished(), marks.parts).encode()
+    checked_command(marks.asked(), Path("out"))
+
+
 @cache
 def index_files() -> Files:
     """Files of a small index."""
@@ -266,6 +287,7 @@ def _queries() -> Any:
 FOLDERS: dict[str, Reader] = {
     "records": Reader(seeds=_record_seeds, read=_read_record),
     "parts": Reader(seeds=_part_seeds, read=_read_parts),
+    "marks": Reader(seeds=_mark_seeds, read=_read_marks),
     "run-manifest": Reader(
         seeds=_manifest_seeds,
         read=_read_manifest,

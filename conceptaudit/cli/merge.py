@@ -11,7 +11,7 @@ import typer
 from conceptaudit.cli.arguments import AsJson, EngineKind, RayAddress, Workers
 from conceptaudit.cli.audit import show_run
 from conceptaudit.cli.console import logged_progress, say
-from conceptaudit.cli.parts import checked_command
+from conceptaudit.cli.parts import checked_command, places_of
 
 AUDIT = "audit"
 
@@ -79,11 +79,8 @@ def _place(named: Path) -> Path | None:
     from conceptaudit.artifacts import STARTED, read_json
     from conceptaudit.engine.part_marks import read_marks
     from conceptaudit.errors import ConfigError
-    from conceptaudit.longtail.stored import site_of
-    from conceptaudit.openvocab import parts_of
 
-    places = [named, site_of(named), parts_of(named)]
-    found = [place for place in places if read_marks(place).parts]
+    found = [place for place in places_of(named) if read_marks(place).parts]
     if found:
         command = read_marks(found[0]).asked() if len(found) == 1 else None
         return None if command is not None and command[:1] == [AUDIT] else found[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from itertools import pairwise
 from pathlib import Path
@@ -77,21 +78,34 @@ def checked_command(command: object, place: Path) -> list[str]:
         It asks for something else.
     """
     from conceptaudit.errors import ArtifactMismatchError
-    from conceptaudit.longtail.stored import site_of
-    from conceptaudit.openvocab import parts_of
 
     words = [str(word) for word in command] if isinstance(command, list) else []
-    named = [Path(value) for value in _values(words, PLACES)]
-    written = {p.resolve() for path in named for p in (path, site_of(path), parts_of(path))}
     ours = words[:1] and words[0] in VERBS and not any(word in NEVER for word in words)
-    if ours and place.resolve() in written:
-        return words
+    with suppress(ValueError):  # no path can hold a NUL, or what is no Unicode
+        written = [p for value in _values(words, PLACES) for p in places_of(Path(value))]
+        if ours and place.resolve() in written:
+            return words
     raise ArtifactMismatchError(
         f"{place} says that its parts are of the command {' '.join(words)!r}, which a merge does "
         "not run: it finishes parts of " + ", ".join(VERBS) + " in the folder that they were told "
         "to write to, as seen from here, without " + " or ".join(NEVER) + ". Where this is your "
         "command, run it without --shard."
     )
+
+
+def places_of(out: Path) -> list[Path]:
+    """Return where the parts of a command may write that was told to write to `out`.
+
+    Raises
+    ------
+    ValueError
+        No path can be so.
+    """
+    from conceptaudit.longtail.stored import site_of
+    from conceptaudit.openvocab import parts_of
+
+    found = out.resolve()
+    return [found, site_of(found), parts_of(found)] if found.name else [found]
 
 
 def _values(words: Sequence[str], options: Sequence[str]) -> list[str]:

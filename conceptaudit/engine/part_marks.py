@@ -10,12 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from conceptaudit.artifacts import LOCK, MARK, Json, canonical_json, read_json, write_json
 from conceptaudit.engine.parts import Part
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 
 SHOWN = 20
 """Parts named in a message."""
+
+MOST_SHARDS = 10_000_000
+"""A mark that tells of more is damaged."""
 
 
 def mark_finished(folder: Path, part: Part, n_shards: int) -> None:
@@ -83,13 +88,19 @@ def read_marks(folder: Path) -> Marks:
     for path in sorted(folder.glob(f"{MARK}*.json")):
         try:
             told = read_json(path)
-            index, count = told["part"]
-            parts.append(Part(index=int(index), count=int(count), asked=told["asked"]))
-            sizes.add(int(told["n_shards"]))
-        except (KeyError, TypeError, ValueError) as error:
+            index, count = map(_whole, told["part"])
+            parts.append(Part(index=index, count=count, asked=told["asked"]))
+            sizes.add(_whole(told["n_shards"]))
+        except (KeyError, TypeError, ValueError, ConfigError) as error:
             raise DataError(f"{path} says of no part that it is finished: {error}.") from error
     ordered = sorted(parts, key=lambda part: (part.count, part.index))
     return Marks(folder=folder, parts=tuple(ordered), n_shards=max(sizes))
+
+
+def _whole(value: Json) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_SHARDS:
+        raise ValueError(f"{value!r} counts nothing")
+    return value
 
 
 def uncovered(n_shards: int, parts: Sequence[Part]) -> list[int]:
@@ -100,8 +111,10 @@ def uncovered(n_shards: int, parts: Sequence[Part]) -> list[int]:
     >>> uncovered(6, [Part(index=0, count=3), Part(index=1, count=3)])
     [2, 5]
     """
-    covered = {k for part in parts for k in part.share(range(n_shards))}
-    return [k for k in range(n_shards) if k not in covered]
+    covered = np.zeros(n_shards, dtype=bool)
+    for part in parts:
+        covered[part.index :: part.count] = True
+    return [int(k) for k in np.flatnonzero(~covered)]
 
 
 def parts_to_run(missing: Sequence[int], parts: Sequence[Part]) -> str:

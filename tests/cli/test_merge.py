@@ -128,9 +128,14 @@ def test_what_cannot_be_merged(data, tmp_path, capsys):
         mark.unlink()
     assert main(["merge", str(run)]) == 2
     assert "kind 'evaluation' without a finished part" in capsys.readouterr().err
-    (run / f"{MARK}0-of-2.json").write_text('{"part": [3, 2], "n_shards": 1, "asked": []}')
-    assert main(["merge", str(run)]) == 2
-    assert "says of no part" in capsys.readouterr().err
+    for damaged in (
+        '{"part": [3, 2], "n_shards": 1, "asked": []}',
+        '{"part": [0, 2], "n_shards": 1e300, "asked": []}',
+        '{"part": [0, 2], "n_shards": 999999999999, "asked": []}',
+    ):
+        (run / f"{MARK}0-of-2.json").write_text(damaged)
+        assert main(["merge", str(run)]) == 2
+        assert "says of no part" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -142,6 +147,9 @@ def test_what_cannot_be_merged(data, tmp_path, capsys):
         ["embed", "{run}", "--clip", "lab", "--out=elsewhere"],
         ["embed", "x", "--clip", "lab", "-o", "{run}", "--overwrite"],
         ["embed", "x", "--clip", "{run}", "-o", "{run}", "--allow-pickle-weights"],
+        ["embed", "x", "--clip", "lab", "-o", "\0", "-o", "{run}"],
+        ["embed", "x", "--clip", "lab", "-o", "\ud800"],
+        ["embed", "x", "--clip", "lab", "-o", "/"],
     ],
 )
 def test_a_mark_cannot_ask_for_anything_else(asked, tmp_path, capsys):
@@ -152,6 +160,16 @@ def test_a_mark_cannot_ask_for_anything_else(asked, tmp_path, capsys):
     (run / f"{MARK}0-of-1.json").write_text(json.dumps(mark), encoding="utf-8")
     assert main(["merge", str(run)]) == 2
     assert "which a merge does not run" in capsys.readouterr().err
+
+
+def test_a_folder_may_be_named_from_within(data, tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    call = ["evaluate", str(data / "testset"), "--clip", "lab", "--workers", "1", "-o", "."]
+    for shard in ("0/2", "1/2"):
+        assert main([*call, "--shard", shard]) == 0
+    assert main(["merge", "."]) == 0
+    assert (tmp_path / "run" / "accuracies.csv").exists()
 
 
 def test_parts_of_a_calibration_need_a_folder(data, tmp_path, capsys):
