@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from conceptaudit.artifacts import FORMULA, read_json
 from conceptaudit.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 
 def is_text(value: str) -> bool:
@@ -48,16 +52,12 @@ def read_parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wanted: dict[str, Any] = {"columns": None if columns is None else list(columns)}
+    wanted = None if columns is None else list(columns)
     # a damaged schema makes pandas fail in many ways, and bad UTF-8 fails long after reading
     damage = (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException)
     try:
-        if filters is None:  # several times as fast for a small table as a scan
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                read = file.read(**wanted)
-        else:
-            wanted["filters"] = list(filters)
-            read = pq.read_table(path, page_checksum_verification=True, **wanted)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            read = file.read(wanted) if filters is None else _matching(file, wanted, list(filters))
         read.validate(full=True)
         twice = [name for name, n in Counter(read.column_names).items() if n > 1]
         if twice:
@@ -70,6 +70,26 @@ def read_parquet(
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"Cannot read {path} as parquet: {why}.") from error
     return table
+
+
+def _matching(file: pq.ParquetFile, columns: list[str] | None, filters: list[Any]) -> pa.Table:
+    """Read the rows that pass filters, group by group.
+
+    A scan of pyarrow's would do the same, and waits for ever on some damaged files.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    passes = pq.filters_to_expression(filters)
+    asked = list(dict.fromkeys(column for column, _, _ in filters))
+    needed = None if columns is None else list(dict.fromkeys([*columns, *asked]))
+    groups = [
+        file.read_row_group(number, needed).filter(passes)
+        for number in range(file.num_row_groups)
+        if file.read_row_group(number, asked).filter(passes).num_rows
+    ]
+    found = pa.concat_tables(groups) if groups else file.schema_arrow.empty_table()
+    return found if columns is None else found.select(columns)
 
 
 def exact_text(value: Any) -> Any:

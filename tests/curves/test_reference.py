@@ -107,7 +107,7 @@ def test_choices_that_do_not_exist(make_frequencies) -> None:
     with pytest.raises(ConfigError, match="'count' parameter"):
         reference_curve(audit_like("cc12m"), count="text")
     strange = make_frequencies([1, 2], ["glorp", "blorp"])
-    with pytest.raises(DataError, match=r"Fewer than 20.*Choose one with pretraining="):
+    with pytest.raises(DataError, match=r"Fewer than 20.*Choose one with --pretraining"):
         reference_curve(strange)
     with pytest.raises(DataError, match="cannot be rescaled"):
         reference_curve(strange, pretraining="cc3m", rescale=True)

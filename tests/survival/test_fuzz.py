@@ -471,3 +471,9 @@ def test_an_audit_without_a_count_is_not_reported(tmp_path):
     table.to_parquet(tmp_path / "frequencies.parquet")
     with pytest.raises(DataError, match="row 2: n_text is missing for concept 'cat'"):
         read_run(tmp_path)
+
+
+def test_a_table_that_a_scan_of_arrows_waits_for_for_ever(fuzz, tmp_path):
+    reader = fuzz.READERS["run-evidence"]
+    files = fuzz.case_files(reader, reader.seeds(), "run-evidence", 11, 13_063)
+    assert fuzz.run_case(reader, fuzz.Workshop(tmp_path), files) is None
