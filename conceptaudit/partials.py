@@ -57,7 +57,7 @@ def whole(path: Path) -> Iterator[Path]:
             partial.chmod(0o644)
             partial.replace(path)
         except BaseException:
-            if _names(partial, handle):
+            if leads_to(partial, handle):
                 partial.unlink()
             raise
     finally:
@@ -77,7 +77,7 @@ def remove_abandoned(partial: Path) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # under the lock, so that nobody takes it over between the look and the removal
-        if _names(partial, handle):
+        if leads_to(partial, handle):
             partial.unlink()
     except OSError:
         return False
@@ -112,7 +112,7 @@ def _hold(partial: Path) -> int | None:
             return None
     held = False
     try:
-        held = _locked(handle, new=new) and _names(partial, handle) and (new or _own(handle))
+        held = _locked(handle, new=new) and leads_to(partial, handle) and (new or _own(handle))
         if held and not new:
             os.fchmod(handle, 0o600)
             os.ftruncate(handle, 0)
@@ -139,8 +139,8 @@ def _own(handle: int) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1
 
 
-def _names(partial: Path, handle: int) -> bool:
-    """Whether a path still leads to the file that is open."""
+def leads_to(path: Path, handle: int) -> bool:
+    """Whether a path still leads to the file or folder that is open."""
     with suppress(OSError):
-        return os.path.samestat(partial.lstat(), os.fstat(handle))
+        return os.path.samestat(path.lstat(), os.fstat(handle))
     return False

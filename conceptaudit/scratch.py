@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from conceptaudit.partials import leads_to
+
 PREFIX = "conceptaudit.tmp."
 """Short, because Ray puts sockets below it, whose paths the system limits to 107 bytes."""
 
@@ -49,7 +51,7 @@ class ScratchFolder:
             self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=site))
             self._handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             # another process may have seen it before it was locked, and removed it
-            if _lock(self._handle) is not False and _names(self.path, self._handle):
+            if _lock(self._handle) is not False and leads_to(self.path, self._handle):
                 return
             os.close(self._handle)
 
@@ -102,10 +104,3 @@ def _lock(handle: int) -> bool | None:
     except OSError:
         return None
     return True
-
-
-def _names(path: Path, handle: int) -> bool:
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(handle))
-    except OSError:
-        return False

@@ -21,7 +21,7 @@ ROOMS: dict[str, set[str]] = {
     "sidecars": set(),
     "paths": set(),
     "partials": set(),
-    "scratch": set(),
+    "scratch": {"partials"},
     "artifacts": {"errors", "partials", "paths", "sidecars"},
     "tagtable": {"errors", "records", "artifacts"},
     "vocabulary": {"errors", "records", "text"},
