@@ -43,7 +43,7 @@ CASE_MEMORY_MB = 512
 """A case that makes the process grow by more takes too much: its files have a few kilobytes."""
 
 PARQUET_PAGE_MB = 2_048
-"""What a parquet page may ask for besides, by its format: Arrow gives it before it looks further."""
+"""What a parquet page may ask for besides, by its format: Arrow gives it before it looks on."""
 
 STUCK_SECONDS = 60
 """A child that starts no new case for so long hangs where no signal reaches it."""

@@ -166,9 +166,9 @@ def _rough(line: LineFit) -> str:
     if line.resampled != "dataset" or line.df >= FEWEST_DEGREES:
         return ""
     return (
-        f" That interval takes the datasets as what was sampled, with {decimal(line.df, 1)} degrees "
-        "of freedom: right as often as it says over many such fits, but each may be far too wide, "
-        "or too narrow where two datasets happen to agree."
+        f" That interval takes the datasets as what was sampled, with {decimal(line.df, 1)} "
+        "degrees of freedom: right as often as it says over many such fits, but each may be far "
+        "too wide, or too narrow where two datasets happen to agree."
     )
 
 
