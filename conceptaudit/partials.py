@@ -112,7 +112,10 @@ def _hold(partial: Path) -> int | None:
             return None
     held = False
     try:
-        held = _locked(handle, new=new) and leads_to(partial, handle) and (new or _own(handle))
+        locked = lock(handle)
+        # a file system without locks: who made a file has it, and what is there may be another's
+        free = new if locked is None else locked
+        held = free and leads_to(partial, handle) and (new or _own(handle))
         if held and not new:
             os.fchmod(handle, 0o600)
             os.ftruncate(handle, 0)
@@ -122,14 +125,14 @@ def _hold(partial: Path) -> int | None:
     return handle if held else None
 
 
-def _locked(handle: int, *, new: bool) -> bool:
+def lock(handle: int) -> bool | None:
+    """Lock a file or folder; False where a living process has it, None where there are no locks."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        # a file system without locks: who made a file has it, and what is there may be another's
-        return new
+        return None
     return True
 
 

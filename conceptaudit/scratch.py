@@ -6,7 +6,6 @@ remove its own, so the next one does: what is left over is never more than the l
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
@@ -15,7 +14,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from conceptaudit.partials import leads_to
+from conceptaudit.partials import leads_to, lock
 
 PREFIX = "conceptaudit.tmp."
 """Short, because Ray puts sockets below it, whose paths the system limits to 107 bytes."""
@@ -51,7 +50,7 @@ class ScratchFolder:
             self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=site))
             self._handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             # another process may have seen it before it was locked, and removed it
-            if _lock(self._handle) is not False and leads_to(self.path, self._handle):
+            if lock(self._handle) is not False and leads_to(self.path, self._handle):
                 return
             os.close(self._handle)
 
@@ -89,18 +88,7 @@ def _remove_abandoned(site: Path) -> None:
         try:
             found = os.fstat(handle)
             own = found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) == stat.S_IRWXU
-            if own and _lock(handle):
+            if own and lock(handle):
                 shutil.rmtree(path, ignore_errors=True)
         finally:
             os.close(handle)
-
-
-def _lock(handle: int) -> bool | None:
-    """Lock a folder; False where a living process has it, None where there are no locks."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True

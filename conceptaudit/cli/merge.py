@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -102,7 +102,7 @@ def _own_arguments(
     return [*values, "--engine", engine, *(["--json"] if as_json else [])]
 
 
-def _ask_again(place: Path, own: list[str], *, compute_missing: bool) -> None:
+def _ask_again(place: Path, own: list[str], *, compute_missing: bool) -> NoReturn:
     """Run the parts' command without --shard; the program ends with it.
 
     Raises
