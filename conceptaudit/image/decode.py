@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from conceptaudit.image.pixel_modes import to_rgb
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -34,8 +36,8 @@ class UndecodableImageError(Exception):
 def decode_image(data: bytes) -> Image.Image:
     """Decode an image file to RGB as open_clip's preprocessing would see it.
 
-    The first frame of an animation is used; palette, CMYK, 16-bit and alpha are converted by
-    Pillow's ``convert("RGB")``; EXIF rotation is not applied, because training did not apply it.
+    The first frame of an animation is used; `conceptaudit.image.pixel_modes` converts its pixels;
+    EXIF rotation is not applied, because training did not apply it.
 
     Parameters
     ----------
@@ -84,7 +86,7 @@ def decode_quietly(data: bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data), formats=_formats()) as picture:
             _check_size(*picture.size)
-            return picture.convert("RGB")
+            return to_rgb(picture)
     except UndecodableImageError:
         raise
     except UnidentifiedImageError as error:

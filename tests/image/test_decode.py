@@ -28,11 +28,6 @@ def scene(mode: str = "RGB", seed: int = 0) -> Image.Image:
     return image.convert(mode)
 
 
-def deep() -> Image.Image:
-    rng = np.random.default_rng(0)
-    return Image.fromarray(rng.integers(0, 1 << 16, (50, 60), dtype=np.uint16))
-
-
 def rotated() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn a quarter
@@ -56,7 +51,6 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "palette": lambda: saved(scene("P"), "PNG"),
     "palette with transparency": transparent_palette,
     "one bit": lambda: saved(scene("1"), "PNG"),
-    "16 bits": lambda: saved(deep(), "PNG"),
     "alpha": lambda: saved(scene("RGBA"), "PNG"),
     "grey with alpha": lambda: saved(scene("LA"), "PNG"),
     "exif rotation": rotated,
