@@ -18,6 +18,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "records": {"errors"},
     "progress": set(),
+    "counts": {"errors", "records"},
     "sidecars": set(),
     "paths": set(),
     "partials": set(),
@@ -39,7 +40,7 @@ ROOMS: dict[str, set[str]] = {
         "errors", "records", "artifacts", "reading", "progress", "image", "datasets", "engine",
         "frequency", "tagtable", "text",
     },
-    "curves": {"errors", "records", "progress", "partials"},
+    "curves": {"counts", "errors", "records", "progress", "partials"},
     "auditing": {
         "errors", "records", "artifacts", "paths", "sidecars", "reading", "progress", "datasets",
         "engine", "text", "image", "frequency", "vocabulary", "scratch",
@@ -49,8 +50,8 @@ ROOMS: dict[str, set[str]] = {
         "vocabulary",
     },
     "longtail": {
-        "errors", "records", "artifacts", "paths", "reading", "progress", "datasets", "engine",
-        "text", "image", "frequency", "vocabulary",
+        "counts", "errors", "records", "artifacts", "paths", "reading", "progress", "datasets",
+        "engine", "text", "image", "frequency", "vocabulary",
     },
     "lab": {"errors", "records", "artifacts", "progress", "reading"},
     "report": {

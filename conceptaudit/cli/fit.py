@@ -63,7 +63,8 @@ def fit(
         str,
         typer.Option(
             help="Which frequency: 'text', 'image', 'joint', or 'image_corrected', "
-            "'joint_corrected' of a calibrated audit; 'auto' prefers joint."
+            "'joint_corrected' of a calibrated audit; 'auto' takes corrected joint counts where at "
+            "least 95 % of the concepts have one, else text."
         ),
     ] = "auto",
     family: Annotated[

@@ -43,8 +43,9 @@ def longtail(
     count: Annotated[
         str,
         typer.Option(
-            help="What makes a concept rare: 'text', 'image', 'joint', or 'auto' for joint counts "
-            "where the audit has them."
+            help="What makes a concept rare: 'text', 'image', 'joint', 'image_corrected' or "
+            "'joint_corrected'; 'auto' takes corrected joint counts where at least 95 % of the "
+            "concepts have one, else text."
         ),
     ] = "auto",
     k: Annotated[

@@ -90,7 +90,7 @@ def predict(
         typer.Option(help="With 'reference': published pretraining set; 'auto' takes the nearest."),
     ] = "auto",
     count: Annotated[
-        str, typer.Option(help="With 'reference': 'text', 'image', 'joint'; 'auto' prefers joint.")
+        str, typer.Option(help="With 'reference': 'text', 'image', 'joint'; 'auto' prefers text.")
     ] = "auto",
     rescale: Annotated[
         bool,

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from conceptaudit.counts import choose_count
 from conceptaudit.curves.checks import numbers
-from conceptaudit.curves.joining import choose_count
 from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ConceptFrequencies
@@ -95,7 +95,7 @@ def without_samples(
     excluded : sequence of int
         Ids of the samples to leave out, such as those that `similar_to_test` found.
     count : str
-        Which count the hits are of, see `joining.choose_count`.
+        Which count the hits are of, see `counts.choose_count`.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def without_samples(
     >>> without_samples(counts, hits, [1]).table.values.tolist()
     [['cat', 4], ['yak', 1]]
     """
-    column = choose_count(frequencies, count)
+    column = choose_count(frequencies, count).column
     missing = {"sample_id", "concept"} - set(hits)
     if missing:
         raise DataError(f"Hits must have the columns sample_id and concept. {missing} are missing.")
@@ -163,7 +163,7 @@ def with_law(
     highest : int, optional
         Samples of the most frequent concept; the median count by default.
     count : str
-        See `joining.choose_count`.
+        See `counts.choose_count`.
     seed : int
         Ranks the concepts and draws the samples.
 
@@ -190,7 +190,7 @@ def with_law(
             "The 'exponent' parameter of with_law must be at least 0 and 'highest' at least 1. Got "
             f"{exponent!r} and {highest!r} instead."
         )
-    column = choose_count(frequencies, count)
+    column = choose_count(frequencies, count).column
     counts = numbers(frequencies.table[column])
     present = np.flatnonzero(counts > 0)
     rng = np.random.default_rng(seed)

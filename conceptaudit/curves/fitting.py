@@ -41,7 +41,7 @@ def fit_curve(
     accuracies : ConceptAccuracies
         Accuracies in [0, 1]; each (model, pretraining, metric) gets a fit of its own.
     count : {"auto", "n_text", "n_image", "n_joint"}
-        ``"auto"`` takes the joint count where there is one, then text, then image.
+        See `counts.choose_count`.
     family : str
         A name in `families.FAMILIES`; ``"partial-pooling"`` by default, ``"paper"`` for the
         published line through trimmed bin means.

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from conceptaudit.counts import AUTO_COUNT, available_counts, choose_count, counts_of
 from conceptaudit.curves.checks import KEY_COLUMNS, check_accuracies, numbers
 from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
 from conceptaudit.curves.statistics import FloatArray
@@ -23,17 +24,11 @@ from conceptaudit.records import (
     ConceptFrequencies,
 )
 
-AUTO_ORDER = ("n_joint", "n_text", "n_image")
-"""What ``count="auto"`` takes, first that was counted: the paper's measure, then the exact one."""
-
 COUNTED = ("count", "count_low", "count_high")
 """A count and the ends of its 90 % interval, as the joined table names them."""
 
 LEVEL = 0.9
 """Level of the intervals that a curve keeps."""
-
-CORRECTED = ("n_image_corrected", "n_joint_corrected")
-"""Counts that a calibrated audit corrected for its tagger's errors; taken only when named."""
 
 DUPLICATE_POLICIES = ("refuse", "sum", "first")
 
@@ -81,47 +76,6 @@ def normalise_name(name: str) -> str:
     return _SEPARATORS.sub(" ", unicodedata.normalize("NFC", folded)).strip()
 
 
-def available_counts(frequencies: ConceptFrequencies) -> tuple[str, ...]:
-    """Name the counts that a table holds, corrected ones (`CORRECTED`) last."""
-    corrected = tuple(
-        name for name in CORRECTED if name in frequencies.table and frequencies.table[name].count()
-    )
-    return (*frequencies.counted, *corrected)
-
-
-def counts_of(frequencies: ConceptFrequencies, column: str) -> FloatArray:
-    """Return a count of every row, NaN where there is none.
-
-    A corrected count is an estimate and never quite zero; below one half the nearest number is.
-    """
-    counts = numbers(frequencies.table[column])
-    return np.where(counts < 0.5, 0.0, counts) if column in CORRECTED else counts
-
-
-def choose_count(frequencies: ConceptFrequencies, count: str) -> str:
-    """Resolve ``"auto"``, ``"joint"`` or ``"n_joint"`` to a column that holds counts.
-
-    Corrected counts (`CORRECTED`) are taken only when named, such as ``"image_corrected"``.
-
-    Raises
-    ------
-    ConfigError
-        No such count is known, or this audit does not have it.
-    """
-    available = available_counts(frequencies)
-    if not available:
-        raise DataError("The frequency table holds no count at all: every count column is empty.")
-    if count == "auto":
-        return next(column for column in (*AUTO_ORDER, *CORRECTED) if column in available)
-    column = count if count.startswith("n_") else f"n_{count}"
-    if column not in available:
-        raise ConfigError(
-            f"The 'count' parameter must be 'auto' or a count of this audit "
-            f"({', '.join(available)}). Got {count!r} instead."
-        )
-    return column
-
-
 def join(
     frequencies: ConceptFrequencies,
     accuracies: ConceptAccuracies,
@@ -137,7 +91,7 @@ def join(
     frequencies : ConceptFrequencies
     accuracies : ConceptAccuracies
     count : {"auto", "n_text", "n_image", "n_joint", "n_image_corrected", "n_joint_corrected"}
-        Column to join; ``"auto"`` takes the first of `AUTO_ORDER` that was counted.
+        Column to join, see `counts.choose_count`.
     aliases : mapping of str to str, optional
         Concept name in the accuracies to its name in the frequencies, tried first.
     duplicates : {"refuse", "sum", "first"}
@@ -172,10 +126,13 @@ def join(
             f"The 'duplicates' parameter of join must be one of {list(DUPLICATE_POLICIES)}. "
             f"Got {duplicates!r} instead."
         )
-    column = choose_count(frequencies, count)
+    choice = choose_count(frequencies, count)
+    column = choice.column
     check_accuracies(accuracies)
     by_dataset = _joins_by_dataset(frequencies, accuracies)
     counts, notes = _count_rows(frequencies, column, by_dataset, duplicates)
+    if count == AUTO_COUNT and len(available_counts(frequencies)) > 1:
+        notes.insert(0, choice.note)
     names = dict.fromkeys((*KEY_COLUMNS, "dataset", "concept"), "str")
     scores = accuracies.table[list(ACCURACY_COLUMNS)].astype(names)
     pairs = scores[["dataset", "concept"]].drop_duplicates()

@@ -22,12 +22,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from conceptaudit.counts import available_counts, counts_of
 from conceptaudit.curves.anchoring import Known, anchored
 from conceptaudit.curves.anchors import Anchors
 from conceptaudit.curves.checks import check_level
 from conceptaudit.curves.conformal import Band
 from conceptaudit.curves.families import log_frequency
-from conceptaudit.curves.joining import available_counts, counts_of
 from conceptaudit.curves.prepared import Prepared, Queries, prepare, queries_of
 from conceptaudit.curves.records import Curve, ModelFit
 from conceptaudit.curves.statistics import FloatArray
@@ -105,8 +105,9 @@ def predict(
     if curve.count not in available:
         raise DataError(
             f"The curve was fitted on {curve.count}: the frequencies must hold it. Got the counts "
-            f"{list(available)} instead. Audit what is missing, or fit the curve on a "
-            "count that both have."
+            f"{list(available)} instead. Audit what is missing, or fit the curve on a count that "
+            "both have (fit --count "
+            f"{'|'.join(name.removeprefix('n_') for name in available)})."
         )
     counts = counts_of(frequencies, curve.count)
     x = log_frequency(counts, curve.zero_policy)

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from conceptaudit.counts import AUTO_COUNT, CORRECTED_COLUMNS, choose_count
 from conceptaudit.curves.checks import numbers
 from conceptaudit.curves.fitting import fit_curve
-from conceptaudit.curves.joining import choose_count, normalise_name
+from conceptaudit.curves.joining import normalise_name
 from conceptaudit.curves.published import (
     PRETRAINING_SAMPLES,
     reference_accuracies,
@@ -102,7 +103,10 @@ def reference_curve(
     ConfigError
         There is no such pretraining set or count.
     """
-    column = choose_count(frequencies, count)
+    column = choose_count(frequencies, count).column
+    if column in CORRECTED_COLUMNS and count == AUTO_COUNT:
+        # published counts have no corrected columns: captions are what both sides have
+        column = frequencies.counted[0]
     compared = {name: _difference(frequencies, name, column) for name in PRETRAINING_SAMPLES}
     notes = [OF_OTHERS]
     name, why = _nearest(frequencies, compared, pretraining)

@@ -4,13 +4,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from conceptaudit.artifacts import Json
+from conceptaudit.counts import CORRECTED_COLUMNS
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.prompts import DEFAULT_TEMPLATES
 from conceptaudit.records import MODALITIES
 from conceptaudit.text.pipeline import BUNDLED
 
 AUTO = "auto"
-COUNTS = (AUTO, *MODALITIES)
+COUNTS = (AUTO, *MODALITIES, *(name.removeprefix("n_") for name in CORRECTED_COLUMNS))
 DEFAULT_K = 50
 
 TEXT_RANK, EXAMPLE_RANK, BOTH_RANKS = RANKS = ("text", "examples", "both")
@@ -35,9 +36,8 @@ class LongTailOptions:
 
     Parameters
     ----------
-    count : {"auto", "text", "image", "joint"}
-        Which frequency decides what is rare; ``"auto"`` takes joint counts where the audit has
-        them, else the side that it counted.
+    count : {"auto", "text", "image", "joint", "image_corrected", "joint_corrected"}
+        Which frequency decides what is rare; ``"auto"`` as in `counts.choose_count`.
     k : int or None
         Number of concepts. None for 50, or for all where `below` or `quantile` is given.
     below : int or None

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.counts import CORRECTED_COLUMNS, available_counts, choose_count, counts_of
+from conceptaudit.errors import ConfigError
 from conceptaudit.longtail.filters import (
     COUNT_ERROR,
     FILTER_COLUMNS,
@@ -20,7 +21,11 @@ from conceptaudit.longtail.filters import (
     count_errors,
 )
 from conceptaudit.longtail.options import AUTO, DEFAULT_K, LongTailOptions
-from conceptaudit.records import FREQUENCY_COLUMNS, ConceptFrequencies, Int64Array
+from conceptaudit.records import (
+    FREQUENCY_COLUMNS,
+    ConceptFrequencies,
+    Int64Array,
+)
 
 COLUMNS = ("concept", *FREQUENCY_COLUMNS, *FILTER_COLUMNS, "stratum", "why")
 ZERO_STRATUM = 0
@@ -77,7 +82,8 @@ def select_concepts(
     ('dhole',)
     """
     options = options or LongTailOptions()
-    column = count_column(frequencies, options.count)
+    choice = choose_count(frequencies, options.count)
+    column = choice.column
     table = frequencies.table
     names = table["concept"].tolist()
     for what, given in (("pins", options.pins), ("exclusions", options.exclusions)):
@@ -90,13 +96,14 @@ def select_concepts(
     both = sorted(set(options.pins) & set(options.exclusions))
     if both:
         raise ConfigError(f"Concepts cannot be pinned and excluded at once. Got {both} as both.")
-    counts = pd.to_numeric(table[column]).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-    smallest = 0 if options.include_zero else 1
+    counts = counts_of(frequencies, column)
     apart = {*options.pins, *options.exclusions}
     free = np.array([name not in apart for name in names], dtype=bool)
     allowed, told = apply_filters(frequencies, column, options)
-    rows = np.flatnonzero(free & allowed & (counts >= smallest))
+    rows = np.flatnonzero(free & allowed & (counts >= 0 if options.include_zero else counts > 0))
     chosen, reasons, notes = _by_rule(counts, rows, column, options)
+    if options.count == AUTO and len(available_counts(frequencies)) > 1:
+        notes = [choice.note, *notes]
     notes = [*told, *notes]
     pinned = [names.index(name) for name in dict.fromkeys(options.pins)]
     reasons |= dict.fromkeys(pinned, (None, PINNED))
@@ -203,6 +210,8 @@ def selection_table(
     for name in FREQUENCY_COLUMNS:
         values = chosen[name].tolist() if name in chosen else [pd.NA] * len(table)
         table[name] = pd.array(values, dtype="Int64")
+    if column in CORRECTED_COLUMNS:
+        table[column] = counts_of(frequencies, column)[list(rows)].round(1)
     errors = count_errors(frequencies, column)[list(rows)]
     table[COUNT_ERROR] = np.round(np.where(np.isfinite(errors), errors, np.nan), 4)
     for name in (SENSES, REJECTED_SHARE):
@@ -211,30 +220,6 @@ def selection_table(
     table["stratum"] = pd.array([stratum for stratum, _ in found], dtype="Int64")
     table["why"] = pd.Series([why for _, why in found], dtype="str")
     return table
-
-
-def count_column(frequencies: ConceptFrequencies, count: str) -> str:
-    """Name the count that decides what is rare.
-
-    Raises
-    ------
-    DataError
-        The audit counted nothing.
-    ConfigError
-        It did not count the side asked for.
-    """
-    counted = frequencies.counted
-    if not counted:
-        raise DataError("The audit holds no counts: every count column is empty.")
-    if count == AUTO:
-        return "n_joint" if "n_joint" in counted else counted[0]
-    column = f"n_{count}"
-    if column not in counted:
-        raise ConfigError(
-            f"The 'count' parameter must be a side that the audit counted "
-            f"({', '.join(name.removeprefix('n_') for name in counted)}). Got {count!r} instead."
-        )
-    return column
 
 
 def close_name(name: str, names: Sequence[str]) -> str:

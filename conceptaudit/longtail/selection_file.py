@@ -6,10 +6,11 @@ import csv
 import io
 from pathlib import Path
 
+from conceptaudit.counts import choose_count
 from conceptaudit.errors import DataError
 from conceptaudit.longtail.naming import csv_text
 from conceptaudit.longtail.options import AUTO
-from conceptaudit.longtail.select import Selection, close_name, count_column, selection_table
+from conceptaudit.longtail.select import Selection, close_name, selection_table
 from conceptaudit.records import ConceptFrequencies
 
 
@@ -52,7 +53,7 @@ def read_selection(
         )
     return Selection(
         table=selection_table(
-            frequencies, list(order), list(order.values()), count_column(frequencies, count)
+            frequencies, list(order), list(order.values()), choose_count(frequencies, count).column
         ),
         notes=tuple(notes),
     )

@@ -127,13 +127,13 @@ def test_nan_accuracies_and_negative_counts_are_refused(make_frequencies, make_a
         make_frequencies([-1], ["cat"])
 
 
-def test_auto_prefers_the_joint_count(make_accuracies):
+def test_the_count_taken_by_auto_is_said(make_accuracies):
     table = pd.DataFrame({"concept": ["cat"], "n_text": [1], "n_image": [2], "n_joint": [3]})
     scores = make_accuracies([0.5], ["cat"])
-    assert join(ConceptFrequencies(table), scores).count == "n_joint"
-    empty = table.assign(n_joint=pd.Series([pd.NA], dtype="Int64"))
-    assert join(ConceptFrequencies(empty), scores).count == "n_text"
-    assert join(ConceptFrequencies(empty), scores, count="image").count == "n_image"
+    joined = join(ConceptFrequencies(table), scores)
+    assert joined.count == "n_text"
+    assert joined.notes[0].startswith("Frequency is n_text: joint counts are not corrected")
+    assert join(ConceptFrequencies(table), scores, count="image").count == "n_image"
 
 
 def test_an_estimate_below_one_half_is_a_count_of_zero(make_accuracies):
@@ -154,7 +154,7 @@ def test_corrected_counts_are_taken_when_named(make_accuracies):
         }
     )
     counts, scores = ConceptFrequencies(table), make_accuracies([0.5], ["cat"])
-    assert join(counts, scores).count == "n_image"
+    assert join(counts, scores, count="image").count == "n_image"
     joined = join(counts, scores, count="image_corrected")
     assert joined.table[["count", "count_low"]].to_numpy().tolist() == [[6.5, 5.0]]
     assert joined.table["count_high"].isna().all()
@@ -168,12 +168,12 @@ def test_corrected_counts_are_taken_when_named(make_accuracies):
 
 @pytest.mark.parametrize("count", ["n_joint", "frequency", "concept", ""])
 def test_counts_that_are_not_there_are_refused(count, make_frequencies, make_accuracies):
-    with pytest.raises(ConfigError, match="'count' parameter must be 'auto' or"):
+    with pytest.raises(ConfigError, match="--count must be 'auto' or"):
         join(make_frequencies([1], ["cat"]), make_accuracies([0.5], ["cat"]), count=count)
 
 
 def test_frequencies_without_any_count_are_refused(make_frequencies, make_accuracies):
-    with pytest.raises(DataError, match="no count at all"):
+    with pytest.raises(DataError, match="no counts"):
         join(make_frequencies([pd.NA], ["cat"]), make_accuracies([0.5], ["cat"]))
 
 

@@ -104,7 +104,7 @@ def test_a_name_decides_before_scale() -> None:
 def test_choices_that_do_not_exist(make_frequencies) -> None:
     with pytest.raises(ConfigError, match="must be 'auto' or one of"):
         reference_curve(audit_like("cc12m"), pretraining="laion5b")
-    with pytest.raises(ConfigError, match="'count' parameter"):
+    with pytest.raises(ConfigError, match="--count must be"):
         reference_curve(audit_like("cc12m"), count="text")
     strange = make_frequencies([1, 2], ["glorp", "blorp"])
     with pytest.raises(DataError, match=r"Fewer than 20.*Choose one with --pretraining"):

@@ -33,11 +33,18 @@ def test_zeros_only_when_asked(frequencies):
     assert "a" in select_concepts(frequencies, LongTailOptions(k=1, include_zero=True)).concepts
 
 
-def test_joint_counts_decide_where_there_are_any(frequencies):
-    table = frequencies.table.assign(n_joint=pd.array([9, 8, 7, 6, 5, 4, 3, 2, 1], "Int64"))
-    joint = ConceptFrequencies(table)
-    assert select_concepts(joint, LongTailOptions(k=1)).concepts == ("i",)
-    assert select_concepts(joint, LongTailOptions(k=1, count="text")).concepts == ("b",)
+def test_corrected_joint_counts_decide_where_all_concepts_have_one(frequencies):
+    joint = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]
+    raw = frequencies.table.assign(n_joint=pd.array([int(n) for n in joint], "Int64"))
+    assert select_concepts(ConceptFrequencies(raw), LongTailOptions(k=1)).concepts == ("b",)
+    by_joint = LongTailOptions(k=1, count="joint")
+    assert select_concepts(ConceptFrequencies(raw), by_joint).concepts == ("i",)
+    corrected = select_concepts(
+        ConceptFrequencies(raw.assign(n_joint_corrected=joint)), LongTailOptions(k=1)
+    )
+    assert corrected.concepts == ("i",)
+    assert corrected.table["n_joint_corrected"].tolist() == [1.0]
+    assert corrected.notes[0].startswith("Frequency is n_joint_corrected: 100% of")
 
 
 def test_ties_at_the_edge_are_drawn_by_seed_and_told(frequencies):
@@ -47,7 +54,7 @@ def test_ties_at_the_edge_are_drawn_by_seed_and_told(frequencies):
     assert drawn == {("b", "c"), ("b", "d"), ("b", "e")}
     again = [select_concepts(frequencies, LongTailOptions(k=2, seed=3)) for _ in range(2)]
     assert again[0].concepts == again[1].concepts
-    assert "3 concepts share the n_text 2" in again[0].notes[0]
+    assert "3 concepts share the n_text 2" in again[0].notes[1]
 
 
 def test_filters_by_count_and_quantile(frequencies):
@@ -85,7 +92,7 @@ def test_pins_come_on_top_and_exclusions_never(frequencies):
         ({"exclusions": ("zz",)}, "'exclusions' parameter"),
         ({"pins": ("b",), "exclusions": ("b",)}, "pinned and excluded"),
         ({"below": 1}, "No concept is left"),
-        ({"count": "joint"}, "'count' parameter must be a side that the audit counted"),
+        ({"count": "joint"}, "--count must be 'auto' or a count of this audit"),
     ],
 )
 def test_impossible_rules_are_told(frequencies, options, told):
@@ -95,7 +102,7 @@ def test_impossible_rules_are_told(frequencies, options, told):
 
 def test_fewer_than_asked_is_told(frequencies):
     chosen = select_concepts(frequencies, LongTailOptions(k=30))
-    assert chosen.notes == ("30 concepts were asked for; the rule leaves 8.",)
+    assert chosen.notes[-1] == "30 concepts were asked for; the rule leaves 8."
 
 
 def test_selection_file_round_trip_and_edits(tmp_path, frequencies):

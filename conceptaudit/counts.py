@@ -1,0 +1,126 @@
+"""The choice of the count that stands for a concept's frequency."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.records import ConceptFrequencies
+
+CORRECTED_COLUMNS = ("n_image_corrected", "n_joint_corrected")
+"""Counts corrected for the image tagger's errors; NA where a concept could not be corrected."""
+
+AUTO_COUNT = "auto"
+
+CORRECTED_SHARE = 0.95
+"""Share of the concepts that need a corrected count before ``"auto"`` takes it for all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountChoice:
+    """The count that stands for frequency, and why it was chosen.
+
+    Parameters
+    ----------
+    column : str
+        A count column of the frequency table.
+    reason : str
+        Half a sentence for the user.
+    """
+
+    column: str
+    reason: str
+
+    @property
+    def note(self) -> str:
+        """A sentence for the user."""
+        return f"Frequency is {self.column}: {self.reason}."
+
+
+def available_counts(frequencies: ConceptFrequencies) -> tuple[str, ...]:
+    """Name the count columns with a value, corrected ones (`CORRECTED_COLUMNS`) last."""
+    corrected = (name for name in CORRECTED_COLUMNS if _share(frequencies, name) > 0.0)
+    return (*frequencies.counted, *corrected)
+
+
+def counts_of(frequencies: ConceptFrequencies, column: str) -> npt.NDArray[np.float64]:
+    """Return a count of every concept, shape (n_concepts,), NaN where there is none.
+
+    A corrected count is an estimate and never quite zero: below one half it counts as zero.
+    """
+    numbers = pd.to_numeric(frequencies.table[column]).astype("Float64")
+    values = np.asarray(numbers.to_numpy(dtype=float, na_value=np.nan), dtype=np.float64)
+    return np.where(values < 0.5, 0.0, values) if column in CORRECTED_COLUMNS else values
+
+
+def choose_count(frequencies: ConceptFrequencies, count: str = AUTO_COUNT) -> CountChoice:
+    """Choose the count column that stands for frequency, for all concepts alike.
+
+    Parameters
+    ----------
+    frequencies : ConceptFrequencies
+        One row per concept.
+    count : str
+        A column such as ``"n_text"``, its short form (``"text"``, ``"joint_corrected"``), or
+        ``"auto"``: corrected joint counts where at least `CORRECTED_SHARE` of the concepts have
+        one, else captions, else images (corrected under the same condition), else raw joint
+        counts. On simulated data whose true joint counts are known, the rank correlation with
+        the truth is 0.978 for corrected joint counts, 0.976 for captions and 0.775 for raw joint
+        counts: image tags alone are too often wrong about rare concepts.
+
+    Raises
+    ------
+    DataError
+        Every count column is empty.
+    ConfigError
+        The table has no such count.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"concept": ["cat", "dog"], "n_text": [3, 5], "n_joint": [1, 4]})
+    >>> choose_count(ConceptFrequencies(table)).column
+    'n_text'
+    """
+    available = available_counts(frequencies)
+    if not available:
+        raise DataError("The frequency table holds no counts: every count column is empty.")
+    if count == AUTO_COUNT:
+        return _preferred(frequencies, available)
+    column = count if count.startswith("n_") else f"n_{count}"
+    if column not in available:
+        names = ", ".join(name.removeprefix("n_") for name in available)
+        raise ConfigError(
+            f"--count must be 'auto' or a count of this audit ({names}). Got {count!r} instead."
+        )
+    return CountChoice(column=column, reason=f"--count {count}")
+
+
+def _preferred(frequencies: ConceptFrequencies, available: tuple[str, ...]) -> CountChoice:
+    joint, image = (_share(frequencies, f"n_{side}_corrected") for side in ("joint", "image"))
+    if joint >= CORRECTED_SHARE:
+        return CountChoice(
+            column="n_joint_corrected",
+            reason=f"{joint:.0%} of the concepts have a corrected joint count",
+        )
+    if "n_text" in available:
+        reason = "captions are counted without a threshold"
+        if "n_joint_corrected" in available:
+            reason = f"only {joint:.0%} of the concepts have a corrected joint count"
+        elif "n_joint" in available:
+            reason = "joint counts are not corrected for the image tagger's errors"
+        return CountChoice(column="n_text", reason=reason)
+    if image >= CORRECTED_SHARE:
+        return CountChoice(
+            column="n_image_corrected",
+            reason=f"no captions; {image:.0%} of the concepts have a corrected image count",
+        )
+    column = "n_image" if "n_image" in available else available[0]
+    return CountChoice(column=column, reason="no captions were counted")
+
+
+def _share(frequencies: ConceptFrequencies, column: str) -> float:
+    """Share of the concepts that have a value in a column."""
+    table = frequencies.table
+    return float(table[column].notna().mean()) if column in table else 0.0
