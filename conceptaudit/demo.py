@@ -18,7 +18,7 @@ import pandas as pd
 
 from conceptaudit.artifacts import write_csv
 from conceptaudit.auditing import AuditOptions, AuditRun, audit
-from conceptaudit.curves import Curve, Foretold, fit_curve, foretell, predict
+from conceptaudit.curves import Curve, PredictionCheck, check_predictions, fit_curve, predict
 from conceptaudit.errors import ArtifactMismatchError
 from conceptaudit.image.clip import LAB, ClipModel, find_clip
 from conceptaudit.lab import LabConfig, generate, lab_vocabulary, read_truth, write_image_folder
@@ -80,7 +80,7 @@ class DemoResult:
         ``concept, count, accuracy (predicted), low, high, observed``.
     tail : LongTailSet
         The long-tail set.
-    foretold : Foretold
+    foretold : PredictionCheck
         What the curve had predicted for it, and what came out.
     report : Path
         The page.
@@ -93,7 +93,7 @@ class DemoResult:
     curve: Curve
     held_out: pd.DataFrame
     tail: LongTailSet
-    foretold: Foretold
+    foretold: PredictionCheck
     report: Path
 
     @property
@@ -175,7 +175,7 @@ def run_demo(
         curve=curve,
         held_out=held_out,
         tail=tail,
-        foretold=foretell(curve, run.frequencies, tail_results)[0],
+        foretold=check_predictions(curve, run.frequencies, tail_results)[0],
         report=report,
     )
 

@@ -25,9 +25,9 @@ from scipy.special import expit, logit
 
 from conceptaudit.curves import Curve, compare_families, fit_curve
 from conceptaudit.curves.comparison import folds
+from conceptaudit.curves.fit_data import FitData, fit_data_of
 from conceptaudit.curves.fitted import NEW_DATASET
 from conceptaudit.curves.pooling import fit_partial_pooling
-from conceptaudit.curves.rows import Rows, rows_of
 from conceptaudit.curves.simulated import World, simulate
 from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
@@ -100,7 +100,7 @@ def bench_compare(arguments: argparse.Namespace) -> dict[str, object]:
     for curve in curves_of(arguments.reference, arguments.pretraining):
         tables.append(compare_families(curve))
         for fit in curve.fits:
-            rows = rows_of(curve.points_of(fit), "log1p")
+            rows = fit_data_of(curve.points_of(fit), "log1p")
             others.extend(on_logits(rows, scheme) for scheme in ("concepts", "datasets"))
             others.append(on_average_line(rows))
     found = pd.concat(tables)
@@ -115,7 +115,7 @@ def bench_compare(arguments: argparse.Namespace) -> dict[str, object]:
     return {"models": int(found["model"].nunique()), "rows": shown.reset_index().to_dict("records")}
 
 
-def on_logits(rows: Rows, scheme: str) -> dict[str, object]:
+def on_logits(rows: FitData, scheme: str) -> dict[str, object]:
     """Predict held-out rows by partial pooling of logits, averaged back over their residuals."""
     points, weights = np.polynomial.hermite.hermgauss(15)
     expected = np.full(len(rows), np.nan)
@@ -131,7 +131,7 @@ def on_logits(rows: Rows, scheme: str) -> dict[str, object]:
     return scores(rows, expected, scheme, "partial-pooling, logit scale")
 
 
-def on_average_line(rows: Rows) -> dict[str, object]:
+def on_average_line(rows: FitData) -> dict[str, object]:
     """Predict held-out datasets from the line of the average dataset, whose slope is reported."""
     expected = np.full(len(rows), np.nan)
     for train, test in folds(rows, "datasets", 0):
@@ -140,7 +140,7 @@ def on_average_line(rows: Rows) -> dict[str, object]:
     return scores(rows, expected, "datasets", "partial-pooling, average line")
 
 
-def scores(rows: Rows, expected: np.ndarray, scheme: str, family: str) -> dict[str, object]:
+def scores(rows: FitData, expected: np.ndarray, scheme: str, family: str) -> dict[str, object]:
     """Mean absolute error and R2 of what was predicted."""
     errors = (expected - rows.y)[np.isfinite(expected)]
     seen = rows.y[np.isfinite(expected)]

@@ -21,8 +21,8 @@ from conceptaudit.curves import normalise_name
 from conceptaudit.curves.binned import recipe_for
 from conceptaudit.curves.families import family_named
 from conceptaudit.curves.features import name_features
-from conceptaudit.curves.predictor import Estimator, concept_folds
-from conceptaudit.curves.rows import Rows, rows_of
+from conceptaudit.curves.fit_data import FitData, fit_data_of
+from conceptaudit.curves.point_model import Estimator, concept_folds
 from conceptaudit.curves.transfer import held_out_transfer
 from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.zeroshot.readers import read_accuracies
@@ -37,7 +37,7 @@ class Model:
 
     def __init__(self, table: pd.DataFrame, label: str) -> None:
         self.table, self.label = table.reset_index(drop=True), label
-        self.rows: Rows = rows_of(self.table, "log1p")
+        self.rows: FitData = fit_data_of(self.table, "log1p")
         self.names = self.table["concept"].tolist()
         self.features = name_features(self.names, self.rows.dataset)
 

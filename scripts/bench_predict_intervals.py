@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from bench_predict import PLAIN, Model, averaged
 
-from conceptaudit.curves.anchoring import Known
 from conceptaudit.curves.diagnostics import cross_predict
 from conceptaudit.curves.features import name_features
+from conceptaudit.curves.known_results import Known
+from conceptaudit.curves.model_predictor import ModelPredictor, Queries
 from conceptaudit.curves.predicting import expectations
-from conceptaudit.curves.prepared import Prepared, Queries
 
 LEVEL = 0.9
 N_DRAWS = 4
@@ -105,8 +105,8 @@ def _left_out(model: Model, position: int, rng: np.random.Generator) -> dict[str
     # As the package would see it: names of the left-out dataset among themselves.
     queried = name_features([model.names[i] for i in np.flatnonzero(out)], np.zeros(n, dtype=int))
 
-    def ready(family: str, *, names: bool = True) -> Prepared:
-        return Prepared(
+    def ready(family: str, *, names: bool = True) -> ModelPredictor:
+        return ModelPredictor(
             rows=rows.take(~out),
             features=model.features[~out],
             queried=queried,
@@ -116,7 +116,7 @@ def _left_out(model: Model, position: int, rng: np.random.Generator) -> dict[str
     nothing = np.zeros(0, dtype=np.intp), np.zeros(0)
 
     def judged(
-        prepared: Prepared, known: Known | None, kept: np.ndarray | None = None
+        prepared: ModelPredictor, known: Known | None, kept: np.ndarray | None = None
     ) -> pd.DataFrame:
         expected, band = expectations(prepared, queries, np.arange(n), LEVEL, known)
         low, high = band.at(expected)
@@ -173,7 +173,7 @@ def speed(model: Model) -> dict[str, float]:
         start = time.perf_counter()
         both = name_features([*model.names, *names], np.concatenate([model.rows.dataset, group]))
         size = len(model.rows)
-        prepared = Prepared(
+        prepared = ModelPredictor(
             rows=model.rows,
             features=both[:size],
             queried=both[size:],

@@ -17,9 +17,9 @@ import numpy as np
 from conceptaudit.curves.binned import BinRecipe
 from conceptaudit.curves.errors_in_variables import calibrated
 from conceptaudit.curves.families import family_named
+from conceptaudit.curves.fit_data import fit_data_of
 from conceptaudit.curves.intervals import LineSettings, line_fit
-from conceptaudit.curves.linear import within_interval
-from conceptaudit.curves.rows import rows_of
+from conceptaudit.curves.pooling import within_interval
 from conceptaudit.curves.simulated import World, simulate
 from conceptaudit.curves.statistics import within_slope
 
@@ -32,7 +32,7 @@ def one(
 ) -> dict[str, tuple[float, float, float]]:
     """Estimate, low and high of each estimator in one simulated set of results."""
     table = simulate(world, seed=seed)
-    rows = rows_of(table, "log1p")
+    rows = fit_data_of(table, "log1p")
     found = {}
     corrected, _ = calibrated(rows)
     rng = np.random.default_rng(seed)

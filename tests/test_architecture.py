@@ -132,6 +132,30 @@ def test_the_map_has_no_circle() -> None:
             del left[room]
 
 
+def imported_modules(path: Path) -> set[str]:
+    """Modules of its own room that a module imports, wherever in it, type checking included."""
+    room = path.parent.name
+    prefix = f"conceptaudit.{room}"
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == prefix:
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{prefix}."):
+            names.add((node.module or "").split(".")[2])
+    return names
+
+
+@pytest.mark.parametrize("room", ["curves"])
+def test_no_import_circle_between_modules(room: str) -> None:
+    paths = {path.stem: path for path in (PACKAGE / room).glob("*.py") if path.stem != "__init__"}
+    left = {name: imported_modules(path) & set(paths) for name, path in paths.items()}
+    while left:
+        ground = [name for name, needs in left.items() if not needs & set(left)]
+        assert ground, f"circle among {sorted(left)}"
+        for name in ground:
+            del left[name]
+
+
 def test_curves_know_only_numbers() -> None:
     allowed = {"numpy", "scipy", "pandas", "conceptaudit"} | set(sys.stdlib_module_names)
     for path in sorted((PACKAGE / "curves").glob("*.py")):

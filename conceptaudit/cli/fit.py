@@ -71,9 +71,9 @@ def fit(
         str,
         typer.Option(
             help="'partial-pooling': a line per dataset, drawn towards that of all; 'loglinear': "
-            "one line, least squares per concept; 'binomial', 'beta-binomial': a logit line; "
-            "'isotonic', 'spline': any curve that never falls; 'saturating', 'over-training': with "
-            "an asymptote; 'paper': the published line through trimmed bin means."
+            "one line, least squares per concept; 'binomial': a logit line; 'isotonic': any curve "
+            "that never falls; 'saturating': with an asymptote; 'paper': the published line "
+            "through trimmed bin means."
         ),
     ] = "partial-pooling",
     zero_policy: Annotated[

@@ -91,7 +91,7 @@ def plan(
 
 
 def _show(found: Plan, notes: tuple[str, ...], written: list[Path]) -> None:
-    from conceptaudit.curves.spending import REACHABLE
+    from conceptaudit.curves.planning import REACHABLE
 
     ahead = found.table[found.table["status"] == REACHABLE]
     if len(ahead):

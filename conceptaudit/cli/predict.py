@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from conceptaudit.curves import Curve
-    from conceptaudit.curves.anchors import Anchors
+    from conceptaudit.curves.known_results import Anchors
     from conceptaudit.records import ConceptFrequencies
 
 SHOWN = 10
-"""Rows shown from each end of the predictions."""
+"""FitData shown from each end of the predictions."""
 
 REFERENCE = "reference"
 """What stands in place of a curve for the published ones."""
@@ -170,7 +170,7 @@ def read_anchors(mean: list[str], labelled: list[str], imagenet: float | None) -
     ConfigError
         A mean is not of the form DATASET=ACCURACY.
     """
-    from conceptaudit.curves.anchors import Anchors
+    from conceptaudit.curves.known_results import Anchors
     from conceptaudit.errors import ConfigError
     from conceptaudit.zeroshot.readers import read_accuracies
 

@@ -59,7 +59,7 @@ def cluster_robust(information: FloatArray, scores: FloatArray, contrasts: Float
     scores : numpy.ndarray of float64, shape (clusters, k)
         X'V^-1 (y - X b) of each cluster.
     contrasts : numpy.ndarray of float64, shape (contrasts, k)
-        Rows c of the linear combinations c'b.
+        FitData c of the linear combinations c'b.
 
     Returns
     -------

@@ -14,12 +14,12 @@ import pandas as pd
 from scipy import stats
 
 from conceptaudit.curves.binned import BinRecipe
-from conceptaudit.curves.checks import check_level
+from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.families import DEFAULT_FAMILY, FAMILIES, Family, family_named
+from conceptaudit.curves.fit_data import FitData, fit_data_of
 from conceptaudit.curves.intervals import units_of
-from conceptaudit.curves.records import Curve, ModelFit
-from conceptaudit.curves.rows import Rows, rows_of
-from conceptaudit.curves.statistics import FloatArray, IntArray, group_means
+from conceptaudit.curves.records import ModelFit
+from conceptaudit.curves.statistics import FloatArray, IntArray, check_level, group_means
 from conceptaudit.errors import FitError
 from conceptaudit.progress import Progress, SilentProgress
 
@@ -139,13 +139,13 @@ def compare_families(
 
 
 def held_out(
-    rows: Rows, family: Family, scheme: str, *, seed: int = 0, recipe: BinRecipe | None = None
+    rows: FitData, family: Family, scheme: str, *, seed: int = 0, recipe: BinRecipe | None = None
 ) -> FloatArray:
     """Predict each row from a fit that has not seen it.
 
     Parameters
     ----------
-    rows : Rows
+    rows : FitData
     family : Family
     scheme : {"concepts", "datasets"}
     seed : int
@@ -169,7 +169,7 @@ def held_out(
     return expected
 
 
-def folds(rows: Rows, scheme: str, seed: int) -> Iterator[tuple[IntArray, IntArray]]:
+def folds(rows: FitData, scheme: str, seed: int) -> Iterator[tuple[IntArray, IntArray]]:
     """Yield (train, test) positions: whole concept names, or whole datasets.
 
     A dataset that is left out takes its concept names with it: rows of other datasets with one of
@@ -205,7 +205,7 @@ def _compared(
     recipe = BinRecipe(n_edges=len(binned.counts), first=binned.first, last=binned.last)
     errors: dict[str, FloatArray] = {}
     for family in families:
-        rows = rows_of(points, family.zero_policy or curve.zero_policy)
+        rows = fit_data_of(points, family.zero_policy or curve.zero_policy)
         errors[family.name] = held_out(rows, family, scheme, seed=seed, recipe=recipe) - rows.y
         progress.advance()
     units, n_units = units_of(rows, seed)
@@ -238,7 +238,7 @@ def _row(
     family: Family,
     scheme: str,
     errors: FloatArray,
-    rows: Rows,
+    rows: FitData,
     difference: tuple[float, float, float],
 ) -> Compared:
     some = len(errors) > 0

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from conceptaudit.curves.predictor import HeldOut
+from conceptaudit.curves.point_model import HeldOut
 from conceptaudit.curves.statistics import FloatArray
 
 GRID = np.linspace(0.0, 1.0, 41)

@@ -3,7 +3,6 @@
 * Without the pretraining images that resemble the test images: is it more than memory?
 * With a pretraining set whose concepts follow a law of our choice: is it more than what frequent
   concepts happen to be like?
-* In the head, the middle and the tail apart: is it one effect, or that of one end?
 
 References
 ----------
@@ -17,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.counts import choose_count
-from conceptaudit.curves.checks import numbers
+from conceptaudit.curves.joining import numbers
 from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ConceptFrequencies

@@ -9,14 +9,18 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from conceptaudit.curves.checks import check_level
+from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.features import name_features
+from conceptaudit.curves.fit_data import FitData
+from conceptaudit.curves.model_predictor import (
+    ModelPredictor,
+    Queries,
+    estimator_of,
+    rows_and_names,
+)
+from conceptaudit.curves.point_model import Estimator, concept_folds
 from conceptaudit.curves.predicting import expectations
-from conceptaudit.curves.predictor import Estimator, concept_folds
-from conceptaudit.curves.prepared import Prepared, Queries, estimator_of, rows_and_names
-from conceptaudit.curves.records import Curve
-from conceptaudit.curves.rows import Rows
-from conceptaudit.curves.statistics import FloatArray
+from conceptaudit.curves.statistics import FloatArray, check_level
 from conceptaudit.errors import ConfigError
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -156,7 +160,7 @@ def _all_models(
 
 
 def cross_predict(
-    rows: Rows,
+    rows: FitData,
     features: FloatArray,
     estimator: Estimator,
     levels: Sequence[float],
@@ -168,7 +172,7 @@ def cross_predict(
 
     Parameters
     ----------
-    rows : Rows
+    rows : FitData
     features : numpy.ndarray of float64, shape (n, k)
         See `features.name_features`.
     estimator : Estimator
@@ -183,7 +187,7 @@ def cross_predict(
     """
     found = [tuple(np.full(len(rows), np.nan) for _ in range(3)) for _ in levels]
     for train, test in concept_folds(rows.concept, seed, n_folds):
-        prepared = Prepared(
+        prepared = ModelPredictor(
             rows=rows.take(train),
             features=features[train],
             queried=features[test],

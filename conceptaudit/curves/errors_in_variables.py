@@ -19,22 +19,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from conceptaudit.curves.rows import Rows
+from conceptaudit.curves.fit_data import FitData
 from conceptaudit.curves.statistics import FloatArray
 
 LEAST_RELIABILITY = 0.05
 """Below this share of real variance a dataset's x is all error, and no correction is possible."""
 
 
-def calibrated(rows: Rows) -> tuple[Rows, float]:
+def calibrated(rows: FitData) -> tuple[FitData, float]:
     """Replace each x by its expectation given the observed one.
 
     Within each dataset, E[true | x] = m + r (x - m), where r is the share of the variance of x that
-    is not error, row by row. Rows of few concepts share a pooled variance.
+    is not error, row by row. FitData of few concepts share a pooled variance.
 
     Returns
     -------
-    rows : Rows
+    rows : FitData
         With `x` calibrated; unchanged where no row has an error.
     reliability : float
         Share of the variance within datasets that is not error, in (0, 1].

@@ -10,33 +10,26 @@ from typing import Any, Protocol
 import numpy as np
 
 from conceptaudit.curves.binned import N_EDGES, TRIM, BinRecipe, binned_lines
-from conceptaudit.curves.binomial import fit_beta_binomial, fit_binomial
-from conceptaudit.curves.fitted import FittedFamily, FittedLine
-from conceptaudit.curves.hurdle import FittedHurdle, above_zero, add_hurdle
-from conceptaudit.curves.levels import FittedLevels, add_levels
+from conceptaudit.curves.fit_data import ZERO_TO_ONE, FitData
+from conceptaudit.curves.fitted import (
+    FittedFamily,
+    FittedHurdle,
+    FittedLevels,
+    FittedLine,
+    above_zero,
+    add_hurdle,
+    add_levels,
+)
 from conceptaudit.curves.pooling import fit_partial_pooling
-from conceptaudit.curves.rows import Rows
 from conceptaudit.curves.shapes import (
     FittedAsymptote,
     FittedKnots,
+    fit_binomial,
     fit_isotonic,
-    fit_over_training,
     fit_saturating,
-    fit_spline,
 )
 from conceptaudit.curves.statistics import FloatArray, IntArray, Lines, resampled_lines
-from conceptaudit.curves.zeros import ZERO_POLICIES, ZERO_TO_ONE, log_frequency
 from conceptaudit.errors import ConfigError, FitError
-
-__all__ = [
-    "DEFAULT_FAMILY",
-    "FAMILIES",
-    "ZERO_POLICIES",
-    "ZERO_TO_ONE",
-    "Family",
-    "family_named",
-    "log_frequency",
-]
 
 DEFAULT_RECIPE = BinRecipe(n_edges=N_EDGES, first=TRIM[0], last=TRIM[1])
 DEFAULT_FAMILY = "partial-pooling"
@@ -51,7 +44,7 @@ class FamilyLines(Protocol):
         """Fit y against x once per row of `draws`."""
 
 
-Estimate = Callable[[Rows, int, BinRecipe], FittedFamily]
+Estimate = Callable[[FitData, int, BinRecipe], FittedFamily]
 """(rows, seed, recipe of the paper's bins) to a fitted curve."""
 
 
@@ -89,12 +82,14 @@ class Family:
     straight: bool = False
     pools: bool = False
 
-    def fit(self, rows: Rows, *, seed: int = 0, recipe: BinRecipe = DEFAULT_RECIPE) -> FittedFamily:
+    def fit(
+        self, rows: FitData, *, seed: int = 0, recipe: BinRecipe = DEFAULT_RECIPE
+    ) -> FittedFamily:
         """Fit the rows.
 
         Parameters
         ----------
-        rows : Rows
+        rows : FitData
             All rows of a model or any subset of them, such as a fold.
         seed : int
             For families that draw random numbers.
@@ -145,17 +140,17 @@ def _least_squares(
     return resampled_lines(x, y, groups, draws)
 
 
-def _line(rows: Rows, seed: int, recipe: BinRecipe) -> FittedLine:
+def _line(rows: FitData, seed: int, recipe: BinRecipe) -> FittedLine:
     del seed
     return _one_line(_least_squares, rows, recipe, "All of them have the same frequency.")
 
 
-def _paper(rows: Rows, seed: int, recipe: BinRecipe) -> FittedLine:
+def _paper(rows: FitData, seed: int, recipe: BinRecipe) -> FittedLine:
     del seed
     return _one_line(binned_lines, rows, recipe, _NO_BINS)
 
 
-def _one_line(lines: FamilyLines, rows: Rows, recipe: BinRecipe, reason: str) -> FittedLine:
+def _one_line(lines: FamilyLines, rows: FitData, recipe: BinRecipe, reason: str) -> FittedLine:
     once = np.ones((1, 1), dtype=np.intp)
     found = lines(rows.x, rows.y, np.zeros(len(rows), dtype=np.intp), once, recipe)
     slope, intercept = float(found.slope[0]), float(found.intercept[0])
@@ -169,10 +164,10 @@ def _one_line(lines: FamilyLines, rows: Rows, recipe: BinRecipe, reason: str) ->
     )
 
 
-def _simple(fit: Callable[[Rows], FittedFamily]) -> Estimate:
+def _simple(fit: Callable[[FitData], FittedFamily]) -> Estimate:
     """Adapt a fit that needs neither a seed nor bins."""
 
-    def estimate(rows: Rows, seed: int, recipe: BinRecipe) -> FittedFamily:
+    def estimate(rows: FitData, seed: int, recipe: BinRecipe) -> FittedFamily:
         del seed, recipe
         return fit(rows)
 
@@ -181,7 +176,7 @@ def _simple(fit: Callable[[Rows], FittedFamily]) -> Estimate:
 
 def _shape(
     name: str,
-    fit: Callable[[Rows], FittedFamily],
+    fit: Callable[[FitData], FittedFamily],
     rebuild: Callable[[Mapping[str, Any]], FittedFamily],
     summary: str,
 ) -> Family:
@@ -232,28 +227,19 @@ FAMILIES = {
             FittedLine.restore,
             "a logit line through numbers of correct images",
         ),
-        _shape(
-            "beta-binomial",
-            fit_beta_binomial,
-            FittedLine.restore,
-            "the same, with concepts that differ by more than their numbers of images",
-        ),
         _shape("isotonic", fit_isotonic, FittedKnots.restore, "the nearest curve that never falls"),
-        _shape("spline", fit_spline, FittedKnots.restore, "a smooth curve that never falls"),
         _shape(
             "saturating",
             fit_saturating,
             FittedAsymptote.restore,
-            "error falls as a power of frequency, towards an asymptote",
-        ),
-        _shape(
-            "over-training",
-            fit_over_training,
-            FittedAsymptote.restore,
-            "error falls exponentially with a loss that is a power of frequency",
+            "error falls towards an asymptote, as a power of frequency or exponentially",
         ),
     )
 }
+
+
+RETIRED = {"beta-binomial": "binomial", "spline": "isotonic", "over-training": "saturating"}
+"""Families of version 0.1 that no data told from their neighbours, and what stands nearest."""
 
 
 def family_named(name: str) -> Family:
@@ -267,7 +253,8 @@ def family_named(name: str) -> Family:
     try:
         return FAMILIES[name]
     except KeyError:
+        retired = f" Use {RETIRED[name]!r} instead of it." if name in RETIRED else ""
         raise ConfigError(
-            f"The 'family' parameter of fit_curve must be one of {sorted(FAMILIES)}. "
-            f"Got {name!r} instead."
+            f"The 'family' parameter (--family) must be one of {sorted(FAMILIES)}. "
+            f"Got {name!r} instead.{retired}"
         ) from None

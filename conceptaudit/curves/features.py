@@ -15,7 +15,6 @@ import numpy as np
 
 from conceptaudit.curves.joining import normalise_name
 from conceptaudit.curves.statistics import FloatArray, IntArray, group_means
-from conceptaudit.errors import DataError
 
 FEATURES = ("words", "letters", "same_head", "same_start", "shared_words")
 """Columns of `name_features`.
@@ -27,7 +26,7 @@ the dataset hold it.
 
 COMMON_PENALTY = 5.0
 OWN_PENALTY = 40.0
-"""Rows' worth of pull towards no effect (all datasets) and towards the common effect (one)."""
+"""FitData' worth of pull towards no effect (all datasets) and towards the common effect (one)."""
 
 ROUNDING = 1e-9
 """Features are numbers of words, or logs: one that varies by less is the same everywhere."""
@@ -109,52 +108,6 @@ def _log_count(group: IntArray, code: IntArray) -> FloatArray:
     shifted = (group - group.min(initial=0)) * (int(code.max(initial=0)) + 1) + code
     _, position, counts = np.unique(shifted, return_inverse=True, return_counts=True)
     result: FloatArray = np.log(counts)[position]
-    return result
-
-
-def text_confusability(vectors: FloatArray, groups: IntArray) -> FloatArray:
-    """Return the cosine similarity of each name to its nearest rival, from text vectors.
-
-    Parameters
-    ----------
-    vectors : numpy.ndarray of float, shape (n, d)
-        A text vector per class name, of any length above 0.
-    groups : numpy.ndarray of int, shape (n,)
-        The dataset of each name.
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n,)
-        In [-1, 1]; NaN for a name without rivals.
-
-    Raises
-    ------
-    DataError
-        A vector is zero or not finite, or there are not as many as names.
-
-    Examples
-    --------
-    >>> text_confusability(np.array([[1.0, 0.0], [0.0, 2.0], [0.0, 1.0]]), np.array([0, 0, 0]))
-    array([0., 1., 1.])
-    """
-    values = np.asarray(vectors, dtype=np.float64)
-    if values.ndim != 2 or len(values) != len(groups):
-        raise DataError(
-            f"Text vectors must have a row per class name. Got the shape {values.shape} for "
-            f"{len(groups)} names instead."
-        )
-    lengths = np.linalg.norm(values, axis=1)
-    if not (np.isfinite(lengths) & (lengths > 0)).all():
-        row = int(np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))[0])
-        raise DataError(f"The text vector of class name {row} is zero or not finite.")
-    unit = values / lengths[:, None]
-    result = np.full(len(groups), np.nan)
-    for group in np.unique(groups):
-        members = np.flatnonzero(groups == group)
-        if len(members) > 1:
-            similar = unit[members] @ unit[members].T
-            np.fill_diagonal(similar, -np.inf)
-            result[members] = similar.max(axis=1)
     return result
 
 

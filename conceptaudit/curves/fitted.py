@@ -1,7 +1,14 @@
-"""What a family leaves behind once it is fitted: something that predicts, and its numbers.
+"""Fitted families: curves that predict, and their numbers.
 
 `FittedFamily` is the seam between fitting and predicting. Everything a fitted family knows is in
 its ``parameters``, plain JSON values from which `families.Family.restore` builds it again.
+
+Two things may be added to a curve. Under the ``hurdle`` policy it is fitted to concepts with a
+count above zero, and those with a count of zero are expected a constant distance from where it
+begins: a count of zero is often a name that the counter missed, and has no place on the line. And
+because datasets differ more in level than frequency explains, a family with one curve for all adds,
+for a dataset of the fit, how far its concepts lie from the curve on average, drawn towards 0 the
+more the fewer they are. What a new dataset gets is the curve itself.
 """
 
 from collections.abc import Mapping
@@ -11,7 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.special import expit
 
-from conceptaudit.curves.statistics import FloatArray, IntArray
+from conceptaudit.curves.fit_data import FitData
+from conceptaudit.curves.statistics import FloatArray, IntArray, group_means
 
 NEW_DATASET = -1
 """Stands for a dataset that the fit has not seen: the population curve."""
@@ -28,7 +36,7 @@ class FittedFamily(Protocol):
         x : numpy.ndarray of float64, shape (n,)
             Frequency in decades, on the scale of the rows that were fitted; NaN gives NaN.
         dataset : numpy.ndarray of int, shape (n,)
-            Positions in `Rows.datasets`; `NEW_DATASET` for a dataset not among them.
+            Positions in `FitData.datasets`; `NEW_DATASET` for a dataset not among them.
 
         Returns
         -------
@@ -107,3 +115,110 @@ class FittedLine:
 def population(fitted: FittedFamily, x: FloatArray) -> FloatArray:
     """Return what a fit expects in a dataset it has not seen at each x, shape (n,)."""
     return fitted.predict(x, np.full(len(x), NEW_DATASET, dtype=np.intp))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedHurdle:
+    """A curve for counts above zero, and its distance to concepts with a count of zero.
+
+    Parameters
+    ----------
+    above : FittedFamily
+        The curve of concepts with a count above zero.
+    zero_shift : float
+        Mean accuracy of the concepts without, minus the curve at x = 0 in their datasets.
+    n_zero : int
+        FitData behind `zero_shift`.
+    """
+
+    above: FittedFamily
+    zero_shift: float
+    n_zero: int
+
+    def predict(self, x: FloatArray, dataset: IntArray) -> FloatArray:
+        """Return the expected accuracy of each row, see `FittedFamily.predict`."""
+        shifted = self.above.predict(x, dataset) + np.where(x == 0, self.zero_shift, 0.0)
+        return np.clip(shifted, 0.0, 1.0)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """See `FittedFamily.parameters`."""
+        return {
+            "above": self.above.parameters,
+            "zero_shift": self.zero_shift,
+            "n_zero": self.n_zero,
+        }
+
+
+def above_zero(rows: FitData) -> FitData:
+    """Return the rows that the curve itself is fitted to: under ``hurdle`` those above zero."""
+    return rows.take(rows.x > 0) if rows.zero_policy == "hurdle" else rows
+
+
+def add_hurdle(above: FittedFamily, rows: FitData) -> FittedHurdle:
+    """Measure how far the concepts with a count of zero lie from where the curve begins."""
+    zeros = rows.take(rows.x == 0)
+    shift = float((zeros.y - above.predict(zeros.x, zeros.dataset)).mean()) if len(zeros) else 0.0
+    return FittedHurdle(above=above, zero_shift=shift, n_zero=len(zeros))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedLevels:
+    """A curve for all datasets, and the distance of each dataset from it.
+
+    Parameters
+    ----------
+    shape : FittedFamily
+        The curve; its predictions for `fitted.NEW_DATASET` are those of this family.
+    levels : tuple of float
+        What each dataset adds to it, in accuracy.
+    """
+
+    shape: FittedFamily
+    levels: tuple[float, ...]
+
+    def predict(self, x: FloatArray, dataset: IntArray) -> FloatArray:
+        """Return the expected accuracy of each row, see `FittedFamily.predict`."""
+        # A dataset that is not among them adds nothing; it stands last, where -1 finds it.
+        known = np.where(dataset < len(self.levels), dataset, -1)
+        value: FloatArray = self.shape.predict(x, dataset) + np.array([*self.levels, 0.0])[known]
+        return np.clip(value, 0.0, 1.0)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """See `FittedFamily.parameters`."""
+        return {"shape": self.shape.parameters, "levels": list(self.levels)}
+
+
+def add_levels(shape: FittedFamily, rows: FitData) -> FittedFamily:
+    """Measure how far each dataset lies from the curve; a single one is the curve.
+
+    The shrinkage is that of a random intercept, its variances estimated by moments.
+    """
+    if len(np.unique(rows.dataset)) < 2:
+        return shape
+    n_datasets = len(rows.datasets)
+    residuals = rows.y - shape.predict(rows.x, rows.dataset)
+    sizes = np.bincount(rows.dataset, minlength=n_datasets).astype(np.float64)
+    means = group_means(residuals, rows.dataset, n_datasets)
+    seen = sizes > 0
+    inside = residuals - means[rows.dataset]
+    spread = float(inside @ inside) / max(len(rows) - int(seen.sum()), 1)
+    between = max(float((means[seen] ** 2).mean() - (spread / sizes[seen]).mean()), 0.0)
+    error = spread / np.where(seen, sizes, 1.0)
+    keep = np.where(
+        between + error > 0, between / np.where(between + error > 0, between + error, 1), 0
+    )
+    levels = np.where(seen, keep * np.where(seen, means, 0.0), 0.0)
+    return FittedLevels(shape=shape, levels=tuple(float(value) for value in levels))
+
+
+def without_levels(fitted: FittedFamily) -> FittedFamily:
+    """Return the curve that all datasets share, with its hurdle if it has one."""
+    return fitted.shape if isinstance(fitted, FittedLevels) else fitted
+
+
+def core(fitted: FittedFamily) -> FittedFamily:
+    """Return the curve for counts above zero, without levels."""
+    shared = without_levels(fitted)
+    return shared.above if isinstance(shared, FittedHurdle) else shared

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 import pandas as pd
 
 from conceptaudit.curves.binned import recipe_for
-from conceptaudit.curves.checks import KEY_COLUMNS, check_level
-from conceptaudit.curves.families import DEFAULT_FAMILY, ZERO_POLICIES, Family, family_named
-from conceptaudit.curves.joining import Joined, join
+from conceptaudit.curves.curve import Curve
+from conceptaudit.curves.families import DEFAULT_FAMILY, Family, family_named
+from conceptaudit.curves.fit_data import ZERO_POLICIES
+from conceptaudit.curves.joining import KEY_COLUMNS, Joined, join
 from conceptaudit.curves.model_fitting import MIN_POINTS, ModelSettings, fit_model, usable_rows
-from conceptaudit.curves.records import POINT_COLUMNS, Curve, ModelFit
+from conceptaudit.curves.records import POINT_COLUMNS, ModelFit
+from conceptaudit.curves.statistics import check_level
 from conceptaudit.errors import ConfigError, FitError
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies

@@ -12,13 +12,10 @@ import numpy as np
 from conceptaudit.curves.binned import BinRecipe
 from conceptaudit.curves.clustered import jackknife_half_width
 from conceptaudit.curves.families import Family
-from conceptaudit.curves.fitted import FittedFamily, FittedLine, population
-from conceptaudit.curves.hurdle import above_zero
-from conceptaudit.curves.levels import core
-from conceptaudit.curves.linear import Equations, equations
-from conceptaudit.curves.pooling import relative_of
+from conceptaudit.curves.fit_data import FitData
+from conceptaudit.curves.fitted import FittedFamily, FittedLine, above_zero, core, population
+from conceptaudit.curves.pooling import Equations, equations, relative_of
 from conceptaudit.curves.records import LineFit
-from conceptaudit.curves.rows import Rows
 from conceptaudit.curves.statistics import (
     FloatArray,
     IntArray,
@@ -61,7 +58,7 @@ class LineSettings:
     level: float
     seed: int
 
-    def fit(self, rows: Rows) -> FittedFamily:
+    def fit(self, rows: FitData) -> FittedFamily:
         """Fit the family to rows."""
         return self.family.fit(rows, seed=self.seed, recipe=self.recipe)
 
@@ -93,13 +90,13 @@ def straight_part(fitted: FittedFamily, x: FloatArray) -> tuple[float, float]:
 
 
 def line_fit(
-    rows: Rows, fitted: FittedFamily, settings: LineSettings, rng: np.random.Generator
+    rows: FitData, fitted: FittedFamily, settings: LineSettings, rng: np.random.Generator
 ) -> tuple[LineFit, list[str]]:
     """Sum a fit up as a line with intervals.
 
     Parameters
     ----------
-    rows : Rows
+    rows : FitData
         What `fitted` was fitted to.
     fitted : FittedFamily
     settings : LineSettings
@@ -177,12 +174,12 @@ def _analytic(
 
 
 def _refitted(
-    rows: Rows, grid: FloatArray, settings: LineSettings, rng: np.random.Generator
+    rows: FitData, grid: FloatArray, settings: LineSettings, rng: np.random.Generator
 ) -> _Spread:
     units, n_units = units_of(rows, settings.seed)
     x = above_zero(rows).x
 
-    def estimates(chosen: Rows) -> FloatArray:
+    def estimates(chosen: FitData) -> FloatArray:
         try:
             fitted = settings.fit(chosen)
         except FitError:
@@ -209,7 +206,7 @@ def _refitted(
     )
 
 
-def units_of(rows: Rows, seed: int) -> tuple[IntArray, int]:
+def units_of(rows: FitData, seed: int) -> tuple[IntArray, int]:
     """Tell what is left out together: a dataset, or one of `N_GROUPS` groups of concept names."""
     if not rows.single:
         return rows.dataset, len(rows.datasets)
@@ -219,7 +216,7 @@ def units_of(rows: Rows, seed: int) -> tuple[IntArray, int]:
     return (order % n_groups)[rows.concept], n_groups
 
 
-def _r_interval(rows: Rows, r: float, level: float) -> tuple[float, float]:
+def _r_interval(rows: FitData, r: float, level: float) -> tuple[float, float]:
     """Jackknife over datasets (or groups of concepts) on Fisher's scale."""
     if not np.isfinite(r):
         return float("nan"), float("nan")
@@ -232,7 +229,7 @@ def _r_interval(rows: Rows, r: float, level: float) -> tuple[float, float]:
     return float(np.tanh(centre - half)), float(np.tanh(centre + half))
 
 
-def _remarks(rows: Rows, r: float, half: float) -> list[str]:
+def _remarks(rows: FitData, r: float, half: float) -> list[str]:
     notes = []
     n_datasets = len(np.unique(rows.dataset))
     if rows.single:

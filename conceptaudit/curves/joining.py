@@ -1,4 +1,4 @@
-"""Join frequencies with accuracies by concept name, and account for every name.
+"""Join of frequencies with accuracies by concept name, with an account of every name.
 
 Names are compared as they are first and only then through `normalise_name`; a name that is on
 one side only is listed, one that could mean two rows is refused. Position is never identity.
@@ -8,13 +8,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
 from conceptaudit.counts import AUTO_COUNT, available_counts, choose_count, counts_of
-from conceptaudit.curves.checks import KEY_COLUMNS, check_accuracies, numbers
 from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
 from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import ConfigError, DataError
@@ -23,6 +23,45 @@ from conceptaudit.records import (
     ConceptAccuracies,
     ConceptFrequencies,
 )
+
+KEY_COLUMNS = ("model", "pretraining", "metric")
+"""Columns that tell one fit from another."""
+
+
+def check_accuracies(accuracies: ConceptAccuracies) -> None:
+    """Refuse rows that contradict themselves or each other.
+
+    Raises
+    ------
+    DataError
+        Naming the first such row.
+    """
+    table = accuracies.table
+    correct = pd.to_numeric(table["n_correct"]).astype("Float64")
+    images = pd.to_numeric(table["n_images"]).astype("Float64")
+    impossible = ((correct > images) | (correct < 0) | (images < 0)).fillna(value=False)
+    if bool(impossible.any()):
+        row = table[impossible.to_numpy(dtype=bool)].iloc[0]
+        raise DataError(
+            f"n_correct must lie between 0 and n_images. Got n_correct = {row['n_correct']} and "
+            f"n_images = {row['n_images']} for concept {row['concept']!r} of {row['dataset']!r}, "
+            f"model {row['model']!r} instead."
+        )
+    repeated = table.duplicated([*KEY_COLUMNS, "dataset", "concept"])
+    if bool(repeated.any()):
+        row = table[repeated].iloc[0]
+        raise DataError(
+            f"Each concept must have one accuracy per model, pretraining, dataset and metric. Got "
+            f"{row['concept']!r} of {row['dataset']!r} twice for model {row['model']!r} "
+            f"({int(repeated.sum()):,} repeated rows). Were the same results read twice?"
+        )
+
+
+def numbers(values: "pd.Series[Any]") -> FloatArray:
+    """Turn a column of counts into float64, NaN where it is NA."""
+    floats = pd.to_numeric(values).astype("Float64").to_numpy(np.float64, na_value=np.nan)
+    return floats.astype(np.float64)
+
 
 COUNTED = ("count", "count_low", "count_high")
 """A count and the ends of its 90 % interval, as the joined table names them."""

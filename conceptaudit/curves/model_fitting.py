@@ -10,21 +10,20 @@ from scipy import stats
 from conceptaudit.curves.binned import BinnedFit, BinRecipe, fit_bins
 from conceptaudit.curves.errors_in_variables import calibrated
 from conceptaudit.curves.families import Family
-from conceptaudit.curves.fitted import FittedFamily, FittedLine
-from conceptaudit.curves.hurdle import FittedHurdle, above_zero
-from conceptaudit.curves.intervals import LineSettings, line_fit
-from conceptaudit.curves.levels import core, without_levels
-from conceptaudit.curves.linear import within_interval
-from conceptaudit.curves.records import CountError, DatasetEffects, DatasetSlope, LineFit, Usage
-from conceptaudit.curves.rows import Rows, rows_of
-from conceptaudit.curves.statistics import (
-    FloatArray,
-    between_slope,
-    permutation_p,
-    within_slope,
+from conceptaudit.curves.fit_data import ZERO_TO_ONE, FitData, fit_data_of
+from conceptaudit.curves.fitted import (
+    FittedFamily,
+    FittedHurdle,
+    FittedLine,
+    above_zero,
+    core,
+    without_levels,
 )
+from conceptaudit.curves.intervals import LineSettings, line_fit
+from conceptaudit.curves.pooling import within_interval
+from conceptaudit.curves.records import CountError, DatasetEffects, DatasetSlope, LineFit, Usage
+from conceptaudit.curves.statistics import FloatArray, between_slope, permutation_p, within_slope
 from conceptaudit.curves.statistics import line as least_squares
-from conceptaudit.curves.zeros import ZERO_TO_ONE
 from conceptaudit.errors import FitError
 
 N_SHUFFLES = 999
@@ -122,7 +121,7 @@ def fit_model(used: pd.DataFrame, counted: pd.DataFrame, settings: ModelSettings
     Parameters
     ----------
     used : pandas.DataFrame
-        Rows of the curve, see `rows.rows_of`, sorted by dataset.
+        FitData of the curve, see `rows.fit_data_of`, sorted by dataset.
     counted : pandas.DataFrame
         All rows with a frequency: the bins include zeros under every policy.
     settings : ModelSettings
@@ -132,8 +131,8 @@ def fit_model(used: pd.DataFrame, counted: pd.DataFrame, settings: ModelSettings
     FitError
         The family has no curve through these rows.
     """
-    rows = rows_of(used, settings.zero_policy)
-    everything = rows_of(counted, ZERO_TO_ONE)
+    rows = fit_data_of(used, settings.zero_policy)
+    everything = fit_data_of(counted, ZERO_TO_ONE)
     rng = np.random.default_rng(settings.seed)
     fitted = settings.line.fit(rows)
     line, notes = line_fit(rows, fitted, settings.line, rng)
@@ -165,7 +164,7 @@ def fit_model(used: pd.DataFrame, counted: pd.DataFrame, settings: ModelSettings
     )
 
 
-def _further_notes(rows: Rows, fitted: FittedFamily) -> Iterator[str]:
+def _further_notes(rows: FitData, fitted: FittedFamily) -> Iterator[str]:
     pairs = np.unique(np.stack([rows.concept, rows.dataset]), axis=1)
     shared = int((np.bincount(pairs[0]) > 1).sum())
     if shared:
@@ -186,7 +185,7 @@ def _further_notes(rows: Rows, fitted: FittedFamily) -> Iterator[str]:
         )
 
 
-def overdispersion(rows: Rows, fitted: FittedFamily) -> float:
+def overdispersion(rows: FitData, fitted: FittedFamily) -> float:
     """Pearson's chi-square of accuracies about a fit, per degree of freedom.
 
     1 is what numbers of test images alone would give; NaN where too few are known.
@@ -200,7 +199,7 @@ def overdispersion(rows: Rows, fitted: FittedFamily) -> float:
     return float(terms.sum() / (len(terms) - 2)) if len(terms) > 2 else float("nan")
 
 
-def _count_error(rows: Rows, settings: ModelSettings) -> CountError | None:
+def _count_error(rows: FitData, settings: ModelSettings) -> CountError | None:
     chosen = above_zero(rows)
     n = int((chosen.x_sd > 0).sum())
     if not n or settings.family.zero_policy is not None:
@@ -217,7 +216,7 @@ def _count_error(rows: Rows, settings: ModelSettings) -> CountError | None:
     )
 
 
-def _effects(rows: Rows, level: float, rng: np.random.Generator) -> DatasetEffects:
+def _effects(rows: FitData, level: float, rng: np.random.Generator) -> DatasetEffects:
     n = len(rows.datasets)
     within = within_interval(rows, level)
     return DatasetEffects(
@@ -231,7 +230,7 @@ def _effects(rows: Rows, level: float, rng: np.random.Generator) -> DatasetEffec
     )
 
 
-def _dataset_slope(rows: Rows, index: int, level: float) -> DatasetSlope:
+def _dataset_slope(rows: FitData, index: int, level: float) -> DatasetSlope:
     members = rows.dataset == index
     x, y = rows.x[members], rows.y[members]
     n = len(x)

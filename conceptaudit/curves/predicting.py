@@ -23,14 +23,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.counts import available_counts, counts_of
-from conceptaudit.curves.anchoring import Known, anchored
-from conceptaudit.curves.anchors import Anchors
-from conceptaudit.curves.checks import check_level
 from conceptaudit.curves.conformal import Band
-from conceptaudit.curves.families import log_frequency
-from conceptaudit.curves.prepared import Prepared, Queries, prepare, queries_of
-from conceptaudit.curves.records import Curve, ModelFit
-from conceptaudit.curves.statistics import FloatArray
+from conceptaudit.curves.curve import Curve
+from conceptaudit.curves.fit_data import log_frequency
+from conceptaudit.curves.known_results import Anchors, Known, anchored
+from conceptaudit.curves.model_predictor import ModelPredictor, Queries, prepare, queries_of
+from conceptaudit.curves.records import ModelFit
+from conceptaudit.curves.statistics import FloatArray, check_level
 from conceptaudit.errors import DataError
 from conceptaudit.records import ConceptFrequencies
 
@@ -153,7 +152,7 @@ def _predicted(
 
 
 def expectations(
-    prepared: Prepared,
+    prepared: ModelPredictor,
     queries: Queries,
     members: npt.NDArray[np.intp],
     level: float,

@@ -1,19 +1,9 @@
-"""What a fit produces: one `ModelFit` per model, and the `Curve` that holds them.
+"""Parts of a fit: one `ModelFit` per model, and what it is made of."""
 
-A curve carries the rows it was fitted to, so that predictions can be given honest intervals.
-"""
-
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pandas as pd
+from dataclasses import dataclass
+from typing import Any
 
 from conceptaudit.curves.binned import BinnedFit
-from conceptaudit.errors import ConfigError
-
-if TYPE_CHECKING:
-    from conceptaudit.curves.fitted import FittedFamily
 
 POINT_COLUMNS = (
     "fit",
@@ -47,11 +37,11 @@ class Usage:
     n_concepts : int
         Accuracies that the model came with (a concept counts once per evaluation set).
     n_used : int
-        Rows in the fit; `n_concepts` minus everything in `dropped`.
+        FitData in the fit; `n_concepts` minus everything in `dropped`.
     n_zero : int
-        Rows whose frequency is zero, used or not.
+        FitData whose frequency is zero, used or not.
     dropped : dict of str to int
-        Rows left out, by reason.
+        FitData left out, by reason.
     """
 
     n_concepts: int
@@ -180,7 +170,7 @@ class CountError:
     reliability : float
         Share of the variance of x within datasets that is not error, in (0, 1].
     n_with_interval : int
-        Rows whose count has an interval.
+        FitData whose count has an interval.
     slope, slope_low, slope_high : float
         The slope of the family on calibrated x, to be read beside the `LineFit.slope` of the same
         fit, which is right for predicting from counts with the same error.
@@ -231,109 +221,3 @@ class ModelFit:
     def label(self) -> str:
         """``model/pretraining/metric``, without empty parts; unique in a curve."""
         return "/".join(part for part in (self.model, self.pretraining, self.metric) if part)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """Accuracy against frequency, for one or many models on the same frequencies.
-
-    Parameters
-    ----------
-    family : str
-        A name in `families.FAMILIES`.
-    count : str
-        ``"n_text"``, ``"n_image"`` or ``"n_joint"``.
-    zero_policy : str
-        What a count of zero became: ``"log1p"``, ``"exclude"``, ``"hurdle"`` or (``paper``)
-        ``"one"``.
-    level : float
-        Level of the intervals in `fits`.
-    seed : int
-    source : str
-        The audited dataset.
-    fits : tuple of ModelFit
-    digest : str
-        SHA-256 of the joined rows and the settings.
-    notes : tuple of str
-    points : pandas.DataFrame
-        The rows in the fits, columns `POINT_COLUMNS`.
-    unmatched : pandas.DataFrame
-        Concepts on one side only, columns `UNMATCHED_COLUMNS`.
-    folded : pandas.DataFrame
-        Names that met only after case and separators were folded, columns `FOLDED_COLUMNS`.
-    """
-
-    family: str
-    count: str
-    zero_policy: str
-    level: float
-    seed: int
-    source: str
-    fits: tuple[ModelFit, ...]
-    digest: str
-    notes: tuple[str, ...]
-    points: pd.DataFrame = field(repr=False, compare=False)
-    unmatched: pd.DataFrame = field(repr=False, compare=False)
-    folded: pd.DataFrame = field(repr=False, compare=False)
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """One row per model: what ``fit.csv`` holds."""
-        from conceptaudit.curves.table import curve_table
-
-        return curve_table(self)
-
-    @property
-    def slopes(self) -> pd.DataFrame:
-        """One row per model and dataset: what ``datasets.csv`` holds."""
-        from conceptaudit.curves.table import slopes_table
-
-        return slopes_table(self)
-
-    def select(self, model: str | None) -> tuple[ModelFit, ...]:
-        """Return the fits of a model, named by `ModelFit.label` or by its model name.
-
-        Raises
-        ------
-        ConfigError
-            There is none.
-        """
-        if model is None:
-            return self.fits
-        found = tuple(fit for fit in self.fits if model in (fit.label, fit.model))
-        if not found:
-            known = ", ".join(fit.label for fit in self.fits[:20])
-            raise ConfigError(
-                f"The 'model' parameter must name a model of the curve ({known}). "
-                f"Got {model!r} instead."
-            )
-        return found
-
-    def points_of(self, fit: ModelFit) -> pd.DataFrame:
-        """Return the rows that a fit was made from."""
-        return self.points[self.points["fit"] == self.fits.index(fit)]
-
-    def fitted(self, fit: ModelFit) -> "FittedFamily":
-        """Return what predicts: the fitted family of one of the curve's models."""
-        from conceptaudit.curves.families import family_named
-
-        return family_named(self.family).restore(fit.parameters)
-
-    def save(self, path: Path | str) -> None:
-        """Write the curve as JSON, whole or not at all; see `load`."""
-        from conceptaudit.curves.store import save_curve
-
-        save_curve(self, Path(path))
-
-    @staticmethod
-    def load(path: Path | str) -> "Curve":
-        """Read a curve that `save` wrote, from its file or its folder.
-
-        Raises
-        ------
-        DataError
-            The file is missing, damaged or of another schema version.
-        """
-        from conceptaudit.curves.store import load_curve
-
-        return load_curve(Path(path))

@@ -16,15 +16,14 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.counts import AUTO_COUNT, CORRECTED_COLUMNS, choose_count
-from conceptaudit.curves.checks import numbers
+from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fitting import fit_curve
-from conceptaudit.curves.joining import normalise_name
+from conceptaudit.curves.joining import normalise_name, numbers
 from conceptaudit.curves.published import (
     PRETRAINING_SAMPLES,
     reference_accuracies,
     reference_frequencies,
 )
-from conceptaudit.curves.records import Curve
 from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import DataError
 from conceptaudit.records import ConceptFrequencies

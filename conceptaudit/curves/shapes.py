@@ -1,11 +1,11 @@
-"""Curves without a straight line: monotone, and saturating.
+"""Curves other than a straight line: logit, monotone, and saturating.
 
-A straight line in log frequency has no end; these say whether
-the data ask for one.
+A straight line in log frequency has no end; these say whether the data ask for one.
 
 References
 ----------
-Ramsay, "Monotone regression splines in action", Statistical Science 3 (1988), for the basis;
+Papke and Wooldridge, "Econometric methods for fractional response variables", Journal of Applied
+Econometrics 11 (1996), for the binomial quasi-likelihood;
 Gadre et al., "Language models scale reliably with over-training and on downstream tasks", arXiv
 2403.08540, for an error that falls exponentially with a loss that is a power of the data.
 """
@@ -15,20 +15,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import interpolate, optimize
+from scipy import optimize, special
 
-from conceptaudit.curves.rows import Rows
+from conceptaudit.curves.fit_data import FitData
+from conceptaudit.curves.fitted import FittedLine
 from conceptaudit.curves.statistics import FloatArray, IntArray
 from conceptaudit.errors import FitError
 
-N_INTERIOR = 5
-N_GRID = 81
-PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
-
-RATES = np.exp(np.linspace(np.log(0.02), np.log(3.0), 40))
+RATES = np.exp(np.linspace(np.log(0.02), np.log(3.0), 20))
 """Rates of decay per decade that a saturating curve is tried with."""
 
-STEEPNESS = np.exp(np.linspace(np.log(0.2), np.log(20.0), 10))
+STEEPNESS = (0.0, *np.exp(np.linspace(np.log(0.2), np.log(20.0), 6)))
+"""Steepnesses that it is tried with; 0 is a power of 1 + count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +108,7 @@ class FittedAsymptote:
         return FittedAsymptote(**{name: float(parameters[name]) for name in names})
 
 
-def fit_isotonic(rows: Rows) -> FittedKnots:
+def fit_isotonic(rows: FitData) -> FittedKnots:
     """Fit the non-decreasing curve nearest to the accuracies, a step function."""
     order = np.argsort(rows.x, kind="stable")
     x, first, sizes = np.unique(rows.x[order], return_index=True, return_counts=True)
@@ -123,68 +121,33 @@ def fit_isotonic(rows: Rows) -> FittedKnots:
     return FittedKnots(knots=_floats(x[kept]), values=_floats(np.asarray(found.x)[kept]))
 
 
-def fit_spline(rows: Rows) -> FittedKnots:
-    """Fit a smooth non-decreasing curve: monotone splines, smoothness by cross-validation.
+def fit_saturating(rows: FitData) -> FittedAsymptote:
+    """Fit an error that falls towards an asymptote: as a power of 1 + count, or exponentially.
 
-    Raises
-    ------
-    FitError
-        The frequency is the same in all rows.
+    Ceiling and gap follow by least squares from a rate and a steepness; these are found on a grid,
+    of which the best point is refined.
     """
-    low, high = float(rows.x.min()), float(rows.x.max())
-    if high - low <= 0:
-        raise FitError("The slope is undefined: all concepts have the same frequency.")
-    inner = np.unique(np.quantile(rows.x, np.linspace(0, 1, N_INTERIOR + 2)[1:-1]))
-    inner = inner[(inner > low) & (inner < high)]
-    knots = np.concatenate([[low] * 3, inner, [high] * 3])
+    grid = ((rate, steepness) for steepness in STEEPNESS for rate in RATES)
+    start = min((_profiled(rows, *at) for at in grid), key=lambda pair: pair[0])
+    steep = start[1].steepness > 0
+    limits = [(float(np.log(RATES[0])), float(np.log(RATES[-1])))]
+    if steep:
+        limits.append((float(np.log(STEEPNESS[1])), float(np.log(STEEPNESS[-1]))))
 
-    def basis(at: FloatArray) -> FloatArray:
-        dense = interpolate.BSpline.design_matrix(at, knots, 2).toarray()
-        # Sums of B-splines from the right rise from 0 to 1: non-negative weights, monotone curve.
-        return np.asarray(np.cumsum(dense[:, ::-1], axis=1)[:, ::-1])
+    def at(logs: FloatArray) -> tuple[float, FittedAsymptote]:
+        return _profiled(rows, float(np.exp(logs[0])), float(np.exp(logs[1])) if steep else 0.0)
 
-    design = basis(rows.x)
-    weights = min((_gcv(design, rows.y, penalty) for penalty in PENALTIES), key=lambda r: r[0])[1]
-    grid = np.linspace(low, high, N_GRID)
-    return FittedKnots(knots=_floats(grid), values=_floats(basis(grid) @ weights))
-
-
-def _gcv(design: FloatArray, y: FloatArray, penalty: float) -> tuple[float, FloatArray]:
-    """Generalised cross-validation of one penalty on the changes of slope, and its weights."""
-    n, k = design.shape
-    bend = np.diff(np.eye(k)[1:], axis=0)
-    gram = design.T @ design + penalty * bend.T @ bend + 1e-9 * n * np.eye(k)
-    root = np.linalg.cholesky(gram)
-    target = np.linalg.solve(root, design.T @ y)
-    # The first weight is the curve's left end, an accuracy: it is not negative either.
-    weights, _ = optimize.nnls(root.T, target)
-    freedom = float(np.trace(np.linalg.solve(gram, design.T @ design)))
-    residuals = y - design @ weights
-    return float(residuals @ residuals) / max(n - freedom, 1.0) ** 2, weights
-
-
-def fit_saturating(rows: Rows) -> FittedAsymptote:
-    """Fit an error that falls as a power of 1 + count towards an asymptote."""
-    return min((_profiled(rows, rate, 0.0) for rate in RATES), key=lambda pair: pair[0])[1]
-
-
-def fit_over_training(rows: Rows) -> FittedAsymptote:
-    """Fit an error that falls exponentially with a loss that is a power of 1 + count."""
-    candidates = (_profiled(rows, rate, steep) for steep in STEEPNESS for rate in RATES[::4])
-    start = min(candidates, key=lambda pair: pair[0])[1]
-    bounds = [(float(np.log(grid[0])), float(np.log(grid[-1]))) for grid in (RATES, STEEPNESS)]
-
-    def squares(at: FloatArray) -> float:
-        return _profiled(rows, float(np.exp(at[0])), float(np.exp(at[1])))[0]
+    def squares(logs: FloatArray) -> float:
+        return at(logs)[0]
 
     found = optimize.minimize(
         squares,
-        np.log([start.rate, start.steepness]),
+        np.log(np.array([start[1].rate, start[1].steepness][: len(limits)])),
         method="Nelder-Mead",
-        bounds=bounds,
+        bounds=limits,
         options={"xatol": 0.01, "fatol": 1e-9, "maxfev": 60},
     )
-    return _profiled(rows, float(np.exp(found.x[0])), float(np.exp(found.x[1])))[1]
+    return min(start, at(np.asarray(found.x)), key=lambda pair: pair[0])[1]
 
 
 def _decay(x: FloatArray, rate: float, steepness: float) -> FloatArray:
@@ -194,7 +157,7 @@ def _decay(x: FloatArray, rate: float, steepness: float) -> FloatArray:
     return np.asarray(np.expm1(-steepness * power) / np.expm1(-steepness))
 
 
-def _profiled(rows: Rows, rate: float, steepness: float) -> tuple[float, FittedAsymptote]:
+def _profiled(rows: FitData, rate: float, steepness: float) -> tuple[float, FittedAsymptote]:
     """Least squares of ceiling and gap for one shape of decay, ceiling at most 1."""
     decay, y = _decay(rows.x, rate, steepness), rows.y
     dd = decay - decay.mean()
@@ -213,3 +176,83 @@ def _profiled(rows: Rows, rate: float, steepness: float) -> tuple[float, FittedA
 
 def _floats(values: FloatArray) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
+
+
+PRIOR_SD = 10.0
+"""Of intercept and slope, in logits, with x in standard deviations."""
+
+SEPARATED = 8.0
+"""Logits per standard deviation of x above which only the prior holds the slope."""
+
+
+def fit_binomial(rows: FitData) -> FittedLine:
+    """Fit logit accuracy = a + b x by binomial quasi-likelihood.
+
+    FitData with a known number of images weigh by it; where no row has one, each weighs the same.
+
+    Raises
+    ------
+    FitError
+        Some rows have a number of images and some have none.
+    """
+    n = _weights(rows)
+    z, centre, scale = _standardised(rows.x)
+    k = rows.y * n
+
+    def criterion(beta: FloatArray) -> tuple[float, FloatArray]:
+        eta = beta[0] + beta[1] * z
+        value = float((n * np.logaddexp(0.0, eta) - k * eta).sum())
+        pull = n * special.expit(eta) - k
+        return value + _penalty(beta), np.array([pull.sum(), pull @ z]) + beta / PRIOR_SD**2
+
+    start = np.array([special.logit(np.clip(k.sum() / n.sum(), 1e-3, 1 - 1e-3)), 0.0])
+    found = optimize.minimize(criterion, start, jac=True, method="BFGS", options={"gtol": 1e-6})
+    beta = np.asarray(found.x, dtype=np.float64)
+    p = special.expit(beta[0] + beta[1] * z)
+    variance = np.maximum(p * (1 - p), 1e-9)
+    dispersion = float((n * (rows.y - p) ** 2 / variance).sum() / max(len(rows) - 2, 1))
+    return _line(rows, beta, centre, scale, {"dispersion": dispersion})
+
+
+def _weights(rows: FitData) -> FloatArray:
+    known = np.isfinite(rows.n_images) & (rows.n_images > 0)
+    if known.all():
+        return rows.n_images
+    if not known.any():
+        return np.ones(len(rows))
+    raise FitError(
+        f"The 'binomial' family needs n_images for all concepts or for none. Got it for "
+        f"{int(known.sum())} of {len(rows)} instead."
+    )
+
+
+def _standardised(x: FloatArray) -> tuple[FloatArray, float, float]:
+    centre, scale = float(x.mean()), float(x.std())
+    if scale <= 1e-12 * max(abs(centre), 1.0):
+        raise FitError("The slope is undefined: all concepts have the same frequency.")
+    return (x - centre) / scale, centre, scale
+
+
+def _penalty(beta: FloatArray) -> float:
+    return float(beta @ beta) / (2 * PRIOR_SD**2)
+
+
+def _line(
+    rows: FitData, beta: FloatArray, centre: float, scale: float, details: dict[str, float]
+) -> FittedLine:
+    slope = float(beta[1] / scale)
+    separated = float(abs(beta[1]) > SEPARATED or _separated(rows))
+    return FittedLine(
+        intercept=float(beta[0] - slope * centre),
+        slope=slope,
+        link="logit",
+        details={**details, "separated": separated},
+    )
+
+
+def _separated(rows: FitData) -> bool:
+    """Whether everything is wrong on one side of some frequency, and right on the other."""
+    wrong, right = rows.x[rows.y == 0], rows.x[rows.y == 1]
+    if len(wrong) + len(right) < len(rows) or not len(wrong) or not len(right):
+        return False
+    return bool(wrong.max() < right.min() or right.max() < wrong.min())

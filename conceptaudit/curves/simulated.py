@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from conceptaudit.curves.rows import Z90
+from conceptaudit.curves.fit_data import Z90
 from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import ConfigError
 

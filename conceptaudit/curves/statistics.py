@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from conceptaudit.errors import ConfigError
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 
@@ -175,3 +177,11 @@ def interval(values: FloatArray, level: float) -> tuple[float, float]:
         return np.nan, np.nan
     low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def check_level(level: float) -> None:
+    """Refuse an interval level outside (0, 1)."""
+    if not 0.0 < level < 1.0:
+        raise ConfigError(
+            f"The 'level' parameter must be between 0 and 1, such as 0.9. Got {level!r} instead."
+        )

@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from conceptaudit.curves.checks import check_level
 from conceptaudit.curves.conformal import Band, known_dataset, new_dataset
+from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.features import FeatureEffects, fit_effects
+from conceptaudit.curves.fit_data import log_frequency
 from conceptaudit.curves.joining import normalise_name
+from conceptaudit.curves.model_predictor import rows_and_names
+from conceptaudit.curves.point_model import HeldOut, concept_folds
 from conceptaudit.curves.predicting import predict
-from conceptaudit.curves.predictor import HeldOut, concept_folds
-from conceptaudit.curves.prepared import rows_and_names
-from conceptaudit.curves.records import Curve, ModelFit
-from conceptaudit.curves.statistics import FloatArray, IntArray, group_means
-from conceptaudit.curves.zeros import log_frequency
+from conceptaudit.curves.records import ModelFit
+from conceptaudit.curves.statistics import FloatArray, IntArray, check_level, group_means
 from conceptaudit.errors import DataError
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 

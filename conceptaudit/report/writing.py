@@ -85,7 +85,7 @@ def write_report(
         `run` is no audit, the dataset does not exist, or `tail_results` come without a curve.
     DataError
         An input is missing, damaged, or belongs to another dataset; or the curve was fitted with
-        the results that it is to foretell.
+        the results that it is to check_predictions.
     """
     progress = progress or SilentProgress()
     inputs = read_inputs(

@@ -115,20 +115,12 @@ def test_constant_frequency_within_each_dataset(make_frequencies, make_accuracie
     assert np.isfinite(fit.line.slope)
 
 
-@pytest.mark.parametrize("family", ["binomial", "beta-binomial"])
-def test_perfect_separation_is_told(family, make_frequencies, make_accuracies):
+def test_perfect_separation_is_told(make_frequencies, make_accuracies):
     counts = make_frequencies([0, 1, 2, 5_000, 6_000, 7_000])
     scores = make_accuracies([0, 0, 0, 1, 1, 1], n_correct=[0, 0, 0, 50, 50, 50], n_images=50)
-    fit = fit_curve(counts, scores, family=family).fits[0]
+    fit = fit_curve(counts, scores, family="binomial").fits[0]
     assert np.isfinite(fit.line.slope)
     assert any("separates right from wrong" in note for note in fit.notes)
-
-
-def test_a_family_that_needs_images_says_so(make_frequencies, make_accuracies):
-    with pytest.raises(FitError, match="'beta-binomial' family needs n_images"):
-        fit_curve(
-            make_frequencies([1, 2, 3]), make_accuracies([0.1, 0.2, 0.3]), family="beta-binomial"
-        )
 
 
 def test_the_hurdle_keeps_zeros_off_the_line(make_frequencies, make_accuracies):

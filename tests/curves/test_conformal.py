@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conceptaudit.curves.conformal import GRID, _shortest, known_dataset, new_dataset
-from conceptaudit.curves.predictor import HeldOut
+from conceptaudit.curves.point_model import HeldOut
 
 
 def held(residual, dataset, centre=0.5) -> HeldOut:

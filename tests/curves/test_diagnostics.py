@@ -4,11 +4,7 @@ import numpy as np
 import pytest
 
 from conceptaudit.curves import fit_curve
-from conceptaudit.curves.diagnostics import (
-    calibration_table,
-    held_out_predictions,
-    residual_table,
-)
+from conceptaudit.curves.diagnostics import calibration_table, held_out_predictions, residual_table
 from conceptaudit.errors import ConfigError
 
 

@@ -6,13 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conceptaudit.curves import fit_curve, predict
-from conceptaudit.curves.features import (
-    FEATURES,
-    fit_effects,
-    name_features,
-    text_confusability,
-)
-from conceptaudit.errors import DataError
+from conceptaudit.curves.features import FEATURES, fit_effects, name_features
 
 WORDS = st.sampled_from(["dog", "Hot", "hot", "cat_house", "日本", "", "a-b"])
 NAMES = st.lists(
@@ -69,27 +63,6 @@ def test_effects_are_those_of_the_system_written_out() -> None:
     assert effects.common == pytest.approx(found[:2])
     assert effects.own[:3].ravel() == pytest.approx(found[2:])
     assert effects.at(features, np.full(90, -1)) == pytest.approx(scaled @ found[:2])
-
-
-def test_text_vectors_tell_the_nearest_rival() -> None:
-    vectors = np.array([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    found = text_confusability(vectors, np.array([0, 0, 0, 1]))
-    assert found[:3].tolist() == [1.0, 1.0, 0.0]
-    assert np.isnan(found[3])
-
-
-@pytest.mark.parametrize(
-    ("vectors", "message"),
-    [
-        (np.zeros((2, 3)), "zero or not finite"),
-        (np.full((2, 3), np.nan), "zero or not finite"),
-        (np.ones((3, 3)), "a row per class name"),
-        (np.ones(2), "a row per class name"),
-    ],
-)
-def test_bad_text_vectors(vectors, message) -> None:
-    with pytest.raises(DataError, match=message):
-        text_confusability(vectors, np.array([0, 0]))
 
 
 def test_a_feature_that_is_constant_but_for_rounding_has_no_effect():

@@ -213,7 +213,7 @@ def test_one_model_that_cannot_be_fitted_does_not_stop_the_others(
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("family", "cubic", "'family' parameter of fit_curve must be one of"),
+        ("family", "cubic", r"'family' parameter .--family. must be one of"),
         ("zero_policy", "one", "'zero_policy' parameter of fit_curve must be one of"),
         ("level", 90, "'level' parameter must be between 0 and 1"),
         ("level", 0.0, "'level' parameter must be between 0 and 1"),

@@ -7,9 +7,9 @@ from scipy import stats
 from conceptaudit.curves.clustered import cluster_robust, jackknife_half_width
 from conceptaudit.curves.errors_in_variables import calibrated
 from conceptaudit.curves.families import DEFAULT_RECIPE, family_named
+from conceptaudit.curves.fit_data import fit_data_of
 from conceptaudit.curves.intervals import LineSettings, line_fit
-from conceptaudit.curves.linear import equations
-from conceptaudit.curves.rows import rows_of
+from conceptaudit.curves.pooling import equations
 from conceptaudit.curves.simulated import World, simulate
 from conceptaudit.errors import ConfigError
 
@@ -20,7 +20,7 @@ def settings_of(name):
 
 def lines_of(world, name, seeds, *, corrected):
     for seed in seeds:
-        rows = rows_of(simulate(world, seed=seed), "log1p")
+        rows = fit_data_of(simulate(world, seed=seed), "log1p")
         rows = calibrated(rows)[0] if corrected else rows
         chosen = settings_of(name)
         yield line_fit(rows, chosen.fit(rows), chosen, np.random.default_rng(seed))[0]
@@ -52,7 +52,7 @@ def test_equal_clusters_of_a_mean_give_students_t():
 
 def test_cr2_agrees_with_whole_matrices():
     """The published formula on n x n matrices, for least squares with clusters."""
-    rows = rows_of(simulate(World(n_datasets=5), seed=2), "log1p")
+    rows = fit_data_of(simulate(World(n_datasets=5), seed=2), "log1p")
     rows = rows.take(np.arange(0, len(rows), 3))
     system = equations(rows)
     x = np.column_stack([np.ones(len(rows)), rows.x - system.centre])
@@ -105,11 +105,11 @@ def test_percentiles_of_few_resampled_datasets_are_too_narrow():
 
 
 def test_jackknife_and_analytic_intervals_are_alike(monkeypatch):
-    rows = rows_of(simulate(World(n_datasets=14), seed=4), "log1p")
+    rows = fit_data_of(simulate(World(n_datasets=14), seed=4), "log1p")
     chosen = settings_of("loglinear")
     analytic, _ = line_fit(rows, chosen.fit(rows), chosen, np.random.default_rng(0))
     monkeypatch.setattr("conceptaudit.curves.intervals.N_REFITS", 5)
-    twin = settings_of("spline")
+    twin = settings_of("binomial")
     other, _ = line_fit(rows, twin.fit(rows), twin, np.random.default_rng(0))
     assert (analytic.method, other.method) == ("CR2", "jackknife")
     ratio = (other.slope_high - other.slope_low) / (analytic.slope_high - analytic.slope_low)
@@ -119,7 +119,7 @@ def test_jackknife_and_analytic_intervals_are_alike(monkeypatch):
 def test_calibration_by_hand():
     table = simulate(World(n_datasets=1, count_error=0.0), seed=0).iloc[:4]
     table = table.assign(count=[9.0, 99.0, 999.0, 9999.0], count_low=np.nan, count_high=np.nan)
-    rows = rows_of(table, "log1p")
+    rows = fit_data_of(table, "log1p")
     assert calibrated(rows) == (rows, 1.0)
     # x = 1, 2, 3, 4; the error of the first row alone: 0.1 decades.
     half = 1.6448536269514722 * 0.1
@@ -127,7 +127,7 @@ def test_calibration_by_hand():
         count_low=[10 ** (1 - half) - 1, *[np.nan] * 3],
         count_high=[10 ** (1 + half) - 1, *[np.nan] * 3],
     )
-    found, reliability = calibrated(rows_of(table, "log1p"))
+    found, reliability = calibrated(fit_data_of(table, "log1p"))
     true = (5.0 - 0.01 * 3 / 4) / 3  # squares less the error's share, over n - 1
     assert found.x[0] == pytest.approx(2.5 + true / (true + 0.01) * (1 - 2.5))
     assert found.x[1:].tolist() == [2.0, 3.0, 4.0]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from conceptaudit.curves import fit_curve, predict, transfer
-from conceptaudit.curves.predictor import concept_folds
+from conceptaudit.curves.point_model import concept_folds
 from conceptaudit.curves.transfer import fit_transfer, held_out_transfer
 from conceptaudit.errors import DataError
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from conceptaudit.curves import Curve, Foretold, LineFit, foretell
+from conceptaudit.curves import Curve, LineFit, PredictionCheck, check_predictions
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.intervals import wilson_interval
 from conceptaudit.report.foretold_chart import foretold_chart
@@ -44,7 +44,7 @@ def foretold_part(inputs: ReportInputs) -> Markup | None:
             "The 'tail_results' parameter of write_report needs 'curve': the one that was fitted "
             "before the tail was evaluated (--curve)."
         )
-    found = foretell(inputs.curve, inputs.run.frequencies, inputs.tail_results)
+    found = check_predictions(inputs.curve, inputs.run.frequencies, inputs.tail_results)
     parts: list[Any] = [el("h3", "Predicted before, measured on the tail")]
     for number, one in enumerate(found[:MOST_CHECKS]):
         several_models = len({(o.model, o.pretraining, o.dataset) for o in found}) > 1
@@ -65,14 +65,14 @@ def measured_interval(row: Mapping[Any, Any], level: float) -> tuple[float, floa
     return wilson_interval(round(row["measured"] * n), n, level)
 
 
-def with_intervals(one: Foretold) -> pd.DataFrame:
+def with_intervals(one: PredictionCheck) -> pd.DataFrame:
     """Add ``measured_low`` and ``measured_high`` to the table of classes."""
     rows = one.table.to_dict("records")
     ends = np.array([measured_interval(row, one.level) for row in rows]).reshape(-1, 2)
     return one.table.assign(measured_low=ends[:, 0], measured_high=ends[:, 1])
 
 
-def _sentences(curve: Curve, one: Foretold) -> Markup:
+def _sentences(curve: Curve, one: PredictionCheck) -> Markup:
     n, n_in = len(one.table), one.n_inside
     low, high = wilson_interval(n_in, n)
     verdict = "compatible" if low <= one.level <= high else "not compatible"
@@ -106,7 +106,7 @@ def _sentences(curve: Curve, one: Foretold) -> Markup:
     )
 
 
-def _images(curve: Curve, one: Foretold) -> str:
+def _images(curve: Curve, one: PredictionCheck) -> str:
     """Tell the usual number of images per class, here and in the fit, where both are known."""
     columns = (one.table["n_images"], curve.points["n_images"])
     known = [pd.to_numeric(column, errors="coerce").dropna() for column in columns]
@@ -116,8 +116,8 @@ def _images(curve: Curve, one: Foretold) -> str:
     return f" (in the median {here} here, {fitted} in the fit)"
 
 
-def _known(one: Foretold) -> Markup | None:
-    """Tell which classes the fit had met in another set: those are easier to foretell."""
+def _known(one: PredictionCheck) -> Markup | None:
+    """Tell which classes the fit had met in another set: those are easier to check_predictions."""
     known = one.table[one.table["known"]]
     if known.empty:
         return el("p", "The fit had met none of these classes, in no test set.")
@@ -133,7 +133,7 @@ def _known(one: Foretold) -> Markup | None:
     )
 
 
-def _chart(one: Foretold, number: int) -> Markup:
+def _chart(one: PredictionCheck, number: int) -> Markup:
     return foretold_chart(f"foretold-{number}", with_intervals(one), level=one.level)
 
 
@@ -144,7 +144,7 @@ def _line(line: LineFit) -> str:
     )
 
 
-def _slopes(one: Foretold) -> Markup:
+def _slopes(one: PredictionCheck) -> Markup:
     if one.after is None:
         return el(
             "p",
@@ -172,7 +172,7 @@ def _rough(line: LineFit) -> str:
     )
 
 
-def _classes(one: Foretold) -> Markup:
+def _classes(one: PredictionCheck) -> Markup:
     rows = [
         [
             row["concept"],

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conceptaudit.curves import fit_curve, foretell
+from conceptaudit.curves import check_predictions, fit_curve
 from conceptaudit.errors import DataError
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 from conceptaudit.report.sections.accuracy import _sentences
@@ -47,7 +47,7 @@ def before(classes, counts):
 
 
 def test_a_tail_on_the_same_law_comes_out_as_foretold(classes, counts, before):
-    [found] = foretell(before, counts, results(classes[:150], "tail", 2))
+    [found] = check_predictions(before, counts, results(classes[:150], "tail", 2))
     assert len(found.table) == 150
     assert found.table["count"].is_monotonic_increasing
     assert found.table["known"].sum() == 50
@@ -63,7 +63,7 @@ def test_a_tail_on_the_same_law_comes_out_as_foretold(classes, counts, before):
 
 def test_the_second_fit_is_the_fit_of_both(classes, counts, before):
     first, second = results(classes[100:], "zoo", 1), results(classes[:100], "tail", 2)
-    [found] = foretell(before, counts, second)
+    [found] = check_predictions(before, counts, second)
     both = ConceptAccuracies(pd.concat([first.table, second.table], ignore_index=True))
     assert found.after is not None
     assert found.after.slope == pytest.approx(fit_curve(counts, both).fits[0].line.slope)
@@ -71,7 +71,7 @@ def test_the_second_fit_is_the_fit_of_both(classes, counts, before):
 
 def test_a_tail_off_the_law_is_told(classes, counts, before):
     off = classes[:100].assign(expected=classes["expected"] + 0.4)
-    [found] = foretell(before, counts, results(off, "tail", 2))
+    [found] = check_predictions(before, counts, results(off, "tail", 2))
     assert found.mean_error == pytest.approx(0.4, abs=0.05)
     assert found.n_inside < 50
 
@@ -85,13 +85,13 @@ def test_a_curve_that_has_seen_the_result_is_refused(classes, counts, fitted, as
     peeked = fit_curve(counts, seen)
     again = ConceptAccuracies(tail.table.assign(dataset=asked))
     with pytest.raises(DataError, match="was fitted with the results on"):
-        foretell(peeked, counts, again)
+        check_predictions(peeked, counts, again)
 
 
 def test_other_results_on_the_same_classes_are_no_peeking(classes, counts):
     both = [results(classes[100:], "zoo", 1).table, results(classes[:30], "x", 3).table]
     curve = fit_curve(counts, ConceptAccuracies(pd.concat(both, ignore_index=True)))
-    [found] = foretell(curve, counts, results(classes[:30], "tail", 2))
+    [found] = check_predictions(curve, counts, results(classes[:30], "tail", 2))
     assert bool(found.table["known"].all())
 
 
@@ -99,30 +99,30 @@ def test_models_meet_by_name_and_pretraining(classes, counts, before):
     tail = results(classes[:40], "tail", 2).table
     other = ConceptAccuracies(tail.assign(model="ViT"))
     with pytest.raises(DataError, match="it is of RN50/web/acc1, they are of ViT/web/acc1"):
-        foretell(before, counts, other)
-    with pytest.raises(DataError, match="foretells nothing"):
-        foretell(before, counts, ConceptAccuracies(tail.assign(pretraining="other")))
+        check_predictions(before, counts, other)
+    with pytest.raises(DataError, match="predicts nothing"):
+        check_predictions(before, counts, ConceptAccuracies(tail.assign(pretraining="other")))
     unnamed = ConceptAccuracies(tail.assign(pretraining="", metric="accuracy"))
-    assert len(foretell(before, counts, unnamed)) == 1
+    assert len(check_predictions(before, counts, unnamed)) == 1
     two = pd.concat([tail, tail.assign(dataset="second", accuracy=0.5, n_correct=10)])
-    found = foretell(before, counts, ConceptAccuracies(two.reset_index(drop=True)))
+    found = check_predictions(before, counts, ConceptAccuracies(two.reset_index(drop=True)))
     assert [one.dataset for one in found] == ["second", "tail"]
 
 
 def test_classes_without_a_count(classes, counts, before):
     tail = results(classes[:10].assign(concept=[f"unheard {i}" for i in range(10)]), "tail", 2)
     with pytest.raises(DataError, match="has a count in the audit"):
-        foretell(before, counts, tail)
+        check_predictions(before, counts, tail)
 
 
 def test_zeros_that_the_fit_leaves_out_are_not_foretold(classes):
     changed = classes.assign(n_text=classes["n_text"].where(classes.index >= 5, 0))
     counts = ConceptFrequencies(changed[["concept", "n_text"]], "web")
     curve = fit_curve(counts, results(changed[100:], "zoo", 1), zero_policy="exclude")
-    [found] = foretell(curve, counts, results(changed[:40], "tail", 2))
+    [found] = check_predictions(curve, counts, results(changed[:40], "tail", 2))
     assert len(found.table) == 35
     with pytest.raises(DataError, match="predicts no class"):
-        foretell(curve, counts, results(changed[:5], "tail", 2))
+        check_predictions(curve, counts, results(changed[:5], "tail", 2))
 
 
 def test_a_curve_of_corrected_counts_foretells(classes, quick):
@@ -130,6 +130,6 @@ def test_a_curve_of_corrected_counts_foretells(classes, quick):
     table["n_image_corrected"] = table["n_image"] * 1.5
     counts = ConceptFrequencies(table.drop(columns="expected"), "web")
     before = fit_curve(counts, results(classes[100:], "zoo", 1), count="image_corrected")
-    [found] = foretell(before, counts, results(classes[:50], "tail", 2))
+    [found] = check_predictions(before, counts, results(classes[:50], "tail", 2))
     assert found.table["count"].tolist() == table["n_image_corrected"][:50].tolist()
     assert "corrected for errors of tags" in _sentences(before, before.fits[0])

@@ -1,7 +1,7 @@
 """The expected accuracy of a concept, and how far off it is for concepts that were held out.
 
-A `Centre` is a fitted family plus what the class names add (`features`). The names are used only
-where they lower the squared error of concepts held out in folds, by name, in the same fit.
+A `PointModel` is a fitted family plus what the class names add (`features`). The names are used
+only where they lower the squared error of concepts held out in folds, by name, in the same fit.
 """
 
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ import numpy as np
 from conceptaudit.curves.binned import BinRecipe
 from conceptaudit.curves.families import Family
 from conceptaudit.curves.features import FeatureEffects, fit_effects
+from conceptaudit.curves.fit_data import FitData
 from conceptaudit.curves.fitted import NEW_DATASET, FittedFamily
-from conceptaudit.curves.rows import Rows
 from conceptaudit.curves.statistics import FloatArray, IntArray
 from conceptaudit.errors import FitError
 
@@ -32,18 +32,18 @@ class Estimator:
     seed: int
     use_names: bool = True
 
-    def fit(self, rows: Rows, features: FloatArray) -> "Centre":
+    def fit(self, rows: FitData, features: FloatArray) -> "PointModel":
         """Fit the rows; `features` has a row for each, see `features.name_features`."""
         fitted = self.family.fit(rows, seed=self.seed, recipe=self.recipe)
         if not self.use_names or len(rows) < MIN_NAMED_ROWS:
-            return Centre(fitted=fitted, effects=None)
+            return PointModel(fitted=fitted, effects=None)
         residuals = rows.y - fitted.predict(rows.x, rows.dataset)
         effects = fit_effects(features, residuals, rows.dataset, len(rows.datasets))
-        return Centre(fitted=fitted, effects=effects)
+        return PointModel(fitted=fitted, effects=effects)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Centre:
+class PointModel:
     """What is expected of a concept.
 
     Parameters
@@ -91,13 +91,13 @@ class HeldOut:
     names_help: bool
 
 
-def held_out_by_concept(rows: Rows, features: FloatArray, estimator: Estimator) -> HeldOut:
+def held_out_by_concept(rows: FitData, features: FloatArray, estimator: Estimator) -> HeldOut:
     """Hold concepts out in folds; all rows of a concept's name are in the same fold."""
     splits = list(concept_folds(rows.concept, estimator.seed))
     return _held_out(rows, features, estimator, splits, rows.dataset)
 
 
-def held_out_by_dataset(rows: Rows, features: FloatArray, estimator: Estimator) -> HeldOut:
+def held_out_by_dataset(rows: FitData, features: FloatArray, estimator: Estimator) -> HeldOut:
     """Hold whole datasets out, one by one, and expect of them what is expected of a new one."""
     present = np.unique(rows.dataset)
     splits = [
@@ -108,7 +108,7 @@ def held_out_by_dataset(rows: Rows, features: FloatArray, estimator: Estimator) 
 
 
 def _held_out(
-    rows: Rows,
+    rows: FitData,
     features: FloatArray,
     estimator: Estimator,
     splits: list[tuple[IntArray, IntArray]],

@@ -1,4 +1,4 @@
-"""The rows of one fit as arrays, which is what fitting and predicting compute on."""
+"""Rows of one fit as arrays, and the x axis: how counts, zeros among them, become decades."""
 
 from dataclasses import dataclass, replace
 
@@ -8,11 +8,67 @@ import pandas as pd
 
 from conceptaudit.curves.joining import normalise_name
 from conceptaudit.curves.statistics import FloatArray, IntArray
-from conceptaudit.curves.zeros import log_frequency
+
+ZERO_POLICIES = ("log1p", "exclude", "hurdle")
+"""What a user can ask for.
+
+``log1p``: log10(1 + count), so that zero is a frequency like any other. ``exclude``: log10(count)
+without the concepts whose count is zero. ``hurdle``: log10(1 + count), and concepts whose count
+is zero have an accuracy of their own that the slope knows nothing of.
+"""
+
+ZERO_TO_ONE = "one"
+"""The paper's own policy: a count of zero is taken as one."""
+
+
+def log_frequency(counts: FloatArray, zero_policy: str) -> FloatArray:
+    """Turn counts into the x axis of a curve, in decades.
+
+    Parameters
+    ----------
+    counts : numpy.ndarray of float64, shape (n,)
+        Counts, at least 0; NaN stays NaN.
+    zero_policy : {"log1p", "exclude", "hurdle", "one"}
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (n,)
+        log10(1 + count) for ``log1p`` and ``hurdle``, which is 0 only where the count is;
+        log10(count) with NaN for zero; or log10(max(count, 1)).
+
+    Examples
+    --------
+    >>> log_frequency(np.array([0.0, 9.0]), "log1p").tolist()
+    [0.0, 1.0]
+    """
+    if zero_policy in {"log1p", "hurdle"}:
+        return np.log10(1.0 + counts)
+    if zero_policy == ZERO_TO_ONE:
+        return np.log10(np.maximum(counts, 1.0))
+    result = np.full(counts.shape, np.nan)
+    np.log10(counts, out=result, where=counts > 0)
+    return result
+
+
+def count_at(x: FloatArray, zero_policy: str) -> FloatArray:
+    """Turn places on the x axis of a curve back into counts: the inverse of `log_frequency`.
+
+    Parameters
+    ----------
+    x : numpy.ndarray of float64, shape (n,)
+        In decades.
+    zero_policy : {"log1p", "exclude", "hurdle", "one"}
+
+    Examples
+    --------
+    >>> count_at(np.array([1.0]), "log1p").tolist(), count_at(np.array([1.0]), "exclude").tolist()
+    ([9.0], [10.0])
+    """
+    return 10.0**x - (1.0 if zero_policy in {"log1p", "hurdle"} else 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class FitData:
     """Accuracy against log frequency, with the dataset and the concept of each row.
 
     Parameters
@@ -54,7 +110,7 @@ class Rows:
         """Whether there is a single dataset."""
         return len(self.datasets) == 1
 
-    def take(self, index: IntArray | npt.NDArray[np.bool_]) -> "Rows":
+    def take(self, index: IntArray | npt.NDArray[np.bool_]) -> "FitData":
         """Return the rows at these positions, or where the mask holds; names stay whole."""
         return replace(
             self,
@@ -69,7 +125,7 @@ class Rows:
         )
 
 
-def rows_of(table: pd.DataFrame, zero_policy: str) -> Rows:
+def fit_data_of(table: pd.DataFrame, zero_policy: str) -> FitData:
     """Turn a table into arrays, in the order of the table.
 
     Parameters
@@ -88,7 +144,7 @@ def rows_of(table: pd.DataFrame, zero_policy: str) -> Rows:
     )
     accuracy = table["accuracy"].to_numpy(np.float64)
     n_images = _column(table, "n_images")
-    return Rows(
+    return FitData(
         x=log_frequency(table["count"].to_numpy(np.float64), zero_policy),
         y=accuracy,
         n_images=n_images,

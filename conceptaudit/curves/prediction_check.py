@@ -1,8 +1,8 @@
 """Predictions that were made before, beside what was measured afterwards, class by class.
 
-A curve is fitted, a test set of rare concepts is built and evaluated: this tells how well the curve
-had foretold the result, and how much its slope changes when the result is added to the fit. A
-curve that has seen the result already is refused, because what it says of it is no prediction.
+A curve is fitted, a test set of rare concepts is built and evaluated: this compares the curve's
+predictions with the result, and its slope with that of a fit to which the result is added. A curve
+that has seen the result already is refused, because what it says of it is no prediction.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.families import family_named
 from conceptaudit.curves.joining import COUNTED, join, normalise_name
 from conceptaudit.curves.model_fitting import ModelSettings, fit_model, usable_rows
+from conceptaudit.curves.model_predictor import estimator_of
 from conceptaudit.curves.predicting import predict
-from conceptaudit.curves.prepared import estimator_of
-from conceptaudit.curves.records import Curve, LineFit, ModelFit
+from conceptaudit.curves.records import LineFit, ModelFit
 from conceptaudit.errors import DataError, FitError
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
@@ -30,7 +31,7 @@ MIN_SAME = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foretold:
+class PredictionCheck:
     """One model on one set that its curve had not seen.
 
     Parameters
@@ -76,13 +77,13 @@ class Foretold:
         return float((self.table["measured"] - self.table["predicted"]).abs().mean())
 
 
-def foretell(
+def check_predictions(
     curve: Curve,
     frequencies: ConceptFrequencies,
     measured: ConceptAccuracies,
     *,
     level: float = 0.9,
-) -> tuple[Foretold, ...]:
+) -> tuple[PredictionCheck, ...]:
     """Put what a curve predicts for an evaluation set beside what was measured on it.
 
     Parameters
@@ -98,7 +99,7 @@ def foretell(
 
     Returns
     -------
-    tuple of Foretold
+    tuple of PredictionCheck
         One per model of the curve and evaluation set.
 
     Raises
@@ -118,12 +119,12 @@ def foretell(
     ...         "concept": names, "n_correct": pd.NA, "n_images": pd.NA,
     ...         "accuracy": [0.1 + 0.1 * (i % 5) for i in range(len(names))]}))
     >>> before = fit_curve(counts, scores("zoo", names))
-    >>> [found] = foretell(before, counts, scores("tail", names[:5]))
+    >>> [found] = check_predictions(before, counts, scores("tail", names[:5]))
     >>> found.n_inside, len(found.table), found.after is not None
     (5, 5, True)
     """
     found = [
-        _foretold(curve, fit, frequencies, rows, level)
+        _checked(curve, fit, frequencies, rows, level)
         for fit in curve.fits
         for rows in _results_of(fit, measured)
     ]
@@ -132,7 +133,7 @@ def foretell(
         theirs = measured.table[["model", "pretraining", "metric"]].drop_duplicates()
         told = ", ".join("/".join(filter(None, row)) for row in theirs.head(5).to_numpy(str))
         raise DataError(
-            f"The curve foretells nothing about these results: it is of {known}, they are of "
+            f"The curve predicts nothing about these results: it is of {known}, they are of "
             f"{told or 'no model'}. Evaluate a model of the curve, under the same --pretraining."
         )
     return tuple(found)
@@ -152,13 +153,13 @@ def _results_of(fit: ModelFit, measured: ConceptAccuracies) -> Iterator[ConceptA
         yield ConceptAccuracies(rows.reset_index(drop=True))
 
 
-def _foretold(
+def _checked(
     curve: Curve,
     fit: ModelFit,
     frequencies: ConceptFrequencies,
     measured: ConceptAccuracies,
     level: float,
-) -> Foretold:
+) -> PredictionCheck:
     dataset = str(measured.table["dataset"].iloc[0])
     points = curve.points_of(fit)
     _refuse_seen(curve, points, dataset, measured.table)
@@ -198,7 +199,7 @@ def _foretold(
             f"The curve predicts no class of {dataset!r}: {predicted['basis'].iloc[0]}."
         )
     after, why = _fit_with(curve, fit, points, rows)
-    return Foretold(
+    return PredictionCheck(
         model=fit.model,
         pretraining=fit.pretraining,
         dataset=dataset,
@@ -230,7 +231,7 @@ def _refuse_seen(curve: Curve, points: pd.DataFrame, dataset: str, measured: pd.
         if not met.empty and (same_name or renamed):
             raise DataError(
                 f"The curve (digest {curve.digest[:12]}) was fitted with the results on "
-                f"{str(name)!r} that it is to foretell: {len(met):,} classes, such as "
+                f"{str(name)!r} that it is to check_predictions: {len(met):,} classes, such as "
                 f"{met['concept'].iloc[0]!r}. "
                 "Name the curve that was fitted before; where another set merely has the same "
                 "name, evaluate again with a --name of its own."

@@ -14,19 +14,20 @@ import pandas as pd
 
 from conceptaudit.curves.binned import BinRecipe
 from conceptaudit.curves.conformal import Band, known_dataset, new_dataset
+from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.families import family_named
 from conceptaudit.curves.features import name_features
+from conceptaudit.curves.fit_data import FitData, fit_data_of
 from conceptaudit.curves.fitted import NEW_DATASET
 from conceptaudit.curves.joining import normalise_name
-from conceptaudit.curves.predictor import (
-    Centre,
+from conceptaudit.curves.point_model import (
     Estimator,
     HeldOut,
+    PointModel,
     held_out_by_concept,
     held_out_by_dataset,
 )
-from conceptaudit.curves.records import Curve, ModelFit
-from conceptaudit.curves.rows import Rows, rows_of
+from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.statistics import FloatArray, IntArray
 
 NAMES_HELP = "; class names among their rivals count as well"
@@ -117,19 +118,19 @@ def queries_of(
 
 
 @dataclass(slots=True, kw_only=True)
-class Prepared:
+class ModelPredictor:
     """One model of a curve, ready to predict.
 
     Parameters
     ----------
-    rows : Rows
+    rows : FitData
         What it was fitted to.
     features, queried : numpy.ndarray of float64, shape (n, k)
         Name features of the rows and of the queries, each among the names of both.
     estimator : Estimator
     """
 
-    rows: Rows
+    rows: FitData
     features: FloatArray
     queried: FloatArray
     estimator: Estimator
@@ -152,7 +153,7 @@ class Prepared:
         )
 
     @property
-    def centre(self) -> Centre:
+    def centre(self) -> PointModel:
         """The fit to all rows."""
         return self._once("centre", lambda: self.estimator.fit(self.rows, self.features))
 
@@ -204,31 +205,31 @@ class Prepared:
         return made
 
 
-def prepare(curve: Curve, fit: ModelFit, queries: Queries) -> Prepared:
+def prepare(curve: Curve, fit: ModelFit, queries: Queries) -> ModelPredictor:
     """Make one model ready to predict these queries.
 
     A class name is judged among the names of its dataset in the fit and in the queries together.
     """
     rows, concepts = rows_and_names(curve, fit)
-    return prepare_rows(rows, concepts, queries, estimator_of(curve, fit))
+    return predictor_of_rows(rows, concepts, queries, estimator_of(curve, fit))
 
 
-def prepare_rows(
-    rows: Rows, concepts: Sequence[str], queries: Queries, estimator: Estimator
-) -> Prepared:
+def predictor_of_rows(
+    rows: FitData, concepts: Sequence[str], queries: Queries, estimator: Estimator
+) -> ModelPredictor:
     """Make rows ready, as `prepare` does; `concepts` has the name of each row."""
     both = name_features(
         [*concepts, *queries.concepts], np.concatenate([rows.dataset, queries.group])
     )
-    return Prepared(
+    return ModelPredictor(
         rows=rows, features=both[: len(rows)], queried=both[len(rows) :], estimator=estimator
     )
 
 
-def rows_and_names(curve: Curve, fit: ModelFit) -> tuple[Rows, list[str]]:
+def rows_and_names(curve: Curve, fit: ModelFit) -> tuple[FitData, list[str]]:
     """Return the rows of a model and the concept name of each."""
     points = curve.points_of(fit)
-    return rows_of(points, curve.zero_policy), [str(name) for name in points["concept"]]
+    return fit_data_of(points, curve.zero_policy), [str(name) for name in points["concept"]]
 
 
 def estimator_of(curve: Curve, fit: ModelFit) -> Estimator:
