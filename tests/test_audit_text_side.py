@@ -123,3 +123,18 @@ def test_fast_counts_come_with_evidence_and_an_estimated_share(tmp_path: Path) -
     by_kind = watch.groupby("kind")["before"].first()
     assert by_kind["counted"].endswith(" a gold ")
     assert by_kind["rejected"] in {"they ", "people "}
+
+
+def test_a_list_that_no_caption_can_name_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("caption\na dog\n")
+    (tmp_path / "c.txt").write_text("...\n---\n")
+    with pytest.raises(ConfigError, match=r"any of the 2 concepts: '\.\.\.' has no phrase"):
+        audit(tmp_path / "a.csv", tmp_path / "c.txt", tmp_path / "run")
+
+
+def test_one_list_of_several_datasets(tmp_path):
+    (tmp_path / "a.csv").write_text("caption\na dog\na pizza\n")
+    (tmp_path / "c.json").write_text('{"pets": ["cat", "dog"], "food": ["pizza", "bread"]}')
+    options = AuditOptions(dataset_key="pets")
+    run = audit(tmp_path / "a.csv", tmp_path / "c.json", tmp_path / "run", options=options)
+    assert dict(zip(run.table["concept"], run.table["n_text"], strict=True)) == {"cat": 0, "dog": 1}

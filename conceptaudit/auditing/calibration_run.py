@@ -172,7 +172,7 @@ def _planned(
     options: AuditOptions,
 ) -> tuple[Dataset, ConceptVocabulary, AuditPlan]:
     opened = open_source(dataset, options)
-    vocabulary, _ = read_vocabulary(concepts)
+    vocabulary, _ = read_vocabulary(concepts, options.dataset_key)
     plan = plan_audit(opened, vocabulary, options)
     if plan.image is None:
         raise ConfigError(

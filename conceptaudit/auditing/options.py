@@ -41,6 +41,8 @@ class AuditOptions:
 
     Parameters
     ----------
+    dataset_key : str or None
+        Which list to read of a concept file with the class names of several datasets.
     layout : str
         Dataset layout, or ``"auto"`` to detect it.
     caption_column, key_column, url_column : str or None
@@ -115,6 +117,7 @@ class AuditOptions:
         Coverage of the intervals, in (0, 1).
     """
 
+    dataset_key: str | None = None
     layout: str = "auto"
     caption_column: str | None = None
     key_column: str | None = None

@@ -51,12 +51,12 @@ def open_source(dataset: str | Path, options: AuditOptions) -> Dataset:
 
 
 def read_vocabulary(
-    concepts: str | Path | Sequence[str] | ConceptVocabulary,
+    concepts: str | Path | Sequence[str] | ConceptVocabulary, dataset_key: str | None = None
 ) -> tuple[ConceptVocabulary, tuple[str, ...]]:
     """Take a vocabulary as it is, or read the list that the user named, with its notes."""
     if isinstance(concepts, ConceptVocabulary):
         return concepts, ()
-    read = read_concepts(concepts)
+    read = read_concepts(concepts, dataset_key=dataset_key)
     return read.vocabulary, read.notes
 
 
@@ -107,7 +107,13 @@ def plan_audit(dataset: Dataset, vocabulary: ConceptVocabulary, options: AuditOp
             evidence=options.evidence,
             unit=options.unit,
         )
-        notes += [f"{why}: it can never be counted in text." for why in unmatchable_concepts(text)]
+        never = unmatchable_concepts(text)
+        if len(never) == len(vocabulary):
+            raise ConfigError(
+                f"No caption can name any of the {len(vocabulary):,} concepts: {never[0]}. Name a "
+                "list of names with --concepts; docs/formats.md has the forms that are known."
+            )
+        notes += [f"{why}: it can never be counted in text." for why in never]
     encoder, image = _image_side(dataset, vocabulary, options, notes)
     vectors = None if image is None else image.concepts
     calibration = None

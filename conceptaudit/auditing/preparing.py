@@ -85,7 +85,7 @@ def prepare(
     if CAPTION in opened.provides and options.spacy_model == BUNDLED:
         # they load the pipeline while it is loaded here, too, to plan with it
         open_engine(options.engine_choice, n_items=len(shards)).expect([LOADER])
-    vocabulary, notes = read_vocabulary(concepts)
+    vocabulary, notes = read_vocabulary(concepts, options.dataset_key)
     plan = plan_audit(opened, vocabulary, options)
     identity = digest_of(
         {

@@ -21,6 +21,12 @@ KeyColumn = Annotated[
 UrlColumn = Annotated[
     str | None, typer.Option(help="URL column, where its name is not a known one.")
 ]
+DatasetKey = Annotated[
+    str | None,
+    typer.Option(
+        help="Which list to read of a --concepts file with the class names of several datasets."
+    ),
+]
 SpacyModel = Annotated[
     str, typer.Option(help="spaCy pipeline by name or path; 'bundled' is English.")
 ]

@@ -12,6 +12,7 @@ from conceptaudit.cli.arguments import (
     AllowPickle,
     AsJson,
     CaptionColumn,
+    DatasetKey,
     Device,
     EngineKind,
     KeyColumn,
@@ -47,10 +48,12 @@ def audit(
         typer.Option(
             "--concepts",
             "-c",
-            help="Concept list: CSV, JSON, YAML, TOML, plain list, or a CLIP_benchmark folder.",
+            help="Concept list: CSV, JSON, YAML, TOML, parquet, plain list, or a CLIP_benchmark "
+            "folder (docs/formats.md).",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
+    dataset_key: DatasetKey = None,
     layout: Layout = "auto",
     caption_column: CaptionColumn = None,
     key_column: KeyColumn = None,
@@ -179,6 +182,7 @@ def audit(
     from conceptaudit.auditing import audit as run_audit
 
     options = AuditOptions(
+        dataset_key=dataset_key,
         layout=layout,
         caption_column=caption_column,
         key_column=key_column,

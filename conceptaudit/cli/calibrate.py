@@ -11,6 +11,7 @@ from conceptaudit.cli.arguments import (
     AliasPrompts,
     AsJson,
     CaptionColumn,
+    DatasetKey,
     Device,
     EngineKind,
     KeyColumn,
@@ -40,6 +41,7 @@ def calibrate(
         str, typer.Option("--concepts", "-c", help="Concept list, as for an audit.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write, .json.")],
+    dataset_key: DatasetKey = None,
     clip: Annotated[
         str | None, typer.Option(help="open_clip model for images and prompts, as for an audit.")
     ] = None,
@@ -98,6 +100,7 @@ def calibrate(
     from conceptaudit.errors import ConfigError
 
     options = AuditOptions(
+        dataset_key=dataset_key,
         layout=layout,
         caption_column=caption_column,
         key_column=key_column,

@@ -9,6 +9,7 @@ import typer
 
 from conceptaudit.cli.arguments import (
     AsJson,
+    DatasetKey,
     Device,
     EngineKind,
     Layout,
@@ -41,6 +42,7 @@ def retrieval(
         str | None,
         typer.Option("--concepts", "-c", help="Concept list: recall is also told by concept."),
     ] = None,
+    dataset_key: DatasetKey = None,
     recall_at: Annotated[
         list[int] | None, typer.Option(help="k of recall@k; repeat. 1, 5 and 10 by default.")
     ] = None,
@@ -76,7 +78,7 @@ def retrieval(
     from conceptaudit.zeroshot.options import RECALL_AT, RetrievalOptions
     from conceptaudit.zeroshot.retrieve import evaluate_retrieval, retrieval_part
 
-    read = read_concepts(concepts) if concepts is not None else None
+    read = read_concepts(concepts, dataset_key=dataset_key) if concepts is not None else None
     opened = open_dataset(dataset, layout=layout, shard_rows=1_000)
     options = RetrievalOptions(
         name=name or Path(dataset).resolve().stem,

@@ -9,7 +9,9 @@ from typing import Any
 from conceptaudit.errors import ConfigError
 from conceptaudit.records import Concept, ConceptVocabulary
 from conceptaudit.text.normalize import normalize
-from conceptaudit.vocabulary._files import Record, read_source, records_of
+from conceptaudit.vocabulary._entries import Record, records_of
+from conceptaudit.vocabulary._files import read_source
+from conceptaudit.vocabulary._lines import ENTITY, SYNSET_NAME
 
 _SHOWN = 5
 _GAPS = re.compile(r"[\s_\u2010-\u2015-]+")
@@ -25,7 +27,9 @@ class ConceptList:
     notes: tuple[str, ...] = ()
 
 
-def read_concepts(source: str | Path | Sequence[Any] | Mapping[str, Any]) -> ConceptList:
+def read_concepts(
+    source: str | Path | Sequence[Any] | Mapping[str, Any], *, dataset_key: str | None = None
+) -> ConceptList:
     """Read a list of concepts.
 
     Parameters
@@ -34,8 +38,11 @@ def read_concepts(source: str | Path | Sequence[Any] | Mapping[str, Any]) -> Con
         A file: CSV or TSV with a column ``concept`` (or ``name``, ``class`` …) and optionally
         ``aliases`` (``|``-separated), ``prompts``, ``synset``, ``dataset``, ``class_index``; JSON,
         YAML or TOML with a list of names, a list of such records, or a mapping of name to
-        aliases or record; a text file with a name per line. A CLIP_benchmark folder
-        (``classnames.txt``, ``zeroshot_classification_templates.txt``). Or the names themselves.
+        aliases, prompts or record; parquet; a text file with a name per line. A CLIP_benchmark
+        folder (``classnames.txt``, ``zeroshot_classification_templates.txt``). Or the names
+        themselves. docs/formats.md lists the published files that are known.
+    dataset_key : str or None
+        Which list to read of a file with the class names of several datasets.
 
     Returns
     -------
@@ -47,7 +54,8 @@ def read_concepts(source: str | Path | Sequence[Any] | Mapping[str, Any]) -> Con
     Raises
     ------
     ConfigError
-        There is no such file, no concept in it, or no column of names.
+        There is no such file, no concept in it, no column of names, nothing but ids, or lists of
+        several datasets of which none is chosen.
     DataError
         The file cannot be parsed.
 
@@ -59,24 +67,33 @@ def read_concepts(source: str | Path | Sequence[Any] | Mapping[str, Any]) -> Con
     >>> concepts.notes
     ("Names that repeat an earlier one were merged into it: 1 ('Hot dog' into 'hot_dog').",)
     """
+    if hasattr(source, "tolist"):  # a NumPy array or a pandas column
+        source = source.tolist()
     if isinstance(source, (str, Path)):
-        where, records = str(source), read_source(Path(source).expanduser())
+        where, read = str(source), read_source(Path(source).expanduser(), dataset_key)
     elif isinstance(source, (Mapping, Sequence)) and not isinstance(source, (bytes, bytearray)):
-        where, records = "the given concepts", records_of(source, "the given concepts")
+        where = "the given concepts"
+        read = records_of(source, where, dataset_key=dataset_key)
     else:
         raise ConfigError(
             "The 'source' parameter of read_concepts must be a path, a list of names or a mapping. "
             f"Got {type(source).__name__} instead."
         )
-    return _build(list(records), where)
+    return _build(read.records, where, read.notes)
 
 
-def _build(records: Sequence[Record], where: str) -> ConceptList:
-    named = [record.concept for record in records if record.concept is not None]
+def _build(records: Sequence[Record], where: str, remarks: Sequence[str]) -> ConceptList:
+    named = _spelled_out([record.concept for record in records if record.concept is not None])
     if not named:
         raise ConfigError(
             f"The 'source' parameter of read_concepts must name at least one concept. Got "
             f"{len(records):,} entries without a name in {where} instead."
+        )
+    if all(ENTITY.fullmatch(phrase) for concept in named for phrase in concept.phrases):
+        raise ConfigError(
+            f"The concept list {where} holds ids ({named[0].name}) and no names, which no caption "
+            "holds. Give a file that has names beside them, such as ILSVRC's "
+            "LOC_synset_mapping.txt or OpenImages' class-descriptions.csv."
         )
     concepts: dict[str, Concept] = {}
     merged: list[str] = []
@@ -95,7 +112,20 @@ def _build(records: Sequence[Record], where: str) -> ConceptList:
         concepts[key] = _merge(first, concept)
     vocabulary = ConceptVocabulary(tuple(concepts.values()))
     nameless = [record.place for record in records if record.concept is None]
-    return ConceptList(vocabulary, tuple(_notes(vocabulary, nameless, merged, conflicts)))
+    notes = (*remarks, *_notes(vocabulary, nameless, merged, conflicts))
+    return ConceptList(vocabulary, notes)
+
+
+def _spelled_out(concepts: Sequence[Concept]) -> list[Concept]:
+    """Take the names out of synsets (``hot_dog.n.02``), where every name is one."""
+    matches = [SYNSET_NAME.fullmatch(concept.name) for concept in concepts]
+    if not all(matches):
+        return list(concepts)
+    return [
+        replace(concept, name=match["name"], synset=concept.synset or concept.name)
+        for concept, match in zip(concepts, matches, strict=True)
+        if match
+    ]
 
 
 def spelling(name: str) -> str:

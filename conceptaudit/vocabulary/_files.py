@@ -1,42 +1,34 @@
-"""The file formats that lists of concepts come in, as plain records."""
+"""The file formats that lists of concepts come in."""
 
+import ast
+import bz2
 import csv
+import gzip
 import io
 import json
+import lzma
+import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.records import Concept
+from conceptaudit.vocabulary._entries import COLUMNS, Source, column, records_of
+from conceptaudit.vocabulary._lines import ENTITY, entries_of_lines
 
-COLUMNS = {
-    "name": ("concept", "name", "class", "classname", "class_name", "label", "category", "term"),
-    "aliases": ("aliases", "alias", "synonyms", "alternates"),
-    "prompts": ("prompts", "prompt", "templates"),
-    "synset": ("synset", "wnid"),
-    "dataset": ("dataset",),
-    "class_index": ("class_index", "class_idx", "index"),
-}
-"""Accepted names of each field; ``name`` and ``synonyms`` are LVIS's."""
-
-_LISTS = ("concepts", "classes", "classnames", "class_names", "names", "metadata")
 _CLASSNAMES = "classnames.txt"
 _TEMPLATES = "zeroshot_classification_templates.txt"
 """File names and the ``{c}`` placeholder are CLIP_benchmark's."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """One entry of a list: the concept, or None where it has no name, and where it stands."""
-
-    place: str
-    concept: Concept | None
+_UNPACK = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
+_TABLES = (".csv", ".tsv", ".tab")
+_DELIMITERS = ",;\t|"
+_ZIP, _PARQUET = b"PK\x03\x04", b"PAR1"
 
 
-def read_source(path: Path) -> Iterator[Record]:
+def read_source(path: Path, dataset_key: str | None = None) -> Source:
     """Read a concept file or a CLIP_benchmark folder.
 
     Raises
@@ -53,34 +45,97 @@ def read_source(path: Path) -> Iterator[Record]:
             "The 'source' parameter of read_concepts must be a list of names or an existing file "
             f"or folder. Got {str(path)!r} instead, which does not exist."
         )
+    packed = path.suffix.lower() in _UNPACK
+    ending = Path(path.stem if packed else path.name).suffix.lower()
+    if ending == ".parquet":
+        return records_of(_parquet(path), str(path))
     text = _text(path)
-    ending = path.suffix.lower()
-    if ending in {".csv", ".tsv", ".tab"}:
-        return _table(text, path)
     parse = _PARSERS.get(ending)
-    return _lines(text, ()) if parse is None else records_of(parse(text, path), str(path))
+    if parse is not None:
+        return records_of(parse(text, path), str(path), dataset_key=dataset_key)
+    if ending not in _TABLES and text.lstrip()[:1] in ("[", "{"):
+        return records_of(_literal(text), str(path), dataset_key=dataset_key)
+    if dataset_key is not None:
+        raise ConfigError(
+            f"--dataset-key {dataset_key!r} chooses among the lists of several datasets in a JSON, "
+            f"YAML or TOML file, and {path} is none. Leave it out."
+        )
+    delimiter = _delimiter(text, ending)
+    if ending in _TABLES or delimiter is not None:
+        return _table(text, path, delimiter or ",")
+    return _of_lines(text.split("\n"), path)
 
 
 def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        unpack = _UNPACK.get(path.suffix.lower())
+        content = content if unpack is None else unpack(content)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"The concept file {path} cannot be read: {why}.") from error
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
+        what = "is a workbook or an archive" if content.startswith(_ZIP) else "must be UTF-8 text"
+        remedy = "save it as CSV" if content.startswith(_ZIP) else "save it as UTF-8"
         raise DataError(
-            f"The concept file {path} must be UTF-8 text. Got byte "
+            f"The concept file {path} {what}. Got byte "
             f"{error.object[error.start]:#04x} at position {error.start:,} instead; "
-            "save it as UTF-8."
+            f"{remedy}."
         ) from error
-    except OSError as error:
-        raise DataError(f"The concept file {path} cannot be read: {error.strerror}.") from error
-    return text
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _parquet(path: Path) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            names = {name for name in file.schema_arrow.names if _is_known(name)}
+            rows: list[dict[str, Any]] = file.read(sorted(names)).to_pylist()
+            columns = file.schema_arrow.names
+    except (OSError, ValueError, pa.ArrowException) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise DataError(f"The concept file {path} cannot be read as parquet: {why}.") from error
+    if column(columns, "name") is None:
+        raise _no_names(path, columns)
+    return rows
+
+
+def _is_known(name: str) -> bool:
+    return any(column([name], field) is not None for field in COLUMNS)
+
+
+def _no_names(path: Path, columns: Sequence[str]) -> ConfigError:
+    return ConfigError(
+        f"The table {path} must have a column of names called one of "
+        f"{list(COLUMNS['name'])}. Got the columns {list(columns)[:20]} instead."
+    )
 
 
 def _parse_json(text: str, path: Path) -> Any:
-    return _parsed(json.loads, text, path, "JSON")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) > 1 and lines[0].lstrip()[:1] in ("{", '"') and _is_json(lines[0]):
+            return _parse_json_lines(text, path)
+        raise DataError(f"The concept file {path} is not valid JSON: {error}.") from error
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _parse_json_lines(text: str, path: Path) -> Any:
-    return [_parse_json(line, path) for line in text.splitlines() if line.strip()]
+    return [_parsed(json.loads, line, path, "JSON") for line in text.splitlines() if line.strip()]
 
 
 def _parse_toml(text: str, path: Path) -> Any:
@@ -90,8 +145,13 @@ def _parse_toml(text: str, path: Path) -> Any:
 def _parse_yaml(text: str, path: Path) -> Any:
     import yaml
 
+    class Plain(yaml.SafeLoader):
+        """Takes every scalar for text: no, on, yes, null and 1999 are names."""
+
+    Plain.yaml_implicit_resolvers = {}
+
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=Plain)  # noqa: S506 -- a safe loader
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         found = " ".join(str(error).split())
         raise DataError(f"The concept file {path} is not valid YAML: {found}.") from error
@@ -104,6 +164,18 @@ def _parsed(parse: Callable[[str], Any], text: str, path: Path, kind: str) -> An
         raise DataError(f"The concept file {path} is not valid {kind}: {error}.") from error
 
 
+def _literal(text: str) -> Any:
+    """Read JSON, or a list or mapping as Python prints it (the ImageNet labels of many a gist)."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return entries_of_lines(text.rstrip("\n").split("\n"))
+
+
 _PARSERS = {
     ".json": _parse_json,
     ".jsonl": _parse_json_lines,
@@ -114,7 +186,7 @@ _PARSERS = {
 }
 
 
-def _read_folder(path: Path) -> Iterator[Record]:
+def _read_folder(path: Path) -> Source:
     names = path / _CLASSNAMES
     if not names.is_file():
         raise ConfigError(
@@ -130,160 +202,84 @@ def _read_folder(path: Path) -> Iterator[Record]:
             f"Every template of {file} must hold {{c}}, where the name goes. "
             f"Got {odd[0]!r} instead."
         )
-    return _lines(_text(names), templates)
+    return _of_lines(_text(names).split("\n"), names, templates)
 
 
-def _lines(text: str, templates: Sequence[str]) -> Iterator[Record]:
-    lines = text.rstrip("\n").split("\n") if text.strip() else []
-    for number, line in enumerate(lines):
-        name = line.strip()
-        prompts = tuple(template.replace("{c}", name) for template in templates)
-        concept = Concept(name=name, prompts=prompts, class_index=number) if name else None
-        yield Record(place=f"line {number + 1}", concept=concept)
+def _of_lines(lines: Sequence[str], path: Path, templates: Sequence[str] = ()) -> Source:
+    while lines and not lines[-1].strip():
+        lines = lines[:-1]
+    entries = entries_of_lines(lines)
+    for entry in entries:
+        if entry is not None and templates:
+            entry["prompts"] = [template.replace("{c}", entry["concept"]) for template in templates]
+    return records_of(entries, str(path), unit="line")
 
 
-def _table(text: str, path: Path) -> Iterator[Record]:
+def _delimiter(text: str, ending: str) -> str | None:
+    """Find what parts the columns of a table; None where the text is a list of lines.
+
+    A text file is a table where its first line is a header that names the column of names.
+    """
     header = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=header.count)
+    delimiter = max(_DELIMITERS, key=header.count)
+    if not header.count(delimiter):
+        return None
+    names = [name.strip().strip('"') for name in header.split(delimiter)]
+    return delimiter if ending in _TABLES or column(names, "name") is not None else None
+
+
+def _table(text: str, path: Path, delimiter: str) -> Source:
     try:
         rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
     except csv.Error as error:
         raise DataError(f"The concept file {path} is not a valid table: {error}.") from error
     if not rows:
-        return iter(())
+        return records_of([], str(path))
     names = [name.strip() for name in rows[0]]
-    if _column(names, "name") is None:
+    if column(names, "name") is None:
         if len(names) == 1:  # a list of names that is called .csv
-            return _lines("\n".join(" ".join(row) for row in rows), ())
-        raise ConfigError(
-            f"The table {path} must have a column of names called one of "
-            f"{list(COLUMNS['name'])}. Got the columns {names} instead."
-        )
+            return _of_lines([" ".join(row) for row in rows], path)
+        headerless = _headerless(rows)
+        if headerless is None:
+            raise _no_names(path, names)
+        return records_of(headerless, str(path))
     wide = next((i for i, row in enumerate(rows) if len(row) > len(names)), None)
     if wide is not None:
         raise DataError(
             f"Row {wide + 1} of {path} has {len(rows[wide])} fields instead of {len(names)}. Put "
             "names that hold the delimiter in quotation marks."
         )
-    return records_of([dict(zip(names, row, strict=False)) for row in rows[1:]], str(path), 2)
+    return records_of([dict(zip(names, row, strict=False)) for row in rows[1:]], str(path), first=2)
 
 
-def records_of(content: Any, where: str, first: int = 1) -> Iterator[Record]:
-    """Make records of parsed content.
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
-    Parameters
-    ----------
-    content : object
-        A list of names or of records; a mapping of name to aliases, record or count; or a
-        mapping that holds one of these under ``concepts``, ``classes`` or ``names``.
-    where : str
-        The source, for error messages.
-    first : int
-        Number of the first entry, for error messages.
+
+def _headerless(rows: Sequence[Sequence[str]]) -> list[Any] | None:
+    """Read a table whose first row is data: ids or numbers, and one column of names.
+
+    OpenImages' ``class-descriptions.csv`` is ``/m/011k07,Tortoise``.
     """
-    if isinstance(content, Mapping):
-        listed = next((key for key in content if str(key).lower() in _LISTS), None)
-        if listed is not None and isinstance(content[listed], (list, Mapping)):
-            return records_of(content[listed], where)
-        entries = [_from_pair(str(key), value) for key, value in content.items()]
-    elif isinstance(content, Sequence) and not isinstance(content, (str, bytes)):
-        entries = list(content)
-    else:
-        raise ConfigError(
-            f"A concept list must be a list of names or a mapping. Got "
-            f"{type(content).__name__} in {where} instead."
-        )
-    return _numbered(entries, where, first)
-
-
-def _numbered(entries: Sequence[Any], where: str, first: int) -> Iterator[Record]:
-    for number, entry in enumerate(entries, start=first):
-        yield Record(place=f"entry {number}", concept=_concept(entry, where, number))
-
-
-def _from_pair(key: str, value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {"concept": key, **value} if _column(list(value), "name") is None else value
-    if key.isdigit() and isinstance(value, str):  # class index → name
-        return {"concept": value, "class_index": int(key)}
-    if key.isdigit() and isinstance(value, list) and len(value) == 2:
-        # Keras's imagenet_class_index.json: index → [synset, name]
-        return {"concept": value[1], "synset": value[0], "class_index": int(key)}
-    if isinstance(value, (list, tuple, str)):
-        return {"concept": key, "aliases": value}
-    return {"concept": key}  # name → count, as in the paper's files
-
-
-def _concept(entry: Any, where: str, number: int) -> Concept | None:
-    if isinstance(entry, Concept):
-        return entry
-    if isinstance(entry, Mapping):
-        fields = {field: _column([str(name) for name in entry], field) for field in COLUMNS}
-        if fields["name"] is None:
-            raise ConfigError(
-                f"Entry {number} of {where} must have a field called one of "
-                f"{list(COLUMNS['name'])}. Got {[str(name) for name in entry]} instead."
-            )
-        values = {str(name): value for name, value in entry.items()}
-        found = {field: values[name] if name else None for field, name in fields.items()}
-    elif entry is None or isinstance(entry, (str, int, float)):
-        found = {**dict.fromkeys(COLUMNS), "name": entry}
-    else:
-        raise ConfigError(
-            f"Entry {number} of {where} must be a name or a record. Got "
-            f"{type(entry).__name__} instead."
-        )
-    name = _plain(found["name"])
-    if not name:
+    columns = list(zip(*(row for row in rows if len(row) == len(rows[0])), strict=True))
+    ids = [i for i, values in enumerate(columns) if all(map(ENTITY.fullmatch, values))]
+    numbers = [i for i, values in enumerate(columns) if all(map(_NUMBER.fullmatch, values))]
+    names = [i for i in range(len(columns)) if i not in (*ids, *numbers)]
+    if len(names) != 1 or not (ids or numbers):
         return None
-    return Concept(
-        name=name,
-        aliases=_several(found["aliases"]),
-        prompts=_several(found["prompts"]),
-        synset=_plain(found["synset"]) or None,
-        dataset=_plain(found["dataset"]) or None,
-        class_index=_index(found["class_index"], where, number),
-    )
+    counted = list(map(int, columns[numbers[0]])) if _are_index(columns, numbers) else None
+    return [
+        {
+            "concept": row[names[0]],
+            **({"synset": row[ids[0]]} if ids else {}),
+            **({"class_index": counted[number]} if counted and number < len(counted) else {}),
+        }
+        for number, row in enumerate(row for row in rows if len(row) == len(rows[0]))
+    ]
 
 
-def _column(names: Sequence[Any], field: str) -> str | None:
-    lower = {str(name).strip().lower(): str(name) for name in reversed(names)}
-    return next((lower[name] for name in COLUMNS[field] if name in lower), None)
-
-
-def _plain(value: Any) -> str:
-    """Text without lone surrogates, which JSON escapes can make and no file can hold.
-
-    Raises
-    ------
-    DataError
-        It is a list or a mapping. Their text can be of any size: YAML's references make a list of
-        lists of lists out of a few lines.
-    """
-    if isinstance(value, (list, tuple, set, Mapping)):
-        raise DataError(
-            "Names, aliases and prompts of a concept list must be text. Got a "
-            f"{type(value).__name__} within one instead."
-        )
-    return "" if value is None else str(value).strip().encode(errors="replace").decode()
-
-
-def _several(value: Any) -> tuple[str, ...]:
-    """Split at ``|``, or take the list (or the names of a mapping) as it is."""
-    items = value.split("|") if isinstance(value, str) else value if value is not None else ()
-    if not isinstance(items, (list, tuple, Mapping)):
-        items = (items,)
-    return tuple(text for item in items if (text := _plain(item)))
-
-
-def _index(value: Any, where: str, number: int) -> int | None:
-    if value is None or value == "":
-        return None
-    try:
-        return int(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(
-            f"The class_index of entry {number} of {where} must be a whole number. "
-            f"Got {repr(value)[:40] if isinstance(value, (str, float)) else type(value).__name__} "
-            "instead."
-        ) from error
+def _are_index(columns: Sequence[Sequence[str]], numbers: Sequence[int]) -> bool:
+    """Whether the first column of numbers counts the rows, from 0 or 1."""
+    if not numbers or not all(value.isdigit() for value in columns[numbers[0]]):
+        return False
+    values = sorted(int(value) for value in columns[numbers[0]])
+    return values[0] <= 1 and values == list(range(values[0], values[0] + len(values)))
