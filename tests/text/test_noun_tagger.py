@@ -358,9 +358,11 @@ def small_lexicon() -> WordForms:
             "ga": entry({"n": 2}),
             "gas": entry({"n": 6}),
             "us": entry({"n": 1}),
+            "table": entry({"n": 6, "v": 1}),
         },
         lemma_exceptions={("glasses", "NOUN"): "glasses"},
         not_nouns=["us"],
+        rare=[("table", "v")],
     )
 
 
@@ -372,6 +374,14 @@ def test_noun_only_is_judged_over_all_lemmas() -> None:
     assert not forms.is_noun_only("running")
     assert not forms.is_noun_only("us")
     assert not forms.is_noun_only("helmeted")
+
+
+def test_nearly_nouns_are_those_whose_other_readings_are_all_rare() -> None:
+    forms = small_lexicon()
+    assert forms.is_nearly_noun("Tables")
+    assert not forms.is_noun_only("tables")
+    assert not forms.is_nearly_noun("leaves")
+    assert not forms.is_nearly_noun("helmet")  # a noun only
 
 
 def test_lemmas_follow_lexicon_exceptions_and_rules() -> None:
@@ -391,6 +401,7 @@ def test_lexicon_bytes_round_trip_and_are_stable() -> None:
     assert twin.entries == small_lexicon().entries
     assert twin.lemma_exceptions == small_lexicon().lemma_exceptions
     assert twin.not_nouns == small_lexicon().not_nouns
+    assert twin.rare == small_lexicon().rare
     assert twin.to_bytes() == data
 
 
