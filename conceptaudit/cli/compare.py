@@ -48,8 +48,9 @@ def compare(
 ) -> None:
     """Compare how often concepts occur in different datasets: rates, ratios, correlations.
 
-    Concepts are joined by name. Every ratio has an interval, made of both counts' intervals, and a
-    q value: calling all concepts with q of at most 0.05 different is wrong for 5 % of them.
+    Concepts are joined by name. Every ratio has an interval and a q value: calling all concepts
+    with q of at most 0.05 different is wrong for 5 % of them. Where several captions share an
+    image, both allow for it.
 
     \u0008
     Example:

@@ -13,7 +13,8 @@ import pandas as pd
 
 from conceptaudit.artifacts import MANIFEST, Json, read_json
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.frequency.intervals import normal_reach
+from conceptaudit.frequency.clustering import count_dispersion
+from conceptaudit.frequency.intervals import normal_reach, poisson_interval
 from conceptaudit.frequency.ratios import (
     Counted,
     FloatArray,
@@ -32,9 +33,12 @@ ALIKE = ("text", "image", "clip", "threshold", "calibration")
 """What should be the same in all audits."""
 
 INDEPENDENT = (
-    "Intervals take the datasets as independent draws, each concept by itself. Where one dataset "
-    "holds samples of the other, they are wider than need be."
+    "Differences take the datasets as independent draws, each concept by itself. Where one dataset "
+    "holds samples of the other, intervals are wider than need be."
 )
+
+CLUSTERED = 1.05
+"""Mean dispersion above which counts are called clustered in the notes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,7 @@ class Comparison:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Audited:
     name: str
+    folder: Path
     manifest: dict[str, Any]
     frequencies: ConceptFrequencies
 
@@ -79,7 +84,26 @@ class _Audited:
             high=values[2],
             n_samples=self.n_samples(count),
             level=self.frequencies.level,
+            dispersion=self._dispersion(count, concepts, *values),
         )
+
+    def _dispersion(
+        self,
+        count: str,
+        concepts: Sequence[str],
+        counts: FloatArray,
+        low: FloatArray,
+        high: FloatArray,
+    ) -> FloatArray:
+        """Return the variance of counts over their means: of clusters, or of estimates."""
+        names = self.frequencies.table["concept"]
+        sides = SIDES[count.removesuffix(CORRECTED)]
+        clustered = count_dispersion(self.folder, sides, len(names))
+        # An estimated count has a wider interval than a Poisson count of its size.
+        poisson = np.subtract(*poisson_interval(counts, self.frequencies.level)[::-1])
+        estimated = ((high - low) / poisson) ** 2
+        own = pd.Series(clustered, index=names).loc[list(concepts)].to_numpy(np.float64)
+        return np.asarray(np.fmax(own, estimated), dtype=np.float64)
 
     def n_samples(self, count: str) -> int:
         """Return how many samples could be counted; of two sides, of the one that has fewer."""
@@ -134,6 +158,7 @@ def compare_audits(runs: Sequence[str | Path], *, counts: Sequence[str] = ()) ->
     tables, pairs = [], []
     for count in chosen:
         found = [audit.counted(count, concepts) for audit in audits]
+        notes.extend(_clusters(count, names, found))
         for name, one in zip(names[1:], found[1:], strict=True):
             tables.append(_by_concept(count, concepts, name, one, names[0], found[0]))
         for i, j in combinations(range(len(audits)), 2):
@@ -166,7 +191,8 @@ def _read(folder: Path, name: str) -> _Audited:
     sides = list(account.values()) if isinstance(account, dict) else []
     if not sides or not all(isinstance(s, dict) and _whole(s.get("n_used")) for s in sides):
         raise DataError(f"{path} is damaged: its account does not say how many samples were used.")
-    return _Audited(name=name, manifest=manifest, frequencies=read_frequencies(folder))
+    frequencies = read_frequencies(folder)
+    return _Audited(name=name, folder=folder, manifest=manifest, frequencies=frequencies)
 
 
 def _whole(value: Json) -> bool:
@@ -200,6 +226,18 @@ def _common(audits: Sequence[_Audited]) -> tuple[list[str], list[str]]:
         if len(names) > len(common)
     ]
     return [name for name in lists[0] if name in common], notes
+
+
+def _clusters(count: str, names: Sequence[str], found: Sequence[Counted]) -> list[str]:
+    """Say where samples come in clusters, and what was done about it."""
+    means = [float(np.average(c.dispersion, weights=c.count + 1e-9)) for c in found]
+    return [
+        f"{count} of {name} varies {mean:.1f} times as much as independent samples would, as "
+        "several samples share an image or counts are estimates; intervals and q values allow "
+        "for it."
+        for name, mean in zip(names, means, strict=True)
+        if mean > CLUSTERED
+    ]
 
 
 def _unlike(audits: Sequence[_Audited]) -> list[str]:

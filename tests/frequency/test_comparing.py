@@ -1,10 +1,15 @@
 """Comparing audits: ratios against theory and simulation, and whole runs against each other."""
 
+import importlib
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from conceptaudit.auditing import AuditOptions, audit
@@ -19,6 +24,7 @@ from conceptaudit.frequency.ratios import (
     rate_ratio,
 )
 
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 OPTIONS = AuditOptions(shard_rows=100, workers=1)
 
 
@@ -38,6 +44,71 @@ def test_intervals_of_ratios_hold_the_truth(means):
     assert 0.88 <= held.mean() <= 0.995  # exact intervals of small counts are wide
     if min(means) > 50:
         assert held.mean() <= 0.93
+
+
+@pytest.mark.parametrize("sizes", [(30_000, 30_000), (30_000, 3_000_000), (1_000, 10_000_000)])
+@pytest.mark.parametrize("clustered", [False, True])
+def test_two_samples_of_one_source_do_not_differ(sizes, clustered, monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    simulate = importlib.import_module("simulate_compare")
+    runs = [simulate.compare(sizes, clustered=clustered, seed=seed) for seed in range(3)]
+    assert max(run["share_q"] for run in runs) <= 0.06
+    assert max(run["share_p"] for run in runs) <= 0.12
+    assert all(run["disagree"] == run["both_zero_different"] == 0 for run in runs)
+
+
+@given(
+    counts=st.lists(st.integers(0, 500), min_size=2, max_size=2),
+    sizes=st.lists(st.integers(1_000, 10**8), min_size=2, max_size=2),
+    dispersion=st.floats(1.0, 6.0),
+)
+def test_p_is_below_the_level_exactly_where_the_interval_leaves_out_one(counts, sizes, dispersion):
+    one, other = (
+        replace(counted([c], n), dispersion=np.array([dispersion]))
+        for c, n in zip(counts, sizes, strict=True)
+    )
+    p, (_, low, high) = difference_p(one, other), rate_ratio(one, other)
+    if abs(p[0] - 0.1) > 1e-9:
+        assert (p[0] < 0.1) == (low[0] > 1 or high[0] < 1)
+    if sum(counts) == 0:
+        assert p[0] == 1.0
+
+
+def test_whole_counts_agree_with_the_binomial_distribution():
+    one, other = counted([3, 0, 12], 1_000), counted([40, 9, 2], 5_000)
+    for a, b, p in zip([3, 0, 12], [40, 9, 2], difference_p(one, other), strict=True):
+        law = stats.binom(a + b, 1_000 / 6_000)
+        above = law.sf(a) + law.pmf(a) / 2
+        assert p == pytest.approx(2 * min(above, 1 - above), rel=1e-9)
+
+
+@pytest.mark.parametrize("by", ["caption_no", "image"])
+def test_disjoint_samples_of_a_real_caption_file_do_not_differ(realdata, tmp_path, by):
+    """Captions drawn at random, and images drawn with all five of their captions."""
+    table = pd.read_parquet(realdata / "captions" / "flickr8k.parquet")
+    names = pd.read_csv(realdata / "clip" / "detic_text_embeddings" / "lvis_categories.csv")
+    concepts = list(dict.fromkeys(name.split("(")[0].strip("_") for name in names["name"]))
+    rng = np.random.default_rng(0)
+    images = rng.permutation(table["image"].unique())
+    order = rng.permutation(len(table))
+    parts = (
+        [table.iloc[order[:300]], table.iloc[order[300:12_300]]]
+        if by == "caption_no"
+        else [table[table["image"].isin(some)] for some in (images[:60], images[60:2_460])]
+    )
+    runs = []
+    for name, part in zip(("small", "large"), parts, strict=True):
+        part.to_parquet(tmp_path / f"{name}.parquet")
+        runs.append(tmp_path / "runs" / name)
+        audit(tmp_path / f"{name}.parquet", concepts, runs[-1], options=AuditOptions(workers=1))
+    found = compare_audits(runs)
+    table = found.concepts
+    assert (table["q"] <= 0.05).mean() <= 0.002
+    assert ((table["n"] == 0) & (table["n_baseline"] == 0)).sum() > 100
+    outside = (table["ratio_low"] > 1) | (table["ratio_high"] < 1)
+    assert ((table["p"] < 0.1) == outside).all()
+    if by == "image":
+        assert any("as several samples share an image" in note for note in found.notes)
 
 
 def test_ratios_scale_with_the_samples_and_turn_around():
