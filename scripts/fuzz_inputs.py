@@ -109,10 +109,11 @@ def _read_identities(folder: Path) -> int:
 
 
 def _read_names(folder: Path) -> object:
-    from conceptaudit.zeroshot.naming import named_classes, named_templates
+    from conceptaudit.zeroshot.class_prompts import named_prompts
+    from conceptaudit.zeroshot.naming import named_classes
 
-    texts = named_classes(folder / "n.txt")
-    templates = named_templates(folder / "t.txt")
+    texts = named_classes(folder / "n.txt").names
+    templates = named_prompts(folder / "t.txt", texts).templates
     "".join(template.replace("{}", name) for template in templates for name in texts).encode()
     return templates
 

@@ -38,7 +38,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "zeroshot": {
         "errors", "records", "artifacts", "reading", "progress", "image", "datasets", "engine",
-        "frequency", "tagtable", "text",
+        "frequency", "tagtable", "text", "vocabulary",
     },
     "curves": {"counts", "errors", "records", "progress", "partials"},
     "auditing": {

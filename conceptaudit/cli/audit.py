@@ -49,7 +49,7 @@ def audit(
             "--concepts",
             "-c",
             help="Concept list: CSV, JSON, YAML, TOML, parquet, plain list, or a CLIP_benchmark "
-            "folder (docs/formats.md).",
+            "folder (docs/formats.md); or 'imagenet' or 'lvis', which ship.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],

@@ -34,8 +34,9 @@ def evaluate(
     dataset: Annotated[
         Path,
         typer.Argument(
-            help="Image folder (a folder per class), CLIP_benchmark WebDataset folder, parquet "
-            "with images and labels, a long-tail set, or embeddings with labels."
+            help="Image folder (a folder per class; numbers are class indices), CLIP_benchmark "
+            "WebDataset folder, parquet with images and labels, a long-tail set, or embeddings "
+            "with labels."
         ),
     ],
     clip: Annotated[
@@ -50,14 +51,26 @@ def evaluate(
         str | None, typer.Option(help="Name of the set in the results; its folder's by default.")
     ] = None,
     pretraining: Pretraining = None,
-    split: Annotated[str, typer.Option(help="Split of a WebDataset or parquet set.")] = "test",
+    split: Annotated[str, typer.Option(help="Split of a set that has several.")] = "test",
     class_names: Annotated[
         str | None,
-        typer.Option(help="Text file with a class name per line, or 'imagenet'; else the set's."),
+        typer.Option(
+            help="Names by class index: a text file with one per line, CSV or JSON, or 'imagenet' "
+            "or 'lvis'; else the set's."
+        ),
     ] = None,
     templates: Annotated[
         str | None,
-        typer.Option(help="Text file of prompts with {c} or {}, or 'imagenet'; else the set's."),
+        typer.Option(
+            help="Prompts with {c} or {}: a text file, JSON (also prompts per class), or "
+            "'imagenet'; else the set's."
+        ),
+    ] = None,
+    dataset_key: Annotated[
+        str | None,
+        typer.Option(
+            help="Which dataset's entry of JSON names or templates of several; --name by default."
+        ),
     ] = None,
     label_column: Annotated[
         str | None,
@@ -110,6 +123,7 @@ def evaluate(
         class_names=class_names,
         templates=templates,
         label_column=label_column,
+        dataset_key=dataset_key,
     )
     options = EvaluationOptions(
         device=device,

@@ -12,6 +12,7 @@ from conceptaudit.text.normalize import normalize
 from conceptaudit.vocabulary._entries import Record, records_of
 from conceptaudit.vocabulary._files import read_source
 from conceptaudit.vocabulary._lines import ENTITY, SYNSET_NAME
+from conceptaudit.vocabulary.shipped import shipped_list
 
 _SHOWN = 5
 _GAPS = re.compile(r"[\s_\u2010-\u2015-]+")
@@ -39,8 +40,9 @@ def read_concepts(
         ``aliases`` (``|``-separated), ``prompts``, ``synset``, ``dataset``, ``class_index``; JSON,
         YAML or TOML with a list of names, a list of such records, or a mapping of name to
         aliases, prompts or record; parquet; a text file with a name per line. A CLIP_benchmark
-        folder (``classnames.txt``, ``zeroshot_classification_templates.txt``). Or the names
-        themselves. docs/formats.md lists the published files that are known.
+        folder (``classnames.txt``, ``zeroshot_classification_templates.txt``). ``"imagenet"`` or
+        ``"lvis"``, the lists that ship. Or the names themselves. docs/formats.md lists the
+        published files that are known.
     dataset_key : str or None
         Which list to read of a file with the class names of several datasets.
 
@@ -69,7 +71,10 @@ def read_concepts(
     """
     if hasattr(source, "tolist"):  # a NumPy array or a pandas column
         source = source.tolist()
-    if isinstance(source, (str, Path)):
+    shipped = shipped_list(source)
+    if shipped is not None:
+        where, read = str(source), read_source(shipped, None)
+    elif isinstance(source, (str, Path)):
         where, read = str(source), read_source(Path(source).expanduser(), dataset_key)
     elif isinstance(source, (Mapping, Sequence)) and not isinstance(source, (bytes, bytearray)):
         where = "the given concepts"

@@ -15,35 +15,10 @@ from conceptaudit.engine.stage import ShardResult
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.encoding import ENCODE_BATCH, PatientEncoder
 from conceptaudit.image.loading import Failure, load_blocks
-from conceptaudit.records import Drop, Float32Array, Int32Array, SampleBatch
+from conceptaudit.records import Drop, Float32Array, SampleBatch
 from conceptaudit.tagtable import SAMPLE, check_account, drop_table, part_account
+from conceptaudit.zeroshot.answers import UNKNOWN_CLASS, class_scores, count_ties, top_classes
 from conceptaudit.zeroshot.labelled import EvaluationSet
-
-TOP = 5
-"""Guesses that are kept per image: what acc5 needs."""
-
-UNKNOWN_CLASS = "unknown_class"
-
-
-def top_classes(scores: Float32Array, k: int) -> Int32Array:
-    """Return the classes with the k highest scores per row, the best first, ties by index.
-
-    Parameters
-    ----------
-    scores : numpy.ndarray of float32, shape (n, n_classes)
-    k : int
-        At most n_classes are returned.
-
-    Returns
-    -------
-    numpy.ndarray of int32, shape (n, min(k, n_classes))
-
-    Examples
-    --------
-    >>> top_classes(np.array([[0.1, 0.7, 0.2]], dtype=np.float32), 2).tolist()
-    [[1, 2]]
-    """
-    return np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +66,15 @@ class ZeroShotClassifier:
         -------
         ShardResult
             A row per image, ``sample_id, key, class_index, guess_1 … guess_5``; images that
-            cannot be decoded or whose label names no class are drops, in no number.
+            cannot be decoded or whose label names no class are drops, in no number. The summary
+            counts ties for the best class (``n_tied``).
         """
         import torch
 
         drops: list[Drop] = []
         known: list[_Labelled] = []
         parts: list[pd.DataFrame] = []
-        n_rows = n_used = 0
+        n_rows = n_used = n_tied = 0
 
         def pictures() -> Iterator[bytes]:
             nonlocal n_rows
@@ -115,12 +91,15 @@ class ZeroShotClassifier:
                 continue
             rows = [known[number] for number in found.numbers]
             n_used += len(rows)
-            parts.append(_guessed(rows, encode(found.pixels) @ self.classes.T))
+            scores = class_scores(encode(found.pixels), self.classes)
+            n_tied += count_ties(scores)
+            parts.append(_guessed(rows, scores))
         account = part_account(n_rows, drops, part=IMAGE)
         check_account(account, n_used, f"images of shard {shard.name}")
         table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
         return ShardResult(
-            summary=account, tables={".parquet": table, ".drops.parquet": drop_table(drops)}
+            summary={**account, "n_tied": n_tied},
+            tables={".parquet": table, ".drops.parquet": drop_table(drops)},
         )
 
     def _labelled(
@@ -157,7 +136,7 @@ class _Labelled:
 
 
 def _guessed(rows: Sequence[_Labelled], scores: Float32Array) -> pd.DataFrame:
-    guesses = top_classes(scores, TOP)
+    guesses = top_classes(scores)
     columns = {f"guess_{k + 1}": guesses[:, k] for k in range(guesses.shape[1])}
     return pd.DataFrame(
         {

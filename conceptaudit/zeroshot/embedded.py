@@ -24,7 +24,7 @@ from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Drop, Float32Array, Int32Array, SampleBatch
 from conceptaudit.tagtable import SAMPLE, check_account, drop_table
-from conceptaudit.zeroshot.classify import TOP, top_classes
+from conceptaudit.zeroshot.answers import class_scores, count_ties, top_classes
 from conceptaudit.zeroshot.labels import image_drop
 
 KEY, SAMPLE_ID = "key", "sample_id"
@@ -84,13 +84,13 @@ class EmbeddingClassifier:
             A row per image of the set that has an embedding here, ``sample_id, key,
             class_index, guess_1 … guess_5``. The summary accounts for the embeddings, and counts
             images whose two best classes are closer than the rounding of float16 vectors
-            (``n_close``).
+            (``n_close``), and ties for the best class (``n_tied``).
         """
         wanted = _labels_at(self.labels, self.labels_digest)
         parts: list[pd.DataFrame] = []
         drops: list[Drop] = []
         reasons: Counter[str] = Counter()
-        n_rows = n_used = n_close = 0
+        n_rows = n_used = n_close = n_tied = 0
         for batch in batches:
             lost = [drop for drop in batch.drops if drop.part in (SAMPLE, IMAGE)]
             reasons.update(f"{drop.part}:{drop.reason}" for drop in lost)
@@ -112,7 +112,9 @@ class EmbeddingClassifier:
                 continue
             vectors = unit_rows(batch.embeddings[met["row"].to_numpy()])
             self._check(vectors, shard)
-            guesses = top_classes(vectors @ self.classes.T, TOP)
+            scores = class_scores(vectors, self.classes)
+            guesses = top_classes(scores)
+            n_tied += count_ties(scores)
             n_close += self._close(vectors, guesses)
             parts.append(_guess_table(met, guesses))
         account = {
@@ -123,7 +125,7 @@ class EmbeddingClassifier:
         check_account(account, n_used, f"image embeddings of shard {shard.name}")
         table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
         return ShardResult(
-            summary={**account, "n_close": n_close},
+            summary={**account, "n_close": n_close, "n_tied": n_tied},
             tables={".parquet": table, ".drops.parquet": drop_table(drops)},
         )
 
@@ -147,7 +149,9 @@ class EmbeddingClassifier:
             return 0
         apart = self.classes[guesses[:, 0]] - self.classes[guesses[:, 1]]
         gap = np.einsum("ij,ij->i", vectors, apart)
-        return int((gap <= HALF_UNIT * np.einsum("ij,ij->i", np.abs(vectors), np.abs(apart))).sum())
+        close = gap <= HALF_UNIT * np.einsum("ij,ij->i", np.abs(vectors), np.abs(apart))
+        # classes with one vector tie whatever the rounding
+        return int((close & np.any(apart, axis=1)).sum())
 
 
 def _guess_table(met: pd.DataFrame, guesses: Int32Array) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from conceptaudit.artifacts import Json, digest_of
 from conceptaudit.datasets import CAPTION, IMAGE, Dataset
 from conceptaudit.records import Concept, ConceptVocabulary, SampleBatch
+from conceptaudit.zeroshot.naming import folded, whole_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,14 @@ class EvaluationSet:
     folders : tuple of str
         For image folders: the folder of each class, below the dataset's location, empty for a
         class without one. No folders at all where the label is read as the sample's caption.
+    first_label : int
+        Label of the first class: 0, or 1 where a set counts its classes from 1.
+    labels_are_names : bool
+        Whether a label that looks like a number is a name all the same.
+    class_prompts : tuple of tuple of str
+        Prompts of each class, empty for one that takes the templates; none at all where all do.
+    names_from_labels : bool
+        Whether nobody named the classes, so that labels or folders stand for names.
     notes : tuple of str
     """
 
@@ -38,6 +47,10 @@ class EvaluationSet:
     templates: tuple[str, ...]
     dataset: Dataset
     folders: tuple[str, ...] = ()
+    first_label: int = 0
+    labels_are_names: bool = False
+    class_prompts: tuple[tuple[str, ...], ...] = ()
+    names_from_labels: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -58,13 +71,19 @@ class EvaluationSet:
             tuple(
                 Concept(
                     name=name if times[name] == 1 else f"{name} (class {index})",
-                    prompts=tuple(template.replace("{}", name) for template in self.templates),
+                    prompts=self._prompts(index),
                     class_index=index,
                     dataset=self.name,
                 )
                 for index, name in enumerate(self.class_names)
             )
         )
+
+    def _prompts(self, index: int) -> tuple[str, ...]:
+        """Return the prompts of a class: its own, or its name in every template."""
+        own = self.class_prompts[index] if self.class_prompts else ()
+        name = self.class_names[index]
+        return own or tuple(template.replace("{}", name) for template in self.templates)
 
     @property
     def settings(self) -> Json:
@@ -73,6 +92,8 @@ class EvaluationSet:
             "classes": digest_of(list(self.class_names)),
             "templates": list(self.templates),
             "folders": digest_of(list(self.folders)),
+            "labels": [self.first_label, self.labels_are_names],
+            "prompts": digest_of([list(group) for group in self.class_prompts]),
             "reading": self.dataset.settings,
         }
 
@@ -82,13 +103,19 @@ class EvaluationSet:
             index = {folder: i for i, folder in enumerate(self.folders) if folder}
             texts: Sequence[str | None] = [key.partition("/")[0] for key in batch.keys]
             return [index.get(text or "", text or "") for text in texts]
-        texts = batch.captions if batch.captions is not None else [None] * len(batch)
-        names = {name: i for i, name in enumerate(self.class_names)}
-        return [self._class_of(text, names) for text in texts]
+        labels = batch.captions if batch.captions is not None else [None] * len(batch)
+        exact, alike = _unique(self.class_names), _unique([folded(n) for n in self.class_names])
+        return [self._class_of((label or "").strip(), exact, alike) for label in labels]
 
-    def _class_of(self, text: str | None, names: dict[str, int]) -> int | str:
-        label = (text or "").strip()
-        if label.isascii() and label.isdigit():
-            index = int(label[:9])
-            return index if index < len(self.class_names) else label
-        return names.get(label, label)
+    def _class_of(self, label: str, exact: dict[str, int], alike: dict[str, int]) -> int | str:
+        """Return the index of a label's class; the label where it is no class's."""
+        number = None if self.labels_are_names else whole_number(label)
+        if number is not None and 0 <= number - self.first_label < len(self.class_names):
+            return number - self.first_label
+        return exact.get(label, alike.get(folded(label), label))
+
+
+def _unique(names: Sequence[str]) -> dict[str, int]:
+    """Return the class of each name that belongs to one class only."""
+    times = Counter(names)
+    return {name: index for index, name in enumerate(names) if times[name] == 1}

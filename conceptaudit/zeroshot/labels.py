@@ -16,7 +16,7 @@ from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.embed import check_embedded_with
 from conceptaudit.records import Drop
 from conceptaudit.tagtable import SAMPLE
-from conceptaudit.zeroshot.classify import UNKNOWN_CLASS
+from conceptaudit.zeroshot.answers import UNKNOWN_CLASS
 from conceptaudit.zeroshot.labelled import EvaluationSet
 
 

@@ -2,50 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from conceptaudit.artifacts import MANIFEST, read_json
-from conceptaudit.datasets import Dataset, open_dataset
+from conceptaudit.datasets import CAPTION, Dataset, open_dataset
 from conceptaudit.errors import DataError
+from conceptaudit.zeroshot.class_folders import ordered_folders
+from conceptaudit.zeroshot.class_prompts import own_templates
 from conceptaudit.zeroshot.grouping import grouped
+from conceptaudit.zeroshot.label_columns import Labels, read_label_column
 from conceptaudit.zeroshot.labelled import EvaluationSet
 from conceptaudit.zeroshot.meeting import embedding_drops
-from conceptaudit.zeroshot.naming import (
-    CLASS_NAMES,
-    hugging_face_names,
-    label_column_of,
-    lines_of,
-    names_beside_labels,
-    own_templates,
-)
+from conceptaudit.zeroshot.naming import CLASS_NAMES, ClassNames, listed_names
 
 SHARD_IMAGES = 512
 """Images per shard of a folder: what a killed evaluation may lose."""
 
-Names = tuple[str, ...] | None
+SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "dev"})
+"""Names of folders that are parts of a set, and no classes."""
+
+Names = ClassNames | None
 """Class names that the user gave; None where the set's own are wanted."""
 
 
-def open_folders(root: Path, name: str) -> EvaluationSet:
-    """Open a folder of images per class."""
-    folders = tuple(sorted(entry.name for entry in root.iterdir() if entry.is_dir()))
+def open_folders(root: Path, name: str, split: str) -> EvaluationSet:
+    """Open a folder of images per class, or one of such folders per split."""
+    folders = class_folders(root)
+    if folders and set(folders) <= SPLITS:
+        if split not in folders:
+            raise DataError(
+                f"{root} has no split {split!r}. Name one with --split: {', '.join(folders)}."
+            )
+        root /= split
+        folders = class_folders(root)
     if not folders:
         raise DataError(f"{root} has no folders: an image folder holds one per class.")
+    return _of_folders(_open_images(root), root, name, folders)
+
+
+def class_folders(root: Path) -> tuple[str, ...]:
+    """List the folders that stand for classes, leaving out what other programs leave behind."""
+    folders = (entry.name for entry in root.iterdir() if entry.is_dir())
+    return ordered_folders(f for f in folders if not f.startswith((".", "__MACOSX")))
+
+
+def _of_folders(dataset: Dataset, root: Path, name: str, folders: tuple[str, ...]) -> EvaluationSet:
+    """Make a set whose classes are the first parts of its keys."""
     listed = root / CLASS_NAMES
-    names = lines_of(listed) if listed.is_file() else tuple(f.replace("_", " ") for f in folders)
-    if len(names) != len(folders):
-        raise DataError(
-            f"{listed} names {len(names):,} classes, but there are {len(folders):,} folders."
-        )
+    names = tuple(folder.replace("_", " ") for folder in folders)
+    if listed.is_file():
+        names = listed_names(listed).names
+        if len(names) != len(folders):
+            raise DataError(
+                f"{listed} names {len(names):,} classes, but there are {len(folders):,} folders."
+            )
     return EvaluationSet(
         name=name,
         location=str(root),
         class_names=names,
         templates=own_templates(root),
-        dataset=_open_images(root),
+        dataset=dataset,
         folders=folders,
+        names_from_labels=not listed.is_file(),
     )
+
+
+def _key_folders(dataset: Dataset) -> tuple[str, ...] | None:
+    """Return the first parts of all keys; None where a key has only one part."""
+    keys: Iterable[str] = (
+        key
+        for shard in dataset.shards()
+        for batch in dataset.read(shard, frozenset())
+        for key in batch.keys
+    )
+    folders = {key.partition("/")[0] if "/" in key else "" for key in keys}
+    return None if not folders or "" in folders else ordered_folders(folders)
 
 
 def open_long_tail(root: Path, name: str) -> EvaluationSet:
@@ -83,15 +116,26 @@ def _open_images(root: Path) -> Dataset:
 
 
 def open_webdataset(root: Path, name: str, split: str, given: Names) -> EvaluationSet:
-    """Open a CLIP_benchmark folder: archives of pictures and labels, names beside them."""
-    if given is None and not (root / CLASS_NAMES).is_file():
-        raise DataError(f"{root} has no {CLASS_NAMES}: give the classes' names with --class-names.")
-    dataset = open_dataset(root / split, layout="webdataset", caption_column="cls")
+    """Open archives of images: with labels, as CLIP_benchmark has them, or a folder per class."""
+    beside = root if root.is_dir() else root.parent
+    archives = root / split if (root / split).is_dir() else root
+    dataset = open_dataset(archives, layout="webdataset", caption_column="cls")
+    if CAPTION not in dataset.provides:
+        folders = _key_folders(dataset)
+        if folders is None:
+            raise DataError(
+                f"The archives of {archives} hold neither labels (.cls) nor a folder per class."
+            )
+        return _of_folders(dataset, beside, name, folders)
+    if given is None and not (beside / CLASS_NAMES).is_file():
+        raise DataError(
+            f"{beside} has no {CLASS_NAMES}: give the classes' names with --class-names."
+        )
     return EvaluationSet(
         name=name,
         location=str(root),
-        class_names=given or lines_of(root / CLASS_NAMES),
-        templates=own_templates(root),
+        class_names=(given or listed_names(beside / CLASS_NAMES)).names,
+        templates=own_templates(beside),
         dataset=dataset,
     )
 
@@ -103,21 +147,31 @@ def open_parquet(
     files = [root] if root.is_file() else sorted(root.rglob("*.parquet"))
     of_split = [file for file in files if file.name.startswith(f"{split}-")]
     files = of_split or files
-    column, names = _labels_of(files, label_column, given)
-    if column is None:
+    labels = read_label_column(files, label_column, given.names if given else None)
+    if not isinstance(labels, Labels):
         raise DataError(
-            f"{files[0]} has no label column: it has {list(names)}. Name one with --label-column."
+            f"{files[0]} has no label column: it has {labels}. Name one with --label-column."
         )
     pattern = files[0] if len(files) == 1 else files[0].parent / f"{split}-*.parquet"
     location = pattern if of_split or root.is_file() else root
+    dataset = open_dataset(
+        location, layout="table", caption_column=labels.column, shard_rows=SHARD_IMAGES
+    )
+    return _of_table(dataset, root, name, labels)
+
+
+def _of_table(dataset: Dataset, root: Path, name: str, labels: Labels) -> EvaluationSet:
+    """Make a set whose labels are a column."""
     return EvaluationSet(
         name=name,
         location=str(root),
-        class_names=names,
+        class_names=labels.names,
         templates=own_templates(root if root.is_dir() else root.parent),
-        dataset=open_dataset(
-            location, layout="table", caption_column=column, shard_rows=SHARD_IMAGES
-        ),
+        dataset=dataset,
+        first_label=labels.first,
+        labels_are_names=labels.are_names,
+        names_from_labels=labels.from_labels,
+        notes=labels.notes,
     )
 
 
@@ -126,60 +180,20 @@ def open_embeddings(root: Path, name: str, label_column: str | None, given: Name
     files = sorted(root.glob("metadata/*.parquet"))
     if not files:
         raise DataError(f"{root} has no metadata/*.parquet, so nothing names its images' classes.")
-    column, names = _labels_of(files, label_column, given)
+    labels = read_label_column(files, label_column, given.names if given else None)
     n_dropped = len(embedding_drops(root))
     told = f"Pictures that are not in this folder, could not be embedded: {n_dropped:,}."
     notes = (told,) if n_dropped else ()
-    if column is not None:
-        dataset = open_dataset(root, layout="embeddings", caption_column=column)
-        return EvaluationSet(
-            name=name,
-            location=str(root),
-            class_names=names,
-            templates=own_templates(root),
-            dataset=dataset,
-            notes=notes,
-        )
+    if isinstance(labels, Labels):
+        dataset = open_dataset(root, layout="embeddings", caption_column=labels.column)
+        opened = _of_table(dataset, root, name, labels)
+        return replace(opened, notes=(*opened.notes, *notes))
     dataset = open_dataset(root, layout="embeddings")
-    keys = (
-        key
-        for shard in dataset.shards()
-        for batch in dataset.read(shard, frozenset())
-        for key in batch.keys
-    )
-    folders = {key.partition("/")[0] if "/" in key else "" for key in keys}
-    if label_column is not None or "" in folders:
+    folders = None if label_column is not None else _key_folders(dataset)
+    if folders is None:
         raise DataError(
-            f"The metadata of {root} have no label column: they have {list(names)}, and not every "
+            f"The metadata of {root} have no label column: they have {labels}, and not every "
             "key begins with a class's folder. Name a column with --label-column, or name the "
             "labelled images and these embeddings with --embeddings."
         )
-    ordered = tuple(sorted(folders))
-    return EvaluationSet(
-        name=name,
-        location=str(root),
-        class_names=tuple(folder.replace("_", " ") for folder in ordered),
-        templates=own_templates(root),
-        dataset=dataset,
-        folders=ordered,
-        notes=notes,
-    )
-
-
-def _labels_of(
-    files: Sequence[Path], label_column: str | None, given: Names
-) -> tuple[str | None, tuple[str, ...]]:
-    """Return the label column and the class names; or None and the columns that are there."""
-    import pyarrow.parquet as pq
-
-    try:
-        schema = pq.read_schema(files[0])
-    except (OSError, ValueError) as error:
-        raise DataError(f"{files[0]} cannot be read as parquet: {error}.") from error
-    column = label_column_of(schema.names, label_column)
-    if column is None:
-        return None, tuple(schema.names)
-    if given is not None:
-        return column, given
-    names = hugging_face_names(schema.metadata or {}, column)
-    return column, names or names_beside_labels(files, schema.names, column)
+    return replace(_of_folders(dataset, root, name, folders), notes=notes)

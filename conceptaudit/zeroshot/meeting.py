@@ -18,6 +18,7 @@ from conceptaudit.datasets import IMAGE
 from conceptaudit.reading import read_parquet
 from conceptaudit.records import Drop
 from conceptaudit.tagtable import SAMPLE, check_account, part_account
+from conceptaudit.zeroshot.answers import UNKNOWN_CLASS, answer_notes
 from conceptaudit.zeroshot.embedded import NOT_IN_SET
 from conceptaudit.zeroshot.labels import SetLabels, image_drop
 
@@ -90,11 +91,14 @@ def meet(
         guesses=guesses,
         account=account,
         drops=tuple(drops),
-        notes=tuple(_notes(summaries, Counter(drop.reason for drop in drops))),
+        notes=tuple(_notes(summaries, drops)),
     )
 
 
-def _notes(summaries: Sequence[Json], reasons: Counter[str]) -> Iterator[str]:
+def _notes(summaries: Sequence[Json], drops: Sequence[Drop]) -> Iterator[str]:
+    reasons = Counter(drop.reason for drop in drops)
+    unknown = [drop.detail for drop in drops if drop.reason == UNKNOWN_CLASS]
+    yield from answer_notes(sum(one["n_tied"] for one in summaries), unknown)
     n_extra = sum(one["dropped"].get(f"{IMAGE}:{NOT_IN_SET}", 0) for one in summaries)
     n_close = sum(one["n_close"] for one in summaries)
     if n_extra:

@@ -1,94 +1,270 @@
-"""Class names and prompt templates of an evaluation set: where they are written, how they fit."""
+"""Class names of an evaluation set, by class index: where they are written and how they are read.
+
+A name's place in its list is the label of its images, so nothing here may leave one out, sort a
+list or merge two names: a list with a gap is refused.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.image.prompts import DEFAULT_TEMPLATES
-from conceptaudit.reading import read_parquet
+from conceptaudit.vocabulary.shipped import shipped_list
 
 CLASS_NAMES = "classnames.txt"
-TEMPLATES = "zeroshot_classification_templates.txt"
-"""File names of CLIP_benchmark's WebDataset folders."""
+"""File name of CLIP_benchmark's WebDataset folders."""
 
-LABEL_COLUMNS = ("label", "labels", "class_index", "cls", "fine_label", "target")
-"""Columns of a table that hold the class of an image; the first that is there."""
+NAME_FIELDS = ("concept", "name", "class", "classname", "class_name", "label", "category")
+INDEX_FIELDS = ("class_index", "class_idx", "index", "id", "label_id")
+SYNSET_FIELDS = ("synset", "wnid")
+"""Columns of a table of class names, in any case; the first that is there."""
 
-NAME_COLUMNS = ("name", "label_name", "class_name", "class")
-"""Columns of class names beside numeric labels; the first that is there."""
+SHOWN = 5
+"""Names that a message lists."""
 
-IMAGENET = "imagenet"
-"""Asks for open_clip's names or templates of ImageNet."""
-
-
-def own_templates(root: Path) -> tuple[str, ...]:
-    """Templates that lie beside a set, else the default."""
-    file = root / TEMPLATES
-    return with_braces(lines_of(file)) if file.is_file() else DEFAULT_TEMPLATES
+_WORDNET_LINE = re.compile(r"(n\d{8})[\s,]+(.+)")
+_QUOTED = re.compile(r"""(['"])(.*)\1,?""")
 
 
-def lines_of(file: Path) -> tuple[str, ...]:
-    """Read the lines of a text file that are not empty, without surrounding space.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassNames:
+    """Names by class index, and the WordNet ids that folders may have in their place.
 
-    Raises
-    ------
-    DataError
-        The file cannot be read as UTF-8.
+    Parameters
+    ----------
+    names : tuple of str
+    synsets : tuple of str
+        As many, or none.
     """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read {file}: {error}.") from error
-    return tuple(line.strip() for line in lines if line.strip())
+
+    names: tuple[str, ...]
+    synsets: tuple[str, ...] = ()
 
 
-def named_classes(names: str | Path | Sequence[str]) -> tuple[str, ...]:
-    """Take class names as they are, from a file, or open_clip's of ImageNet."""
-    if isinstance(names, str | Path):
-        if str(names) == IMAGENET:
-            import open_clip
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetKey:
+    """Which dataset's entry to take of a file that has one for each of several.
 
-            return tuple(open_clip.IMAGENET_CLASSNAMES)
-        return lines_of(Path(names))
-    return tuple(names)
+    Parameters
+    ----------
+    asked : str or None
+        What the user said (``--dataset-key``).
+    name : str
+        The evaluation set's own name, which is taken where nothing was said.
+    """
+
+    asked: str | None = None
+    name: str = ""
+
+    def entry_of(self, content: Mapping[str, Any], path: Path, what: str) -> Any:
+        """Choose an entry.
+
+        Raises
+        ------
+        ConfigError
+            There is none for what was asked, or there are several and nothing was.
+        """
+        by_name = {folded(name): value for name, value in content.items()}
+        wanted = folded(self.name if self.asked is None else self.asked)
+        if wanted in by_name:
+            return by_name[wanted]
+        if len(content) == 1 and self.asked is None:
+            return next(iter(content.values()))
+        shown = ", ".join(list(content)[: 2 * SHOWN]) + (" …" if len(content) > 2 * SHOWN else "")
+        raise ConfigError(
+            f"{path} holds {what} of {len(content):,} dataset{'s' * (len(content) > 1)} ({shown}). "
+            f"Say which with --dataset-key."
+            + (f" Got {self.asked!r} instead." if self.asked is not None else "")
+        )
 
 
-def named_templates(templates: str | Path | Sequence[str]) -> tuple[str, ...]:
-    """Take templates as they are, from a file, or open_clip's of ImageNet."""
-    if isinstance(templates, str | Path):
-        if str(templates) == IMAGENET:
-            import open_clip
-
-            return tuple(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)
-        return with_braces(lines_of(Path(templates)))
-    return with_braces(tuple(templates))
+NO_KEY = DatasetKey()
 
 
-def with_braces(templates: tuple[str, ...]) -> tuple[str, ...]:
-    """Write every template with ``{}``.
+def named_classes(names: str | Path | Sequence[str], key: DatasetKey = NO_KEY) -> ClassNames:
+    """Take class names as they are, from a file, or from a list that ships.
+
+    Parameters
+    ----------
+    names : str, Path or sequence of str
+        ``"imagenet"`` or ``"lvis"``; a text file with a name per line; a table with a column of
+        names and, optionally, one of class indices; JSON with a list of names, a mapping of class
+        index to name or of name to index, Keras's ``imagenet_class_index.json``, or a mapping of
+        datasets to lists (as CLIP_benchmark has it).
+    key : DatasetKey, optional
+        Which dataset's list of such a mapping.
 
     Raises
     ------
     ConfigError
-        A template has no place for the name, or several.
-
-    Examples
-    --------
-    >>> with_braces(("a photo of a {c}.",))
-    ('a photo of a {}.',)
+        There is no such file, or it has the names of several datasets and `key` is none of them.
+    DataError
+        It cannot be read, or a class in it has no name.
     """
-    plain = tuple(template.replace("{c}", "{}") for template in templates)
-    for template in plain:
-        if template.count("{}") != 1:
-            raise ConfigError(
-                "A prompt template must hold '{}' (or '{c}') once, where the class's name goes. "
-                f"Got {template!r} instead."
+    if not isinstance(names, str | Path):
+        return _complete([str(name) for name in names], "the given class names")
+    path = shipped_list(names) or Path(names)
+    if path.is_dir():
+        path /= CLASS_NAMES
+    if not path.is_file():
+        raise ConfigError(
+            f"There is no file of class names {names} (--class-names). Give one with a name per "
+            "line, or 'imagenet' or 'lvis' for the lists that ship."
+        )
+    ending = path.suffix.lower()
+    if ending == ".json":
+        return _from_json(parsed_json(path), path, key)
+    if ending in {".csv", ".tsv"}:
+        return _from_table(path, underscores=shipped_list(names) is not None)
+    return listed_names(path)
+
+
+def listed_names(path: Path) -> ClassNames:
+    """Read a text file with a class name per line.
+
+    Lines that are all quoted, or all begin with a WordNet id, are read without these.
+
+    Raises
+    ------
+    DataError
+        It is no UTF-8 text, or a line before the last name is empty.
+    """
+    lines = [line.strip() for line in text_of(path).splitlines()]
+    while lines and not lines[-1]:  # a file may end in line breaks; a class cannot
+        lines.pop()
+    quoted = [_QUOTED.fullmatch(line) for line in lines]
+    if all(quoted):
+        lines = [match[2].strip() for match in quoted if match]
+    named = [_WORDNET_LINE.fullmatch(line) for line in lines]
+    if lines and all(named):
+        # a synset's words are separated by commas; the first is its name
+        matches = [match for match in named if match]
+        return _complete(
+            [match[2].split(",")[0].strip() for match in matches],
+            str(path),
+            [match[1] for match in matches],
+        )
+    return _complete(lines, str(path))
+
+
+def _complete(names: Sequence[str], where: str, synsets: Sequence[str] = ()) -> ClassNames:
+    """Refuse a list in which a class has no name."""
+    nameless = [index for index, name in enumerate(names) if not name.strip()]
+    if nameless:
+        shown = ", ".join(str(index) for index in nameless[:SHOWN])
+        several = len(nameless) > 1
+        raise DataError(
+            f"{where} has no name for the class{'es' if several else ''} with index {shown}"
+            f"{' …' if len(nameless) > SHOWN else ''} (line {nameless[0] + 1} is empty). A name's "
+            "line is its class index, so the line cannot be left out: write the name there."
+        )
+    return ClassNames(names=tuple(name.strip() for name in names), synsets=tuple(synsets))
+
+
+def text_of(path: Path) -> str:
+    """Read a text file.
+
+    Raises
+    ------
+    DataError
+        It cannot be read as UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read {path}: {error}.") from error
+
+
+def parsed_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    DataError
+        It cannot be read.
+    """
+    try:
+        return json.loads(text_of(path))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not valid JSON: {error}.") from error
+
+
+def _from_json(content: Any, path: Path, key: DatasetKey) -> ClassNames:
+    if isinstance(content, Mapping) and content:
+        values = list(content.values())
+        numbered = all(str(name).isdigit() for name in content)
+        if numbered and all(isinstance(v, str) for v in values):
+            return _by_index({int(i): name for i, name in content.items()}, path)
+        if numbered and all(isinstance(v, list) and len(v) == 2 for v in values):
+            pairs = {int(i): pair for i, pair in content.items()}
+            read = _by_index({i: str(pair[1]).replace("_", " ") for i, pair in pairs.items()}, path)
+            return ClassNames(
+                names=read.names, synsets=tuple(str(pairs[i][0]) for i in sorted(pairs))
             )
-    return plain
+        if all(isinstance(v, int) and not isinstance(v, bool) for v in values):
+            if len(set(values)) < len(values):
+                raise DataError(f"{path} gives several names the same class index.")
+            return _by_index({index: name for name, index in content.items()}, path)
+        if all(isinstance(v, list) for v in values):
+            content = key.entry_of(content, path, "class names")
+    if isinstance(content, list) and all(isinstance(name, str | None) for name in content):
+        return _complete([name or "" for name in content], str(path))
+    raise DataError(
+        f"Class names in JSON must be a list of names, a mapping of class index to name, or a "
+        f"mapping of datasets to lists of names. {path} is none of these."
+    )
+
+
+def _from_table(path: Path, *, underscores: bool) -> ClassNames:
+    text = text_of(path)
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    try:
+        rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+    except csv.Error as error:
+        raise DataError(f"{path} is not a valid table: {error}.") from error
+    columns = {str(column).strip().lower(): column for column in (rows[0] if rows else {})}
+    fields = [
+        next((columns[name] for name in names if name in columns), None)
+        for names in (NAME_FIELDS, INDEX_FIELDS, SYNSET_FIELDS)
+    ]
+    name, index, synset = fields
+    if name is None:
+        if len(columns) <= 1 and delimiter not in text:  # a list of names that is called .csv
+            return listed_names(path)
+        raise DataError(
+            f"{path} must have a column of class names called one of {', '.join(NAME_FIELDS)}. "
+            f"Got {', '.join(columns) or 'none'} instead."
+        )
+    names = [(row[name] or "").strip() for row in rows]
+    names = [one.replace("_", " ") for one in names] if underscores else names
+    synsets = [(row[synset] or "").strip() for row in rows] if synset is not None else []
+    if index is None:
+        return _complete(names, str(path), synsets)
+    labels = [whole_number(row[index] or "") for row in rows]
+    if None in labels or len(set(labels)) < len(labels):
+        raise DataError(f"The column {index} of {path} must give every class an index of its own.")
+    order = {label: row for row, label in enumerate(labels) if label is not None}
+    read = _by_index({label: names[row] for label, row in order.items()}, path)
+    return ClassNames(
+        names=read.names, synsets=tuple(synsets[order[i]] for i in sorted(order)) if synsets else ()
+    )
+
+
+def _by_index(names: Mapping[int, str], path: Path) -> ClassNames:
+    missing = sorted(set(range(max(names, default=-1) + 1)) - set(names))
+    if missing or min(names, default=0) < 0:
+        raise DataError(
+            f"The class indices of {path} must run from 0 without a gap. "
+            f"{f'It has none for {missing[0]}.' if missing else 'It has negative ones.'}"
+        )
+    return _complete([names[index] for index in sorted(names)], str(path))
 
 
 def folded(name: str) -> str:
@@ -102,46 +278,13 @@ def folded(name: str) -> str:
     return " ".join(name.replace("_", " ").casefold().split())
 
 
-def label_column_of(columns: Sequence[str], wanted: str | None) -> str | None:
-    """Return the label column: the one asked for, else the first usual one; None without."""
-    if wanted is not None:
-        return wanted if wanted in columns else None
-    return next((name for name in LABEL_COLUMNS if name in columns), None)
+def whole_number(text: str) -> int | None:
+    """Read a class index, written as an integer or as a float; None for anything else.
 
-
-def hugging_face_names(metadata: dict[bytes, bytes], column: str) -> tuple[str, ...] | None:
-    """Class names that Hugging Face's ``datasets`` writes into a table's schema."""
-    try:
-        features: Any = json.loads(metadata[b"huggingface"])["info"]["features"]
-        return tuple(str(name) for name in features[column]["names"])
-    except (KeyError, ValueError, TypeError):
-        return None
-
-
-def names_beside_labels(files: Sequence[Path], columns: list[str], label: str) -> tuple[str, ...]:
-    """Class names from a column of names beside the labels, or from labels that are names.
-
-    Raises
-    ------
-    DataError
-        Labels are numbers without names, or do not run 0, 1, 2 … with one name each.
+    Examples
+    --------
+    >>> whole_number("3"), whole_number(" 3.0"), whole_number("007"), whole_number("3.5")
+    (3, 3, 7, None)
     """
-    import pandas as pd
-
-    beside = next((name for name in NAME_COLUMNS if name in columns), None)
-    wanted = [label] if beside in (None, label) else [label, str(beside)]
-    table = pd.concat([read_parquet(file, columns=wanted) for file in files])
-    if not pd.api.types.is_integer_dtype(table[label]):
-        return tuple(sorted({str(value) for value in table[label].dropna()}))
-    if len(wanted) == 1:
-        raise DataError(
-            f"The labels of {files[0]} are numbers and no class names are there. "
-            "Give them with --class-names, one per line."
-        )
-    pairs = table.drop_duplicates(wanted).sort_values(label)
-    if pairs[label].duplicated().any() or pairs[label].tolist() != list(range(len(pairs))):
-        raise DataError(
-            f"The labels of {files[0]} are not 0, 1, 2 … with one name each. "
-            "Give the classes' names with --class-names, one per line."
-        )
-    return tuple(str(value) for value in pairs[wanted[1]])
+    match = re.fullmatch(r"\+?(\d{1,9})(?:\.0*)?", text.strip(), re.ASCII)
+    return int(match[1]) if match else None

@@ -15,6 +15,7 @@ from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.prompts import encode_concepts
 from conceptaudit.tagtable import drop_table
+from conceptaudit.zeroshot.answers import UNKNOWN_CLASS, answer_notes
 from conceptaudit.zeroshot.classify import ZeroShotClassifier
 from conceptaudit.zeroshot.embedded import KEY, SAMPLE_ID, EmbeddingClassifier
 from conceptaudit.zeroshot.labelled import EvaluationSet
@@ -67,7 +68,17 @@ class PictureSource:
         names = [shard.name for shard in self.shards]
         tables = _tables(report, names, ".parquet")
         table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-        return Guesses(table=table, account=added_accounts(report.store, names))
+        n_tied = sum(report.store.read(name)["n_tied"] for name in names)
+        unknown = [
+            detail
+            for drops in _tables(report, names, ".drops.parquet")
+            for detail in drops.loc[drops["reason"] == UNKNOWN_CLASS, "detail"]
+        ]
+        return Guesses(
+            table=table,
+            account=added_accounts(report.store, names),
+            notes=tuple(answer_notes(n_tied, unknown)),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

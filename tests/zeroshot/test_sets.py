@@ -65,7 +65,7 @@ def test_classes_that_share_a_name_carry_their_index(image_folder, class_names):
     assert opened.concepts.names[0] == f"{names[0]} (class 0)"
     assert opened.concepts.names[last] == f"{names[0]} (class {last})"
     assert opened.concepts[last].prompts == opened.concepts[0].prompts
-    assert "no prompt can tell these apart" in opened.notes[0]
+    assert "no prompt can tell these apart" in opened.notes[-1]
 
 
 def test_more_names_than_folders_are_wrong_answers(image_folder, class_names):
@@ -77,6 +77,11 @@ def test_more_names_than_folders_are_wrong_answers(image_folder, class_names):
 def test_names_that_do_not_fit_the_folders(image_folder):
     with pytest.raises(ConfigError, match="as many as they are"):
         open_evaluation_set(image_folder, class_names=["a", "b"])
+
+
+def test_names_in_another_order_of_which_one_is_no_folders(image_folder, class_names):
+    with pytest.raises(ConfigError, match=f"in another order.*'{class_names[0]}'"):
+        open_evaluation_set(image_folder, class_names=[*class_names[1:], "aardvark"])
 
 
 def test_imagenet_names_and_templates_are_open_clips(webdataset):
