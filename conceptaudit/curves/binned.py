@@ -35,6 +35,9 @@ TRIMS = {"laion400m": (2, -1), "synthci30m": (0, -4), "synthci": (0, -4)}
 
 TRIM = (1, -1)
 
+TRIM_RETRIEVAL = (-4, None)
+"""The figures of retrieval keep the last four of their bins, whatever the pretraining set."""
+
 _LN10 = float(np.log(10.0))
 
 
@@ -47,12 +50,13 @@ class BinRecipe:
     n_edges : int
         Edges spaced evenly over the log frequency; each is the right end of a bin.
     first, last : int
-        The bins kept are ``[first:last]``; `last` is negative.
+        The bins kept are ``[first:last]``, either counted from the end where it is negative;
+        no `last` keeps all from `first` on.
     """
 
     n_edges: int
     first: int
-    last: int
+    last: int | None
 
 
 def recipe_for(pretraining: str, metric: str) -> BinRecipe:
@@ -62,14 +66,15 @@ def recipe_for(pretraining: str, metric: str) -> BinRecipe:
     --------
     >>> recipe_for("LAION-400M", "accuracy")
     BinRecipe(n_edges=12, first=2, last=-1)
-    >>> recipe_for("cc3m", "t2i_recall@1").n_edges
-    7
+    >>> recipe_for("cc3m", "t2i_recall@1")
+    BinRecipe(n_edges=7, first=-4, last=None)
     """
+    if "recall@" in metric:
+        first, last = TRIM_RETRIEVAL
+        return BinRecipe(n_edges=N_EDGES_RETRIEVAL, first=first, last=last)
     name = re.sub(r"[^a-z0-9]", "", pretraining.casefold())
     first, last = TRIMS.get(name, TRIM)
-    return BinRecipe(
-        n_edges=N_EDGES_RETRIEVAL if "recall@" in metric else N_EDGES, first=first, last=last
-    )
+    return BinRecipe(n_edges=N_EDGES, first=first, last=last)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +108,7 @@ class BinnedFit:
     accuracies: tuple[float, ...]
     counts: tuple[int, ...]
     first: int
-    last: int
+    last: int | None
     n_concepts: int
     n_in_kept_bins: int
 

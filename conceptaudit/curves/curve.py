@@ -184,7 +184,7 @@ def _row(curve: Curve, fit: ModelFit) -> dict[str, object]:
         "r_binned_shuffled": binned.r_shuffled,
         "r_binned_shuffled_low": binned.r_shuffled_low,
         "r_binned_shuffled_high": binned.r_shuffled_high,
-        "bins_kept": f"[{binned.first}:{binned.last}] of {len(binned.counts)}",
+        "bins_kept": f"[{binned.first}:{binned.last or ''}] of {len(binned.counts)}",
         "n_in_kept_bins": binned.n_in_kept_bins,
         "notes": " ".join(fit.notes),
     }
