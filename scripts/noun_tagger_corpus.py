@@ -27,6 +27,17 @@ def _words(text: str) -> list[str]:
 _KEPT_FEATURES = ("Number", "VerbForm")
 _CLOSED = frozenset(["ADP", "AUX", "CCONJ", "DET", "INTJ", "PART", "PRON", "SCONJ"])
 _NUMBERED = {"NOUN", "PROPN"}
+_ANIMATE = {"person", "animal"}
+_BEINGS = frozenset(
+    _words(
+        """
+        person people surfer couple crowd team band family group audience crew police staff choir
+        army company government public duo trio herd flock pair cast squad troupe orchestra
+        """
+    )
+)
+"""Nouns for who does something, whose first sense WordNet files elsewhere."""
+
 _CONCRETE = {"person", "artifact", "animal", "food", "plant", "object", "body"}
 # Pairs of one thing, and singulars that end like plurals, which the corpus is too small to show.
 _OWN_LEMMA = _words(
@@ -130,6 +141,10 @@ def read_ud(folder: Path, part: str, *, skip_typos: bool = False) -> list[Senten
 def read_lexicon(folder: Path) -> dict[str, LexiconEntry]:
     """Single-word lemmas of Open English WordNet in lower case."""
     table = pd.read_parquet(folder / "lemmas.parquet")
+    lexnames = pd.read_parquet(folder / "noun_synsets.parquet").set_index("synset")["lexname"]
+    animate = set(lexnames.index[lexnames.isin(_ANIMATE)])
+    first = table[table.pos == "n"].assign(first=lambda t: t.synsets.str.partition("|")[0])
+    beings = set(first.lemma[first["first"].isin(animate)].str.lower()) | _BEINGS
     table = table[table.lemma.str.fullmatch(r"[^\W\d_]+'?[^\W\d_]*")]
     senses: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     irregular: dict[str, dict[str, set[str]]] = {}
@@ -143,6 +158,7 @@ def read_lexicon(folder: Path) -> dict[str, LexiconEntry]:
         lemma: LexiconEntry(
             senses={pos: min(n, 99) for pos, n in counts.items()},
             irregular={p: tuple(sorted(f)) for p, f in irregular.get(lemma, {}).items()},
+            animate="n" in counts and lemma in beings,
         )
         for lemma, counts in senses.items()
     }

@@ -121,15 +121,17 @@ def train(
     """Train, save the average of the weights over all steps, and return the number of steps."""
     rng = random.Random(args.seed)
     spacy.util.fix_random_seed(args.seed)
-    optimizer = nlp.initialize(lambda: [to_example(nlp, s) for s in sentences])
-    n_words = sum(len(s.words) for s in sentences)
+    if args.resume:
+        optimizer = nlp.resume_training()
+    else:
+        optimizer = nlp.initialize(lambda: [to_example(nlp, s) for s in sentences])
+    n_words = args.corpus * sum(len(s.words) for s in sentences)
     n_example_words = args.examples * sum(len(s.words) for s in examples)
     per_epoch = n_words * (1 + args.captions) + n_example_words
     total = int(per_epoch / args.batch_words * args.epochs)
     step = 0
     for epoch in range(args.epochs):
-        pool = [vary(s, rng) for s in sentences]
-        n_words = sum(len(s.words) for s in pool)
+        pool = [vary(s, rng) for s in rng.sample(sentences, int(args.corpus * len(sentences)))]
         n_drawn = 0
         while n_drawn < args.captions * n_words:
             pool.append(vary(from_tagged(grammar.draw()), rng))
@@ -247,7 +249,13 @@ def parse_arguments() -> argparse.Namespace:
         "--speed", action="store_true", help="only time --output beside a plain spaCy pipeline"
     )
     parser.add_argument("--output", type=Path, default=bundled_path(), help="the model's folder")
-    parser.add_argument("--epochs", type=int, default=9, help="passes over English-EWT")
+    parser.add_argument(
+        "--resume", type=Path, help="go on from the weights in this folder, with a new lexicon"
+    )
+    parser.add_argument("--epochs", type=int, default=9, help="passes over the training data")
+    parser.add_argument(
+        "--corpus", type=float, default=1.0, help="share of English-EWT in each epoch"
+    )
     parser.add_argument(
         "--captions", type=float, default=0.5, help="words from the grammar per word of EWT"
     )
@@ -309,7 +317,11 @@ def main() -> None:
     grammar = MixedGrammar((scenes, web, wares), weights, rng)
     examples = read_examples(args.wordnet, forms)
     config = {"width": args.width, "rows": ROWS, "depth": args.depth, "pieces": args.pieces}
-    nlp = build_pipeline(forms, **config)
+    if args.resume:
+        nlp = load(args.resume)
+        install_forms(nlp, forms.to_bytes())
+    else:
+        nlp = build_pipeline(forms, **config)
     steps = train(
         nlp,
         sentences,

@@ -24,6 +24,7 @@ from spacy.vocab import Vocab
 from thinc.api import HashEmbed, Maxout, Model, chain, concatenate
 
 from conceptaudit.text.word_forms import (
+    ANIMATE,
     ANY_NOUN,
     NOUN_PLURAL,
     NOUN_SINGULAR,
@@ -66,7 +67,8 @@ def word_features(word: str, forms: WordForms) -> tuple[int, ...]:
         mark = "X" if c.isupper() else "x" if c.islower() else "d" if c.isdigit() else c
         if not shape.endswith(mark * 2):
             shape += mark
-    code = f"c{forms.code(lower)}{lower in forms.not_nouns}"
+    # who is animate did not help the network, which has too few rows for twice the codes
+    code = f"c{forms.code(lower) & ~ANIMATE}{lower in forms.not_nouns}"
     names = (lower, f"p{lower[:3]}", f"s{lower[-2:]}", f"S{lower[-4:]}", shape, code)
     return tuple(hash_string(name) for name in names)
 

@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 NOUN_SINGULAR, NOUN_PLURAL = 1, 2
 VERB_BASE, VERB_S, VERB_PAST, VERB_ING = 4, 8, 16, 32
 ADJECTIVE, COMPARED, ADVERB = 64, 128, 256
-MOSTLY_NOUN, SELDOM_NOUN, NEARLY_NOUN = 512, 1024, 2048
+MOSTLY_NOUN, SELDOM_NOUN, NEARLY_NOUN, ANIMATE = 512, 1024, 2048, 4096
 ANY_NOUN = NOUN_SINGULAR | NOUN_PLURAL
 ANY_OTHER = VERB_BASE | VERB_S | VERB_PAST | VERB_ING | ADJECTIVE | COMPARED | ADVERB
 
@@ -60,6 +60,7 @@ _BASE = {"n": NOUN_SINGULAR, "v": VERB_BASE, "a": ADJECTIVE, "r": ADVERB}
 CAPTION_NOUNS = frozenset({"t"})
 """Nouns in captions that web text uses otherwise: the t of "t-shirt", which is "don t" there."""
 
+_ANIMATE_MARK = "*"
 _MIN_STEM = 3  # of nouns: "gas" is no plural of the chemical symbol "Ga"
 _NOT_PLURAL = ("ss", "us", "is", "os")  # endings of singulars: grass, bus, tennis, cosmos
 
@@ -74,10 +75,13 @@ class LexiconEntry:
         Number of senses by part of speech: ``n``, ``v``, ``a`` or ``r``.
     irregular
         Irregular inflected forms by part of speech.
+    animate
+        Whether it is mostly a person, an animal or a group of them, as a noun.
     """
 
     senses: Mapping[str, int]
     irregular: Mapping[str, tuple[str, ...]]
+    animate: bool = False
 
 
 class WordForms:
@@ -192,6 +196,8 @@ class WordForms:
             bits |= SELDOM_NOUN
         if self.rare and nouns and others and all((w, pos) in self.rare for pos, w in others):
             bits |= NEARLY_NOUN
+        if any(self.entries[lemma].animate for lemma in nouns):
+            bits |= ANIMATE
         return bits
 
     def is_noun_only(self, form: str) -> bool:
@@ -268,7 +274,8 @@ class WordForms:
         for lemma, entry in sorted(self.entries.items()):
             senses = "".join(f"{pos}{n}" for pos, n in sorted(entry.senses.items()))
             irregular = ",".join(f"{p}{f}" for p, fs in sorted(entry.irregular.items()) for f in fs)
-            lines.append(f"{lemma}\t{senses}\t{irregular}".rstrip())
+            animate = _ANIMATE_MARK if entry.animate else ""
+            lines.append(f"{lemma}\t{senses}{animate}\t{irregular}".rstrip())
         for (form, pos), lemma in sorted(self.lemma_exceptions.items()):
             lines.append(f"!{pos}\t{form}\t{lemma}")
         lines += [f"-{form}" for form in sorted(self.not_nouns)]
@@ -321,6 +328,8 @@ def strip_plural(form: str) -> str:
 def _parse_entry(senses: str, irregular: str) -> LexiconEntry:
     counts: dict[str, int] = {}
     pos = ""
+    animate = senses.endswith(_ANIMATE_MARK)
+    senses = senses.removesuffix(_ANIMATE_MARK)
     for character in senses:
         if character.isdigit():
             counts[pos] = counts[pos] * 10 + int(character)
@@ -330,4 +339,4 @@ def _parse_entry(senses: str, irregular: str) -> LexiconEntry:
     forms: dict[str, tuple[str, ...]] = {}
     for item in filter(None, irregular.split(",")):
         forms[item[0]] = (*forms.get(item[0], ()), item[1:])
-    return LexiconEntry(senses=counts, irregular=forms)
+    return LexiconEntry(senses=counts, irregular=forms, animate=animate)

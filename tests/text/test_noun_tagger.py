@@ -16,7 +16,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Token
 
 from conceptaudit.text.bundled import bundled_path, load_bundled
-from conceptaudit.text.word_forms import LexiconEntry, WordForms, strip_plural
+from conceptaudit.text.word_forms import ANIMATE, LexiconEntry, WordForms, strip_plural
 
 NOUNS = {"NOUN", "PROPN"}
 CLOSED = {"ADP", "AUX", "CCONJ", "DET", "INTJ", "PART", "PRON", "SCONJ"}
@@ -345,15 +345,17 @@ def test_verb_and_adjective_lemmas(nlp: Language) -> None:
 
 
 def small_lexicon() -> WordForms:
-    def entry(senses: dict[str, int], **irregular: tuple[str, ...]) -> LexiconEntry:
-        return LexiconEntry(senses=senses, irregular=irregular)
+    def entry(
+        senses: dict[str, int], *, animate: bool = False, **irregular: tuple[str, ...]
+    ) -> LexiconEntry:
+        return LexiconEntry(senses=senses, irregular=irregular, animate=animate)
 
     return WordForms(
         entries={
             "helmet": entry({"n": 2}),
             "leaf": entry({"n": 3}, n=("leaves",)),
             "leave": entry({"n": 3, "v": 14}),
-            "goose": entry({"n": 3}, n=("geese",)),
+            "goose": entry({"n": 3}, n=("geese",), animate=True),
             "run": entry({"n": 16, "v": 41}, v=("ran", "running")),
             "ga": entry({"n": 2}),
             "gas": entry({"n": 6}),
@@ -382,6 +384,12 @@ def test_nearly_nouns_are_those_whose_other_readings_are_all_rare() -> None:
     assert not forms.is_noun_only("tables")
     assert not forms.is_nearly_noun("leaves")
     assert not forms.is_nearly_noun("helmet")  # a noun only
+
+
+def test_animate_nouns_are_marked_in_every_form() -> None:
+    forms = small_lexicon()
+    assert forms.code("geese") & forms.code("Goose") & ANIMATE
+    assert not forms.code("helmets") & ANIMATE
 
 
 def test_lemmas_follow_lexicon_exceptions_and_rules() -> None:
