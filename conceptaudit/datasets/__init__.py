@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conceptaudit.datasets._columns import Choice
-from conceptaudit.datasets._detect import LAYOUTS, detect_layout
 from conceptaudit.datasets._files import as_location
 from conceptaudit.datasets._listing import list_files
 from conceptaudit.datasets._rules import RowRules
@@ -25,11 +24,7 @@ from conceptaudit.datasets.base import (
     Dataset,
     Shard,
 )
-from conceptaudit.datasets.coco import open_coco
-from conceptaudit.datasets.embeddings import open_embeddings
-from conceptaudit.datasets.files import open_files
-from conceptaudit.datasets.table import open_table
-from conceptaudit.datasets.webdataset import open_webdataset
+from conceptaudit.datasets.registry import LAYOUTS, Reading, detect_layout, known_layouts
 from conceptaudit.errors import ConfigError
 
 __all__ = [
@@ -47,17 +42,6 @@ __all__ = [
     "open_dataset",
 ]
 
-_USED_BY = {
-    "caption_column": ("table", "webdataset", "files", "embeddings"),
-    "key_column": ("table", "embeddings"),
-    "url_column": ("table", "embeddings"),
-    "embedding_array": ("embeddings",),
-    "images": ("coco",),
-    "language_column": ("table",),
-    "languages": ("table",),
-    "unit": ("table",),
-}
-
 
 def open_dataset(
     location: str | Path,
@@ -66,6 +50,7 @@ def open_dataset(
     caption_column: str | None = None,
     key_column: str | None = None,
     url_column: str | None = None,
+    image_column: str | None = None,
     embedding_array: str | None = None,
     images: str | Path | None = None,
     languages: Sequence[str] = (),
@@ -81,11 +66,15 @@ def open_dataset(
     location : str or Path
         A file, a folder, a glob pattern, or an fsspec URL (``"s3://…"``) of one of them.
     layout : str
-        One of `LAYOUTS`, or ``"auto"`` to find out; `Dataset.notes` says what was found.
+        One of `LAYOUTS`, one that an installed package adds, or ``"auto"`` to find out;
+        `Dataset.notes` says what was found.
     caption_column : str or None
         Column of the captions, where the usual names do not fit; for ``"webdataset"`` and
         ``"files"`` the ending of other text members (``"cls"``) or a field of the ``.json``
         members, which then replace the ``.txt`` ones.
+    image_column : str or None
+        Column of the images of a table, or the ending of the image members of archives
+        (``"input.jpg"``), where the usual names do not fit.
     key_column, url_column : str or None
         Columns of the external key and of the URL; tables and embeddings only.
     embedding_array : str or None
@@ -132,18 +121,19 @@ def open_dataset(
     >>> folder.cleanup()
     """
     text = as_location(location)
-    if layout not in ("auto", *LAYOUTS):
+    if layout != "auto" and layout not in known_layouts():
         raise ConfigError(
-            f"The 'layout' parameter of open_dataset must be 'auto' or one of {list(LAYOUTS)}. "
-            f"Got {layout!r} instead."
+            f"The 'layout' parameter of open_dataset must be 'auto' or one of "
+            f"{list(known_layouts())}. Got {layout!r} instead."
         )
     check_rows(shard_rows)
     listing = list_files(text)
-    chosen = detect_layout(listing, text) if layout == "auto" else layout
+    chosen = detect_layout(listing, text) if layout == "auto" else known_layouts()[layout]
     given = {
         "caption_column": caption_column,
         "key_column": key_column,
         "url_column": url_column,
+        "image_column": image_column,
         "embedding_array": embedding_array,
         "images": images,
         "languages": tuple(languages) or None,
@@ -151,26 +141,22 @@ def open_dataset(
         "unit": None if unit == CAPTION_UNIT else unit,
     }
     for name, value in given.items():
-        if value is not None and chosen not in _USED_BY[name]:
+        if value is not None and name not in chosen.takes:
             raise ConfigError(
-                f"The '{name}' parameter of open_dataset must be None for layout {chosen!r}. "
+                f"The '{name}' parameter of open_dataset must be None for layout {chosen.name!r}. "
                 f"Got {value!r} instead."
             )
-    choice = Choice(
-        caption=caption_column, key=key_column, url=url_column, language=language_column
+    reading = Reading(
+        choice=Choice(
+            caption=caption_column,
+            key=key_column,
+            url=url_column,
+            image=image_column,
+            language=language_column,
+        ),
+        rules=RowRules(languages=tuple(languages), require_url=require_url, unit=unit),
+        images=as_location(images) if images is not None else None,
+        embedding_array=embedding_array,
+        shard_rows=shard_rows,
     )
-    rules = RowRules(languages=tuple(languages), require_url=require_url, unit=unit)
-    match chosen:
-        case "table":
-            return open_table(listing, text, choice, shard_rows, rules)
-        case "webdataset":
-            return open_webdataset(text, caption_column)
-        case "files":
-            return open_files(listing, text, caption_column, shard_rows)
-        case "embeddings":
-            return open_embeddings(
-                listing, text, choice, shard_rows=shard_rows, embedding_array=embedding_array
-            )
-        case _:
-            folder = as_location(images) if images is not None else None
-            return open_coco(listing, text, folder, shard_rows)
+    return chosen.open(listing, text, reading)

@@ -11,20 +11,33 @@ from conceptaudit.errors import ConfigError, DataError
 
 CAPTION_ALIASES = (
     "caption", "top_caption", "text", "txt", "alt_text", "alt", "captions", "caption_text",
-    "raw_caption", "title", "description", "sentence", "raw",
+    "raw_caption", "title", "description", "sentence", "raw", "sentences", "comment",
+    "all_captions", "blip_caption", "caption_str", "reference_strs", "conversations",
+    "conversation", "messages", "texts", "regions",
 )  # fmt: skip
-"""LAION-COCO carries TEXT beside the better top_caption, hence the order of the first three."""
+"""LAION-COCO carries TEXT beside the better top_caption, hence the order of the first three.
+
+LLaVA's captions are answers in ``conversations``; Flickr30k's table calls them ``comment``.
+"""
 
 KEY_ALIASES = (
     "key", "__key__", "uid", "sample_id", "image_path", "image_id", "imageid", "photoid", "id",
     "file_name", "filename", "filepath", "image_name", "image", "img_id", "cocoid", "hash",
+    "img", "img_path", "path",
 )  # fmt: skip
 URL_ALIASES = ("url", "image_url", "img_url", "image_urls", "coco_url", "flickr_url", "link")
 LANGUAGE_ALIASES = ("language", "lang", "language_code", "lang_code", "lid")
-IMAGE_ALIASES = ("image", "jpg", "jpeg", "png", "webp", "img", "image_bytes", "bytes")
+IMAGE_ALIASES = (
+    "image", "jpg", "jpeg", "png", "webp", "img", "image_bytes", "bytes", "images",
+)  # fmt: skip
 
 TEXT, NUMBER, BINARY, IMAGE_STRUCT, OTHER = "text", "number", "binary", "image", "other"
-"""Kinds of column that a table format reports; an `IMAGE_STRUCT` is {bytes, path}."""
+LIST, IMAGE_LIST, UNKNOWN = "list", "images", "null"
+"""Kinds of column that a table format reports.
+
+An `IMAGE_STRUCT` is {bytes, path}; a `LIST` holds texts or records with a text, an `IMAGE_LIST`
+images; a column that is `UNKNOWN` holds nothing but nulls.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +48,15 @@ class Choice:
     key: str | None = None
     url: str | None = None
     language: str | None = None
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
     """The columns of one table that matter, each None where the table lacks it.
 
-    `extra` pairs our names of `_extra.EXTRA_ALIASES` with the table's.
+    `extra` pairs our names of `_extra.EXTRA_ALIASES` with the table's; `several` says that the
+    caption column holds lists.
     """
 
     caption: str | None = None
@@ -52,6 +67,7 @@ class Columns:
     error: str | None = None
     language: str | None = None
     extra: tuple[tuple[str, str], ...] = ()
+    several: bool = False
 
     @property
     def identity(self) -> str | None:
@@ -60,7 +76,12 @@ class Columns:
 
 
 def resolve(
-    found: Mapping[str, str], choice: Choice, path: str, *, required: bool = True
+    found: Mapping[str, str],
+    choice: Choice,
+    path: str,
+    *,
+    usual: Choice | None = None,
+    required: bool = True,
 ) -> Columns:
     """Choose the columns of a table.
 
@@ -72,39 +93,49 @@ def resolve(
         What the user named; it must exist.
     path : str
         The table, for the error message.
+    usual : Choice, optional
+        What other tables of the dataset call them: taken where this one has it, so that a part
+        whose captions are all null is not read from another column.
     required : bool
         Whether a table without captions and images is an error.
     """
-    texts = [name for name, kind in found.items() if kind == TEXT]
-    scalars = [name for name, kind in found.items() if kind in (TEXT, NUMBER)]
-    pictures = [name for name, kind in found.items() if kind in (BINARY, IMAGE_STRUCT)]
-    caption = _named(choice.caption, found, "caption_column", path) or first_column(
-        CAPTION_ALIASES, texts
+    usual = usual or Choice()
+    plain = [name for name, kind in found.items() if kind in (TEXT, NUMBER)]
+    pictures = [n for n, k in found.items() if k in (BINARY, IMAGE_STRUCT, IMAGE_LIST)]
+    caption = _named(choice.caption, found, "caption_column", path) or _caption(found, usual)
+    image = _named(choice.image, found, "image_column", path) or first_column(
+        IMAGE_ALIASES, [name for name in pictures if name != caption]
     )
-    # A binary column called "caption" holds text; a numeric one is better than none.
-    caption = caption or first_column(
-        CAPTION_ALIASES, [n for n, k in found.items() if k in (BINARY, NUMBER)]
-    )
-    image = first_column(IMAGE_ALIASES, [name for name in pictures if name != caption])
     structs = [name for name in pictures if found[name] == IMAGE_STRUCT and name != caption]
     image = image or (structs[0] if structs else None)
     if required and caption is None and image is None:
         nested = first_column(CAPTION_ALIASES, [n for n, k in found.items() if k == OTHER])
-        hint = f" {nested!r} holds lists or records, which are not read." if nested else ""
+        hint = (
+            f" {nested!r} holds lists or records without texts; write its captions to a column of "
+            "text, or"
+            if nested
+            else ""
+        )
         raise DataError(
             f"No caption column found in {path}. Its columns are {list(found)};{hint} "
             "name the one that holds the captions with caption_column (--caption-column)."
         )
-    usable = [name for name in scalars if name != caption]
-    key = _named(choice.key, found, "key_column", path) or first_column(KEY_ALIASES, usable)
-    url = _named(choice.url, found, "url_column", path) or first_column(URL_ALIASES, usable)
+    usable = [name for name in plain if name not in (caption, image)]
+    empty = [name for name, kind in found.items() if kind == UNKNOWN and name != caption]
+    key = _named(choice.key, found, "key_column", path) or _preferred(
+        usual.key, KEY_ALIASES, usable, empty
+    )
+    url = _named(choice.url, found, "url_column", path) or _preferred(
+        usual.url, URL_ALIASES, usable, empty
+    )
     if key is None and image is not None and found[image] == IMAGE_STRUCT:
         key = f"{image}.path"
+    texts = [name for name, kind in found.items() if kind == TEXT]
     status, error = first_column(("status",), texts), first_column(("error_message",), list(found))
     if status is None or error is None:  # some other tool's "status" says nothing of a download
         status = error = None
-    language = _named(choice.language, found, "language_column", path) or first_column(
-        LANGUAGE_ALIASES, [name for name in texts if name != caption]
+    language = _named(choice.language, found, "language_column", path) or _preferred(
+        usual.language, LANGUAGE_ALIASES, [name for name in texts if name != caption], empty
     )
     return Columns(
         caption=caption,
@@ -114,7 +145,28 @@ def resolve(
         status=status,
         error=error,
         language=language,
+        several=caption is not None and found[caption] == LIST,
     )
+
+
+def _caption(found: Mapping[str, str], usual: Choice) -> str | None:
+    """Find the captions: texts and lists of them, then what else may hold them."""
+    # A binary column called "caption" holds text; a numeric one is better than none.
+    for kinds in ((TEXT, LIST), (BINARY, NUMBER), (UNKNOWN,)):
+        names = [name for name, kind in found.items() if kind in kinds]
+        known = [name for name, kind in found.items() if kind in (TEXT, LIST, BINARY, UNKNOWN)]
+        caption = _preferred(usual.caption, CAPTION_ALIASES, names, known)
+        if caption is not None:
+            return caption
+    return None
+
+
+def _preferred(
+    usual: str | None, aliases: Sequence[str], names: Sequence[str], empty: Sequence[str]
+) -> str | None:
+    """Find the column that other tables use, even without values, or the first alias."""
+    before = first_column((usual.lower(),), [*names, *empty]) if usual is not None else None
+    return before or first_column(aliases, names)
 
 
 def first_column(aliases: Sequence[str], names: Sequence[str]) -> str | None:
@@ -134,7 +186,10 @@ def _named(name: str | None, found: Mapping[str, str], parameter: str, path: str
             f"The '{parameter}' parameter of open_dataset must be one of the columns "
             f"{list(found)} of {path}. Got {name!r} instead."
         )
-    if found[match] in (OTHER, IMAGE_STRUCT):
+    if found[match] == OTHER or (
+        parameter not in ("caption_column", "image_column")
+        and found[match] in (IMAGE_STRUCT, IMAGE_LIST, LIST)
+    ):
         raise ConfigError(
             f"The '{parameter}' parameter of open_dataset must be a column of plain values. "
             f"Got {name!r} instead, which holds lists or records in {path}."

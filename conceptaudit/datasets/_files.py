@@ -1,9 +1,11 @@
 """Files on disk and behind fsspec URLs: stamp them, open them, say what is wrong with them."""
 
+import bz2
 import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import tarfile
 import zipfile
@@ -23,7 +25,8 @@ from conceptaudit.paths import is_there
 _STAMPS = ("ETag", "etag", "checksum", "md5Hash", "LastModified", "last_modified", "mtime")
 # zipfile raises NotImplementedError for versions and methods of compression that do not exist
 _DAMAGE = (
-    OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile, NotImplementedError,
+    OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile,
+    NotImplementedError,
 )  # fmt: skip
 
 
@@ -110,8 +113,13 @@ def open_file(path: str) -> IO[bytes]:
 
 @contextmanager
 def open_unpacked(path: str) -> Iterator[IO[bytes]]:
-    """Like `open_file`, with ``.gz``, ``.tgz`` and ``.zst`` decompressed on the fly."""
+    """Like `open_file`, with ``.gz``, ``.tgz``, ``.bz2``, ``.xz``, ``.zst`` decompressed."""
     with open_file(path) as stream:
+        if path.lower().endswith((".bz2", ".xz")):
+            unpack = bz2.BZ2File if path.lower().endswith(".bz2") else lzma.LZMAFile
+            with unpack(stream) as unpacked_small:
+                yield cast("IO[bytes]", unpacked_small)
+            return
         if path.lower().endswith(".zst"):
             with io.BufferedReader(Unpacked(stream)) as unpacked_zst:
                 yield cast("IO[bytes]", unpacked_zst)
@@ -138,9 +146,19 @@ def reading(path: str, what: str = "file") -> Iterator[None]:
         ) from error
 
 
+PACKINGS = (".gz", ".zst", ".bz2", ".xz")
+
+
+def is_packed(path: str) -> bool:
+    """Whether a file is compressed, so that it cannot be entered in the middle."""
+    return path.lower().endswith(PACKINGS)
+
+
 def suffix(name: str) -> str:
-    """Lower-case ending that says a file's format, without ``.gz`` or ``.zst``."""
-    plain = name.lower().removesuffix(".gz").removesuffix(".zst")
+    """Lower-case ending that says a file's format, without that of its packing."""
+    plain = name.lower()
+    for packing in PACKINGS:
+        plain = plain.removesuffix(packing)
     base = plain.rpartition("/")[2]
     return "." + base.rpartition(".")[2] if "." in base else ""
 
@@ -163,6 +181,7 @@ def make_shard(
     start: int = 0,
     stop: int = -1,
     offset: int = 0,
+    ids_per_row: int = 1,
     stamped: Sequence[File] = (),
 ) -> Shard:
     """Build a shard of rows [start, stop) of the first file, with name and fingerprint.
@@ -176,5 +195,6 @@ def make_shard(
         start=start,
         stop=stop,
         offset=offset,
+        ids_per_row=ids_per_row,
         fingerprint=fingerprint([*files, *stamped], start, stop, settings),
     )

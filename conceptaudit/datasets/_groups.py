@@ -1,7 +1,7 @@
 """Samples whose parts are separate members or files of one name: ``{key}.jpg``, ``{key}.txt``."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from conceptaudit.datasets._columns import CAPTION_ALIASES
 from conceptaudit.datasets._extra import extra_of_records
 from conceptaudit.datasets._samples import Missing, ids_of, key_text, make_batch
+from conceptaudit.datasets._several import CAPTIONS_PER_ROW, captions_of
 from conceptaudit.datasets.base import (
     CAPTION,
     DEFAULT_BATCH_ROWS,
@@ -49,13 +50,37 @@ class Group:
 Fetch = Callable[[Member], bytes]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Which members of a sample are read.
+
+    Parameters
+    ----------
+    caption : str or None
+        Ending of the caption member, or field of the ``.json`` member, instead of ``.txt``.
+    image : str or None
+        Ending of the image member.
+    several : bool
+        Whether a caption may be a list of them.
+    """
+
+    caption: str | None = None
+    image: str | None = None
+    several: bool = False
+
+    @property
+    def ids_per_row(self) -> int:
+        """How many sample ids a row takes up."""
+        return CAPTIONS_PER_ROW if self.several else 1
+
+
 def read_groups(
     groups: Iterable[Group],
     fetch: Fetch,
     *,
     file_index: int,
     parts: frozenset[str],
-    caption_field: str | None,
+    chosen: Parts,
 ) -> Iterator[SampleBatch]:
     """Read the parts asked for of every sample.
 
@@ -66,8 +91,8 @@ def read_groups(
         Reads a member's bytes.
     file_index : int
     parts : frozenset of str
-    caption_field : str or None
-        Field of the ``.json`` member to take captions from, instead of ``.txt``.
+    chosen : Parts
+        Which members they are.
     """
     size = IMAGE_BATCH_ROWS if IMAGE in parts else DEFAULT_BATCH_ROWS
     todo = iter(groups)
@@ -75,25 +100,44 @@ def read_groups(
         samples, drops = [], []
         for group in block:
             images = [end for end in group.members if end in IMAGE_ENDINGS]
-            known = images or group.first((*CAPTION_ENDINGS, "json"))
+            named = [end for end in (chosen.caption, chosen.image) if end in group.members]
+            known = images or named or group.first((*CAPTION_ENDINGS, "json"))
             if not known:
                 drops.append(group_drop(group, file_index, "sample", "no_image_or_caption"))
                 continue
-            if len(images) > 1:
+            if len(images) > 1 and chosen.image is None:
                 drops.append(group_drop(group, file_index, "note", "extra_image"))
             samples.append(group)
+        rows = [group.row * chosen.ids_per_row for group in samples]
+        captions = None
+        if chosen.several or CAPTION in parts:
+            captions = [caption_of(group, fetch, chosen.caption) for group in samples]
+        if chosen.several and captions is not None:
+            lists = [captions_of(caption)[:CAPTIONS_PER_ROW] or [None] for caption in captions]
+            rows = [
+                row + i for row, found in zip(rows, lists, strict=True) for i in range(len(found))
+            ]
+            samples = [g for g, found in zip(samples, lists, strict=True) for _ in found]
+            captions = [caption for found in lists for caption in found]
         yield make_batch(
-            ids_of(file_index, [group.row for group in samples]),
+            ids_of(file_index, rows),
             [key_text(group.key, group.row) for group in samples],
-            captions=[caption_of(group, fetch, caption_field) for group in samples]
-            if CAPTION in parts
-            else None,
-            images=[_image(group, fetch) for group in samples] if IMAGE in parts else None,
+            captions=captions if CAPTION in parts else None,
+            images=_images(samples, fetch, chosen) if IMAGE in parts else None,
             extra=extra_of_records([_record(group, fetch) for group in samples])
             if EXTRA in parts
             else None,
             drops=drops,
         )
+
+
+def _images(groups: Sequence[Group], fetch: Fetch, chosen: Parts) -> list[bytes | Missing]:
+    """Read each sample's image once, however many captions of it follow each other."""
+    images: list[bytes | Missing] = []
+    for i, group in enumerate(groups):
+        again = i > 0 and groups[i - 1] is group
+        images.append(images[-1] if again else _image(group, fetch, chosen))
+    return images
 
 
 def group_drop(group: Group, file_index: int, part: str, reason: str) -> Drop:
@@ -115,8 +159,10 @@ def _fetch(member: Member, fetch: Fetch) -> bytes | Missing:
     return fetch(member)
 
 
-def _image(group: Group, fetch: Fetch) -> bytes | Missing:
+def _image(group: Group, fetch: Fetch, chosen: Parts) -> bytes | Missing:
+    named = group.members.get(chosen.image) if chosen.image is not None else None
     images = [member for end, member in group.members.items() if end in IMAGE_ENDINGS]
+    images = [named] if named is not None else images
     return _fetch(images[0], fetch) if images else Missing(reason="missing_image")
 
 

@@ -7,17 +7,28 @@ from itertools import islice
 from typing import Any
 
 from conceptaudit.datasets import _delimited
-from conceptaudit.datasets._columns import NUMBER, OTHER, TEXT
+from conceptaudit.datasets._columns import (
+    CAPTION_ALIASES,
+    KEY_ALIASES,
+    LIST,
+    NUMBER,
+    OTHER,
+    TEXT,
+    UNKNOWN,
+    URL_ALIASES,
+)
 from conceptaudit.datasets._files import File, open_unpacked, reading, stat_file
 from conceptaudit.datasets._rows import Cut, Fault, Rows, even_cuts
+from conceptaudit.datasets._several import holds_captions
+from conceptaudit.datasets._sniff import LINES, Dialect
 from conceptaudit.errors import DataError
 
 _PEEK_ROWS = 100
 MAX_JSON_BYTES = 1 << 31
 """Captions of ten million images; a packed file may claim to hold any size."""
 
-_LINES = _delimited.Dialect(delimiter="\n", quoted=False, header=False)
-_KINDS = {str: TEXT, int: NUMBER, float: NUMBER, bool: NUMBER, type(None): TEXT}
+_LINES = Dialect(delimiter=LINES, quoted=False, header=False, names=("line",))
+_KINDS = {str: TEXT, int: NUMBER, float: NUMBER, bool: NUMBER, type(None): UNKNOWN}
 
 
 def columns_of_lines(path: str) -> dict[str, str]:
@@ -25,7 +36,7 @@ def columns_of_lines(path: str) -> dict[str, str]:
     found: dict[str, str] = {}
     objects = 0
     with reading(path), open_unpacked(path) as stream:
-        for _, (line,) in islice(_delimited.records(stream, _LINES, path), _PEEK_ROWS):
+        for _, (line,), _ in islice(_delimited.records(stream, _LINES, path), _PEEK_ROWS):
             value = _parse(line)
             if isinstance(value, dict):
                 objects += 1
@@ -40,10 +51,20 @@ def columns_of_lines(path: str) -> dict[str, str]:
 
 def _merge_kinds(found: dict[str, str], value: Mapping[str, Any]) -> None:
     for name, item in value.items():
-        kind = _KINDS.get(type(item), OTHER)
-        # One list among texts is a bad row, not a list column: the first real value decides.
-        if name not in found or item is not None:
-            found.setdefault(name, kind)
+        found[name] = _merged(found.get(name, UNKNOWN), _kind(item))
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, list):
+        return LIST if holds_captions(value[:9]) else OTHER
+    return _KINDS.get(type(value), OTHER)
+
+
+def _merged(before: str, kind: str) -> str:
+    """Join the kinds of two values of a column: a list among texts makes all of them lists."""
+    if UNKNOWN in (before, kind):
+        return kind if before == UNKNOWN else before
+    return LIST if {before, kind} == {LIST, TEXT} else before
 
 
 def _parse(line: str) -> Any:
@@ -53,6 +74,12 @@ def _parse(line: str) -> Any:
         return None
 
 
+def is_lines(head: bytes) -> bool:
+    """Whether a file that begins so has an object per line: its first line is a whole one."""
+    first, _, rest = head.partition(b"\n")
+    return rest.lstrip()[:1] == b"{" and isinstance(_parse(first.decode("utf-8", "replace")), dict)
+
+
 def cut_lines(path: str, shard_rows: int) -> list[Cut]:
     """Cut at line ends; see `_delimited.cuts`."""
     return _delimited.cuts(path, _LINES, shard_rows)
@@ -60,8 +87,7 @@ def cut_lines(path: str, shard_rows: int) -> list[Cut]:
 
 def rows_of_lines(path: str, cut: Cut, columns: Sequence[str], batch_rows: int) -> Iterator[Rows]:
     """Read the lines of one cut; a line that is not a JSON object is a fault."""
-    dialect = _delimited.Dialect(delimiter="\n", quoted=False, header=False, names=("line",))
-    for block in _delimited.rows(path, dialect, cut, ("line",), batch_rows):
+    for block in _delimited.rows(path, _LINES, cut, ("line",), batch_rows):
         numbers, values, faults = [], [], []
         for row, line in zip(block.numbers, block.columns["line"], strict=True):
             value = _parse(line)
@@ -103,28 +129,81 @@ def load(path: str) -> Any:
     return _load(stat_file(path))
 
 
+_WRAPPERS = ("data", "annotations", "images", "samples", "items", "records", "captions", "rows")
+"""Where the list of samples lies in a file that says more of itself."""
+
+
 def table(content: Any, path: str) -> dict[str, list[Any]]:
-    """Columns of a JSON table: an object of equally long lists (SBU) or a list of objects."""
-    if isinstance(content, dict):
-        columns = {name: value for name, value in content.items() if isinstance(value, list)}
-        if columns and len({len(value) for value in columns.values()}) == 1:
-            return columns
-    elif isinstance(content, list) and all(isinstance(item, dict) for item in content):
-        names = dict.fromkeys(name for item in content for name in item)
-        return {name: [item.get(name) for item in content] for name in names}
+    """Columns of a JSON table.
+
+    An object of equally long lists (SBU); a list of objects, of texts, of pairs of key and
+    caption; an object of captions or records by key; or one of these within an object (``data``,
+    ``annotations`` …).
+    """
+    columns = _table(content)
+    if columns is not None:
+        return columns
     found = list(content)[:10] if isinstance(content, dict) else type(content).__name__
     raise DataError(
-        f"The JSON file {path} must be COCO captions, a list of objects or an object of equally "
-        f"long lists. Got {found} instead."
+        f"The JSON file {path} must be COCO captions, a list of objects, an object of captions by "
+        f"key or of equally long lists. Got {found} instead."
     )
+
+
+def _table(content: Any) -> dict[str, list[Any]] | None:
+    if isinstance(content, list):
+        return _of_list(content)
+    if not isinstance(content, dict):
+        return None
+    lower = {str(name).lower(): value for name, value in content.items()}
+    named = [lower[name] for name in (*KEY_ALIASES, *URL_ALIASES) if name in lower]
+    if any(isinstance(value, (str, int)) for value in named) and {*lower} & {*CAPTION_ALIASES}:
+        return _of_list([content])  # a single sample
+    for name in _WRAPPERS:
+        inner = lower.get(name)
+        if isinstance(inner, list) and inner and all(isinstance(item, dict) for item in inner):
+            return _of_list(inner)
+    lists = {name: value for name, value in content.items() if isinstance(value, list)}
+    if lists and len({len(value) for value in lists.values()}) == 1 and _are_columns(lists):
+        return lists
+    inner = next((lower[name] for name in _WRAPPERS if isinstance(lower.get(name), dict)), None)
+    return _by_key(inner if inner is not None else content)
+
+
+def _are_columns(lists: Mapping[str, Any]) -> bool:
+    """Whether an object of lists holds columns, and not the captions of each key."""
+    known = {*CAPTION_ALIASES, *KEY_ALIASES, *URL_ALIASES}
+    return any(name.strip().lower() in known for name in lists)
+
+
+def _of_list(items: list[Any]) -> dict[str, list[Any]] | None:
+    if all(isinstance(item, dict) for item in items):
+        names = dict.fromkeys(name for item in items for name in item)
+        return {name: [item.get(name) for item in items] for name in names}
+    if all(isinstance(item, (str, type(None))) for item in items):
+        return {"caption": items}
+    if all(isinstance(item, list) and len(item) == 2 for item in items):
+        return {"key": [item[0] for item in items], "caption": [item[1] for item in items]}
+    return None
+
+
+def _by_key(content: Mapping[str, Any]) -> dict[str, list[Any]] | None:
+    """Read captions, lists of captions or records that stand under their image's key."""
+    keys, values = list(content), list(content.values())
+    if values and all(isinstance(value, dict) for value in values):
+        records = _of_list(values) or {}
+        return records if {"key", "__key__"} & records.keys() else {"key": keys, **records}
+    kinds = {_kind(value) for value in values}
+    return {"key": keys, "caption": values} if values and kinds <= {TEXT, LIST, UNKNOWN} else None
 
 
 def columns_of_table(path: str) -> dict[str, str]:
     """Fields of a JSON table with their kinds."""
     kinds: dict[str, str] = {}
     for name, values in table(load(path), path).items():
-        first = next((value for value in values if value is not None), None)
-        kinds[name] = _KINDS.get(type(first), OTHER)
+        kinds[name] = UNKNOWN
+        for value in values:
+            kinds[name] = _merged(kinds[name], _kind(value))
     return kinds
 
 

@@ -4,9 +4,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from conceptaudit.datasets._columns import BINARY, IMAGE_STRUCT, NUMBER, OTHER, TEXT
+from conceptaudit.datasets._columns import (
+    BINARY,
+    IMAGE_LIST,
+    IMAGE_STRUCT,
+    LIST,
+    NUMBER,
+    OTHER,
+    TEXT,
+    UNKNOWN,
+)
 from conceptaudit.datasets._files import open_file, reading
 from conceptaudit.datasets._rows import Cut, Rows, even_cuts
+from conceptaudit.datasets._several import struct_has_text
 from conceptaudit.errors import DataError
 
 MAX_CUTS_PER_ROW_GROUP = 64
@@ -52,18 +62,33 @@ def _kind(data_type: Any) -> str:
 
     if types.is_dictionary(data_type):
         data_type = data_type.value_type
-    if types.is_string(data_type) or types.is_large_string(data_type):
-        return TEXT
-    if types.is_string_view(data_type):
-        return TEXT
-    if types.is_binary(data_type) or types.is_large_binary(data_type):
-        return BINARY
+    tests = {
+        UNKNOWN: (types.is_null,),
+        TEXT: (types.is_string, types.is_large_string, types.is_string_view),
+        BINARY: (types.is_binary, types.is_large_binary, types.is_binary_view),
+        NUMBER: (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal),
+    }
+    for kind, checks in tests.items():
+        if any(check(data_type) for check in checks):
+            return kind
     if types.is_struct(data_type):
-        names = {data_type.field(i).name for i in range(data_type.num_fields)}
-        return IMAGE_STRUCT if {"bytes", "path"} <= names else OTHER
-    if types.is_integer(data_type) or types.is_floating(data_type):
-        return NUMBER
-    return NUMBER if types.is_boolean(data_type) or types.is_decimal(data_type) else OTHER
+        return IMAGE_STRUCT if {"bytes", "path"} <= _fields(data_type) else OTHER
+    if not (
+        types.is_list(data_type)
+        or types.is_large_list(data_type)
+        or types.is_fixed_size_list(data_type)
+    ):
+        return OTHER
+    inner = data_type.value_type
+    if types.is_struct(inner) and struct_has_text(sorted(_fields(inner))):
+        return LIST
+    # a list of lists of texts, as a list of nothing where all are empty, is one of captions too
+    lists = {TEXT: LIST, UNKNOWN: LIST, LIST: LIST, BINARY: IMAGE_LIST, IMAGE_STRUCT: IMAGE_LIST}
+    return lists.get(_kind(inner), OTHER)
+
+
+def _fields(struct: Any) -> set[str]:
+    return {struct.field(i).name for i in range(struct.num_fields)}
 
 
 def row_count(path: str) -> int:

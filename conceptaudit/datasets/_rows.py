@@ -16,11 +16,12 @@ class Cut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A row that could not be parsed."""
+    """A row that could not be parsed; part ``"note"`` says one that could, with a remark."""
 
     row: int
     reason: str
     detail: str
+    part: str = "sample"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,7 +139,12 @@ def clean_images(
     images: list[bytes | None] = []
     drops: list[Drop] = []
     for row, value in enumerate(values):
-        content = value.get("bytes") if isinstance(value, dict) else value
+        content = value
+        if isinstance(value, list):  # data-juicer's image_bytes: the first is the sample's image
+            content = next((item for item in value if item is not None), None)
+            if len(value) > 1:
+                drops.append(_extra_images(int(ids[row]), keys[row], len(value)))
+        content = content.get("bytes") if isinstance(content, dict) else content
         if isinstance(content, bytes) and content:
             images.append(content)
             continue
@@ -151,6 +156,11 @@ def clean_images(
             Drop(sample_id=int(ids[row]), key=keys[row], part="image", reason=reason, detail=detail)
         )
     return images, drops
+
+
+def _extra_images(sample: int, key: str, n_images: int) -> Drop:
+    detail = f"{n_images:,} images, of which the first is read"
+    return Drop(sample_id=sample, key=key, part="note", reason="extra_image", detail=detail)
 
 
 def make_batch(

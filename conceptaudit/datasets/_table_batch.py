@@ -35,7 +35,7 @@ def table_batch(
         Drop(
             sample_id=sample_id(file_index, fault.row),
             key=str(sample_id(file_index, fault.row)),
-            part="sample",
+            part=fault.part,
             reason=fault.reason,
             detail=fault.detail,
         )

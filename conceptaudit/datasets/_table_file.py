@@ -4,46 +4,99 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from conceptaudit.datasets import _delimited, _json, _parquet
-from conceptaudit.datasets._columns import NUMBER, TEXT, Choice, Columns, resolve
+from conceptaudit.datasets._columns import (
+    CAPTION_ALIASES,
+    NUMBER,
+    TEXT,
+    UNKNOWN,
+    Choice,
+    Columns,
+    first_column,
+    resolve,
+)
 from conceptaudit.datasets._extra import URL, extra_columns
-from conceptaudit.datasets._files import suffix
+from conceptaudit.datasets._files import open_unpacked, reading, suffix
 from conceptaudit.datasets._rows import Cut, Rows
+from conceptaudit.datasets._several import CAPTIONS_PER_ROW, spread
+from conceptaudit.datasets._sniff import Dialect
 from conceptaudit.errors import DataError
+
+PARQUET, JSON, JSON_LINES, TEXT_FILE = "parquet", "json", "jsonl", "text"
+_FORMATS = {
+    ".parquet": PARQUET, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES,
+    ".csv": TEXT_FILE, ".tsv": TEXT_FILE, ".tab": TEXT_FILE,
+}  # fmt: skip
+_PEEK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableFile:
-    """One table file and the columns that matter in it."""
+    """One table file and the columns that matter in it.
+
+    `has_captions` is False where there is no caption column, or nothing but nulls in it or in
+    one that would be taken before it: another table of the dataset may tell.
+    """
 
     path: str
+    kind: str
     columns: Columns
-    dialect: _delimited.Dialect | None = None
+    dialect: Dialect | None = None
+    has_captions: bool = True
+
+    @property
+    def ids_per_row(self) -> int:
+        """How many sample ids a row takes up."""
+        return CAPTIONS_PER_ROW if self.columns.several else 1
 
     def cuts(self, shard_rows: int) -> list[Cut]:
         """Row ranges of about `shard_rows` rows."""
-        kind = suffix(self.path)
-        if kind == ".parquet":
+        if self.kind == PARQUET:
             return _parquet.cuts(self.path, shard_rows)
         if self.dialect is not None:
             return _delimited.cuts(self.path, self.dialect, shard_rows)
-        if kind == ".json":
+        if self.kind == JSON:
             return _json.cut_table(self.path, shard_rows)
         return _json.cut_lines(self.path, shard_rows)
 
     def rows(self, cut: Cut, names: Sequence[str], batch_rows: int) -> Iterator[Rows]:
-        """Read one cut's columns."""
-        kind = suffix(self.path)
-        if kind == ".parquet":
+        """Read one cut's columns; where a row has several captions, each is a row."""
+        caption = self.columns.caption
+        if not self.columns.several or caption is None:
+            return self._rows(cut, names, batch_rows)
+        # which rows there are depends on the captions, whatever is asked for
+        return spread(self._rows(cut, list(dict.fromkeys((*names, caption))), batch_rows), caption)
+
+    def _rows(self, cut: Cut, names: Sequence[str], batch_rows: int) -> Iterator[Rows]:
+        if self.kind == PARQUET:
             return _parquet.rows(self.path, cut.start, cut.stop, names, batch_rows)
         if self.dialect is not None:
             return _delimited.rows(self.path, self.dialect, cut, names, batch_rows)
-        if kind == ".json":
+        if self.kind == JSON:
             return _json.rows_of_table(self.path, cut, names, batch_rows)
         return _json.rows_of_lines(self.path, cut, names, batch_rows)
 
 
-def open_table_file(path: str, choice: Choice, *, required: bool = True) -> TableFile:
-    """Find the columns of one table file; `required` as for `_columns.resolve`.
+def format_of(path: str) -> str:
+    """Find a table's format: what its name says, or else its first bytes."""
+    known = _FORMATS.get(suffix(path))
+    if known is not None:
+        return known
+    with reading(path), open_unpacked(path) as stream:
+        head = stream.read(_PEEK_BYTES)
+    if head.startswith(b"PAR1"):
+        return PARQUET
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] == b"{" and _json.is_lines(text):
+        return JSON_LINES
+    if suffix(path) == ".json" or text[:1] in (b"{", b"["):
+        return JSON
+    return TEXT_FILE
+
+
+def open_table_file(
+    path: str, choice: Choice, *, usual: Choice | None = None, required: bool = True
+) -> TableFile:
+    """Find the columns of one table file; `usual` and `required` as for `_columns.resolve`.
 
     Raises
     ------
@@ -52,12 +105,12 @@ def open_table_file(path: str, choice: Choice, *, required: bool = True) -> Tabl
     ConfigError
         A column that the user named is not there.
     """
-    kind, dialect = suffix(path), None
-    if kind == ".parquet":
+    kind, dialect = format_of(path), None
+    if kind == PARQUET:
         found = _parquet.columns_of(path)
-    elif kind in {".jsonl", ".ndjson"}:
+    elif kind == JSON_LINES:
         found = _json.columns_of_lines(path)
-    elif kind == ".json":
+    elif kind == JSON:
         found = _json.columns_of_table(path)
     else:
         named = [name for name in (choice.caption, choice.key, choice.url) if name]
@@ -65,9 +118,16 @@ def open_table_file(path: str, choice: Choice, *, required: bool = True) -> Tabl
         found = _delimited.columns_of(dialect)
     if not found:
         raise DataError(f"The table {path} is empty: it has no rows and no column names.")
-    columns = resolve(found, choice, path, required=required)
+    columns = resolve(found, choice, path, usual=usual, required=required)
     extra = extra_columns([name for name, type_ in found.items() if type_ in (TEXT, NUMBER)])
     if columns.url is not None:
         extra[URL] = columns.url
+    empty = [name for name, type_ in found.items() if type_ == UNKNOWN]
+    has_captions = columns.caption is not None and columns.caption == first_column(
+        CAPTION_ALIASES, [columns.caption, *empty]
+    )
+    has_captions = has_captions and columns.caption not in empty
     columns = replace(columns, extra=tuple(sorted(extra.items())))
-    return TableFile(path=path, columns=columns, dialect=dialect)
+    return TableFile(
+        path=path, kind=kind, columns=columns, dialect=dialect, has_captions=has_captions
+    )

@@ -4,17 +4,20 @@ import re
 import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import IO
 
 from conceptaudit.datasets._files import is_remote, open_unpacked, reading, stat_file
-from conceptaudit.datasets._groups import Group, Member
+from conceptaudit.datasets._groups import CAPTION_ENDINGS, IMAGE_ENDINGS, Group, Member
 from conceptaudit.errors import DataError
 
 _NAME = re.compile(r"(?:\./)?((?:.*/)?[^./][^./]*)\.([^/]*)")
 """WebDataset's rule: the key ends at the first dot of the base name."""
+
+_PARTS = frozenset((*IMAGE_ENDINGS, *CAPTION_ENDINGS, "json"))
 
 _BLOCK = 512
 MAX_RATIO = 100
@@ -54,55 +57,142 @@ def _copy(stream: IO[bytes], copy: IO[bytes], path: str) -> None:
             )
 
 
-def index_samples(stream: IO[bytes], path: str) -> tuple[list[Group], list[Group]]:
-    """Group an archive's members into samples, in the order of their first member.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TarIndex:
+    """An archive's members as samples.
 
-    Only headers are read. Where a key comes again with an ending that it already has, the
-    members belong to a repeated sample.
-
-    Returns
-    -------
+    Parameters
+    ----------
     samples : list of Group
+        In the order of their first member.
     repeated : list of Group
         Samples whose key an earlier sample has.
+    collapsed : list of Group
+        Samples that fall on one key where it ends at the first dot, each under the name up to its
+        last dot.
+    """
+
+    samples: list[Group]
+    repeated: list[Group]
+    collapsed: list[Group]
+
+
+def index_samples(
+    stream: IO[bytes], path: str, named: Sequence[str] = (), n_members: int | None = None
+) -> TarIndex:
+    """Group an archive's members into samples.
+
+    Only headers are read. The first dot of a name ends the key, as in webdataset. Where no member
+    is then an image or a caption, the ending is what stands behind the last dot; the key still
+    ends at the first, unless it would join several images or captions (``St. Peter 0.jpg``,
+    ``St. Peter 1.jpg``): then it ends at the last dot too. Where a key comes again with an ending
+    that it already has, the members belong to a repeated sample.
+
+    Parameters
+    ----------
+    stream, path
+        The archive.
+    named : sequence of str
+        Endings that the user named: ``"input.jpg"``.
+    n_members : int or None
+        Look at so many members only.
 
     Raises
     ------
     DataError
         The archive is truncated, or goes on after its end marker.
     """
+    members = [
+        (match[1], match[2], member)
+        for name, member in islice(_members(stream, path), n_members)
+        if (match := _NAME.fullmatch(name)) is not None
+    ]
+    if not named and members and not any(_is_part(ending.lower()) for _, ending, _ in members):
+        members = _by_last_dot(members)
     groups: dict[tuple[str, int], Group] = {}
     times: Counter[tuple[str, str]] = Counter()
-    for key, ending, member in _members(stream, path):
+    names: dict[int, list[str]] = {}
+    for key, written, member in members:
+        ending = written.lower()
         occurrence = times[key, ending]
         times[key, ending] += 1
         group = groups.setdefault((key, occurrence), Group(row=len(groups), key=key))
         group.members[ending] = member
-    return (
-        [group for (_, occurrence), group in groups.items() if occurrence == 0],
-        [group for (_, occurrence), group in groups.items() if occurrence > 0],
+        names.setdefault(group.row, []).append(written)
+    for group in groups.values() if named else ():
+        _complete(group, named)
+    by_occurrence = [(group, occurrence) for (_, occurrence), group in groups.items()]
+    whole = [(g, n) for g, n in by_occurrence if not _is_collapsed(g)]
+    return TarIndex(
+        samples=[group for group, occurrence in whole if occurrence == 0],
+        repeated=[group for group, occurrence in whole if occurrence > 0],
+        collapsed=_apart(
+            [(group, names[group.row]) for group, _ in by_occurrence if _is_collapsed(group)],
+            len(groups),
+        ),
     )
 
 
-def peek_samples(stream: IO[bytes], path: str, n_members: int) -> list[Group]:
-    """Group the first members of an archive, to find out what it holds."""
-    groups: dict[str, Group] = {}
-    for key, ending, member in islice(_members(stream, path), n_members):
-        group = groups.setdefault(key, Group(row=len(groups), key=key))
-        group.members.setdefault(ending, member)
-    return list(groups.values())
+_Named = tuple[str, str, Member]
 
 
-def _members(stream: IO[bytes], path: str) -> Iterator[tuple[str, str, Member]]:
+def _is_part(ending: str) -> bool:
+    return ending in _PARTS
+
+
+def _last(ending: str) -> str:
+    return ending.rpartition(".")[2].lower()
+
+
+def _complete(group: Group, named: Sequence[str]) -> None:
+    """Where the user named one part, let the only member that may be the other be found."""
+    for kind in (IMAGE_ENDINGS, CAPTION_ENDINGS):
+        others = [end for end in group.members if _last(end) in kind and end not in named]
+        if len(others) == 1:
+            group.members.setdefault(_last(others[0]), group.members[others[0]])
+
+
+def _by_last_dot(members: Sequence[_Named]) -> list[_Named]:
+    parts = [(key, _last(ending)) for key, ending, _ in members if _is_part(_last(ending))]
+    kinds = Counter((key, ending in IMAGE_ENDINGS) for key, ending in parts)
+    if not kinds:
+        return list(members)
+    if max(kinds.values()) == 1:
+        return [(key, _last(ending), member) for key, ending, member in members]
+    return [(f"{key}.{_stem(ending)}", _last(ending), member) for key, ending, member in members]
+
+
+def _stem(ending: str) -> str:
+    return ending.rpartition(".")[0]
+
+
+def _is_collapsed(group: Group) -> bool:
+    """Whether a key has nothing but members of several names, images or captions among them."""
+    endings = list(group.members)
+    return not any(map(_is_part, endings)) and any(
+        "." in ending and _is_part(_last(ending)) for ending in endings
+    )
+
+
+def _apart(groups: Sequence[tuple[Group, list[str]]], first_row: int) -> list[Group]:
+    found: dict[str, Group] = {}
+    for group, written in groups:
+        for ending in written:
+            stem = f"{group.key}.{_stem(ending)}"
+            row = first_row + len(found)
+            sample = found.setdefault(stem, Group(row=row, key=stem))
+            sample.members[_last(ending)] = group.members[ending.lower()]
+    return list(found.values())
+
+
+def _members(stream: IO[bytes], path: str) -> Iterator[tuple[str, Member]]:
     with _opened(stream, path) as archive:
         while (info := _next(archive, path)) is not None:
             archive.members = []  # type: ignore[attr-defined] # tarfile would keep every header of a huge archive
-            match = _NAME.fullmatch(info.name)
-            if match is None or info.isdir():
+            if info.isdir():
                 continue
             fault = "" if info.isreg() and not info.issparse() else "not_a_regular_file"
-            member = Member(size=info.size, place=info.offset_data, fault=fault)
-            yield match[1], match[2].lower(), member
+            yield info.name, Member(size=info.size, place=info.offset_data, fault=fault)
         _check_end(stream, archive.offset, path)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from conceptaudit.records import SampleBatch
+from conceptaudit.records import ROW_BITS, SampleBatch
 
 CAPTION = "caption"
 IMAGE = "image"
@@ -62,6 +62,8 @@ class Shard:
         SHA-256 over the shard's files' names relative to the dataset, sizes and modification
         stamps (or ETags), the row range and the dataset's settings: changes when what is read
         does.
+    ids_per_row : int
+        How many sample ids a row takes up: several where a row holds a list of captions.
     """
 
     name: str
@@ -71,6 +73,13 @@ class Shard:
     stop: int = -1
     offset: int = 0
     fingerprint: str = ""
+    ids_per_row: int = 1
+
+    def holds(self, sample: int) -> bool:
+        """Whether a sample id is that of one of the shard's rows."""
+        row = (sample & ((1 << ROW_BITS) - 1)) // self.ids_per_row
+        in_file = sample >> ROW_BITS == self.file_index
+        return in_file and self.start <= row and (self.stop < 0 or row < self.stop)
 
 
 class Dataset(Protocol):

@@ -179,10 +179,20 @@ def suffix_free(path: str) -> str:
     return path.rpartition("/")[2].rpartition(".")[0]
 
 
-def coco_files(listing: Listing) -> list[File]:
-    """Pick the caption files of a listing; ``instances_*.json`` beside them hold no captions."""
+_NAMED = re.compile(r"(?:.*/)?(?:captions_[^/]*|dataset_[^/]*|[^/]*karpathy[^/]*)\.json")
+
+
+def coco_files(listing: Listing, *, named_so: bool = False) -> list[File]:
+    """Pick the caption files of a listing; ``instances_*.json`` beside them hold no captions.
+
+    With `named_so` only those that a folder's files are known by are picked.
+    """
     files = [file for file in listing.files if suffix(file.name) == ".json"]
-    if listing.is_file or not listing.whole:
+    if listing.is_file:
+        return files
+    if named_so:
+        return [file for file in files if _NAMED.fullmatch(file.name)]
+    if not listing.whole:
         return files
     captions = [f for f in files if suffix_free(f.path).startswith(("captions_", "dataset"))]
     return captions or [file for file in files if is_coco(file.path)]

@@ -9,6 +9,7 @@ from conceptaudit.datasets._groups import (
     IMAGE_ENDINGS,
     Group,
     Member,
+    Parts,
     caption_of,
     group_drop,
     read_groups,
@@ -23,6 +24,7 @@ from conceptaudit.datasets._samples import (
     make_batch,
 )
 from conceptaudit.datasets._sidecar import beside, failed_samples, sidecar_notes
+from conceptaudit.datasets._text_files import many_lines, text_files
 from conceptaudit.datasets.base import CAPTION, DEFAULT_SHARD_ROWS, IMAGE, Shard
 from conceptaudit.errors import ConfigError
 from conceptaudit.records import SampleBatch
@@ -116,7 +118,7 @@ class FilesDataset:
             _fetch,
             file_index=shard.file_index,
             parts=parts,
-            caption_field=self.caption_field,
+            chosen=Parts(caption=self.caption_field),
         )
         for table in tables:
             yield from failed_samples(
@@ -187,6 +189,12 @@ def open_files(
         notes.append("No captions were found beside the images, so only images can be counted.")
     if IMAGE not in provides:
         notes.append("No images were found, so only captions can be counted.")
+    lists = _lists_beside(listing) if IMAGE in provides else []
+    if lists:
+        notes.append(
+            f"{lists[0].name} is not beside an image of its name and was not read; if it holds the "
+            "captions, name it itself to count them."
+        )
     notes += sidecar_notes([f for f in folders if f], {file.name for file in listing.files})
     return FilesDataset(
         location=location,
@@ -203,6 +211,15 @@ def open_files(
         caption_field=caption_field,
         shard_rows=shard_rows,
     )
+
+
+def _lists_beside(listing: Listing) -> list[File]:
+    """Find text files that may hold the captions of a whole folder of images."""
+    images = {_stem(file.name) for file in listing.files if suffix(file.name)[1:] in IMAGE_ENDINGS}
+    media = {*IMAGE_ENDINGS, "json", "parquet"}
+    texts = [f for f in text_files(listing) if suffix(f.name)[1:] not in media]
+    strays = [file for file in texts if _stem(file.name) not in images]
+    return [file for file in strays[:5] if many_lines([file])]
 
 
 def _detect(listing: Listing, caption_field: str | None) -> frozenset[str]:

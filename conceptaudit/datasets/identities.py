@@ -12,9 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from conceptaudit.datasets import _delimited, _json, _parquet
-from conceptaudit.datasets._files import suffix
 from conceptaudit.datasets._rows import Cut
-from conceptaudit.datasets._table_file import TableFile, open_table_file
+from conceptaudit.datasets._table_file import JSON, PARQUET, TableFile, open_table_file
 from conceptaudit.datasets.base import DEFAULT_BATCH_ROWS, Dataset, Shard
 from conceptaudit.datasets.table import TableDataset
 
@@ -129,12 +128,11 @@ def _columns(dataset: TableDataset, shard: Shard) -> tuple[TableFile, dict[str, 
 
 
 def _names(source: TableFile) -> list[str]:
-    kind = suffix(source.path)
-    if kind == ".parquet":
+    if source.kind == PARQUET:
         return list(_parquet.columns_of(source.path))
     if source.dialect is not None:
         return list(_delimited.columns_of(source.dialect))
-    if kind == ".json":
+    if source.kind == JSON:
         return list(_json.columns_of_table(source.path))
     return list(_json.columns_of_lines(source.path))
 

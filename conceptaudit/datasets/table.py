@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from conceptaudit.datasets._columns import Choice
-from conceptaudit.datasets._files import File, make_shard, stat_file, suffix
+from conceptaudit.datasets._files import File, is_packed, make_shard, stat_file, suffix
 from conceptaudit.datasets._listing import Listing, list_files
 from conceptaudit.datasets._rows import Cut
 from conceptaudit.datasets._rules import RowRules
@@ -15,8 +15,10 @@ from conceptaudit.datasets._samples import (
     check_parts,
     repeated_rows,
 )
+from conceptaudit.datasets._several import SEVERAL_NOTE
 from conceptaudit.datasets._table_batch import SUCCESS, table_batch
 from conceptaudit.datasets._table_file import TableFile, open_table_file
+from conceptaudit.datasets._text_files import text_files
 from conceptaudit.datasets.base import (
     CAPTION,
     DEFAULT_BATCH_ROWS,
@@ -44,6 +46,7 @@ class TableDataset:
     notes: tuple[str, ...]
     settings: dict[str, str]
     choice: Choice = field(default_factory=Choice)
+    usual: Choice = field(default_factory=Choice)
     rules: RowRules = field(default_factory=RowRules)
     shard_rows: int = DEFAULT_SHARD_ROWS
 
@@ -56,8 +59,10 @@ class TableDataset:
         """Row ranges of every file, in the order of the sorted file names."""
         shards: list[Shard] = []
         for index, file in enumerate(table_files(list_files(self.location))):
+            ids_per_row = 1
             try:
-                cuts = open_table_file(file.path, self.choice).cuts(self.shard_rows)
+                source = open_table_file(file.path, self.choice, usual=self.usual)
+                cuts, ids_per_row = source.cuts(self.shard_rows), source.ids_per_row
             except (DataError, ConfigError):  # told when the shard is read
                 cuts = [Cut(start=0, stop=-1)]
             shards += [
@@ -68,6 +73,7 @@ class TableDataset:
                     start=cut.start,
                     stop=cut.stop,
                     offset=cut.offset,
+                    ids_per_row=ids_per_row,
                 )
                 for cut in cuts
             ]
@@ -76,7 +82,7 @@ class TableDataset:
     def read(self, shard: Shard, parts: frozenset[str]) -> Iterator[SampleBatch]:
         """Read one row range; rows whose download failed are drops of part ``"sample"``."""
         check_parts(parts, self.provides, self.layout)
-        source = open_table_file(shard.files[0], self.choice)
+        source = open_table_file(shard.files[0], self.choice, usual=self.usual)
         columns = source.columns
         offered = {CAPTION: columns.caption, IMAGE: columns.image, LANGUAGE: columns.language}
         for part, column in offered.items():
@@ -107,6 +113,8 @@ def _repeated_keys(source: TableFile, file: File) -> frozenset[int]:  # noqa: AR
     key = source.columns.key
     if source.columns.status is None or key is None or key.lower() != "key":
         return frozenset()
+    if source.columns.several:  # rows of one key are its captions
+        return frozenset()
 
     def identities() -> Iterator[tuple[int, Any]]:
         for block in source.rows(Cut(start=0, stop=-1), [key], DEFAULT_BATCH_ROWS):
@@ -123,6 +131,7 @@ def table_files(listing: Listing) -> list[File]:
     # img2dataset writes {shard}_stats.json beside its metadata; reports are no captions either.
     tables = [file for file in files if suffix(file.name) != ".json"]
     files = tables or [file for file in files if not file.name.endswith("_stats.json")]
+    files = files or text_files(listing)
     kinds = sorted({suffix(file.name) for file in files})
     if len(kinds) > 1:
         raise ConfigError(
@@ -167,6 +176,12 @@ def open_table(
         notes=(*listing.notes, *_notes(files, source)),
         settings=settings,
         choice=choice,
+        usual=Choice(
+            caption=columns.caption,
+            key=columns.key,
+            url=columns.url,
+            language=columns.language,
+        ),
         rules=rules,
         shard_rows=shard_rows,
     )
@@ -174,11 +189,18 @@ def open_table(
 
 def _first_readable(files: Sequence[File], choice: Choice) -> TableFile:
     problem: DataError | None = None
+    best: TableFile | None = None
     for file in files[:20]:
         try:
-            return open_table_file(file.path, choice)
+            source = open_table_file(file.path, choice)
         except DataError as error:
             problem = problem or error
+            continue
+        if source.has_captions:
+            return source
+        best = best or source
+    if best is not None:
+        return best
     raise problem or DataError(f"None of {len(files):,} tables can be read.")
 
 
@@ -195,12 +217,14 @@ def _notes(files: Sequence[File], source: TableFile) -> Iterator[str]:
         yield "No caption column was found, so only images can be counted."
     if columns.image is None:
         yield "The table holds no images, so only captions can be counted."
+    if columns.several:
+        yield SEVERAL_NOTE
     if columns.status is not None:
         yield (
             f"Rows whose {columns.status!r} is not {SUCCESS!r} were never downloaded; they are "
             "reported as dropped samples."
         )
-    if any(file.name.lower().endswith((".gz", ".zst")) for file in files):
+    if any(is_packed(file.name) for file in files):
         yield "Compressed files cannot be cut into several shards; each is one shard."
     if any(file.size == 0 for file in files) or stat_file(source.path).size == 0:
         yield "Some files are empty."

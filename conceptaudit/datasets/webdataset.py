@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+from conceptaudit.datasets._columns import Choice
 from conceptaudit.datasets._files import File, if_exists, make_shard, open_unpacked, reading
-from conceptaudit.datasets._groups import IMAGE_ENDINGS, Group, caption_of, group_drop, read_groups
+from conceptaudit.datasets._groups import IMAGE_ENDINGS, Parts, caption_of, group_drop, read_groups
 from conceptaudit.datasets._listing import Listing, list_files
 from conceptaudit.datasets._samples import (
     MAX_CAPTION_CHARS,
@@ -15,8 +16,9 @@ from conceptaudit.datasets._samples import (
     ids_of,
     make_batch,
 )
+from conceptaudit.datasets._several import SEVERAL_NOTE
 from conceptaudit.datasets._sidecar import beside, failed_samples, sidecar_notes
-from conceptaudit.datasets._tar import index_samples, peek_samples, read_member, seekable
+from conceptaudit.datasets._tar import index_samples, read_member, seekable
 from conceptaudit.datasets.base import CAPTION, IMAGE, Shard
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import SampleBatch
@@ -33,7 +35,7 @@ class WebDataset:
     provides: frozenset[str]
     notes: tuple[str, ...]
     settings: dict[str, str]
-    caption_field: str | None = None
+    chosen: Parts = field(default_factory=Parts)
 
     @property
     def layout(self) -> str:
@@ -46,7 +48,10 @@ class WebDataset:
         names = {file.name: file for file in listing.files}
         return tuple(
             make_shard(
-                [file, *beside(names, _stem(file.name))], file_index=index, settings=self.settings
+                [file, *beside(names, _stem(file.name))],
+                file_index=index,
+                settings=self.settings,
+                ids_per_row=self.chosen.ids_per_row,
             )
             for index, file in enumerate(archives(listing))
         )
@@ -56,28 +61,36 @@ class WebDataset:
         check_parts(parts, self.provides, self.layout)
         path, *tables = shard.files
         with seekable(path) as stream:
-            samples, repeated = index_samples(stream, path)
+            index = index_samples(stream, path, named_endings(self.chosen))
             yield from read_groups(
-                samples,
+                index.samples,
                 partial(read_member, stream),
                 file_index=shard.file_index,
                 parts=parts,
-                caption_field=self.caption_field,
+                chosen=self.chosen,
             )
-        if repeated:
-            yield _duplicates(repeated, shard.file_index)
+        step = self.chosen.ids_per_row
+        lost = {"duplicate_key": index.repeated, "key_cut_at_first_dot": index.collapsed}
+        drops = [
+            group_drop(replace(group, row=group.row * step), shard.file_index, "sample", reason)
+            for reason, groups in lost.items()
+            for group in groups
+        ]
+        if drops:
+            yield make_batch(ids_of(shard.file_index, []), [], drops=drops)
+        n_rows = len(index.samples) + len(index.repeated) + len(index.collapsed)
         for table in tables:
             yield from failed_samples(
                 table,
-                {group.key.rpartition("/")[2] for group in samples},
+                {group.key.rpartition("/")[2] for group in index.samples},
                 file_index=shard.file_index,
-                first_row=len(samples) + len(repeated),
+                first_row=n_rows * step,
             )
 
 
-def _duplicates(repeated: list[Group], file_index: int) -> SampleBatch:
-    drops = [group_drop(group, file_index, "sample", "duplicate_key") for group in repeated]
-    return make_batch(ids_of(file_index, []), [], drops=drops)
+def named_endings(chosen: Parts) -> tuple[str, ...]:
+    """List the endings of members that the user named."""
+    return tuple(name.lower() for name in (chosen.caption, chosen.image) if name is not None)
 
 
 def _stem(name: str) -> str:
@@ -108,7 +121,7 @@ def list_with_tables(location: str) -> Listing:
     return Listing(root=listing.root, files=files, notes=listing.notes)
 
 
-def open_webdataset(location: str, caption_field: str | None) -> WebDataset:
+def open_webdataset(location: str, choice: Choice) -> WebDataset:
     """Open archives, reporting what the first one that can be read holds."""
     listing = list_with_tables(location)
     found = archives(listing)
@@ -117,8 +130,9 @@ def open_webdataset(location: str, caption_field: str | None) -> WebDataset:
             "The 'location' parameter of open_dataset must name .tar archives for layout "
             f"'webdataset'. Got {location!r} instead."
         )
-    provides = _detect(found, caption_field)
-    names = {file.name for file in listing.files}
+    chosen = Parts(caption=choice.caption, image=choice.image and choice.image.lower())
+    provides, chosen, collapsed = _detect(found, chosen)
+    names = {file.name: file for file in listing.files}
     notes = [
         (
             f"Layout: webdataset, {len(found):,} archive{'s' if len(found) > 1 else ''}; "
@@ -126,42 +140,66 @@ def open_webdataset(location: str, caption_field: str | None) -> WebDataset:
         )
     ]
     if CAPTION not in provides:
-        notes.append("No captions were found in the first archive, so only images can be counted.")
-    notes += sidecar_notes([_stem(file.name) for file in found], names)
+        notes.append(
+            "No captions were found in the first archive, so only images can be counted. If a "
+            "member holds them, name its ending, or a field of the .json, with --caption-column."
+        )
+    if chosen.several:
+        notes.append(SEVERAL_NOTE)
+    if collapsed:
+        notes.append(
+            f"The key of a member ends at the first dot of its name, so that {collapsed!r} and "
+            "others fall on one key; they are dropped as key_cut_at_first_dot. Name the files "
+            "without dots to have them read."
+        )
+    notes += sidecar_notes([_stem(file.name) for file in found], set(names))
     return WebDataset(
         location=location,
         provides=provides,
         notes=(*listing.notes, *notes),
         settings={
             "layout": "webdataset",
-            "caption_column": caption_field or "auto",
+            "caption_column": choice.caption or "auto",
             "max_caption_chars": str(MAX_CAPTION_CHARS),
+            **({"image_column": choice.image} if choice.image else {}),
+            **({"captions": "lists"} if chosen.several else {}),
         },
-        caption_field=caption_field,
+        chosen=chosen,
     )
 
 
-def _detect(found: Sequence[File], caption_field: str | None) -> frozenset[str]:
-    """Parts that the samples at the start of the first non-empty archive have."""
+def _detect(found: Sequence[File], chosen: Parts) -> tuple[frozenset[str], Parts, str]:
+    """Parts that the samples at the start of the first non-empty archive have.
+
+    Also whether their captions are lists, and the name of one that shares its key, if any.
+    """
     problem: DataError | None = None
+    seen: list[str] = []
     for file in found[:20]:
         parts: set[str] = set()
+        several = False
         try:
             with reading(file.path, "archive"), open_unpacked(file.path) as stream:
-                for group in peek_samples(stream, file.path, _PEEK_MEMBERS):
-                    text = caption_of(group, partial(read_member, stream), caption_field)
+                index = index_samples(stream, file.path, named_endings(chosen), _PEEK_MEMBERS)
+                for group in index.samples:
+                    text = caption_of(group, partial(read_member, stream), chosen.caption)
+                    several = several or isinstance(text, list)
                     if not isinstance(text, Missing):
                         parts.add(CAPTION)
-                    if group.first(IMAGE_ENDINGS) is not None:
+                    if group.first((*IMAGE_ENDINGS, *([chosen.image] if chosen.image else []))):
                         parts.add(IMAGE)
+                    seen += group.members
         except DataError as error:
             problem = problem or error
             continue
         if parts:
-            return frozenset(parts)
+            collapsed = index.collapsed[0].key if index.collapsed else ""
+            return frozenset(parts), replace(chosen, several=several), collapsed
     if problem is not None:
         raise problem
+    endings = ", ".join(f".{ending}" for ending in dict.fromkeys(seen[:50])) or "no member"
     raise DataError(
         f"The archives must hold images ({', '.join(IMAGE_ENDINGS[:4])}) or captions (.txt, or a "
-        f".json with a caption). Found neither in {found[0].path}."
+        f".json with a caption). Found neither in {found[0].path}, but {endings}. Name the "
+        "members' endings with --image-column and --caption-column; a key ends at the first dot."
     )

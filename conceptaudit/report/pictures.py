@@ -148,8 +148,7 @@ def _by_shard(
         mine = {
             sample: wanted[sample]
             for sample in rows.get(shard.file_index, ())
-            if shard.start <= (row := sample & ((1 << ROW_BITS) - 1))
-            and (shard.stop < 0 or row < shard.stop)
+            if shard.holds(sample)
         }
         if mine:
             yield shard, mine

@@ -31,7 +31,7 @@ def read(path, shard_rows):
         for batch in dataset.read(shard, frozenset({"caption"})):
             rows += zip(batch.sample_ids.tolist(), batch.keys, batch.captions, strict=True)
             drops += batch.drops
-    return rows, drops
+    return rows, sorted(drops, key=lambda drop: (drop.sample_id, drop.part, drop.reason))
 
 
 def write(path, captions, kind):

@@ -8,6 +8,7 @@ import pytest
 
 from conceptaudit.datasets import CAPTION, IMAGE, open_dataset
 from conceptaudit.datasets._samples import MAX_CAPTION_CHARS
+from conceptaudit.datasets._several import CAPTIONS_PER_ROW
 from conceptaudit.errors import ConfigError, DataError
 
 LAION = {"SAMPLE_ID": [7.0, 8.0], "URL": ["http://a", "http://b"], "TEXT": ["a dog", "a cat"]}
@@ -70,10 +71,11 @@ def test_a_url_in_the_first_row_means_no_header(tmp_path, read_all):
     assert read_all(open_dataset(path)).captions == ["title", "caption"]
 
 
-def test_list_columns_are_explained(tmp_path):
-    path = write_parquet(tmp_path / "a.parquet", {"caption": [["a", "b"]]})
-    with pytest.raises(DataError, match="'caption' holds lists or records"):
+def test_columns_that_hold_no_texts_are_explained(tmp_path, read_all):
+    path = write_parquet(tmp_path / "a.parquet", {"caption": [[1, 2]], "x": ["a dog"]})
+    with pytest.raises(DataError, match=r"'caption' holds lists .*--caption-column"):
         open_dataset(path)
+    assert read_all(open_dataset(path, caption_column="x")).captions == ["a dog"]
 
 
 def test_csv_with_newlines_quotes_and_blank_lines(tmp_path, read_all):
@@ -95,14 +97,14 @@ def test_csv_with_newlines_quotes_and_blank_lines(tmp_path, read_all):
     assert len(open_dataset(path, shard_rows=1).shards()) == 4
 
 
-def test_unclosed_quote_is_an_error_that_quotes_the_record(tmp_path, read_all):
+@pytest.mark.parametrize("before", [1, 500])
+def test_an_unclosed_quote_swallows_nothing(tmp_path, read_all, before):
     path = tmp_path / "a.csv"
-    path.write_text('key,caption\n1,ok\n2,"never closed\n3,lost\n')
-    with pytest.raises(DataError, match=r"never closed.*begins '2,\"never closed'"):
-        open_dataset(path)
-    path.write_text("key,caption\n" + "1,ok\n" * 500 + '2,"never closed\n3,lost\n')
-    with pytest.raises(DataError, match=r"never closed"):
-        read_all(open_dataset(path))
+    path.write_text("key,caption\n" + "1,ok\n" * before + '2,"never closed\n3,lost\n')
+    for rows in (1, 2, 1000):
+        found = read_all(open_dataset(path, shard_rows=rows))
+        assert found.captions == ["ok"] * before + ['"never closed', "lost"]
+        assert found.reasons == {"note:unbalanced_quote": 1}
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "csv.gz", "tsv.gz", "json"])
@@ -136,12 +138,11 @@ def test_bad_json_lines_are_counted(tmp_path, read_all):
         b'{"caption": "bad \\ud83d"}\n{"caption": "caf\xe9"}\n'
     )
     found = read_all(open_dataset(path))
-    assert found.captions == ["ok", "5", None, None, "bad �", "caf�"]
-    assert found.ids == [0, 3, 4, 5, 6, 7]
+    assert found.captions == ["ok", "5", "x", None, "bad �", "caf�"]
+    assert found.ids == [n * CAPTIONS_PER_ROW for n in (0, 3, 4, 5, 6, 7)]
     assert found.reasons == {
         "sample:invalid_json": 2,
         "note:caption_not_text": 1,
-        "caption:caption_not_text": 1,
         "caption:null_caption": 1,
         "note:caption_not_utf8": 2,
     }
