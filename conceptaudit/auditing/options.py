@@ -45,7 +45,7 @@ class AuditOptions:
         Which list to read of a concept file with the class names of several datasets.
     layout : str
         Dataset layout, or ``"auto"`` to detect it.
-    caption_column, key_column, url_column : str or None
+    caption_column, image_column, key_column, url_column : str or None
         Columns of a metadata table, where their names are not among the known ones.
     languages : tuple of str
         Count only rows in these languages, by the codes of the table's language column.
@@ -120,6 +120,7 @@ class AuditOptions:
     dataset_key: str | None = None
     layout: str = "auto"
     caption_column: str | None = None
+    image_column: str | None = None
     key_column: str | None = None
     url_column: str | None = None
     languages: tuple[str, ...] = ()

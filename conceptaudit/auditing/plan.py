@@ -40,6 +40,7 @@ def open_source(dataset: str | Path, options: AuditOptions) -> Dataset:
         dataset,
         layout=options.layout,
         caption_column=options.caption_column,
+        image_column=options.image_column,
         key_column=options.key_column,
         url_column=options.url_column,
         languages=options.languages,

@@ -8,12 +8,23 @@ import typer
 Layout = Annotated[
     str,
     typer.Option(
-        help="'table', 'webdataset', 'files', 'embeddings' or 'coco' (docs/formats.md); 'auto' "
-        "finds out which."
+        help="'table', 'webdataset', 'files', 'embeddings', 'coco' or one that a package adds "
+        "(docs/formats.md); 'auto' finds out which."
     ),
 ]
 CaptionColumn = Annotated[
-    str | None, typer.Option(help="Caption column, where its name is not a known one.")
+    str | None,
+    typer.Option(
+        help="Caption column, where its name is not a known one; of archives the ending of the "
+        "members (outputs.txt)."
+    ),
+]
+ImageColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of images, where its name is not a known one; of archives the ending of the "
+        "members (input.jpg)."
+    ),
 ]
 KeyColumn = Annotated[
     str | None, typer.Option(help="Key column, where its name is not a known one.")

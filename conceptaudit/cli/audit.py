@@ -15,6 +15,7 @@ from conceptaudit.cli.arguments import (
     DatasetKey,
     Device,
     EngineKind,
+    ImageColumn,
     KeyColumn,
     Layout,
     Level,
@@ -56,6 +57,7 @@ def audit(
     dataset_key: DatasetKey = None,
     layout: Layout = "auto",
     caption_column: CaptionColumn = None,
+    image_column: ImageColumn = None,
     key_column: KeyColumn = None,
     url_column: UrlColumn = None,
     language: Annotated[
@@ -185,6 +187,7 @@ def audit(
         dataset_key=dataset_key,
         layout=layout,
         caption_column=caption_column,
+        image_column=image_column,
         key_column=key_column,
         url_column=url_column,
         languages=tuple(language or ()),

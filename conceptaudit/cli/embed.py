@@ -13,6 +13,7 @@ from conceptaudit.cli.arguments import (
     CaptionColumn,
     Device,
     EngineKind,
+    ImageColumn,
     Layout,
     RayAddress,
     Resume,
@@ -44,6 +45,7 @@ def embed(
     ] = False,
     layout: Layout = "auto",
     caption_column: CaptionColumn = None,
+    image_column: ImageColumn = None,
     device: Device = "auto",
     workers: Annotated[
         int | None,
@@ -83,7 +85,11 @@ def embed(
     from conceptaudit.image.embed import embed as run_embed
 
     opened = open_dataset(
-        dataset, layout=layout, caption_column=caption_column, shard_rows=shard_rows
+        dataset,
+        layout=layout,
+        caption_column=caption_column,
+        image_column=image_column,
+        shard_rows=shard_rows,
     )
     model = find_clip(clip, device=device, allow_pickle_weights=allow_pickle_weights)
     with logged_progress(out, "embed") as progress:
