@@ -159,13 +159,14 @@ def run_demo(
         folder / "audit",
         drawn.pool,
         folder / "longtail",
-        options=LongTailOptions(k=20, per_class=8, templates=training.templates),
+        # the lab's small model alone takes too many wrong images: their captions must agree
+        options=LongTailOptions(k=20, per_class=8, templates=training.templates, require_text=True),
         clip=clip,
         progress=progress,
     )
     # among all classes, as the fit's test set: fewer rivals would make it an easier test
     tail_results = evaluation.on(tail.folder, TAIL_SET, folder / "tail-evaluation")
-    report = _report(folder, drawn.data, tail_results, progress)
+    report = _report(folder, drawn, tail_results, progress)
     truth = read_truth(drawn.data)
     return DemoResult(
         folder=folder,
@@ -180,18 +181,21 @@ def run_demo(
     )
 
 
-def _report(folder: Path, data: Path, tail_results: ConceptAccuracies, progress: Progress) -> Path:
+def _report(
+    folder: Path, drawn: _Drawn, tail_results: ConceptAccuracies, progress: Progress
+) -> Path:
     progress.start("report", 1, unit="pages")
     page = write_report(
         folder / "report.html",
         run=folder / "audit",
-        dataset=data,
+        dataset=drawn.data,
         curve=folder / "curve" / "curve.json",
         accuracies=folder / "accuracies.csv",
         predictions=folder / "predictions.csv",
         longtail=folder / "longtail",
         tail_results=tail_results,
-        truth=data / "truth.parquet",
+        truth=drawn.data / "truth.parquet",
+        pool_truth=drawn.pool / "truth.parquet",
         title="A simulated dataset, audited",
     )
     progress.advance()

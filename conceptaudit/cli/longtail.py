@@ -345,6 +345,7 @@ def summary(made: LongTailSet) -> dict[str, object]:
 
 
 def _show(made: LongTailSet) -> None:
+    from conceptaudit.counts import CORRECTED_COLUMNS
     from conceptaudit.longtail import REASONS
 
     manifest = made.manifest
@@ -354,9 +355,11 @@ def _show(made: LongTailSet) -> None:
     say(f"\n{account['n_samples']:,} samples in the pool, {account['n_compared']:,} compared")
     for reason, n in manifest["removed"].items():
         say(f"  {n:,} {reason}{f': {REASONS[reason]}' if reason in REASONS else ''}")
+    corrected = [name for name in CORRECTED_COLUMNS if name in manifest["classes"][0]]
     rows = [
         [
             one["concept"],
+            *(f"{one[name]:.1f}" for name in corrected),
             one["n_joint"],
             one["n_text"],
             one["n_image"],
@@ -368,8 +371,8 @@ def _show(made: LongTailSet) -> None:
         for one in manifest["classes"][:SHOWN]
     ]
     say()
-    headers = ["concept", "n_joint", "n_text", "n_image", "images", "missing", "lowest score"]
-    say_table([*headers, "runner-up leads"], rows)
+    counts = [*corrected, "n_joint", "n_text", "n_image"]
+    say_table(["concept", *counts, "images", "missing", "lowest score", "runner-up leads"], rows)
     if len(manifest["classes"]) > SHOWN:
         say(f"… and {len(manifest['classes']) - SHOWN:,} more in {made.folder / 'classes.csv'}")
     say(f"\n{manifest['n_images']:,} images of {manifest['n_classes']:,} classes in {made.folder}")

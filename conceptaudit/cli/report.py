@@ -17,7 +17,10 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")],
     dataset: Annotated[
         str | None,
-        typer.Option(help="The audited dataset, for sample pictures and captions."),
+        typer.Option(
+            help="The audited dataset, for sample images and captions; of an audit of embeddings "
+            "also the dataset that was embedded."
+        ),
     ] = None,
     curve: Annotated[
         Path | None, typer.Option(help="Folder of `conceptaudit fit`, or curve.json.")
@@ -49,6 +52,10 @@ def report(
     truth: Annotated[
         Path | None, typer.Option(help="truth.parquet of a simulated dataset.")
     ] = None,
+    pool_truth: Annotated[
+        Path | None,
+        typer.Option(help="truth.parquet of the simulated pool of --longtail: gives its purity."),
+    ] = None,
     title: Annotated[
         str | None, typer.Option(help="Heading of the page; the dataset's name by default.")
     ] = None,
@@ -77,6 +84,7 @@ def report(
             longtail=longtail,
             tail_results=tail_results or None,
             truth=truth,
+            pool_truth=pool_truth,
             title=title,
             progress=progress,
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conceptaudit.artifacts import Json
+from conceptaudit.counts import CORRECTED_COLUMNS
 from conceptaudit.errors import DataError
 from conceptaudit.longtail.filters import COUNT_ERROR, REJECTED_SHARE, SENSES
 from conceptaudit.longtail.naming import folder_names
@@ -146,8 +147,12 @@ def _facts(selection: Selection, row: int) -> dict[str, Any]:
         name: None if missing[name] else float(record[name])
         for name in (COUNT_ERROR, REJECTED_SHARE)
     }
+    corrected = {
+        name: round(float(record[name]), 2) for name in CORRECTED_COLUMNS if name in record
+    }
     return {
         **numbers,
+        **corrected,
         **shares,
         SENSES: None if missing[SENSES] else int(senses),
         "why": str(record["why"]),

@@ -11,7 +11,8 @@ from conceptaudit.datasets.base import Dataset
 from conceptaudit.engine import EngineChoice, workers_kept
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import find_clip
-from conceptaudit.longtail.balance import TailClass, balance_notes
+from conceptaudit.longtail.balance import Balanced, TailClass, balance_notes
+from conceptaudit.longtail.caption_check import CaptionCheck, check_captions
 from conceptaudit.longtail.cleaning import Cleaned, Cleaning
 from conceptaudit.longtail.export import (
     place_images,
@@ -214,6 +215,8 @@ class _Job:
             write_archives(site, placed)
         account = collector.account
         notes += [*collector.notes, *cleaned.notes]
+        captions = self._caption_check(balanced)
+        notes += captions.notes if captions else []
         write_tables(site, placed, balanced, removals, selection=self.selection)
         write_names(site, balanced, self.options.templates)
         told = {
@@ -232,10 +235,21 @@ class _Job:
                 "unusable": dict(sorted(account.dropped.items())),
             },
             "leaks": list(cleaned.leaks),
+            "captions": captions.as_json() if captions else None,
             "notes": [*notes, *balance_notes(balanced, self.options)],
         }
         write_card(site, balanced, removals, told)
         write_manifest(site, balanced, removals, told)
+
+    def _caption_check(self, balanced: Balanced) -> CaptionCheck | None:
+        if self.pool.tagger is None:
+            return None
+        ids = dict(zip(self.selection.concepts, self.pool.ids, strict=True))
+        return check_captions(
+            balanced.included,
+            self.pool.tagger,
+            [ids[one.concept] for one in balanced.included],
+        )
 
     def _cleaned(self, collector: Collected) -> Cleaned:
         cleaning = Cleaning(

@@ -230,13 +230,20 @@ class CollectShard:
         """Which concepts the captions of a block name, shape (n_rows, n_selected)."""
         if self.tagger is None:
             return None
-        from conceptaudit.text.tagger import annotator_of
+        return named_in_captions(self.tagger, block.texts["caption"], self.ids)
 
-        named = np.zeros((len(block.sample_ids), len(self.ids)), dtype=bool)
-        told = [i for i, caption in enumerate(block.texts["caption"]) if caption]
-        captions = [block.texts["caption"][i] or "" for i in told]
-        for i, annotated in zip(told, annotator_of(self.tagger).tag(captions), strict=True):
-            if not isinstance(annotated, str) and annotated.mentions:
-                counts = annotated.counts
-                named[i] = [concept in counts for concept in self.ids]
-        return named
+
+def named_in_captions(
+    tagger: TextTagger, captions: Sequence[str | None], ids: Sequence[int]
+) -> npt.NDArray[np.bool_]:
+    """Which concepts each caption names, shape (n_captions, n_ids)."""
+    from conceptaudit.text.tagger import annotator_of
+
+    named = np.zeros((len(captions), len(ids)), dtype=bool)
+    rows = [i for i, caption in enumerate(captions) if caption]
+    texts = [captions[i] or "" for i in rows]
+    for i, annotated in zip(rows, annotator_of(tagger).tag(texts), strict=True):
+        if not isinstance(annotated, str) and annotated.mentions:
+            counts = annotated.counts
+            named[i] = [concept in counts for concept in ids]
+    return named

@@ -107,13 +107,13 @@ def _example_model(audit: AuditSource, options: LongTailOptions) -> ClipModel:
 
 
 def _tagger(dataset: Dataset, audit: AuditSource, options: LongTailOptions) -> TextTagger | None:
-    if not options.require_text:
-        return None
     if CAPTION not in dataset.provides:
-        raise ConfigError(
-            f"--require-text needs captions, and the pool {dataset.location} has none. "
-            "Leave it out, or name a pool with captions."
-        )
+        if options.require_text:
+            raise ConfigError(
+                f"--require-text needs captions, and the pool {dataset.location} has none. "
+                "Leave it out, or name a pool with captions."
+            )
+        return None
     from conceptaudit.text.pipeline import find_pipeline
     from conceptaudit.text.tagger import TextTagger
 

@@ -56,7 +56,7 @@ class Pool:
     proposals : Proposals or None
         Given where an index proposes the images to look at.
     tagger : TextTagger or None
-        Given where captions must name the concept.
+        Given where the pool has captions: they must name the concept, or are compared with it.
     """
 
     dataset: Dataset
@@ -106,7 +106,7 @@ class Pool:
             parts=frozenset({self.space.part, CAPTION}) & self.dataset.provides | {EXTRA},
             options=self.options,
             clip=self.space.clip,
-            tagger=self.tagger,
+            tagger=self.tagger if self.options.require_text else None,
             examples=self.examples.contents if self.examples else frozenset(),
             wanted=self.proposals.sample_ids if self.proposals else None,
         )

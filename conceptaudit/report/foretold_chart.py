@@ -15,6 +15,9 @@ MOST_CLASSES = 80
 
 MOST_TICKS = 8
 
+MOST_NAMES = {False: 48, True: 22}
+"""Columns that are wide enough for an upright name, on a wide and on a narrow screen."""
+
 
 def foretold_chart(identifier: str, table: pd.DataFrame, *, level: float) -> Markup:
     """Draw classes side by side, rarest first.
@@ -47,6 +50,8 @@ def foretold_chart(identifier: str, table: pd.DataFrame, *, level: float) -> Mar
                 canvas.band(ends, [row["low"]] * 2, [row["high"]] * 2, "s-line")
             canvas.line(ends, [row["predicted"]] * 2, "s-line")
         _draw_measured(canvas, shown)
+        if n <= MOST_NAMES[canvas.narrow]:
+            _draw_names(canvas, shown)
 
     name = level_name(level)
     caption = (
@@ -98,6 +103,24 @@ def _draw_measured(canvas: Canvas, table: pd.DataFrame) -> None:
             d=f"M{canvas.px(place):.1f} {canvas.py(y) - size:.1f}"
             f"l{size} {size}l-{size} {size}l-{size} -{size}Z",
             class_="held",
+        )
+
+
+def _draw_names(canvas: Canvas, table: pd.DataFrame) -> None:
+    """Write each class upright in its column, at the end that has more room."""
+    _, top, _, bottom = canvas.box
+    for place, row in enumerate(table.to_dict("records")):
+        marks = [row[name] for name in ("predicted", "low", "high", "measured")]
+        known = [mark for mark in marks if np.isfinite(mark)] or [0.0]
+        above = 1.0 - max(known) >= min(known)
+        x, y = canvas.px(place), top + 4 if above else bottom - 4
+        canvas.add(
+            "text",
+            row["concept"],
+            x=f"{x:.1f}",
+            y=f"{y:.1f}",
+            transform=f"rotate(-90 {x:.1f} {y:.1f})",
+            class_="column-name end" if above else "column-name",
         )
 
 

@@ -79,6 +79,7 @@ class ReportInputs:
     longtail: LongTailSet | None = None
     tail_results: ConceptAccuracies | None = None
     truth: Path | None = None
+    pool_truth: Path | None = None
 
 
 def read_inputs(
@@ -91,6 +92,7 @@ def read_inputs(
     longtail: Source | None,
     tail_results: Source | Sequence[Source] | ConceptAccuracies | None,
     truth: Source | None,
+    pool_truth: Source | None,
 ) -> ReportInputs:
     """Read all inputs of a report.
 
@@ -118,6 +120,7 @@ def read_inputs(
         longtail=made,
         tail_results=_accuracies(tail_results),
         truth=None if truth is None else Path(truth),
+        pool_truth=None if pool_truth is None else Path(pool_truth),
     )
 
 

@@ -92,6 +92,9 @@ def fetch_samples(
 ) -> dict[int, Seen]:
     """Read the chosen samples' captions and pictures.
 
+    An audit of embeddings may be shown with the images that were embedded: those are found by
+    key, and a sample whose image is gone is left out.
+
     Returns
     -------
     dict of int to Seen
@@ -103,6 +106,10 @@ def fetch_samples(
         The dataset is not the one that was audited: a sample has another key, or is gone.
     """
     wanted = {one.sample_id: one.key for one in samples}
+    if run.manifest["reading"].get("layout") == EMBEDDING_LAYOUT:
+        images = open_dataset(location)
+        if IMAGE in images.provides:
+            return _fetch_by_key(run, images, wanted, budget, progress)
     dataset = _open_as_audited(run, location)
     parts = frozenset({CAPTION, IMAGE}) & dataset.provides
     by_shard = list(_by_shard(dataset.shards(), wanted))
@@ -116,6 +123,47 @@ def fetch_samples(
     if lost:
         raise _another_dataset(run, location, f"the sample {lost[0]!r} is not there")
     return found
+
+
+def _fetch_by_key(
+    run: RunRecord,
+    dataset: Dataset,
+    wanted: Mapping[int, str],
+    budget: PictureBudget,
+    progress: Progress,
+) -> dict[int, Seen]:
+    """Find samples of embeddings in the dataset that was embedded; its own sample ids differ."""
+    keys = frozenset(wanted.values())
+    parts = frozenset({CAPTION, IMAGE}) & dataset.provides
+    captions: dict[str, list[str]] = {}
+    pictures: dict[str, str | None] = {}
+    shards = dataset.shards()
+    progress.start("fetch samples", len(shards))
+    for shard in shards:
+        # keys alone are cheap: only shards that hold one of them are read
+        if any(not keys.isdisjoint(batch.keys) for batch in dataset.read(shard, frozenset())):
+            for batch in dataset.read(shard, parts):
+                for position, key in enumerate(batch.keys):
+                    if key not in keys:
+                        continue
+                    caption = batch.captions[position] if batch.captions is not None else None
+                    captions.setdefault(key, []).extend([caption] if caption else [])
+                    data = batch.images[position] if batch.images is not None else None
+                    if data is not None and pictures.get(key) is None:
+                        pictures[key] = budget.thumbnail(data)
+        progress.advance()
+    progress.finish()
+    if keys and not pictures:
+        raise _another_dataset(
+            run, dataset.location, f"none of the audit's keys, such as {min(keys)!r}, is found"
+        )
+    return {
+        sample: Seen(
+            caption=" / ".join(dict.fromkeys(captions[key])) or None, picture=pictures[key]
+        )
+        for sample, key in wanted.items()
+        if key in pictures
+    }
 
 
 def _open_as_audited(run: RunRecord, location: str) -> Dataset:
@@ -133,8 +181,6 @@ def _open_as_audited(run: RunRecord, location: str) -> Dataset:
         if layout == "auto" or not Path(location).exists():
             raise
         why = f"nothing of its layout ({layout}) lies"
-        if layout == EMBEDDING_LAYOUT:
-            why += "; embeddings have captions, but no pictures to show"
         raise _another_dataset(run, location, why) from error
 
 
@@ -185,6 +231,6 @@ def _read(
 
 def _another_dataset(run: RunRecord, location: str, why: str) -> DataError:
     return DataError(
-        f"The 'dataset' parameter of write_report must be the dataset that {run.folder} audited, "
-        f"as it was then. Got {location} instead, where {why}."
+        f"--dataset must be the dataset that {run.folder} audited, as it was then, or the images "
+        f"of its embeddings. Got {location} instead, where {why}."
     )

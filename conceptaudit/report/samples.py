@@ -14,7 +14,7 @@ import pandas as pd
 
 from conceptaudit.progress import Progress
 from conceptaudit.reading import read_parquet
-from conceptaudit.records import Int64Array
+from conceptaudit.records import ROW_BITS, Int64Array
 from conceptaudit.report.inputs import RunRecord
 
 PER_CONCEPT = 6
@@ -141,17 +141,30 @@ def _keep(
     text: pd.DataFrame | None,
     image: pd.DataFrame | None,
 ) -> None:
-    """Add a shard's best few to a group and cut the group to its limit."""
+    """Add a shard's best few to a group and cut the group to its limit.
+
+    Several captions of one image are several samples: only the first of them is shown.
+    """
     places = mixed(sample_ids, seed)
-    best = np.argsort(places, kind="stable")[:limit]
     mine = kept.setdefault(group, [])
+    images = {_image_of(sample) for _, sample in mine}
     bound = mine[-1][0] if len(mine) == limit else np.iinfo(np.int64).max
-    for position in best:
-        if places[position] < bound:
-            sample = int(sample_ids[position])
-            mine.append((int(places[position]), _shown(sample, text, image)))
+    n_new = 0
+    for position in np.argsort(places, kind="stable"):
+        if n_new == limit or places[position] >= bound:
+            break
+        sample = _shown(int(sample_ids[position]), text, image)
+        if _image_of(sample) not in images:
+            images.add(_image_of(sample))
+            mine.append((int(places[position]), sample))
+            n_new += 1
     mine.sort(key=lambda pair: (pair[0], pair[1].sample_id))
     del mine[limit:]
+
+
+def _image_of(sample: Shown) -> tuple[int, str]:
+    """File and key, because archives may number their members alike."""
+    return sample.sample_id >> ROW_BITS, sample.key
 
 
 def _shown(sample: int, text: pd.DataFrame | None, image: pd.DataFrame | None) -> Shown:

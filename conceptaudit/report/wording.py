@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from conceptaudit.curves import LineFit
+
 NBSP = "\u00a0"
 """Keeps a number and its unit on one line."""
 
@@ -39,6 +41,18 @@ def count(n: float) -> str:
     ('12,345', '3')
     """
     return f"{round(n):,}"
+
+
+FEWEST_DEGREES = 2.0
+"""With fewer degrees of freedom (two datasets have one) an interval says next to nothing."""
+
+
+def slope_per_decade(line: LineFit) -> str:
+    """Write a slope in percentage points with its interval, where that has any meaning."""
+    if line.resampled == "dataset" and not line.df >= FEWEST_DEGREES:
+        return f"{decimal(100 * line.slope, 1)} (no interval: too few datasets for one)"
+    low, high = (decimal(100 * end, 1) for end in (line.slope_low, line.slope_high))
+    return f"{decimal(100 * line.slope, 1)} ({low} to {high})"
 
 
 def several(n: int, one: str, many: str | None = None) -> str:

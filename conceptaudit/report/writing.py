@@ -39,6 +39,7 @@ def write_report(
     longtail: str | Path | None = None,
     tail_results: str | Path | Sequence[str | Path] | ConceptAccuracies | None = None,
     truth: str | Path | None = None,
+    pool_truth: str | Path | None = None,
     title: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -53,7 +54,8 @@ def write_report(
     run : str or Path
         Folder of the audit.
     dataset : str or Path, optional
-        The audited dataset, for sample pictures and captions.
+        The audited dataset, for sample images and captions; of an audit of embeddings also the
+        dataset that was embedded.
     curve : str, Path or Curve, optional
         Accuracy against frequency; a file, its folder, or the curve itself.
     accuracies : str, Path, sequence of these or ConceptAccuracies, optional
@@ -69,6 +71,8 @@ def write_report(
         must be the one that was fitted before, without these results.
     truth : str or Path, optional
         ``truth.parquet`` of a simulated dataset, or its folder.
+    pool_truth : str or Path, optional
+        The same of the simulated pool that `longtail` was taken from: gives its purity.
     title : str, optional
         Heading of the page; the dataset's name by default.
     progress : Progress, optional
@@ -97,6 +101,7 @@ def write_report(
         longtail=longtail,
         tail_results=tail_results,
         truth=truth,
+        pool_truth=pool_truth,
     )
     sections = _sections(inputs, progress)
     name = title or name_of(inputs.run.frequencies.source)
@@ -126,7 +131,7 @@ def _sections(inputs: ReportInputs, progress: Progress) -> list[Section]:
         contact,
         pairs_section(run, choice, seen),
         accuracy_section(inputs),
-        longtail_section(inputs, budget, progress),
+        longtail_section(inputs, measured, budget, progress),
         truth_section(measured),
         method_section(inputs),
     ]

@@ -16,6 +16,7 @@ from conceptaudit.report import write_report
 from conceptaudit.report.foretold_chart import MOST_CLASSES, foretold_chart
 from conceptaudit.report.inputs import read_run
 from conceptaudit.report.sections.foretold import _rough, measured_interval
+from conceptaudit.report.wording import slope_per_decade
 
 from .conftest import HOSTILE
 from .test_report import Elements
@@ -129,4 +130,22 @@ def test_an_interval_over_few_datasets_is_called_one(n_datasets, warned) -> None
     counts = table[["dataset", "concept", "count"]].rename(columns={"count": "n_text"})
     accuracies = table.assign(model="m", pretraining="", metric="accuracy")
     curve = fit_curve(ConceptFrequencies(counts), ConceptAccuracies(accuracies), family="loglinear")
-    assert ("two datasets happen to agree" in _rough(curve.fits[0].line)) == warned
+    line = curve.fits[0].line
+    assert ("two datasets happen to agree" in _rough(replace(line, df=2.5))) == (n_datasets == 2)
+    assert ("no interval" in slope_per_decade(line)) == warned
+
+
+def test_names_are_written_where_columns_are_wide_enough() -> None:
+    def chart(n: int) -> str:
+        table = pd.DataFrame(
+            {
+                "concept": [f"c{i}" for i in range(n)], "count": 1.0,
+                "predicted": 0.4, "low": 0.2, "high": 0.6, "measured": 0.5, "n_images": 4.0,
+                "measured_low": 0.3, "measured_high": 0.7, "inside": True,
+            }
+        )  # fmt: skip
+        return str(foretold_chart("x", table, level=0.9))
+
+    assert chart(20).count("column-name") == 2 * 20
+    assert chart(40).count("column-name") == 40
+    assert chart(60).count("column-name") == 0

@@ -10,8 +10,12 @@ import typer
 from PIL import Image
 
 from conceptaudit.cli.report import report as report_verb
+from conceptaudit.errors import DataError
+from conceptaudit.longtail import read_long_tail
 from conceptaudit.report import write_report
+from conceptaudit.report.measured import Measured
 from conceptaudit.report.pictures import PictureBudget
+from conceptaudit.report.tail_truth import tail_truth
 
 
 def png(size: tuple[int, int] = (64, 48)) -> bytes:
@@ -87,3 +91,31 @@ def test_the_command(
     assert told == {"report": str(out), "bytes": out.stat().st_size}
     app([str(hostile[1]), "-o", str(out)], standalone_mode=False)
     assert "open it in any browser" in capsys.readouterr().out
+
+
+def test_purity_and_rarity_are_said_where_they_are_known(tail: Path, tmp_path: Path) -> None:
+    rows = pd.read_csv(tail / "manifest.csv").assign(key=["00", "01", "02"])
+    rows.to_csv(tail / "manifest.csv", index=False)
+    manifest = json.loads((tail / "manifest.json").read_text())
+    assert tail_truth(read_long_tail(tail), pool_truth=None, measured=None) == ()
+
+    manifest["classes"][0] |= {"purity": 0.5, "n_judged": 4, "n_right": 2}
+    manifest["captions"] = {"n_captioned": 4, "n_named": 3}
+    (tail / "manifest.json").write_text(json.dumps(manifest))
+    truth = pd.DataFrame({"key": ["00", "01", "02"], "image": [["yak"], [], ["yak", "gnu"]]})
+    truth.to_parquet(tmp_path / "truth.parquet")
+    true = pd.DataFrame({"concept": ["<b>yak</b>", "gnu", "dog"], "true": [1, 3, 40]})
+    measured = (Measured(column="n_joint", table=true.assign(counted=0), tags=None),)
+    said = tail_truth(
+        read_long_tail(tail), pool_truth=tmp_path / "truth.parquet", measured=measured
+    )
+    pool, judged, captions, rarity = (line.replace("\u00a0", " ") for line in said)
+    assert "2 of 3 images show their class (66.7 %" in pool
+    assert "50 % in the mean over 1 class" in judged
+    assert "captions of 75 % of its images" in captions
+    assert "occur 2.0 times in the median" in rarity
+    assert "all audited concepts 3.0 times" in rarity
+
+    truth.iloc[:2].to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(DataError, match="--pool-truth must be the truth of the pool"):
+        tail_truth(read_long_tail(tail), pool_truth=tmp_path / "other.parquet", measured=None)

@@ -15,7 +15,15 @@ from conceptaudit.report.inputs import ReportInputs, RunRecord
 from conceptaudit.report.markup import Markup, el, join
 from conceptaudit.report.sections.base import Section, absent, folded, table
 from conceptaudit.report.sections.overview import name_of
-from conceptaudit.report.wording import SIDES, count, decimal, level_name, percent, several
+from conceptaudit.report.wording import (
+    SIDES,
+    count,
+    decimal,
+    level_name,
+    percent,
+    several,
+    slope_per_decade,
+)
 
 MOST_CHARTS = 4
 MOST_MISSES = 8
@@ -139,9 +147,9 @@ def _sentences(curve: Curve, fit: ModelFit) -> Markup:
     return el(
         "p",
         "Ten times as many samples go with ",
-        el("b", f"{decimal(100 * line.slope, 1)} percentage points"),
-        f" of accuracy ({level} {decimal(100 * line.slope_low, 1)} to "
-        f"{decimal(100 * line.slope_high, 1)}). The correlation over single classes is r = ",
+        el("b", slope_per_decade(line)),
+        f" percentage points of accuracy (in brackets the {level}). The correlation over single "
+        "classes is r = ",
         el("b", decimal(line.r)),
         f" ({decimal(line.r_low)} to {decimal(line.r_high)}); 1 would be a perfect line, 0 none. "
         f"Frequency here is the number of samples with the class {SIDES[raw][1]}{corrected}"
@@ -217,10 +225,7 @@ def _all_fits(curve: Curve) -> Markup:
         [
             fit.label,
             count(fit.usage.n_used),
-            (
-                f"{decimal(100 * fit.line.slope, 1)} ({decimal(100 * fit.line.slope_low, 1)} to "
-                f"{decimal(100 * fit.line.slope_high, 1)})"
-            ),
+            slope_per_decade(fit.line),
             decimal(fit.line.r),
         ]
         for fit in curve.fits

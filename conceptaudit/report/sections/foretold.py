@@ -15,13 +15,23 @@ from conceptaudit.report.foretold_chart import foretold_chart
 from conceptaudit.report.inputs import ReportInputs
 from conceptaudit.report.markup import Markup, el, join
 from conceptaudit.report.sections.base import folded, table
-from conceptaudit.report.wording import count, decimal, level_name, percent, several
+from conceptaudit.report.wording import (
+    count,
+    decimal,
+    level_name,
+    percent,
+    several,
+    slope_per_decade,
+)
 
 MOST_ROWS = 12
 """A longer table of classes is folded."""
 
 MOST_CHECKS = 4
 """Pairs of model and set that are shown."""
+
+LEAST_DECADES = 0.5
+"""Spread of the tail's frequencies below which a slope fitted to it means nothing."""
 
 FEWEST_DEGREES = 3.0
 """With fewer degrees of freedom the width of an interval over datasets is a matter of luck."""
@@ -137,13 +147,6 @@ def _chart(one: PredictionCheck, number: int) -> Markup:
     return foretold_chart(f"foretold-{number}", with_intervals(one), level=one.level)
 
 
-def _line(line: LineFit) -> str:
-    return (
-        f"{decimal(100 * line.slope, 1)} percentage points per decade "
-        f"({decimal(100 * line.slope_low, 1)} to {decimal(100 * line.slope_high, 1)})"
-    )
-
-
 def _slopes(one: PredictionCheck) -> Markup:
     if one.after is None:
         return el(
@@ -151,19 +154,27 @@ def _slopes(one: PredictionCheck) -> Markup:
             f"A fit with these results added cannot be made: {one.why_no_after}",
             class_="notes",
         )
+    spread = float(np.ptp(np.log10(1.0 + one.table["count"].to_numpy(dtype=np.float64))))
+    if spread < LEAST_DECADES:
+        return el(
+            "p",
+            f"The classes of the tail span {decimal(spread, 1)} decades of frequency, too few to "
+            "say what adding them does to the slope.",
+            class_="notes",
+        )
     return el(
         "p",
-        "The slope of accuracy was ",
-        el("b", _line(one.before)),
+        "The slope of accuracy, in percentage points per decade, was ",
+        el("b", slope_per_decade(one.before)),
         ". With the tail added to the fit it is ",
-        el("b", _line(one.after)),
+        el("b", slope_per_decade(one.after)),
         f".{_rough(one.after)}",
     )
 
 
 def _rough(line: LineFit) -> str:
     """Warn of an interval over so few datasets that its width is a matter of luck."""
-    if line.resampled != "dataset" or line.df >= FEWEST_DEGREES:
+    if line.resampled != "dataset" or not 2.0 <= line.df < FEWEST_DEGREES:
         return ""
     return (
         f" That interval takes the datasets as what was sampled, with {decimal(line.df, 1)} "

@@ -8,9 +8,11 @@ from typing import Any
 from conceptaudit.progress import Progress
 from conceptaudit.report.inputs import ReportInputs
 from conceptaudit.report.markup import Markup, el, join
+from conceptaudit.report.measured import Measured
 from conceptaudit.report.pictures import PictureBudget
 from conceptaudit.report.sections.base import Section, absent, folded, table
 from conceptaudit.report.sections.foretold import foretold_part
+from conceptaudit.report.tail_truth import tail_truth
 from conceptaudit.report.wording import count, listed, reason, several
 
 PER_CLASS = 3
@@ -20,7 +22,12 @@ MOST_ROWS = 12
 TITLE = "The long-tail test set"
 
 
-def longtail_section(inputs: ReportInputs, budget: PictureBudget, progress: Progress) -> Section:
+def longtail_section(
+    inputs: ReportInputs,
+    measured: tuple[Measured, ...] | None,
+    budget: PictureBudget,
+    progress: Progress,
+) -> Section:
     """Build the part on the long-tail set."""
     made = inputs.longtail
     foretold = foretold_part(inputs)
@@ -36,6 +43,7 @@ def longtail_section(inputs: ReportInputs, budget: PictureBudget, progress: Prog
     included = [one for one in manifest["classes"] if one["included"]]
     left_out = [one["concept"] for one in manifest["classes"] if not one["included"]]
     missing = [one["concept"] for one in included if one["n_missing"]]
+    known = tail_truth(made, pool_truth=inputs.pool_truth, measured=measured)
     body = [
         el(
             "p",
@@ -52,6 +60,7 @@ def longtail_section(inputs: ReportInputs, budget: PictureBudget, progress: Prog
             else "No class is short of images. ",
             f"Left out for lack of images: {listed(left_out)}." if left_out else None,
         ),
+        el("ul", [el("li", sentence) for sentence in known]) if known else None,
         el("ul", [el("li", note) for note in made.notes], class_="notes") if made.notes else None,
         _classes(included),
         _removed(manifest["removed"]),

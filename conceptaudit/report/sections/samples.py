@@ -80,8 +80,11 @@ def _concept(
     run: RunRecord, concept: int, samples: Sequence[Shown], seen: Mapping[int, Seen]
 ) -> Markup:
     n = int(run.table[run.strictest].iloc[concept])
-    items = [_thumbnail(seen[one.sample_id]) for one in samples if one.sample_id in seen]
-    pictured = any(seen[one.sample_id].picture for one in samples if one.sample_id in seen)
+    looks = [seen[one.sample_id] for one in samples if one.sample_id in seen]
+    # copies of one image under other keys have the same thumbnail
+    distinct = {look.picture or f"caption {i}": look for i, look in enumerate(looks)}.values()
+    items = [_thumbnail(look) for look in distinct]
+    pictured = any(look.picture for look in distinct)
     kind = "strip" if pictured else "strip captions"
     return el(
         "div",
@@ -126,7 +129,11 @@ def pairs_section(run: RunRecord, choice: Choice, seen: Mapping[int, Seen] | Non
 def _pairs(run: RunRecord, samples: Sequence[Shown], seen: Mapping[int, Seen]) -> Markup:
     if not samples:
         return el("p", "There are none.")
-    return el("ul", [_pair(run, one, seen[one.sample_id]) for one in samples], class_="pairs")
+    return el(
+        "ul",
+        [_pair(run, one, seen[one.sample_id]) for one in samples if one.sample_id in seen],
+        class_="pairs",
+    )
 
 
 def _pair(run: RunRecord, one: Shown, look: Seen) -> Markup:
