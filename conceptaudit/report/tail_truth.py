@@ -34,7 +34,8 @@ def tail_truth(
         shares = [float(one["purity"]) for one in judged]
         sentences.append(
             f"Purity, as judged by people: {percent(sum(shares) / len(shares))} in the mean over "
-            f"{several(len(judged), 'class', 'classes')} with verdicts, {percent(min(shares))} in the worst."
+            f"{several(len(judged), 'class', 'classes')} with verdicts, "
+            f"{percent(min(shares))} in the worst."
         )
     captions = tail.manifest.get("captions")
     if captions and captions["n_captioned"]:

@@ -49,10 +49,15 @@ FEWEST_DEGREES = 2.0
 
 def slope_per_decade(line: LineFit) -> str:
     """Write a slope in percentage points with its interval, where that has any meaning."""
+    return f"{decimal(100 * line.slope, 1)} {slope_interval(line)}"
+
+
+def slope_interval(line: LineFit, level: str = "") -> str:
+    """Write the interval of a slope in brackets, or why there is none."""
     if line.resampled == "dataset" and not line.df >= FEWEST_DEGREES:
-        return f"{decimal(100 * line.slope, 1)} (no interval: too few datasets for one)"
+        return "(no interval: too few datasets for one)"
     low, high = (decimal(100 * end, 1) for end in (line.slope_low, line.slope_high))
-    return f"{decimal(100 * line.slope, 1)} ({low} to {high})"
+    return f"({f'{level} ' if level else ''}{low} to {high})"
 
 
 def several(n: int, one: str, many: str | None = None) -> str:

@@ -1,6 +1,7 @@
 """The report's comparison of the tail with what had been predicted for it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,7 @@ def test_an_interval_over_few_datasets_is_called_one(n_datasets, warned) -> None
     accuracies = table.assign(model="m", pretraining="", metric="accuracy")
     curve = fit_curve(ConceptFrequencies(counts), ConceptAccuracies(accuracies), family="loglinear")
     line = curve.fits[0].line
-    assert ("two datasets happen to agree" in _rough(replace(line, df=2.5))) == (n_datasets == 2)
+    assert "two datasets happen to agree" in _rough(replace(line, df=2.5))
     assert ("no interval" in slope_per_decade(line)) == warned
 
 

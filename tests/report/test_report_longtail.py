@@ -111,8 +111,8 @@ def test_purity_and_rarity_are_said_where_they_are_known(tail: Path, tmp_path: P
     )
     pool, judged, captions, rarity = (line.replace("\u00a0", " ") for line in said)
     assert "2 of 3 images show their class (66.7 %" in pool
-    assert "50 % in the mean over 1 class" in judged
-    assert "captions of 75 % of its images" in captions
+    assert "50.0 % in the mean over 1 class" in judged
+    assert "captions of 75.0 % of its images" in captions
     assert "occur 2.0 times in the median" in rarity
     assert "all audited concepts 3.0 times" in rarity
 

@@ -22,6 +22,7 @@ from conceptaudit.report.wording import (
     level_name,
     percent,
     several,
+    slope_interval,
     slope_per_decade,
 )
 
@@ -147,9 +148,8 @@ def _sentences(curve: Curve, fit: ModelFit) -> Markup:
     return el(
         "p",
         "Ten times as many samples go with ",
-        el("b", slope_per_decade(line)),
-        f" percentage points of accuracy (in brackets the {level}). The correlation over single "
-        "classes is r = ",
+        el("b", f"{decimal(100 * line.slope, 1)} percentage points"),
+        f" of accuracy {slope_interval(line, level)}. The correlation over single classes is r = ",
         el("b", decimal(line.r)),
         f" ({decimal(line.r_low)} to {decimal(line.r_high)}); 1 would be a perfect line, 0 none. "
         f"Frequency here is the number of samples with the class {SIDES[raw][1]}{corrected}"

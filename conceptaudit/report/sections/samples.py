@@ -81,10 +81,8 @@ def _concept(
 ) -> Markup:
     n = int(run.table[run.strictest].iloc[concept])
     looks = [seen[one.sample_id] for one in samples if one.sample_id in seen]
-    # copies of one image under other keys have the same thumbnail
-    distinct = {look.picture or f"caption {i}": look for i, look in enumerate(looks)}.values()
-    items = [_thumbnail(look) for look in distinct]
-    pictured = any(look.picture for look in distinct)
+    items = [_thumbnail(look) for look in _distinct(looks)]
+    pictured = any(look.picture for look in looks)
     kind = "strip" if pictured else "strip captions"
     return el(
         "div",
@@ -92,6 +90,19 @@ def _concept(
         el("ul", [el("li", item) for item in items], class_=kind),
         class_=f"concept span-{min(max(len(items), 1), PER_CONCEPT)}",
     )
+
+
+def _distinct(looks: Sequence[Seen]) -> list[Seen]:
+    """Show an image once, with all its captions: copies under other keys look the same."""
+    captions: dict[str, list[str]] = {}
+    for look in looks:
+        if look.picture:
+            captions.setdefault(look.picture, []).extend([look.caption] if look.caption else [])
+    images = [
+        Seen(caption=" / ".join(dict.fromkeys(texts)) or None, picture=picture)
+        for picture, texts in captions.items()
+    ]
+    return [*images, *(look for look in looks if not look.picture)]
 
 
 def _thumbnail(one: Seen) -> Markup:
