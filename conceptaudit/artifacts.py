@@ -64,6 +64,13 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+RUN_PACKAGES = (
+    "open_clip_torch", "torch", "torchvision", "timm", "spacy", "faiss-cpu", "faiss-gpu", "pillow",
+    "numpy",
+)  # fmt: skip
+"""Packages whose version can change a vector, a tag or a search: every manifest names them."""
+
+
 def package_versions(*names: str) -> dict[str, str]:
     """Installed versions of the packages that a result depends on; absent ones are left out."""
     versions = {}

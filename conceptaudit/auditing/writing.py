@@ -11,6 +11,7 @@ from conceptaudit.artifacts import (
     LOCK,
     LOG,
     MANIFEST,
+    RUN_PACKAGES,
     Json,
     file_digest,
     package_versions,
@@ -23,6 +24,7 @@ from conceptaudit.auditing.finishing import AuditRun
 from conceptaudit.datasets.base import Shard
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.sidecars import read_head
+from conceptaudit.text.pipeline import pipeline_facts
 
 if TYPE_CHECKING:
     from conceptaudit.auditing.run import RunningAudit
@@ -75,10 +77,12 @@ def write_audit(
             "threshold": options.threshold,
             "calibration": options.calibration,
             "templates": list(options.templates),
+            "pipeline": None if plan.text is None else pipeline_facts(plan.text.pipeline),
+            "configuration": plan.encoder and dict(plan.encoder.clip.configuration),
             "account": made.account,
             "notes": list(made.notes),
             "shards": [shard.name for shard in shards],
-            "versions": package_versions("spacy", "faiss-cpu", "faiss-gpu", "torch"),
+            "versions": package_versions(*RUN_PACKAGES),
             "files": digests_of_run(folder),
         },
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from conceptaudit.artifacts import (
     MANIFEST,
+    RUN_PACKAGES,
     STARTED,
     Json,
     claim,
@@ -164,9 +165,9 @@ def embed(
         )
         if part is not None:
             mark_finished(folder, part, len(shards))
-            return _summary(folder, dataset, store, mine, report, part=part)
+            return _summary(folder, dataset, store, mine, report, clip=clip, part=part)
         _remove_strangers(store, shards)
-        made = _summary(folder, dataset, store, shards, report)
+        made = _summary(folder, dataset, store, shards, report, clip=clip)
         write_json(folder / MANIFEST, _manifest(made, dataset, clip, identity, store, shards))
         forget_parts(folder)
     return made
@@ -210,6 +211,7 @@ def _summary(
     shards: Sequence[Shard],
     report: StageReport,
     *,
+    clip: ClipModel,
     part: Part | None = None,
 ) -> EmbeddingFolder:
     accounts = [record["result"] for record in _records(store, shards).values()]
@@ -231,7 +233,7 @@ def _summary(
         folder=folder,
         account=account,
         n_texts=sum(texts) if texts else None,
-        notes=(*dataset.notes, *failures),
+        notes=(*dataset.notes, *clip.notes, *failures),
         redone=dict(report.redone),
         kept=report.kept,
     )
@@ -253,6 +255,7 @@ def _manifest(
         "reading": dataset.settings,
         "clip": clip.name,
         "model": clip.digest,
+        "configuration": dict(clip.configuration),
         "dimension": clip.dimension,
         "dtype": "float16",
         "settings": embed_settings(clip, texts=made.n_texts is not None),
@@ -261,7 +264,7 @@ def _manifest(
         "notes": list(made.notes),
         "shards": {name: sorted(record["files"]) for name, record in records.items()},
         "files": {n: d for record in records.values() for n, d in record["files"].items()},
-        "versions": package_versions("open_clip_torch", "torch", "pillow"),
+        "versions": package_versions(*RUN_PACKAGES),
     }
 
 
@@ -284,6 +287,6 @@ def check_embedded_with(location: str, clip: ClipModel) -> None:
     if manifest.get("model") != clip.digest:
         raise ArtifactMismatchError(
             f"The embeddings in {location} were made with {manifest.get('clip')!r}, whose weights "
-            f"are not those of {clip.name!r}: their similarities mean nothing. Name that model "
-            "with --clip, or embed the pictures anew."
+            f"or configuration are not those of {clip.name!r}: their similarities mean nothing. "
+            "Name that model with --clip, or embed the pictures anew."
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conceptaudit.artifacts import Json, digest_of, package_versions
+from conceptaudit.artifacts import RUN_PACKAGES, Json, digest_of, package_versions
 from conceptaudit.datasets.base import Dataset
 from conceptaudit.engine import EngineChoice, workers_kept
 from conceptaudit.errors import ConfigError
@@ -185,7 +185,7 @@ class _Job:
             "senses": self.senses.identity if self.senses else None,
             "clip": self.pool.space.identity,
             "settings": self.options.settings,
-            "versions": package_versions("open_clip_torch", "torch", "pillow", "numpy", "scipy"),
+            "versions": package_versions(*RUN_PACKAGES, "scipy"),
         }
 
     @workers_kept()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conceptaudit.artifacts import (
+    RUN_PACKAGES,
     STARTED,
     Json,
     ShardStore,
@@ -132,7 +133,7 @@ def list_vocabulary(
                 "notes": list(run.notes),
                 "n_entries": run.n_entries,
                 "sha256": file_digest(parts / LISTING),
-                "versions": package_versions("spacy", "duckdb"),
+                "versions": package_versions(*RUN_PACKAGES, "duckdb"),
             },
         )
         # last, so that a listing without its manifest is never ours: a kill leaves none

@@ -84,7 +84,7 @@ def evaluate(
             guesses = source.collect(report, folder)
             labels = model_labels(source.stage.clip, options.pretraining)
             results.append(_result(guesses, evaluation_set, labels, options.level))
-            notes += guesses.notes
+            notes += [*source.stage.clip.notes, *guesses.notes]
         found = Evaluation(
             folder=folder,
             evaluation_set=evaluation_set,

@@ -129,7 +129,7 @@ def evaluate_retrieval(
             overall=pd.concat(overall, ignore_index=True),
             per_concept=pd.concat(by_concept, ignore_index=True) if by_concept else pd.DataFrame(),
             account=account,
-            notes=dataset.notes,
+            notes=(*dataset.notes, *(note for s in prepared.stages for note in s.clip.notes)),
         )
         _write(result, prepared.identity, dataset)
     return result

@@ -14,6 +14,7 @@ from conceptaudit.artifacts import (
     LOG,
     MANIFEST,
     MARK,
+    RUN_PACKAGES,
     STARTED,
     Json,
     ShardStore,
@@ -32,6 +33,7 @@ from conceptaudit.engine.parts import Part, sharing
 from conceptaudit.engine.stage import Stage
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel, find_clip
+from conceptaudit.image.model_names import label_of
 from conceptaudit.progress import Progress
 from conceptaudit.records import merge_counts
 
@@ -78,10 +80,7 @@ def model_labels(clip: ClipModel, pretraining: str | None) -> tuple[str, str]:
     >>> model_labels(ClipModel(name="ViT-B-32/laion2b_s34b_b79k", digest="", dimension=512), None)
     ('ViT-B-32', 'laion2b_s34b_b79k')
     """
-    folder = Path(clip.name)
-    if folder.is_dir():
-        return folder.name, pretraining or ""
-    architecture, _, weights = clip.name.partition("/")
+    architecture, weights = label_of(clip.name)
     return architecture, pretraining if pretraining is not None else weights
 
 
@@ -180,7 +179,7 @@ def write_run_manifest(folder: Path, record: dict[str, Any]) -> None:
         folder / MANIFEST,
         {
             **record,
-            "versions": package_versions("open_clip_torch", "torch", "pillow"),
+            "versions": package_versions(*RUN_PACKAGES),
             "files": {p.relative_to(folder).as_posix(): file_digest(p) for p in files},
         },
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from conceptaudit.artifacts import (
     MANIFEST,
+    RUN_PACKAGES,
     STARTED,
     Json,
     claim,
@@ -119,7 +120,7 @@ def build_index(
         "part": list(part),
         "trained": None if trained is None else open_index(trained).manifest["trained"],
         "source": source.fingerprint,
-        "versions": package_versions("faiss-cpu", "faiss-gpu"),
+        "versions": package_versions(*RUN_PACKAGES),
     }
     identity, folder = digest_of(settings), Path(out)
     with exclusive(folder):
@@ -169,8 +170,8 @@ def _model(source: VectorSource, clip: str | None) -> dict[str, str | None]:
     found = find_clip(clip, device="cpu")
     if source.model is not None and source.model != found.digest:
         raise ArtifactMismatchError(
-            f"The vectors of {source.location} were made with {source.clip!r}, whose weights are "
-            f"not those of {clip!r}. Leave out --clip."
+            f"The vectors of {source.location} were made with {source.clip!r}, whose weights or "
+            f"configuration are not those of {clip!r}. Leave out --clip."
         )
     return {"clip": clip, "model": found.digest}
 

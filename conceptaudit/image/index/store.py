@@ -102,8 +102,8 @@ class VectorIndex:
             )
         if self.model_digest is not None and clip.digest != self.model_digest:
             raise ArtifactMismatchError(
-                f"The weights of {clip.name} are not those that made the vectors in {self.folder}"
-                f"{self._maker()}: similarities between them mean nothing."
+                f"Weights or configuration of {clip.name} are not those that made the vectors in "
+                f"{self.folder}{self._maker()}: similarities between them mean nothing."
             )
 
     def _maker(self) -> str:
