@@ -119,8 +119,10 @@ def predict(
     from conceptaudit.curves import predict as predict_accuracy
     from conceptaudit.curves.transfer import transfer
     from conceptaudit.frequency.readers import read_frequencies
+    from conceptaudit.store.outputs import output_files, staged
     from conceptaudit.zeroshot.readers import read_accuracies
 
+    outputs = output_files("predictions", [out])
     counted = read_frequencies(frequencies)
     fitted, counted, notes = open_curve(
         curve, counted, pretraining=pretraining, count=count, rescale=rescale
@@ -135,8 +137,10 @@ def predict(
             fitted, counted, level=level, model=model, anchors=anchors, same_model=same_model
         )
     notes = (*notes, *circular(fitted))
-    if out is not None:
-        write_csv(out, table)
+    with staged(outputs) as files:
+        files.about.update(curve=fitted.digest, level=level, notes=list(notes))
+        for place in files.places.values():
+            write_csv(place, table)
     if as_json:
         emit_json({"level": level, "notes": list(notes), "predictions": table.to_dict("records")})
     else:

@@ -21,7 +21,7 @@ from conceptaudit.engine.crew import Crew
 from conceptaudit.engine.kept import keep, take
 from conceptaudit.errors import ConceptAuditError, ConfigError, MissingDependencyError
 from conceptaudit.ownership import claim_process
-from conceptaudit.scratch import ScratchFolder
+from conceptaudit.store.scratch import ScratchFolder
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Read by Ray: nothing is reported to anybody; what the second one says becomes its default."""

@@ -9,16 +9,12 @@ from pathlib import Path
 from conceptaudit.artifacts import (
     MANIFEST,
     RUN_PACKAGES,
-    STARTED,
     Json,
-    claim,
-    clear,
+    RunFolder,
     digest_of,
-    exclusive,
     file_digest,
     package_versions,
     read_json,
-    write_json,
 )
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.index.engine import emptied, find_gpu, load_faiss
@@ -30,6 +26,7 @@ from conceptaudit.image.index.source import VectorSource, open_source
 from conceptaudit.image.index.store import INDEX, KIND, SAMPLES, VectorIndex, open_index
 from conceptaudit.paths import is_there
 from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.store.run_folder import RESUME
 
 N_QUERIES = 1_000
 """Held-out vectors: recall is then known to within about 0.01."""
@@ -122,14 +119,19 @@ def build_index(
         "source": source.fingerprint,
         "versions": package_versions(*RUN_PACKAGES),
     }
-    identity, folder = digest_of(settings), Path(out)
-    with exclusive(folder):
-        state = claim(folder, identity, resume=resume, overwrite=overwrite)
-        there = _finished(folder, identity) if state == "resume" else None
+    run = RunFolder.at(
+        out,
+        kind=KIND,
+        digest=digest_of(settings),
+        inputs=(embeddings, trained),
+        about={"dataset": str(embeddings)},
+    )
+    folder = run.path
+    with run.hold(resume=resume, overwrite=overwrite) as state:
+        there = _finished(folder, run.digest) if state == RESUME else None
         if there is not None:
             return IndexBuilt(folder=folder, manifest=there, reused=True)
-        clear(folder)
-        write_json(folder / STARTED, {"digest": identity, "kind": KIND, "dataset": str(embeddings)})
+        run.clear()
         try:
             manifest = _build(
                 source,
@@ -142,12 +144,11 @@ def build_index(
                 like=None if trained is None else open_index(trained),
                 progress=progress or SilentProgress(),
             )
-            manifest |= {"digest": identity, **model}
-            write_json(folder / MANIFEST, manifest)
+            run.finish(manifest | model)
         except BaseException:
-            clear(folder)
+            run.clear(whole=True)
             raise
-    return IndexBuilt(folder=folder, manifest=manifest, reused=False)
+    return IndexBuilt(folder=folder, manifest=read_json(folder / MANIFEST), reused=False)
 
 
 def _check(recall: float | None, memory: int | None, part: tuple[int, int]) -> None:

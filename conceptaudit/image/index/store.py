@@ -154,8 +154,8 @@ def damaged_files(folder: Path, manifest: dict[str, Json]) -> list[str]:
     recorded = manifest["files"]
     return [
         name
-        for name in recorded
-        if not is_there(folder / name) or file_digest(folder / name) != recorded[name]
+        for name in (INDEX, SAMPLES)
+        if not is_there(folder / name) or file_digest(folder / name) != recorded.get(name)
     ]
 
 
