@@ -53,8 +53,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "lab": {"errors", "records", "artifacts", "progress", "reading"},
     "report": {
-        "errors", "records", "artifacts", "reading", "progress", "datasets", "image", "curves",
-        "frequency", "zeroshot", "longtail", "lab",
+        "counts", "errors", "records", "artifacts", "reading", "progress", "datasets", "image",
+        "curves", "frequency", "zeroshot", "longtail", "lab",
     },
     "demo": {
         "errors", "records", "artifacts", "progress", "image", "auditing", "zeroshot", "curves",
