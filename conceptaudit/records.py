@@ -265,13 +265,24 @@ class ConceptFrequencies:
         The audited (pretraining) dataset.
     level : float
         Coverage of these intervals, in (0, 1); 0.9 where nothing tells.
+    share : float
+        Share of the dataset's samples that were read, in (0, 1]; the counts are of that share.
+    n_samples : int or None
+        Samples that were read, before any was dropped; None where nothing tells.
     """
 
     table: pd.DataFrame
     source: str = ""
     level: float = 0.9
+    share: float = 1.0
+    n_samples: int | None = None
 
     def __post_init__(self) -> None:
+        if not 0.0 < self.share <= 1.0:
+            raise DataError(
+                "The share of a dataset that was read must lie in (0, 1]. Got "
+                f"{self.share!r} instead (--share, or samples read over --sampled-from)."
+            )
         if not 0.0 < self.level < 1.0:
             raise DataError(
                 f"The level of a frequency table's intervals must lie in (0, 1). Got {self.level} "

@@ -27,7 +27,6 @@ from conceptaudit.frequency.open_pairs import (
 from conceptaudit.frequency.strata import Estimate, add_cells
 from conceptaudit.progress import Progress
 from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, Int64Array
-from conceptaudit.store.removing import remove
 from conceptaudit.text.fast import FastTextTagger, sample_limit
 
 if TYPE_CHECKING:
@@ -225,7 +224,8 @@ def estimate_text(
     counted : tuple of Shard
         Shards to count, identified by their tags.
     """
-    remove(run.folder, (STRATA_FILE, ESTIMATE_FILE))
+    for name in (STRATA_FILE, ESTIMATE_FILE):
+        (run.folder / name).unlink(missing_ok=True)
     if not isinstance(run.plan.text, FastTextTagger):
         return None
     estimator = Estimator(

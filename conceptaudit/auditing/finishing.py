@@ -133,17 +133,21 @@ def finish(run: RunningAudit, done: CountedShards) -> AuditRun:
         for side in ("text", "image")
         if side in done.stores
     }
-    frequencies = frequency_table(
-        run.vocabulary, totals, source=run.dataset.location, level=run.options.level
+    n_read = max(side["n_samples"] for side in account.values())
+    sampled = run.options.sampled(n_read)
+    frequencies = replace(
+        frequency_table(
+            run.vocabulary, totals, source=run.dataset.location, level=run.options.level
+        ),
+        n_samples=n_read,
+        share=1.0 if sampled is None else n_read / sampled["sampled_from"],
     )
     made = AuditRun(
         folder=run.folder,
         frequencies=frequencies,
-        alignment=Alignment(
-            n_samples=max(side["n_samples"] for side in account.values()), **agreement
-        ),
+        alignment=Alignment(n_samples=n_read, **agreement),
         account=account,
-        notes=run.notes,
+        notes=(*run.notes, *_sample_note(sampled)),
         redone={},
         misalignment=_misalignment(run, done),
         level=run.options.level,
@@ -164,6 +168,18 @@ def finish(run: RunningAudit, done: CountedShards) -> AuditRun:
             for name, report in reports.items()
         },
     )
+
+
+def _sample_note(sampled: Json) -> tuple[str, ...]:
+    """Say that counts are of a sample."""
+    if sampled is None:
+        return ()
+    read, whole = sampled["n_read"], sampled["sampled_from"]
+    remark = (
+        f"The {read:,} samples read are {read / whole:.3g} of {whole:,}: counts are those of the "
+        "samples read; fit, predict and plan expect the whole from them."
+    )
+    return (remark,)
 
 
 def failed_shards(reports: Mapping[str, StageReport]) -> dict[str, str]:

@@ -13,7 +13,6 @@ from conceptaudit.engine import EngineChoice
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.intervals import LEVEL
 from conceptaudit.image.prompts import DEFAULT_TEMPLATES
-from conceptaudit.store.places import folder_of
 from conceptaudit.text.evidence import DEFAULT_EVIDENCE
 from conceptaudit.text.fast import DEFAULT_ERROR
 from conceptaudit.text.pipeline import BUNDLED, NOUN_POS
@@ -116,6 +115,11 @@ class AuditOptions:
         Whether a file that cannot be read is listed instead of stopping the audit.
     level : float
         Coverage of the intervals, in (0, 1).
+    sampled_from : int or None
+        Samples of the whole dataset, of the same kind as those read and before drops, where what
+        is read is a random sample of it. Curves and predictions then know it.
+    share : float or None
+        The same as a share of the whole, in (0, 1].
     """
 
     dataset_key: str | None = None
@@ -154,6 +158,8 @@ class AuditOptions:
     shard_rows: int = DEFAULT_SHARD_ROWS
     skip_unreadable: bool = False
     level: float = LEVEL
+    sampled_from: int | None = None
+    share: float | None = None
 
     def __post_init__(self) -> None:
         _ = self.engine_choice  # which checks itself
@@ -199,6 +205,7 @@ class AuditOptions:
             raise ConfigError(
                 f"The 'level' parameter must lie in (0, 1). Got {self.level} instead."
             )
+        _check_sample(self.sampled_from, self.share)
         if self.threshold is not None and self.calibration not in ("auto", "none"):
             raise ConfigError(
                 f"A calibration ({self.calibration}) has a threshold per concept: leave the "
@@ -215,15 +222,35 @@ class AuditOptions:
         """Who does the work."""
         return EngineChoice(kind=self.engine, workers=self.workers, address=self.ray_address)
 
-    def inputs(self) -> tuple[str | None, ...]:
-        """Return the files and folders that the options name."""
-        return (
-            folder_of(self.clip),
-            self.concept_vectors,
-            None if self.calibration in ("auto", "none") else self.calibration,
-            self.image_tags,
-            self.approximate_index,
-        )
+    def sampled(self, n_read: int) -> Json:
+        """Lay out of how many samples those read are a sample; None where they are all.
+
+        Parameters
+        ----------
+        n_read : int
+            Samples read, before drops.
+
+        Raises
+        ------
+        ConfigError
+            More samples were read than there are said to be.
+
+        Examples
+        --------
+        >>> AuditOptions(share=0.01).sampled(300)
+        {'n_read': 300, 'sampled_from': 30000, 'drawn': False}
+        """
+        whole = self.sampled_from
+        if self.share is not None:
+            whole = round(n_read / self.share)
+        if whole is None:
+            return None
+        if whole < n_read:
+            raise ConfigError(
+                f"--sampled-from must be at least the {n_read:,} samples read (before drops). Got "
+                f"{whole:,} instead. Run again with --resume: what was counted is kept."
+            )
+        return {"n_read": n_read, "sampled_from": whole, "drawn": False}
 
     def asked(self) -> Json:
         """Lay out what differs from the defaults and may change a result, as `restored` takes it.
@@ -264,6 +291,11 @@ class AuditOptions:
             raise DataError(f"These are no options of an audit: {error}.") from error
 
     @property
+    def is_sample(self) -> bool:
+        """Whether what is read is said to be a sample of a larger dataset."""
+        return self.sampled_from is not None or self.share is not None
+
+    @property
     def fixed_threshold(self) -> float:
         """The threshold for all concepts, where there is no calibration."""
         return DEFAULT_THRESHOLD if self.threshold is None else self.threshold
@@ -272,6 +304,18 @@ class AuditOptions:
     def calibrates(self) -> bool:
         """Whether the audit is to learn thresholds from its own captions."""
         return self.threshold is None and self.calibration == "auto"
+
+
+def _check_sample(sampled_from: int | None, share: float | None) -> None:
+    """Refuse a sample of nothing, of less than nothing, or said twice."""
+    if sampled_from is not None and share is not None:
+        raise ConfigError("--sampled-from and --share say the same: give one of them.")
+    if share is not None and not 0.0 < share <= 1.0:
+        raise ConfigError(f"--share must lie in (0, 1], such as 0.01. Got {share:g} instead.")
+    if sampled_from is not None and sampled_from < 1:
+        raise ConfigError(
+            f"--sampled-from must be a number of samples. Got {sampled_from} instead."
+        )
 
 
 def _suits(value: object, kind: Any) -> bool:

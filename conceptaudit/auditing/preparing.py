@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conceptaudit.artifacts import Json, RunFolder, digest_of
+from conceptaudit.artifacts import STARTED, Json, digest_of, write_json
 from conceptaudit.auditing.approximate import index_settings
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import AuditPlan, open_source, plan_audit, read_vocabulary
@@ -35,10 +35,8 @@ class PreparedAudit:
         From dataset, concept list and plan.
     identity : str
         Digest of inputs and settings.
-    inputs : tuple of str or Path
-        Places that the audit reads.
-    about : dict
-        What the run folder's first file says of the command, so that a merge can repeat it.
+    started : dict
+        What the run folder's first file says.
     """
 
     dataset: Dataset
@@ -48,30 +46,13 @@ class PreparedAudit:
     options: AuditOptions
     notes: tuple[str, ...]
     identity: str
-    inputs: tuple[str | Path | None, ...]
-    about: Json
+    started: Json
 
-    def folder(self, out: str | Path) -> RunFolder:
-        """Name the run's folder.
-
-        Raises
-        ------
-        ConfigError, ArtifactMismatchError
-            It is a URL, or overlaps with what the audit reads.
-        """
-        return RunFolder.at(
-            out,
-            kind=KIND,
-            digest=self.identity,
-            inputs=self.inputs,
-            shards=[shard.name for shard in self.shards],
-            about=self.about,
-        )
-
-    def start(self, run: RunFolder, progress: Progress) -> RunningAudit:
-        """Return the run, in a folder that is held for it."""
+    def start(self, folder: Path, progress: Progress) -> RunningAudit:
+        """Say in the run folder which run this is, and return it."""
+        write_json(folder / STARTED, self.started)
         return RunningAudit(
-            run=run,
+            folder=folder,
             dataset=self.dataset,
             shards=self.shards,
             vocabulary=self.vocabulary,
@@ -114,6 +95,7 @@ def prepare(
             "level": options.level,
             "near_duplicates": options.near_duplicates,
             "index": index_settings(options, opened),
+            **({"whole": [options.sampled_from, options.share]} if options.is_sample else {}),
         }
     )
     return PreparedAudit(
@@ -124,12 +106,9 @@ def prepare(
         options=options,
         notes=(*opened.notes, *notes, *plan.notes),
         identity=identity,
-        inputs=(
-            dataset,
-            concepts if isinstance(concepts, str | Path) else None,
-            *options.inputs(),
-        ),
-        about={
+        started={
+            "digest": identity,
+            "kind": KIND,
             "dataset": str(dataset),
             "concepts": _repeatable(concepts),
             "options": options.asked(),

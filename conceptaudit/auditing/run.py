@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from conceptaudit.artifacts import RunFolder
+from conceptaudit.artifacts import remove_partials
 from conceptaudit.auditing.approximate import tagger_for
 from conceptaudit.auditing.calibrating import CALIBRATION, CalibrationData, learned_tagger
 from conceptaudit.auditing.estimating import estimate_text
-from conceptaudit.auditing.extras import EXTRAS, search_as_published
+from conceptaudit.auditing.extras import forget_extras, search_as_published
 from conceptaudit.auditing.finishing import AuditRun, CountedShards, failed_shards, finish
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import AuditPlan
@@ -33,7 +33,6 @@ from conceptaudit.image.stages import ImageEncoder, ImageTagger
 from conceptaudit.image.stored import StoredEmbeddings
 from conceptaudit.progress import Progress
 from conceptaudit.records import ConceptVocabulary
-from conceptaudit.store.removing import remove
 from conceptaudit.text.paper_stages import PaperIndex
 from conceptaudit.text.tagger import TextTagger
 
@@ -46,8 +45,8 @@ class RunningAudit:
 
     Parameters
     ----------
-    run : RunFolder
-        Where it is written, held by this process.
+    folder : Path
+        The run folder.
     dataset : Dataset
     shards : tuple of Shard
         All of the dataset's.
@@ -61,7 +60,7 @@ class RunningAudit:
         The share of the shards that is this process's; None for all.
     """
 
-    run: RunFolder
+    folder: Path
     dataset: Dataset
     shards: tuple[Shard, ...]
     vocabulary: ConceptVocabulary
@@ -71,13 +70,8 @@ class RunningAudit:
     progress: Progress
     part: Part | None = None
 
-    @property
-    def folder(self) -> Path:
-        """The run folder's path."""
-        return self.run.path
-
     @workers_kept()
-    def execute(self) -> AuditRun:
+    def execute(self, identity: str) -> AuditRun:
         """Run the stages that are not done, count, and write the results.
 
         Raises
@@ -85,9 +79,11 @@ class RunningAudit:
         DataError
             No shard can be read.
         """
+        remove_partials(self.folder)
+        forget_extras(self.folder)
         stamps = stamps_of(self.shards)
-        # an earlier run with other options may have left them
-        remove(self.folder, (*EXTRAS, CALIBRATION))
+        # an earlier run with other options may have left one
+        (self.folder / CALIBRATION).unlink(missing_ok=True)
         if self.plan.calibration is not None:
             self.plan.calibration.save(self.folder / CALIBRATION)
         reports = self._shard_stages()
@@ -114,7 +110,7 @@ class RunningAudit:
         )
         made = finish(self, done)
         made = replace(made, notes=(*made.notes, *change_notes(stamps, self.shards)))
-        write_audit(self, made, counted)
+        write_audit(self, made, counted, identity=identity)
         return made
 
     @workers_kept()

@@ -22,7 +22,9 @@ from conceptaudit.cli.arguments import (
     OverwriteRun,
     RayAddress,
     Resume,
+    SampledFrom,
     ShardOfRun,
+    Share,
     SkipUnreadable,
     SpacyModel,
     Templates,
@@ -163,6 +165,8 @@ def audit(
     ] = 20_000,
     skip_unreadable: SkipUnreadable = False,
     level: Level = 0.9,
+    sampled_from: SampledFrom = None,
+    share: Share = None,
     resume: Resume = False,
     overwrite: OverwriteRun = False,
     as_json: AsJson = False,
@@ -218,6 +222,8 @@ def audit(
         shard_rows=shard_rows,
         skip_unreadable=skip_unreadable,
         level=level,
+        sampled_from=sampled_from,
+        share=share,
     )
     if template:
         options = replace(options, templates=tuple(template))
@@ -305,23 +311,17 @@ def _show(run: AuditRun, level: float) -> None:
 
 def _show_ends(run: AuditRun, level: float) -> None:
     """Print the most and least frequent concepts by the last side that was counted."""
-    import numpy as np
-
-    from conceptaudit.counts import rarest
-
     column = run.frequencies.counted[-1] if len(run.frequencies.counted) < 3 else "n_joint"
     counted = [c for c in run.frequencies.counted if c != column]
     ranked = run.table[run.table[column] > 0].sort_values(
         [column, "concept"], ascending=[False, True]
     )
-    counts = run.table[column].to_numpy(dtype=np.int64)
-    tail = rarest(counts, run.table["concept"].tolist(), SHOWN, above=SHOWN)
     for title, rows in (
-        (f"head by {column}", ranked.head(SHOWN)),
-        (tail.title(counts, column), run.table.iloc[list(tail.rows)]),
+        ("head", ranked.head(SHOWN)),
+        ("tail", ranked.iloc[SHOWN:].tail(SHOWN)),
     ):
         if len(rows):
-            say(f"\n{title}")
+            say(f"\n{title} by {column}")
             say_table(
                 ["concept", column, f"{level:.0%}", *counted],
                 [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from conceptaudit.cli.arguments import SampledFrom, Share
 from conceptaudit.cli.console import emit_json, say, say_table
 from conceptaudit.cli.predict import circular, open_curve
 
@@ -42,6 +43,8 @@ def plan(
         str | None, typer.Option(help="Model of the curve; all of them by default.")
     ] = None,
     level: Annotated[float, typer.Option(help="Level of the intervals, in (0, 1).")] = 0.9,
+    sampled_from: SampledFrom = None,
+    share: Share = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="CSV file to write all classes to.")
     ] = None,
@@ -62,23 +65,20 @@ def plan(
     """
     from conceptaudit.artifacts import write_csv
     from conceptaudit.curves.planning import plan as make_plan
-    from conceptaudit.frequency.readers import read_frequencies
-    from conceptaudit.store.outputs import output_files, staged
+    from conceptaudit.frequency.readers import read_frequencies, with_share
 
-    outputs = output_files("plan", [out, steps])
+    given = with_share(read_frequencies(frequencies), sampled_from=sampled_from, share=share)
     fitted, counted, notes = open_curve(
-        curve, read_frequencies(frequencies), pretraining="auto", count="auto", rescale=False
+        curve, given, pretraining="auto", count="auto", rescale=False
     )
     notes = (*notes, *circular(fitted))
     found = make_plan(
         fitted, counted, target=target, cost_per_example=cost_per_example, level=level, model=model
     )
-    with staged(outputs) as files:
-        files.about.update(curve=fitted.digest, target=target, level=level, notes=list(notes))
-        if out is not None:
-            write_csv(files[out], found.table)
-        if steps is not None:
-            write_csv(files[steps], found.steps)
+    if out is not None:
+        write_csv(out, found.table)
+    if steps is not None:
+        write_csv(steps, found.steps)
     if as_json:
         emit_json(
             {

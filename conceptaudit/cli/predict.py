@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from conceptaudit.cli.arguments import SampledFrom, Share
 from conceptaudit.cli.console import emit_json, say, say_table
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from conceptaudit.records import ConceptFrequencies
 
 SHOWN = 10
-"""FitData shown from each end of the predictions."""
+"""Rows shown from each end of the predictions."""
 
 REFERENCE = "reference"
 """What stands in place of a curve for the published ones."""
@@ -100,6 +101,8 @@ def predict(
             "the paper's on data about as large.",
         ),
     ] = False,
+    sampled_from: SampledFrom = None,
+    share: Share = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="CSV file to write all predictions to.")
     ] = None,
@@ -118,12 +121,10 @@ def predict(
     from conceptaudit.artifacts import write_csv
     from conceptaudit.curves import predict as predict_accuracy
     from conceptaudit.curves.transfer import transfer
-    from conceptaudit.frequency.readers import read_frequencies
-    from conceptaudit.store.outputs import output_files, staged
+    from conceptaudit.frequency.readers import read_frequencies, with_share
     from conceptaudit.zeroshot.readers import read_accuracies
 
-    outputs = output_files("predictions", [out])
-    counted = read_frequencies(frequencies)
+    counted = with_share(read_frequencies(frequencies), sampled_from=sampled_from, share=share)
     fitted, counted, notes = open_curve(
         curve, counted, pretraining=pretraining, count=count, rescale=rescale
     )
@@ -137,10 +138,8 @@ def predict(
             fitted, counted, level=level, model=model, anchors=anchors, same_model=same_model
         )
     notes = (*notes, *circular(fitted))
-    with staged(outputs) as files:
-        files.about.update(curve=fitted.digest, level=level, notes=list(notes))
-        for place in files.places.values():
-            write_csv(place, table)
+    if out is not None:
+        write_csv(out, table)
     if as_json:
         emit_json({"level": level, "notes": list(notes), "predictions": table.to_dict("records")})
     else:

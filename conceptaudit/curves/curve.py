@@ -26,8 +26,7 @@ from conceptaudit.curves.records import (
     ModelFit,
 )
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.store.partials import whole
-from conceptaudit.store.run_folder import check_finished
+from conceptaudit.partials import whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +47,8 @@ class Curve:
     seed : int
     source : str
         The audited dataset.
+    share : float
+        Share of it that was audited, in (0, 1]; below 1 the counts are expected of the whole.
     fits : tuple of ModelFit
     digest : str
         SHA-256 of the joined rows and the settings.
@@ -66,6 +67,7 @@ class Curve:
     level: float
     seed: int
     source: str
+    share: float
     fits: tuple[ModelFit, ...]
     digest: str
     notes: tuple[str, ...]
@@ -203,20 +205,19 @@ def _error_columns(fit: ModelFit) -> dict[str, object]:
 
 
 SCHEMA = "conceptaudit/curve"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FILE_NAME = "curve.json"
 
 Json = Any
 
 _CONCEPT_COLUMNS = ("dataset", "concept", *COUNTED)
 
-_SETTINGS = ("family", "count", "zero_policy", "level", "seed", "source", "digest")
+_SETTINGS = ("family", "count", "zero_policy", "level", "seed", "source", "share", "digest")
 
 
 def _loaded(path: Path) -> Curve:
     """Read a curve from its file, or from the folder that holds it as ``curve.json``."""
     file = path / FILE_NAME if path.is_dir() else path
-    check_finished(file.parent)
     if not file.exists():
         raise DataError(f"There is no curve at {path}; `conceptaudit fit … -o {path}` writes one.")
     try:

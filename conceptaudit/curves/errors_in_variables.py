@@ -30,7 +30,7 @@ def calibrated(rows: FitData) -> tuple[FitData, float]:
     """Replace each x by its expectation given the observed one.
 
     Within each dataset, E[true | x] = m + r (x - m), where r is the share of the variance of x that
-    is not error, row by row. FitData of few concepts share a pooled variance.
+    is not error, row by row. Rows of few concepts share a pooled variance.
 
     Returns
     -------

@@ -26,7 +26,7 @@ the dataset hold it.
 
 COMMON_PENALTY = 5.0
 OWN_PENALTY = 40.0
-"""FitData' worth of pull towards no effect (all datasets) and towards the common effect (one)."""
+"""Rows' worth of pull towards no effect (all datasets) and towards the common effect (one)."""
 
 ROUNDING = 1e-9
 """Features are numbers of words, or logs: one that varies by less is the same everywhere."""

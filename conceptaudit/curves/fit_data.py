@@ -21,7 +21,9 @@ ZERO_TO_ONE = "one"
 """The paper's own policy: a count of zero is taken as one."""
 
 
-def log_frequency(counts: FloatArray, zero_policy: str) -> FloatArray:
+def log_frequency(
+    counts: FloatArray, zero_policy: str, *, never: npt.NDArray[np.bool_] | None = None
+) -> FloatArray:
     """Turn counts into the x axis of a curve, in decades.
 
     Parameters
@@ -29,6 +31,9 @@ def log_frequency(counts: FloatArray, zero_policy: str) -> FloatArray:
     counts : numpy.ndarray of float64, shape (n,)
         Counts, at least 0; NaN stays NaN.
     zero_policy : {"log1p", "exclude", "hurdle", "one"}
+    never : numpy.ndarray of bool, shape (n,), optional
+        Concepts that were never counted, in a sample of which `counts` are expectations: under
+        ``hurdle`` they lie at 0 as a count of zero does.
 
     Returns
     -------
@@ -41,6 +46,8 @@ def log_frequency(counts: FloatArray, zero_policy: str) -> FloatArray:
     >>> log_frequency(np.array([0.0, 9.0]), "log1p").tolist()
     [0.0, 1.0]
     """
+    if zero_policy == "hurdle" and never is not None:
+        counts = np.where(never, 0.0, counts)
     if zero_policy in {"log1p", "hurdle"}:
         return np.log10(1.0 + counts)
     if zero_policy == ZERO_TO_ONE:
@@ -74,7 +81,7 @@ class FitData:
     Parameters
     ----------
     x : numpy.ndarray of float64, shape (n,)
-        Frequency in decades, see `zeros.log_frequency`.
+        Frequency in decades, see `log_frequency`.
     y : numpy.ndarray of float64, shape (n,)
         Accuracy in [0, 1].
     n_images, n_correct : numpy.ndarray of float64, shape (n,)
@@ -132,9 +139,10 @@ def fit_data_of(table: pd.DataFrame, zero_policy: str) -> FitData:
     ----------
     table : pandas.DataFrame
         ``dataset, concept, count, accuracy`` and, where known, ``n_images``, ``count_low`` and
-        ``count_high`` (the ends of the count's 90 % interval) and ``model``.
+        ``count_high`` (the ends of the count's 90 % interval), ``counted`` (see `POINT_COLUMNS`)
+        and ``model``.
     zero_policy : str
-        See `zeros.log_frequency`.
+        See `fit_data.log_frequency`.
     """
     dataset, datasets = pd.factorize(table["dataset"], sort=True)
     model, models = (
@@ -144,8 +152,10 @@ def fit_data_of(table: pd.DataFrame, zero_policy: str) -> FitData:
     )
     accuracy = table["accuracy"].to_numpy(np.float64)
     n_images = _column(table, "n_images")
+    counts = table["count"].to_numpy(np.float64)
+    counted = table["counted"].to_numpy(np.float64) if "counted" in table else counts
     return FitData(
-        x=log_frequency(table["count"].to_numpy(np.float64), zero_policy),
+        x=log_frequency(counts, zero_policy, never=counted == 0),
         y=accuracy,
         n_images=n_images,
         n_correct=np.round(accuracy * n_images),

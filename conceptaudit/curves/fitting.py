@@ -19,6 +19,11 @@ from conceptaudit.errors import ConfigError, FitError
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
+OFF_THE_LINE = (
+    "A count of zero in a sample is not zero in the whole, and nothing but accuracy tells where it "
+    "lies: concepts without a count have a level of their own, off the line (zero policy 'hurdle')."
+)
+
 
 def fit_curve(
     frequencies: ConceptFrequencies,
@@ -49,7 +54,8 @@ def fit_curve(
         published line through trimmed bin means.
     zero_policy : {"log1p", "exclude", "hurdle"}
         log10(1 + count); log10(count) without the concepts whose count is zero; or log10(1 +
-        count) with an accuracy of their own for the concepts whose count is zero. The ``paper``
+        count) with an accuracy of their own for the concepts whose count is zero, as always where
+        counts are of a sample. The ``paper``
         family has its own: zero becomes one.
     pretraining : str
         ``"auto"`` keeps the models that were pretrained on the audited dataset where names
@@ -94,7 +100,7 @@ def fit_curve(
     (0.1, 4)
     """
     chosen = family_named(family)
-    policy, notes = _settle(chosen, zero_policy, level)
+    policy, notes = _settle(chosen, zero_policy, level, frequencies.share)
     accuracies, selected = _of_pretraining(frequencies, accuracies, pretraining)
     joined = join(frequencies, accuracies, count=count, aliases=aliases, duplicates=duplicates)
     fits: list[ModelFit] = []
@@ -141,7 +147,7 @@ def fit_curve(
     if not fits:
         raise FitError(_no_fit_message(joined, failures))
     table = pd.concat(points, ignore_index=True)
-    inputs = [chosen.name, joined.count, policy, level, seed, frequencies.source]
+    inputs = [chosen.name, joined.count, policy, level, seed, frequencies.source, frequencies.share]
     return Curve(
         family=chosen.name,
         count=joined.count,
@@ -149,6 +155,7 @@ def fit_curve(
         level=level,
         seed=seed,
         source=frequencies.source,
+        share=frequencies.share,
         fits=tuple(fits),
         digest=_digest(table, fits, inputs),
         notes=(
@@ -165,13 +172,17 @@ def fit_curve(
     )
 
 
-def _settle(family: Family, zero_policy: str, level: float) -> tuple[str, tuple[str, ...]]:
+def _settle(
+    family: Family, zero_policy: str, level: float, share: float
+) -> tuple[str, tuple[str, ...]]:
     if zero_policy not in ZERO_POLICIES:
         raise ConfigError(
             f"The 'zero_policy' parameter of fit_curve must be one of {list(ZERO_POLICIES)}. "
             f"Got {zero_policy!r} instead."
         )
     check_level(level)
+    if family.zero_policy is None and zero_policy == "log1p" and share < 1.0:
+        return "hurdle", (OFF_THE_LINE,)
     if family.zero_policy is None:
         return zero_policy, ()
     return family.zero_policy, (

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
 from conceptaudit.counts import AUTO_COUNT, available_counts, choose_count, counts_of
 from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
+from conceptaudit.curves.sampled_counts import expected_counts
 from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import (
@@ -63,8 +65,8 @@ def numbers(values: "pd.Series[Any]") -> FloatArray:
     return floats.astype(np.float64)
 
 
-COUNTED = ("count", "count_low", "count_high")
-"""A count and the ends of its 90 % interval, as the joined table names them."""
+COUNTED = ("count", "count_low", "count_high", "counted")
+"""A count, the ends of its 90 % interval, and what was counted where that was in a sample only."""
 
 LEVEL = 0.9
 """Level of the intervals that a curve keeps."""
@@ -82,8 +84,9 @@ class Joined:
     ----------
     table : pandas.DataFrame
         One row per accuracy whose concept has a frequency row: ``model, pretraining, metric,
-        dataset, concept, accuracy, n_images, count, count_low, count_high``; count is NaN where
-        that side was not counted, the others where they are not known.
+        dataset, concept, accuracy, n_images, count, count_low, count_high, counted``; count is NaN
+        where that side was not counted, its ends where they are not known or not an error. Of a
+        sample ``count`` is what is expected of the whole, and ``counted`` the sample's own.
     unmatched : pandas.DataFrame
         Names on one side only: ``side, dataset, concept``.
     folded : pandas.DataFrame
@@ -186,6 +189,9 @@ def join(
     found = rows >= 0
     chosen = {name: counts[name].to_numpy()[rows[found]] for name in COUNTED}
     matched = pairs[found].assign(**chosen)
+    if frequencies.share < 1.0:
+        matched = _of_the_whole(matched, frequencies.share)
+        notes.append(sample_note(frequencies.share))
     table = scores.merge(matched, on=["dataset", "concept"], how="inner")
     if finder.folds:
         _, concept, name = finder.folds[0]
@@ -209,6 +215,23 @@ def join(
         count=column,
         notes=tuple(notes),
     )
+
+
+def sample_note(share: float) -> str:
+    """Say what became of counts of a sample."""
+    return (
+        f"Counts are of a sample of {share:.3g} of the data: each was replaced by what is expected "
+        "of the whole, given the counts of all concepts."
+    )
+
+
+def _of_the_whole(matched: pd.DataFrame, share: float) -> pd.DataFrame:
+    """Replace the counts of a sample by those expected of the whole, dataset by dataset."""
+    dataset, _ = pd.factorize(matched["dataset"], sort=True)
+    counts = matched["count"].to_numpy(np.float64)
+    expected = expected_counts(counts, dataset.astype(np.intp), share)
+    # An expectation has no error left that would flatten a slope.
+    return matched.assign(count=expected.count, count_low=np.nan, count_high=np.nan)
 
 
 class _Finder:
@@ -279,6 +302,9 @@ def _count_rows(
             "count_high": _end(frequencies, column, "high"),
         }
     )
+    rows["counted"] = rows["count"]
+    sampling = _is_poisson(rows, frequencies, column)
+    rows.loc[sampling, ["count_low", "count_high"]] = np.nan
     repeated = rows.duplicated(["key", "concept"])
     if not bool(repeated.any()):
         return rows, []
@@ -296,6 +322,18 @@ def _count_rows(
     return merged, [
         f"{int(repeated.sum()):,} repeated frequency rows were merged (duplicates={duplicates!r})."
     ]
+
+
+def _is_poisson(
+    rows: pd.DataFrame, frequencies: ConceptFrequencies, column: str
+) -> npt.NDArray[np.bool_]:
+    """Whether an interval is that of drawing samples: no error of a count of all samples."""
+    if f"{column}_high" not in frequencies.table:
+        return np.zeros(len(rows), dtype=bool)
+    given = numbers(frequencies.table[f"{column}_high"])
+    count = rows["count"].to_numpy(np.float64)
+    high = special.gammaincinv(np.maximum(count, 0.0) + 1.0, (1 + frequencies.level) / 2)
+    return np.asarray(np.isclose(given, high, rtol=1e-3), dtype=np.bool_)
 
 
 def _end(frequencies: ConceptFrequencies, column: str, end: str) -> FloatArray:

@@ -41,7 +41,7 @@ class ModelSettings:
     ----------
     family : Family
     zero_policy : str
-        See `zeros.log_frequency`.
+        See `fit_data.log_frequency`.
     recipe : BinRecipe
         Edges and trim of the paper's bins.
     level : float
@@ -82,7 +82,7 @@ def usable_rows(
     """Split a model's rows into those the family uses and those that only bins may use."""
     rows = rows.sort_values(["dataset", "concept", "count", "accuracy"], kind="stable")
     counted = rows[rows["count"].notna()]
-    zero = counted["count"] == 0
+    zero = counted["counted"] == 0
     used = counted[~zero] if policy == "exclude" else counted
     dropped = {
         "no frequency row": total - len(rows),
@@ -121,7 +121,7 @@ def fit_model(used: pd.DataFrame, counted: pd.DataFrame, settings: ModelSettings
     Parameters
     ----------
     used : pandas.DataFrame
-        FitData of the curve, see `rows.fit_data_of`, sorted by dataset.
+        Rows of the curve, see `fit_data.fit_data_of`, sorted by dataset.
     counted : pandas.DataFrame
         All rows with a frequency: the bins include zeros under every policy.
     settings : ModelSettings
@@ -137,7 +137,7 @@ def fit_model(used: pd.DataFrame, counted: pd.DataFrame, settings: ModelSettings
     fitted = settings.line.fit(rows)
     line, notes = line_fit(rows, fitted, settings.line, rng)
     binned = fit_bins(everything.x, everything.y, everything.dataset, settings.recipe, rng)
-    zeros = int((counted["count"] == 0).sum())
+    zeros = int((counted["counted"] == 0).sum())
     if zeros:
         notes.append(f"{zeros / len(counted):.0%} of the concepts have a frequency of zero.")
     if settings.family.pools and rows.single:

@@ -44,6 +44,7 @@ class Queries:
     Parameters
     ----------
     counts, x : numpy.ndarray of float64, shape (n,)
+        As counted, and the axis of the curve, which is of the whole.
     concepts : sequence of str, length n
     dataset : numpy.ndarray of int, shape (n,)
         Position of the row's dataset in the fit; -1 where it is new or not named.

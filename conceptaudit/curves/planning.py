@@ -55,7 +55,7 @@ def doublings(
     x, accuracy, ends : numpy.ndarray of float64, shape (n,)
         Where the classes are, in decades and accuracy, and where they reach the target.
     zero_policy : str
-        How decades were made of counts, see `zeros.log_frequency`.
+        How decades were made of counts, see `log_frequency`.
     """
     last = np.where(np.isfinite(ends[members]), ends[members], grid[-1])
     length = np.maximum(last - x[members], 0.0)

@@ -29,6 +29,7 @@ from conceptaudit.curves.fit_data import log_frequency
 from conceptaudit.curves.known_results import Anchors, Known, anchored
 from conceptaudit.curves.model_predictor import ModelPredictor, Queries, prepare, queries_of
 from conceptaudit.curves.records import ModelFit
+from conceptaudit.curves.sampled_counts import expected_counts
 from conceptaudit.curves.statistics import FloatArray, check_level
 from conceptaudit.errors import DataError
 from conceptaudit.records import ConceptFrequencies
@@ -108,14 +109,15 @@ def predict(
             "both have (fit --count "
             f"{'|'.join(name.removeprefix('n_') for name in available)})."
         )
-    counts = counts_of(frequencies, curve.count)
-    x = log_frequency(counts, curve.zero_policy)
+    counted = counts_of(frequencies, curve.count)
+    counts = whole_counts(frequencies, counted)
+    x = log_frequency(counts, curve.zero_policy, never=counted == 0)
     head = {"dataset": table["dataset"].to_numpy()} if "dataset" in table else {}
     head["concept"] = table["concept"].to_numpy()
     given = anchors or Anchors()
     parts = []
     for fit in curve.select(model):
-        queries = queries_of(fit, table, counts, x, same_model=same_model)
+        queries = queries_of(fit, table, counted, x, same_model=same_model)
         given.check(queries)
         parts.append(
             pd.DataFrame(
@@ -130,6 +132,17 @@ def predict(
             )
         )
     return pd.concat(parts, ignore_index=True)
+
+
+def whole_counts(frequencies: ConceptFrequencies, counted: FloatArray) -> FloatArray:
+    """Return counts of the whole: as they are, or expected from those of a sample."""
+    if frequencies.share == 1.0:
+        return counted
+    table = frequencies.table
+    groups = np.zeros(len(table), dtype=np.intp)
+    if "dataset" in table:
+        groups = pd.factorize(table["dataset"], use_na_sentinel=False)[0].astype(np.intp)
+    return expected_counts(counted, groups, frequencies.share).count
 
 
 def _predicted(

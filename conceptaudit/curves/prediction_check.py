@@ -8,7 +8,7 @@ that has seen the result already is refused, because what it says of it is no pr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -170,12 +170,12 @@ def _checked(
             f"None of the {len(measured.table):,} classes of {dataset!r} has a count in the audit, "
             f"such as {measured.table['concept'].iloc[0]!r}. Audit these concepts."
         )
-    asked = rows[["dataset", "concept", "count"]].rename(columns={"count": curve.count})
+    asked = rows[["dataset", "concept", "counted"]].rename(columns={"counted": curve.count})
     # a table has the count that another one corrects
     asked[curve.count.removesuffix("_corrected")] = asked[curve.count]
     predicted = predict(
         curve,
-        ConceptFrequencies(asked.reset_index(drop=True), frequencies.source),
+        replace(frequencies, table=asked.reset_index(drop=True)),
         level=level,
         model=fit.label,
     )
@@ -183,7 +183,7 @@ def _checked(
     table = pd.DataFrame(
         {
             "concept": rows["concept"].to_numpy(),
-            "count": rows["count"].to_numpy(np.float64),
+            "count": predicted["count"].to_numpy(np.float64),
             "predicted": predicted["accuracy"].to_numpy(),
             "low": predicted["low"].to_numpy(),
             "high": predicted["high"].to_numpy(),

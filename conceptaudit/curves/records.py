@@ -14,10 +14,12 @@ POINT_COLUMNS = (
     "n_images",
     "count_low",
     "count_high",
+    "counted",
 )
 """Columns of `Curve.points`; ``fit`` is a position in `Curve.fits`.
 
-``n_images`` and the ends of the count's 90 % interval are NaN where they are unknown.
+``n_images`` and the ends of the count's 90 % interval are NaN where they are unknown. ``counted``
+is the count as it was counted; where that was in a sample, ``count`` is expected of the whole.
 """
 
 UNMATCHED_COLUMNS = ("side", "dataset", "concept")

@@ -34,6 +34,8 @@ class World:
     x_mean, x_sd, x_between : float
         Decades: mean log frequency, its spread within and between datasets; what falls below
         zero is a count of zero.
+    absent : float
+        Share of concepts that do not occur, whatever the others do.
     count_error : float
         Standard deviation of the error of a count, in decades; 0 for exact counts.
     """
@@ -47,6 +49,7 @@ class World:
     x_mean: float = 2.0
     x_sd: float = 1.3
     x_between: float = 0.6
+    absent: float = 0.0
     count_error: float = 0.3
 
     def __post_init__(self) -> None:
@@ -84,6 +87,8 @@ def simulate(world: World, *, seed: int) -> pd.DataFrame:
     n = len(dataset)
     centre = rng.normal(world.x_mean, world.x_between, world.n_datasets)[dataset]
     true = np.floor(10.0 ** np.maximum(rng.normal(centre, world.x_sd), 0.0) - 1.0 + 1e-9)
+    if world.absent:
+        true = np.where(rng.random(n) < world.absent, 0.0, true)
     level = rng.normal(world.intercept, world.level_sd, world.n_datasets)[dataset]
     slope = rng.normal(world.slope, world.slope_sd, world.n_datasets)[dataset]
     expected = np.clip(level + slope * np.log10(1.0 + true), 0.001, 0.999)

@@ -8,6 +8,7 @@ import glob
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,8 +167,13 @@ def _from_table(path: Path) -> ConceptFrequencies:
             table[column] = _numbers(path, table, column)
     sources = sorted({str(name) for name in table["source"]}) if "source" in table else []
     name = sources[0] if len(sources) == 1 else _name_of(path)
+    n_samples, share = sampled_share(path)
     return ConceptFrequencies(
-        table.drop(columns="source", errors="ignore"), name, level=level_of(path)
+        table.drop(columns="source", errors="ignore"),
+        name,
+        level=level_of(path),
+        share=share,
+        n_samples=n_samples,
     )
 
 
@@ -187,6 +193,93 @@ def level_of(path: Path) -> float:
     if not isinstance(level, float) or not 0.0 < level < 1.0:
         raise DataError(f"{manifest}: level must lie in (0, 1). Got {level!r} instead.")
     return level
+
+
+def sampled_share(path: Path) -> tuple[int | None, float]:
+    """Take from its audit's manifest how many samples a table's counts are of, and of what share.
+
+    Returns
+    -------
+    n_samples : int or None
+        Samples read, before drops; None for other tables.
+    share : float
+        Of the whole dataset, in (0, 1]; 1 where nothing tells.
+
+    Raises
+    ------
+    DataError
+        The manifest cannot be read, or its numbers contradict each other.
+    """
+    manifest = path.parent / MANIFEST
+    if path.name not in OUR_FILES or not manifest.is_file():
+        return None, 1.0
+    record = read_json(manifest)
+    account = record.get("account") if isinstance(record, dict) else None
+    sides = account.values() if isinstance(account, dict) else ()
+    read = [side.get("n_samples") for side in sides if isinstance(side, dict)]
+    known = [n for n in read if isinstance(n, int) and not isinstance(n, bool)]
+    n_samples = max(known, default=None)
+    sampled = record.get("sampled") if isinstance(record, dict) else None
+    if sampled is None:
+        return n_samples, 1.0
+    try:
+        n_read, whole = int(sampled["n_read"]), int(sampled["sampled_from"])
+    except (KeyError, TypeError, ValueError):
+        n_read, whole = 0, 0
+    if not 0 < n_read <= whole:
+        raise DataError(
+            f"{manifest}: 'sampled' must hold n_read, above 0, and sampled_from, at least that. "
+            f"Got {sampled!r} instead."
+        )
+    return n_read, n_read / whole
+
+
+def with_share(
+    frequencies: ConceptFrequencies, *, sampled_from: int | None, share: float | None
+) -> ConceptFrequencies:
+    """Mark counts as those of a sample, as a user says (``--sampled-from``, ``--share``).
+
+    Parameters
+    ----------
+    frequencies : ConceptFrequencies
+    sampled_from : int or None
+        Samples of the whole dataset, of the same kind as those read and before drops; for counts
+        that tell how many samples they are of.
+    share : float or None
+        Share of the whole that was read, in (0, 1].
+
+    Raises
+    ------
+    ConfigError
+        Both are given, one is out of range, or the table tells no number of samples.
+
+    Examples
+    --------
+    >>> counts = ConceptFrequencies(pd.DataFrame({"concept": ["dog"], "n_text": [3]}))
+    >>> with_share(counts, sampled_from=None, share=0.01).share
+    0.01
+    """
+    if sampled_from is None and share is None:
+        return frequencies
+    if sampled_from is not None and share is not None:
+        raise ConfigError("--sampled-from and --share say the same: give one of them.")
+    if share is not None:
+        if not 0.0 < share <= 1.0:
+            raise ConfigError(f"--share must lie in (0, 1], such as 0.01. Got {share:g} instead.")
+        return replace(frequencies, share=share)
+    read = frequencies.n_samples
+    if read is None:
+        raise ConfigError(
+            f"--sampled-from needs to know how many samples were read, and the counts of "
+            f"{frequencies.source or 'this table'} do not say. Give the share instead: "
+            "--share 0.01 for one sample in a hundred."
+        )
+    if sampled_from is None or sampled_from < read:
+        raise ConfigError(
+            f"--sampled-from must be at least the {read:,} samples read. Got {sampled_from:,} "
+            "instead."
+        )
+    return replace(frequencies, share=read / sampled_from)
 
 
 def _name_of(path: Path) -> str:

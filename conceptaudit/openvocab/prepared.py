@@ -27,8 +27,8 @@ class PreparedListing:
         All of the dataset's.
     stage : NounLister
     options : VocabOptions
-    identity : str
-        Digest of everything that the shards' counts depend on.
+    started : dict
+        What the first file in the folder of the shards' counts says.
     wanted : dict
         Everything that the finished listing depends on.
     """
@@ -37,7 +37,7 @@ class PreparedListing:
     shards: tuple[Shard, ...]
     stage: NounLister
     options: VocabOptions
-    identity: str
+    started: Json
     wanted: Json
 
     @classmethod
@@ -85,9 +85,14 @@ class PreparedListing:
             shards=shards,
             stage=stage,
             options=options,
-            identity=identity,
+            started={"digest": identity, "kind": "vocab", "dataset": str(dataset)},
             wanted=wanted,
         )
+
+    @property
+    def identity(self) -> str:
+        """Digest of everything that the shards' counts depend on."""
+        return str(self.started["digest"])
 
     def run(self, parts: Path, progress: Progress, part: Part | None = None) -> StageReport:
         """List the nouns of every shard, or of a part's share."""

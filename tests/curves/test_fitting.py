@@ -217,7 +217,7 @@ def test_one_model_that_cannot_be_fitted_does_not_stop_the_others(
         ("zero_policy", "one", "'zero_policy' parameter of fit_curve must be one of"),
         ("level", 90, "'level' parameter must be between 0 and 1"),
         ("level", 0.0, "'level' parameter must be between 0 and 1"),
-        ("count", "n_words", "'count' parameter must be"),
+        ("count", "n_words", "--count must be"),
     ],
 )
 def test_bad_parameters(name, value, message, make_frequencies, make_accuracies):

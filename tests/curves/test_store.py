@@ -57,7 +57,7 @@ def test_undefined_numbers_are_null_and_come_back_undefined(
     ("change", "message"),
     [
         ({"schema": "other"}, "is not a curve"),
-        ({"schema_version": 99}, "schema version 99; this program reads version 2"),
+        ({"schema_version": 99}, "schema version 99; this program reads version 3"),
         ({"fits": [{}]}, "damaged curve"),
         ({"fits": None}, "damaged curve"),
         ({"points": [{"concept": [99], "accuracy": [0.1]}]}, "damaged curve"),

@@ -8,13 +8,16 @@ from pathlib import Path
 
 from conceptaudit.artifacts import (
     MANIFEST,
-    RUN_PACKAGES,
+    STARTED,
     Json,
-    RunFolder,
+    claim,
+    clear,
     digest_of,
+    exclusive,
     file_digest,
     package_versions,
     read_json,
+    write_json,
 )
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.index.engine import emptied, find_gpu, load_faiss
@@ -26,7 +29,6 @@ from conceptaudit.image.index.source import VectorSource, open_source
 from conceptaudit.image.index.store import INDEX, KIND, SAMPLES, VectorIndex, open_index
 from conceptaudit.paths import is_there
 from conceptaudit.progress import Progress, SilentProgress
-from conceptaudit.store.run_folder import RESUME
 
 N_QUERIES = 1_000
 """Held-out vectors: recall is then known to within about 0.01."""
@@ -117,21 +119,16 @@ def build_index(
         "part": list(part),
         "trained": None if trained is None else open_index(trained).manifest["trained"],
         "source": source.fingerprint,
-        "versions": package_versions(*RUN_PACKAGES),
+        "versions": package_versions("faiss-cpu", "faiss-gpu"),
     }
-    run = RunFolder.at(
-        out,
-        kind=KIND,
-        digest=digest_of(settings),
-        inputs=(embeddings, trained),
-        about={"dataset": str(embeddings)},
-    )
-    folder = run.path
-    with run.hold(resume=resume, overwrite=overwrite) as state:
-        there = _finished(folder, run.digest) if state == RESUME else None
+    identity, folder = digest_of(settings), Path(out)
+    with exclusive(folder):
+        state = claim(folder, identity, resume=resume, overwrite=overwrite)
+        there = _finished(folder, identity) if state == "resume" else None
         if there is not None:
             return IndexBuilt(folder=folder, manifest=there, reused=True)
-        run.clear()
+        clear(folder)
+        write_json(folder / STARTED, {"digest": identity, "kind": KIND, "dataset": str(embeddings)})
         try:
             manifest = _build(
                 source,
@@ -144,11 +141,12 @@ def build_index(
                 like=None if trained is None else open_index(trained),
                 progress=progress or SilentProgress(),
             )
-            run.finish(manifest | model)
+            manifest |= {"digest": identity, **model}
+            write_json(folder / MANIFEST, manifest)
         except BaseException:
-            run.clear(whole=True)
+            clear(folder)
             raise
-    return IndexBuilt(folder=folder, manifest=read_json(folder / MANIFEST), reused=False)
+    return IndexBuilt(folder=folder, manifest=manifest, reused=False)
 
 
 def _check(recall: float | None, memory: int | None, part: tuple[int, int]) -> None:
@@ -171,8 +169,8 @@ def _model(source: VectorSource, clip: str | None) -> dict[str, str | None]:
     found = find_clip(clip, device="cpu")
     if source.model is not None and source.model != found.digest:
         raise ArtifactMismatchError(
-            f"The vectors of {source.location} were made with {source.clip!r}, whose weights or "
-            f"configuration are not those of {clip!r}. Leave out --clip."
+            f"The vectors of {source.location} were made with {source.clip!r}, whose weights are "
+            f"not those of {clip!r}. Leave out --clip."
         )
     return {"clip": clip, "model": found.digest}
 

@@ -9,10 +9,13 @@ from typing import Any
 
 from conceptaudit.artifacts import (
     MANIFEST,
+    STARTED,
     Json,
-    RunFolder,
+    claim,
+    clear,
     digest_of,
-    read_json,
+    exclusive,
+    write_json,
     write_parquet,
 )
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
@@ -68,25 +71,21 @@ def merge_indexes(
     first = opened[0].manifest
     source = open_source(embeddings if embeddings is not None else first["source"])
     identity = digest_of(["merged", [index.manifest["digest"] for index in opened]])
-    run = RunFolder.at(
-        out,
-        kind=KIND,
-        digest=identity,
-        inputs=(*parts, source.location),
-        about={"dataset": source.location},
-    )
-    folder = run.path
-    with run.hold(overwrite=overwrite):
-        run.clear()
+    folder = Path(out)
+    with exclusive(folder):
+        claim(folder, identity, resume=False, overwrite=overwrite)
+        clear(folder)
+        write_json(folder / STARTED, {"digest": identity, "kind": KIND, "dataset": source.location})
         try:
             _write_keys(opened, folder / SAMPLES)
             manifest = _measured(opened, source, folder)
             carried = {name: first[name] for name in ("clip", "model", "trained")}
-            run.finish(manifest | {**carried, "merged": len(opened)})
+            manifest |= {**carried, "digest": identity, "merged": len(opened)}
+            write_json(folder / MANIFEST, manifest)
         except BaseException:
-            run.clear(whole=True)
+            clear(folder)
             raise
-    return IndexBuilt(folder=folder, manifest=read_json(folder / MANIFEST), reused=False)
+    return IndexBuilt(folder=folder, manifest=manifest, reused=False)
 
 
 def _check(opened: Sequence[VectorIndex]) -> None:

@@ -1,0 +1,203 @@
+"""Counts of a whole dataset, expected from the counts of a sample of it.
+
+Of a concept that is in N samples of the whole, an audit of a share s of them counts about s N, by
+Poisson thinning. Dividing the count by s keeps its error, and a zero at zero; both bend a curve.
+What a curve needs is the expectation of its own axis, log10(1 + N), given the count: regression on
+that expectation has the slope of the whole (Berkson's case of errors in variables).
+
+The expectation rests on how the rates of concepts are spread, which is learned from all of them,
+zeros included: the log density of log rates is a polynomial that few concepts leave nearly flat and
+many bend, beside a share of concepts that do not occur at all (Efron's g-modelling). Each
+evaluation set has a density of its own, drawn towards that of all.
+
+References
+----------
+Efron, "Empirical Bayes deconvolution estimates", Biometrika 103 (2016); Carroll, Ruppert, Stefanski
+and Crainiceanu, "Measurement Error in Nonlinear Models", 2nd edition (2006), chapters 1 and 4.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, special
+
+from conceptaudit.curves.statistics import FloatArray, IntArray
+
+STEP, LOWEST = 0.05, -1.0
+"""Grid of log10 rates in the whole; a rate below a tenth of a sample is as good as none."""
+
+PRIOR_SD = np.array([20.0, 20.0, 1.0, 1.0, 0.5, 0.5])
+"""Spread of the polynomial's coefficients: place and width of the density are free, what else it
+does is not."""
+
+ABSENT, ABSENT_SD = -5.0, 2.0
+"""Mean and spread, in logits, of the share of concepts that do not occur at all."""
+
+OWN_SD = 0.5
+"""Spread of a dataset's coefficients about those of all."""
+
+PLENTY = 400
+"""Counts above this say all there is to say: count / share, give or take 5 %."""
+
+SUMMED = 30.0
+"""Expectations of log10(1 + n + Poisson(m)) are summed for m below this, and expanded above."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateDensity:
+    """Density of the rates of concepts in the whole.
+
+    Parameters
+    ----------
+    coefficients : numpy.ndarray of float64, shape (7,)
+        Of the polynomial, and the logit of the share of concepts that do not occur.
+    weights : numpy.ndarray of float64, shape (n_grid,)
+        Probability of each rate of the grid, given that the concept occurs.
+    absent : float
+        Share of concepts that do not occur.
+    """
+
+    coefficients: FloatArray
+    weights: FloatArray
+    absent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullCounts:
+    """Counts of the whole, expected from those of a sample.
+
+    Parameters
+    ----------
+    count : numpy.ndarray of float64, shape (n,)
+        Where log10(1 + count) is expected to be; NaN where there is no count.
+    low, high : numpy.ndarray of float64, shape (n,)
+        The same, 1.645 posterior standard deviations below and above.
+    """
+
+    count: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
+def expected_counts(counts: FloatArray, dataset: IntArray, share: float) -> FullCounts:
+    """Expect the counts of a whole dataset.
+
+    Parameters
+    ----------
+    counts : numpy.ndarray of float64, shape (n,)
+        Counts in a sample, at least 0; NaN stays NaN.
+    dataset : numpy.ndarray of int, shape (n,)
+        Evaluation set of each concept, from 0.
+    share : float
+        Share of the whole that was read, in (0, 1].
+
+    Examples
+    --------
+    >>> counts = np.repeat([0.0, 1.0, 10.0, 1000.0], [20, 20, 10, 2])
+    >>> found = expected_counts(counts, np.zeros(52, dtype=int), 0.01)
+    >>> found.count[[0, 20, 40, 50]].round(-1).tolist()
+    [20.0, 70.0, 860.0, 100000.0]
+    """
+    known = np.isfinite(counts)
+    log = np.full(len(counts), np.nan)
+    error = np.full(len(counts), np.nan)
+    if known.any():
+        values = np.log10(np.maximum(counts[known].max(), 1.0) / share) + 0.5
+        grid = np.arange(LOWEST, values + STEP, STEP)
+        common = _density(counts[known], share, grid, None)
+        for index in np.unique(dataset[known]):
+            members = known & (dataset == index)
+            own = _density(counts[members], share, grid, common)
+            log[members], error[members] = _posterior(counts[members], share, grid, own)
+    return FullCounts(
+        count=10.0**log - 1.0,
+        low=np.maximum(10.0 ** (log - 1.645 * error) - 1.0, 0.0),
+        high=10.0 ** (log + 1.645 * error) - 1.0,
+    )
+
+
+def _density(
+    counts: FloatArray, share: float, grid: FloatArray, common: RateDensity | None
+) -> RateDensity:
+    """Maximise the penalised likelihood of the density, from scratch or about a common one."""
+    basis = _basis(grid)
+    values, times = np.unique(counts, return_counts=True)
+    likelihood, none = _likelihood(values, share, grid)
+    if common is None:
+        centre, spread = np.append(np.zeros(len(PRIOR_SD)), ABSENT), np.append(PRIOR_SD, ABSENT_SD)
+    else:
+        centre, spread = common.coefficients, np.full(len(PRIOR_SD) + 1, OWN_SD)
+
+    def criterion(at: FloatArray) -> tuple[float, FloatArray]:
+        weights, absent = _weights(basis, at), float(special.expit(at[-1]))
+        occurs = likelihood @ weights
+        total = np.maximum((1 - absent) * occurs + absent * none, 1e-300)
+        pull = times / total
+        by_weight = (1 - absent) * (pull @ likelihood)
+        by_log = weights * (by_weight - weights @ by_weight)
+        by_absent = float(pull @ (none - occurs)) * absent * (1 - absent)
+        away = (at - centre) / spread
+        value = -float(times @ np.log(total)) + 0.5 * float(away @ away)
+        return value, -np.append(basis.T @ by_log, by_absent) + away / spread
+
+    found = optimize.minimize(criterion, centre, jac=True, method="L-BFGS-B")
+    at = np.asarray(found.x, dtype=np.float64)
+    return RateDensity(
+        coefficients=at, weights=_weights(basis, at), absent=float(special.expit(at[-1]))
+    )
+
+
+def _posterior(
+    counts: FloatArray, share: float, grid: FloatArray, density: RateDensity
+) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation of log10(1 + N) given each count."""
+    values, inverse = np.unique(counts, return_inverse=True)
+    likelihood, none = _likelihood(values, share, grid)
+    occurs = (1 - density.absent) * likelihood * density.weights
+    # What does not occur has N = 0, and adds nothing to either moment.
+    total = occurs.sum(axis=1) + density.absent * none
+    logs = _expected_logs(values, share, grid)
+    mean = (occurs * logs).sum(axis=1) / total
+    variance = (occurs * logs**2).sum(axis=1) / total - mean**2
+    plenty = values > PLENTY
+    mean = np.where(plenty, np.log10(1.0 + values / share), mean)
+    poisson = (1 - share) / np.maximum(values, 1.0) / np.log(10.0) ** 2
+    error = np.sqrt(np.where(plenty, poisson, np.maximum(variance, 0.0)))
+    return mean[inverse], error[inverse]
+
+
+def _basis(grid: FloatArray) -> FloatArray:
+    """Legendre polynomials over the grid, each of mean square 1."""
+    place = (grid - grid.mean()) / (grid[-1] - grid[0]) * 2
+    found = np.polynomial.legendre.legvander(place, len(PRIOR_SD))[:, 1:]
+    return np.asarray(found / np.sqrt((found**2).mean(axis=0)), dtype=np.float64)
+
+
+def _weights(basis: FloatArray, at: FloatArray) -> FloatArray:
+    return np.asarray(special.softmax(basis @ at[:-1]), dtype=np.float64)
+
+
+def _likelihood(
+    values: FloatArray, share: float, grid: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Likelihood of each count at each rate, and where the concept does not occur, up to a factor.
+
+    The factor of a count is the largest of its likelihoods, so that none vanishes.
+    """
+    logs = special.xlogy(values[:, None], share * 10.0**grid) - share * 10.0**grid
+    top = logs.max(axis=1)
+    return np.exp(logs - top[:, None]), np.where(values == 0, np.exp(-top), 0.0)
+
+
+def _expected_logs(values: FloatArray, share: float, grid: FloatArray) -> FloatArray:
+    """Expect log10(1 + n + M), M the Poisson number of samples that were not read."""
+    rest = (1 - share) * 10.0**grid
+    total = 1.0 + values[:, None] + rest
+    found = np.log10(total) - rest / (2 * total**2 * np.log(10.0))
+    few, small = np.flatnonzero(values < SUMMED), np.flatnonzero(rest < SUMMED)
+    numbers = np.arange(int(SUMMED + 12 * np.sqrt(SUMMED)))
+    logs = special.xlogy(numbers, rest[small, None]) - rest[small, None]
+    law = np.exp(logs - special.gammaln(numbers + 1.0))
+    for row in few:
+        found[row, small] = law @ np.log10(1.0 + values[row] + numbers)
+    return np.asarray(found, dtype=np.float64)

@@ -1,1 +1,0 @@
-"""What is on disk: files written whole, shard results, run folders, locks, outputs kept apart."""
