@@ -22,12 +22,13 @@ import numpy as np
 from conceptaudit.datasets import CAPTION, open_dataset
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.annotator import CaptionAnnotator
-from conceptaudit.text.matcher import HYPHENS, head_of, normalized_words
 from conceptaudit.text.morphology import english_head_forms
 from conceptaudit.text.normalize import caption_text, normalize, phrase_text
 from conceptaudit.text.paper import caption_key, query_terms
+from conceptaudit.text.phrases import head_of
 from conceptaudit.text.pipeline import load_pipeline
 from conceptaudit.text.piping import map_docs
+from conceptaudit.text.word_classes import HYPHENS
 from conceptaudit.vocabulary import read_concepts
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ class Variants:
         self.folded = Bags([frozenset(terms) for terms in plain])
         self.phrases = [self._phrase(name) for name in vocabulary.names]
         bare = ConceptVocabulary(tuple(replace(c, aliases=()) for c in vocabulary))
-        self.matchers = [
-            CaptionAnnotator(self.nlp, words, any_pos=False, nested=nested).matcher
+        self.annotators = [
+            CaptionAnnotator(self.nlp, words, any_pos=False, nested=nested)
             for words, nested in ((bare, True), (bare, False), (vocabulary, False))
         ]
         self.terms_held: set[str] = set()
@@ -87,7 +88,7 @@ class Variants:
     def _phrase(self, name: str) -> tuple[frozenset[str], frozenset[str], bool]:
         """Other words of a name, the forms of its head, whether it is numbered."""
         split = [token.text for token in self.nlp.make_doc(phrase_text(name))]
-        words = [word for word in normalized_words(split) if word not in HYPHENS]
+        words = [word for text in split if (word := normalize(text).strip()) not in {"", *HYPHENS}]
         if not words:
             return frozenset(), frozenset(), False
         head = head_of(words)
@@ -108,7 +109,6 @@ class Variants:
         self.folded_held |= self.held[-1][1]
         self.kept_held |= self.held[-1][2]
         self._count_words(prepared)
-        self._count_phrases(prepared)
 
     def _count_words(self, tokens: Sequence[Token]) -> None:
         anything = {form for text, _, lemma, _ in tokens for form in (text, lemma)}
@@ -123,14 +123,12 @@ class Variants:
     def _candidates(self, words: Iterable[str]) -> set[int]:
         return {concept for word in words for concept in self._by_head.get(word, ())}
 
-    def _count_phrases(self, tokens: Sequence[Token]) -> None:
-        kept = [token for token in tokens if token[0] not in HYPHENS]
-        nouns = [noun for _, _, _, noun in kept]
-        for rule, matcher in enumerate(self.matchers, start=6):
-            surfaces = [matcher.key(text) for text, _, _, _ in kept]
-            lemmas = [matcher.key(lemma) for _, _, lemma, _ in kept]
-            for concept in {m.concept_id for m in matcher.find(surfaces, lemmas, nouns)}:
-                self.counts[rule, concept] += 1
+    def count_phrases(self, captions: Sequence[str]) -> None:
+        """Count phrases in captions, by the rules that audits have."""
+        for rule, annotator in enumerate(self.annotators, start=6):
+            for annotated in annotator.tag(captions):
+                if not isinstance(annotated, str):
+                    self.counts[rule, list(annotated.counts)] += 1
 
     def finish(self) -> np.ndarray:
         """Count what needs to know the whole corpus; return shape (n_rules, n_concepts)."""
@@ -227,6 +225,7 @@ def compare(captions: Sequence[str], vocabulary: ConceptVocabulary, spacy_model:
             one, two = tagged[as_is], ours[text]
             if not isinstance(one, Exception) and not isinstance(two, Exception):
                 variants.add(one, two)
+        variants.count_phrases(raw)
     return variants.finish()
 
 

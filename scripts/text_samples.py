@@ -30,11 +30,11 @@ def all_pairs(captions: list[str], concepts: Any) -> tuple[pd.DataFrame, npt.NDA
     parts = []
     for start in range(0, len(captions), ZONE_CAPTIONS):
         texts = caption_texts(captions[start : start + ZONE_CAPTIONS])
-        pairs, _ = annotator.pairs(texts)
+        pairs = annotator.pairs(texts)
         is_open = pairs.forms != CERTAIN
         certain += np.bincount(pairs.concepts[~is_open], minlength=len(concepts))
         keys = pairs.captions[is_open] * np.int64(len(concepts)) + pairs.concepts[is_open]
-        found = annotator.find_pairs(texts, keys)
+        found = annotator.find(texts, keys)
         named = found.captions * np.int64(len(concepts)) + found.concepts
         columns = {
             "sample_id": pairs.captions[is_open] + np.int64(start),

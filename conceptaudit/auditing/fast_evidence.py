@@ -107,7 +107,7 @@ class _ShowPairs:
             samples += distinct.tolist()
         annotator = annotator_of(self.tagger.exact)
         texts = caption_texts(captions)
-        found = annotator.find_pairs(texts, np.concatenate(wanted), placed=True)
+        found = annotator.find(texts, np.concatenate(wanted))
         for caption, annotated in found.by_caption():
             reservoir.add(samples[caption], keys[caption], captions[caption], annotated)
         return reservoir.table()

@@ -136,7 +136,7 @@ class TagPairs:
             columns = {"sample_id": part.sample_ids, "concept_id": part.concept_ids}
             joint.append(is_joint(pd.DataFrame(columns), self.image, part.shard))
         pairs = np.concatenate(wanted)
-        found = annotator_of(self.tagger.exact).find_pairs(captions, pairs)
+        found = annotator_of(self.tagger.exact).find(captions, pairs)
         accepted = found.captions[found.accepted] * np.int64(n) + found.concepts[found.accepted]
         return np.isin(pairs, accepted), np.concatenate(joint)
 

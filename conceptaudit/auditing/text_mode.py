@@ -67,8 +67,8 @@ def _hindrance(tagger: TextTagger, options: AuditOptions, *, calibrates: bool) -
         "co-occurrence": options.cooccurrence,
         "thresholds learnt from the captions (--calibration none leaves them out)": calibrates,
     }
-    if not annotator_of(tagger).takes_shortcuts:
-        reasons[f"the spaCy pipeline {options.spacy_model!r}, which lemmatises in context"] = True
+    if not annotator_of(tagger).can_sample:
+        reasons[f"{options.spacy_model!r}, a pipeline that is not for English"] = True
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 

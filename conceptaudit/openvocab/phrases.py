@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from conceptaudit.errors import ConfigError
-from conceptaudit.text.matcher import HYPHENS
 from conceptaudit.text.normalize import normalize
 from conceptaudit.text.paper import caption_key
+from conceptaudit.text.word_classes import HYPHENS
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -1,34 +1,26 @@
-"""Captions to the concepts that they name, tagging no more words than it takes."""
+"""Captions to the concepts that they name: rules first, a tagger for what they leave."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from conceptaudit.records import ConceptVocabulary
-from conceptaudit.text.candidates import CandidateFinder, Candidates, Found, ResultColumns
-from conceptaudit.text.deciding import ContextDecider
-from conceptaudit.text.matcher import PhraseMatcher, normalized_words
-from conceptaudit.text.mentions import NOTHING, Annotated
-from conceptaudit.text.morphology import english_head_forms, unchanged
+from conceptaudit.text.matching import CaptionMatcher, Matches
+from conceptaudit.text.mentions import NOTHING, Annotated, Found
+from conceptaudit.text.morphology import english_head_forms
 from conceptaudit.text.normalize import caption_texts
-from conceptaudit.text.pipeline import final_lexicon
-from conceptaudit.text.sampling import PairFinder, Pairs
-from conceptaudit.text.segments import OPEN, SegmentTable
-from conceptaudit.text.splitting import Splitter, Words
-from conceptaudit.text.variants import english_spellings, hyphenations
-from conceptaudit.text.whole import WholeCaptions
-from conceptaudit.text.window_network import read_network
-from conceptaudit.text.words import (
-    LexiconReadings,
-    Readings,
-    SurfaceReadings,
-    WordTable,
-    network_tags,
-)
+from conceptaudit.text.other_languages import WholeCaptions
+from conceptaudit.text.phrases import PhraseTrie
+from conceptaudit.text.rules import ACCEPT, REJECT, UNDECIDED
+from conceptaudit.text.sampling import Pairs, pairs_of
+from conceptaudit.text.variants import english_spellings
+from conceptaudit.text.windows import NounAsker
+from conceptaudit.text.words import Words, split_words
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -43,107 +35,112 @@ MAX_DISTINCT = 400_000
 class CaptionAnnotator:
     """Finds the concepts that captions name; one per process and tagger.
 
-    What it finds is what running the pipeline over every caption would find. With the bundled
-    pipeline a word is tagged only where the answer depends on its tag, and then by the words
-    around it; any other pipeline gets whole captions.
+    In English a phrase counts where its head is a noun, which is decided by the phrase itself (a
+    word that is only ever a noun, a phrase of several words), else by the rules of
+    `conceptaudit.text.rules`, else by the pipeline. In other languages the pipeline decides all.
 
     Parameters
     ----------
     nlp : spacy.language.Language
-        Splits, tags and lemmatises.
+        Tells nouns from other words where the rules do not.
     vocabulary : ConceptVocabulary
         What to find.
     any_pos, nested : bool
         As in `TextTagger`.
+    windows : bool, default True
+        Whether the pipeline is asked by windows where it can be; see `NounAsker`.
     """
 
     def __init__(
-        self, nlp: Language, vocabulary: ConceptVocabulary, *, any_pos: bool, nested: bool
+        self,
+        nlp: Language,
+        vocabulary: ConceptVocabulary,
+        *,
+        any_pos: bool,
+        nested: bool,
+        windows: bool = True,
     ) -> None:
-        self._nlp = nlp
-        self._any_pos = any_pos
+        self.n_concepts = len(vocabulary)
         self._names = vocabulary.names
-        english = nlp.lang == "en"
-        self.matcher = PhraseMatcher(
+        self._nested = nested
+        self._whole: WholeCaptions | None = None
+        if nlp.lang != "en":
+            self._whole = WholeCaptions(nlp, vocabulary, any_pos=any_pos, nested=nested)
+            self.unmatchable = self._whole.unmatchable
+            return
+        trie = PhraseTrie(
             vocabulary,
-            split=self._split,
-            head_forms=english_head_forms if english else unchanged,
-            spellings=english_spellings if english else hyphenations,
-            any_noun=not english,
-            nested=nested,
+            split=lambda phrase: [word for word, _ in split_words(phrase)],
+            head_forms=english_head_forms,
+            spellings=english_spellings,
         )
-        self.whole = WholeCaptions(nlp, self.matcher, any_pos=any_pos)
-        self._network = None if any_pos else read_network(nlp)
-        self._readings = self._choose_readings()
-        if self._readings is not None:
-            self._begin(self._readings)
+        self.unmatchable = trie.unmatchable
+        self._matcher = CaptionMatcher(trie, any_pos=any_pos)
+        self._ask = NounAsker(nlp, windows=windows)
 
     @property
-    def takes_shortcuts(self) -> bool:
-        """Whether captions can be left untagged in part; else each goes through the pipeline."""
-        return self._readings is not None
+    def can_sample(self) -> bool:
+        """Whether pairs of caption and concept can be found before anything is tagged."""
+        return self._whole is None
 
     def tag(self, captions: Sequence[str]) -> list[Annotated | str]:
         """Return the concepts of each caption, or how the pipeline failed on it."""
-        told: list[Annotated | str] = []
+        annotated: list[Annotated | str] = []
         for start in range(0, len(captions), ZONE_CAPTIONS):
             zone = caption_texts(captions[start : start + ZONE_CAPTIONS])
-            told += self._tag_zone(zone) if self.takes_shortcuts else self.whole(zone)
-        return told
+            found = self.find(zone)
+            here: list[Annotated | str] = [NOTHING] * len(zone)
+            for caption, concepts in found.by_caption():
+                here[caption] = concepts
+            for caption, failure in found.failures.items():
+                here[caption] = failure
+            annotated += here
+        return annotated
 
-    def _tag_zone(self, captions: Sequence[str]) -> list[Annotated | str]:
-        found = self.find(captions)
-        told: list[Annotated | str] = [NOTHING] * len(captions)
-        for caption, annotated in found.by_caption():
-            told[caption] = annotated
-        for caption, failure in found.failures.items():
-            told[caption] = failure
-        return told
-
-    def find(self, captions: Sequence[str]) -> Found:
-        """Find the mentions of captions that have gone through ``caption_text``, as columns."""
-        self._make_room()
-        # the zone frees new words: without it spaCy's string store grows with the corpus
-        with self._nlp.memory_zone():
-            words = self.splitter(captions)
-            candidates = self.finder(words)
-            results = self._results(captions, words, candidates)
-            return self.columns.lay_out(words, candidates, results)
-
-    def _results(
-        self, captions: Sequence[str], words: Words, candidates: Candidates
-    ) -> npt.NDArray[np.int32]:
-        results = self.segments.settled(candidates.segments).copy()
-        unsettled = results == OPEN
-        if self._decider is not None and unsettled.any():
-            results[unsettled] = self._decider(captions, words, candidates.select(unsettled))
-        return results
-
-    def find_pairs(
-        self, captions: Sequence[str], wanted: npt.NDArray[np.int64], *, placed: bool = False
-    ) -> Found:
-        """Find the mentions that decide some pairs of caption and concept, and leave the others.
+    def find(self, captions: Sequence[str], wanted: npt.NDArray[np.int64] | None = None) -> Found:
+        """Find the mentions in captions.
 
         Parameters
         ----------
         captions : sequence of str
             They have gone through ``caption_text``.
-        wanted : numpy.ndarray of int64
-            ``caption * n_concepts + concept`` of the pairs.
-        placed : bool
-            Whether the mentions' places are wanted; else they are 0.
+        wanted : numpy.ndarray of int64, optional
+            ``caption * n_concepts + concept`` of the pairs that are to be decided; the others are
+            left out.
         """
-        self._make_room()
-        with self._nlp.memory_zone():
-            words = self.splitter(captions, placed=placed)
-            candidates = self.finder(words)
-            candidates = candidates.select(self._pair_finder.may_name(candidates, wanted))
-            results = self._results(captions, words, candidates)
-            found = self.columns.lay_out(words, candidates, results)
-            pairs = found.captions.astype(np.int64) * len(self._names) + found.concepts
-            return found.select(np.isin(pairs, wanted))
+        if self._whole is not None:
+            found = self._whole(captions)
+            return found if wanted is None else found.select(self._is_wanted(found, wanted))
+        words, matches = self._matches(captions)
+        asked = matches.undecided
+        if wanted is not None:
+            several = matches.first != matches.last
+            asked &= self._is_wanted(matches, wanted) | several
+        verdicts, failures = self._asked(captions, words, matches, asked)
+        accepted = verdicts == ACCEPT
+        if not self._nested:
+            alike = ~matches.shadowed(np.ones(len(matches), dtype=bool))
+            accepted &= ~matches.shadowed(accepted)
+            keep = accepted | alike
+        else:
+            keep = np.ones(len(matches), dtype=bool)
+        if wanted is not None:
+            keep &= self._is_wanted(matches, wanted)
+        if failures:
+            keep &= ~np.isin(matches.captions, list(failures))
+        found = Found(
+            captions=matches.captions.astype(np.int32),
+            concepts=matches.concepts.astype(np.int32),
+            aliases=matches.aliases.astype(np.int32),
+            starts=words.starts[matches.first],
+            stops=words.stops[matches.last],
+            accepted=accepted,
+            asked=asked,
+            failures=failures,
+        )
+        return found.select(keep)
 
-    def pairs(self, captions: Sequence[str]) -> tuple[Pairs, dict[int, str]]:
+    def pairs(self, captions: Sequence[str]) -> Pairs:
         """Find which captions name which concepts as far as that needs no tagger.
 
         Parameters
@@ -153,54 +150,56 @@ class CaptionAnnotator:
 
         Returns
         -------
-        pairs : Pairs
+        Pairs
             Certain pairs, and open ones with their strata.
-        failures : dict of int to str
-            How the pipeline failed, by caption.
         """
-        self._make_room()
-        with self._nlp.memory_zone():
-            words = self.splitter(captions, placed=False)
-            candidates = self.finder(words)
-            wide = self.segments.wide(candidates.segments)
-            decided = (np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32))
-            if self._decider is not None and wide.any():
-                chosen = candidates.select(wide)
-                results = self._decider(captions, words, chosen)
-                decided = self.columns.accepted(chosen, results)
-            return self._pair_finder(words, candidates.select(~wide), decided), words.failures
+        words, matches = self._matches(captions)
+        matches = matches.select(matches.verdicts != REJECT)
+        if not self._nested:
+            # what a phrase that is undecided might hide is as uncertain as the phrase
+            several = matches.undecided & (matches.first != matches.last)
+            hidden = matches.shadowed(~several) & ~matches.shadowed(~several, spare=several)
+            matches = replace(
+                matches, verdicts=np.where(hidden, UNDECIDED, matches.verdicts).astype(np.int8)
+            )
+        return pairs_of(words, matches, self._matcher, self._names)
 
-    def _make_room(self) -> None:
-        if len(self.words) + len(self.splitter) > MAX_DISTINCT and self._readings is not None:
-            self._begin(self._readings)
+    def _matches(self, captions: Sequence[str]) -> tuple[Words, Matches]:
+        """Find the phrases, those hidden by longer ones left out, and decide by rules."""
+        if len(self._matcher) > MAX_DISTINCT:
+            self._matcher.forget()
+        words = self._matcher.split(captions)
+        matches = self._matcher(words)
+        if not self._nested:
+            several = matches.undecided & (matches.first != matches.last)
+            matches = matches.select(~matches.shadowed(~matches.undecided, spare=several))
+        return words, self._matcher.by_rules(words, matches)
 
-    def _choose_readings(self) -> Readings | None:
-        if self._any_pos:
-            return SurfaceReadings(matcher=self.matcher)
-        lexicon = final_lexicon(self._nlp)
-        if lexicon is None or self._network is None:
-            return None
-        return LexiconReadings(self.matcher, lexicon, network_tags(self._nlp))
+    def _asked(
+        self,
+        captions: Sequence[str],
+        words: Words,
+        matches: Matches,
+        asked: npt.NDArray[np.bool_],
+    ) -> tuple[npt.NDArray[np.int8], dict[int, str]]:
+        """Ask the pipeline about matches; return all verdicts, and failures by caption."""
+        verdicts = matches.verdicts.copy()
+        failures: dict[int, str] = {}
+        heads, at = np.unique(matches.heads[asked], return_inverse=True)
+        if not len(heads):
+            return verdicts, failures
+        places = zip(words.captions[heads].tolist(), words.starts[heads].tolist(), strict=True)
+        where = list(places)
+        answers = self._ask(captions, where)
+        for (caption, _), answer in zip(where, answers, strict=True):
+            if isinstance(answer, str):
+                failures[caption] = answer
+        nouns = np.array([answer is True for answer in answers], dtype=bool)
+        verdicts[asked] = np.where(nouns[at], ACCEPT, REJECT)
+        return verdicts, failures
 
-    def _begin(self, readings: Readings) -> None:
-        """Start with empty tables."""
-        self.words = WordTable(self.matcher, readings)
-        self.splitter = Splitter(self._nlp, self.words)
-        self.segments = SegmentTable(self.matcher, self.words)
-        self.finder = CandidateFinder(self.words, self.segments)
-        self.columns = ResultColumns(self.segments)
-        lexicon = final_lexicon(self._nlp)
-        self._pair_finder = PairFinder(
-            self.words,
-            self.segments,
-            None if lexicon is None else lexicon.forms,
-            self._names,
-        )
-        self._decider = (
-            None
-            if self._network is None
-            else ContextDecider(self._nlp, self._network, self.matcher, self.words, self.segments)
-        )
-
-    def _split(self, phrase: str) -> list[str]:
-        return normalized_words([token.text for token in self._nlp.make_doc(phrase)])
+    def _is_wanted(
+        self, rows: Matches | Found, wanted: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        pairs = rows.captions.astype(np.int64) * self.n_concepts + rows.concepts
+        return np.isin(pairs, wanted)

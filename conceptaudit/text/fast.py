@@ -19,8 +19,7 @@ from conceptaudit.text.annotator import ZONE_CAPTIONS
 from conceptaudit.text.gathering import Gathered, gather
 from conceptaudit.text.normalize import caption_texts
 from conceptaudit.text.pipeline import NounPipeline
-from conceptaudit.text.sampling import CERTAIN, Pairs
-from conceptaudit.text.surroundings import N_KINDS
+from conceptaudit.text.sampling import CERTAIN, N_KINDS, Pairs
 from conceptaudit.text.tagger import TextTagger, annotator_of
 
 if TYPE_CHECKING:
@@ -117,11 +116,8 @@ class FastTextTagger:
             drops.extend(gathered.drops)
             n_rows += gathered.n_rows
             texts = caption_texts(gathered.captions)
-            pairs, failures = annotator.pairs(texts)
-            drops += [gathered.failure(i, why) for i, why in failures.items()]
-            n_used += len(texts) - len(failures)
-            if failures:
-                pairs = pairs.select(~np.isin(pairs.captions, list(failures)))
+            pairs = annotator.pairs(texts)
+            n_used += len(texts)
             tables.append(_tags(gathered, pairs))
             captions.append(_captions(gathered, texts, pairs))
         account = part_account(n_rows, drops, part=CAPTION)

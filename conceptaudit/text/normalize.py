@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-NORMALIZER = "nfkc-casefold-latin-2"
+NORMALIZER = "nfkc-casefold-latin-3"
 """Name and version of what this module does; change it whenever a result could change."""
 
 LONGEST_RUN = 200
@@ -50,9 +50,18 @@ _INVISIBLE = dict.fromkeys(
     )
 )
 _SPELLED = str.maketrans(
-    {"\u00b4": "'", "\u02bc": "'", "\u2010": "-", "\u2011": "-", "\u2212": "-"}
+    {
+        "\u00b4": "'",
+        "\u02bc": "'",
+        "\u2010": "-",
+        "\u2011": "-",
+        "\u2212": "-",
+        # trade marks are no letters, as NFKC has it: "Cup\u2122" is no "CupTM"
+        **dict.fromkeys("\u2122\u2120\u00ae\u00a9", " "),
+    }
 )
 _BREAK, _DOT, _TELLING = 1, 2, 3
+_SPACE = 32
 _CLASS_OF = np.zeros(256, dtype=np.uint8)
 """Of each byte of UTF-8: whether `caption_text` may have something to do where it stands."""
 _CLASS_OF[:32] = _CLASS_OF[127:] = _CLASS_OF[list(b"&<_")] = _TELLING
@@ -67,7 +76,8 @@ def caption_text(caption: str) -> str:
     HTML's entities are read and its tags become spaces. Unicode is composed (NFKC); invisible
     characters go, control characters become spaces and lone surrogates U+FFFD. A file's name
     becomes words, as web captions often are one: underscores and the ending go. The marks within
-    a run of more than `LONGEST_RUN` characters without white space are set apart.
+    a run of more than `LONGEST_RUN` characters without white space are set apart. White space is
+    single spaces between words.
 
     Parameters
     ----------
@@ -84,9 +94,9 @@ def caption_text(caption: str) -> str:
     >>> caption_text("cafe" + chr(0x301)) == "caf" + chr(0xE9), caption_text("a" + chr(0) + "b")
     (True, 'a b')
     >>> caption_text("red_fox-2.jpg"), caption_text("t" + chr(0x2011) + "shirt")
-    ('red fox-2 ', 't-shirt')
+    ('red fox-2', 't-shirt')
     >>> caption_text("Salt &amp; <b>pepper</b>")
-    'Salt &  pepper '
+    'Salt & pepper'
     """
     if "&" in caption and ";" in caption:
         caption = html.unescape(caption)
@@ -100,8 +110,10 @@ def caption_text(caption: str) -> str:
         caption = caption.replace("_", " ")
     if "." in caption:
         caption = _FILE_ENDING.sub(" ", caption)
+    if "  " in caption or caption[:1] == " " or caption[-1:] == " ":
+        caption = " ".join(caption.split())
     if len(caption) >= LONGEST_RUN:
-        caption = _LONG_RUN.sub(lambda run: _MARK.sub(r" \1 ", run.group()), caption)
+        caption = _LONG_RUN.sub(_set_apart, caption)
     return caption
 
 
@@ -111,7 +123,7 @@ def caption_texts(captions: Sequence[str]) -> list[str]:
     Examples
     --------
     >>> caption_texts(["a dog", "red_fox.jpg", "two\nlines"])
-    ['a dog', 'red fox ', 'two lines']
+    ['a dog', 'red fox', 'two lines']
     """
     touched: set[int] = set()
     joined = "\n".join(captions)
@@ -125,10 +137,19 @@ def caption_texts(captions: Sequence[str]) -> list[str]:
     places = np.concatenate([np.flatnonzero(classes == _TELLING), endings])
     touched.update(np.unique(np.searchsorted(ends, places)).tolist())
     touched.update(np.flatnonzero(np.diff(ends, prepend=-1) > LONGEST_RUN).tolist())
+    blank = (data == _SPACE) | (classes == _BREAK)
+    wide = np.flatnonzero(blank[1:] & blank[:-1])
+    touched.update(np.searchsorted(ends, wide).tolist())
+    touched.update(np.searchsorted(ends, wide + 1).tolist())
+    touched.update((0, len(captions) - 1))
     texts = list(captions)
-    for i in touched:
+    for i in touched & set(range(len(texts))):
         texts[i] = caption_text(texts[i])
     return texts
+
+
+def _set_apart(run: re.Match[str]) -> str:
+    return " ".join(_MARK.sub(r" \1 ", run.group()).split())
 
 
 def _plain(text: str) -> str:

@@ -7,45 +7,94 @@ sample that does not depend on how a corpus is cut into shards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from conceptaudit.text.candidates import Candidates
-from conceptaudit.text.naming import SegmentConcepts, mixed, text_hash
-from conceptaudit.text.segments import SegmentTable
-from conceptaudit.text.splitting import Words
-from conceptaudit.text.surroundings import N_KINDS, WordKinds
-from conceptaudit.text.words import WordTable
-
-if TYPE_CHECKING:
-    from conceptaudit.text.word_forms import WordForms
+from conceptaudit.text.matching import CaptionMatcher, Matches
+from conceptaudit.text.word_classes import NO_WORD, listed
+from conceptaudit.text.word_forms import (
+    ADJECTIVE,
+    ANY_NOUN,
+    COMPARED,
+    VERB_BASE,
+    VERB_ING,
+    VERB_PAST,
+    VERB_S,
+)
+from conceptaudit.text.words import Words
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
+UInt64 = npt.NDArray[np.uint64]
 
 CERTAIN = 0
-"""In place of a form: the pair needs no tagger."""
+"""Form of a pair that needs no tagger."""
 
-MANY = N_KINDS * N_KINDS
-"""Context of a pair whose words occur more than once in the caption."""
+MANY = -1
+"""Context of a pair of several mentions, which has no single one."""
+
+_KINDS = (
+    NO_WORD,
+    listed("to"),
+    listed("determiner", "possessive", "number"),
+    listed("preposition", "before_noun"),
+    listed("subject", "object"),
+    listed("auxiliary", "modal"),
+    listed("conjunction", "comma"),
+    listed("end"),
+    VERB_ING,
+    VERB_PAST,
+    VERB_S,
+    VERB_BASE,
+    ADJECTIVE | COMPARED,
+    ANY_NOUN,
+)
+"""Kinds of the words around a phrase, the first that fits; the last two bits of what is left."""
+
+N_KINDS = len(_KINDS) + 1
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def mixed(values: npt.NDArray[np.integer]) -> UInt64:
+    """Hash integers to 64 bits.
+
+    References
+    ----------
+    G. L. Steele, D. Lea and C. H. Flood, "Fast splittable pseudorandom number generators",
+    OOPSLA 2014 (the finaliser of SplitMix64).
+    """
+    z = values.astype(np.uint64) + _GOLDEN
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    hashed: UInt64 = z ^ (z >> np.uint64(31))
+    return hashed
+
+
+def ranks(sample_ids: npt.NDArray[np.integer], forms: Int64, *, seed: int) -> Int64:
+    """Rank pairs at random: a hash of sample, form and seed, shape (n,)."""
+    salt = mixed(np.array([seed]))
+    hashed = mixed(sample_ids) ^ mixed(forms) ^ salt
+    return (mixed(hashed) >> np.uint64(1)).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """Caption-concept pairs, each once, sorted by caption and concept.
+    """Pairs of caption and concept, each once; sorted by caption, then concept.
 
     Parameters
     ----------
     captions, concepts : numpy.ndarray of int32, shape (n,)
     mentions : numpy.ndarray of int32, shape (n,)
-        Segments that name the concept, or may.
+        Places where the caption names the concept or may name it.
     forms : numpy.ndarray of int64, shape (n,)
-        Hash of concept and words, or `CERTAIN`.
+        `CERTAIN`, or a hash of the concept and of the words that may name it.
     contexts : numpy.ndarray of int32, shape (n,)
-        Kinds of the words around, below `MANY`; or `MANY`.
+        Kinds of the words before and after, `MANY` for several mentions, 0 for certain pairs.
     """
 
     captions: Int32
@@ -55,116 +104,80 @@ class Pairs:
     contexts: Int32
 
     def select(self, chosen: npt.NDArray[np.bool_]) -> Pairs:
-        """Return some of them."""
-        return Pairs(
-            captions=self.captions[chosen],
-            concepts=self.concepts[chosen],
-            mentions=self.mentions[chosen],
-            forms=self.forms[chosen],
-            contexts=self.contexts[chosen],
-        )
-
-    @classmethod
-    def none(cls) -> Pairs:
-        """Return no pairs."""
-        no = np.zeros(0, dtype=np.int32)
-        return cls(captions=no, concepts=no, mentions=no, forms=no.astype(np.int64), contexts=no)
+        """Return some of the pairs."""
+        return Pairs(**{column.name: getattr(self, column.name)[chosen] for column in fields(self)})
 
 
-def ranks(sample_ids: Int64, forms: Int64, *, seed: int) -> Int64:
-    """Return what pairs are sampled by: the lowest of a form first; non-negative."""
-    salted = mixed(sample_ids) ^ mixed(forms) ^ mixed(np.array([seed]))
-    found: Int64 = (mixed(salted) >> np.uint64(1)).astype(np.int64)
-    return found
-
-
-class PairFinder:
-    """Turns candidates into pairs.
+def pairs_of(
+    words: Words, matches: Matches, matcher: CaptionMatcher, names: Sequence[str]
+) -> Pairs:
+    """Turn matches that are accepted or undecided into pairs.
 
     Parameters
     ----------
-    words, segments : WordTable, SegmentTable
-        The numbers in use.
-    forms : WordForms
-        Tells the kinds of words.
+    words : Words
+    matches : Matches
+    matcher : CaptionMatcher
+        What found them.
     names : sequence of str
-        The concepts' names: their place in the list changes no form.
+        Of all concepts: forms are those of a name, whatever its place in the list.
     """
-
-    def __init__(
-        self,
-        words: WordTable,
-        segments: SegmentTable,
-        forms: WordForms | None,
-        names: tuple[str, ...],
-    ) -> None:
-        self._named = SegmentConcepts(words, segments)
-        self._kinds = WordKinds(words, forms)
-        self._salts = np.array([text_hash(name) for name in names], dtype=np.uint64)
-
-    def __call__(self, words: Words, candidates: Candidates, decided: tuple[Int32, Int32]) -> Pairs:
-        """Return all pairs that some candidate names, or may name.
-
-        Parameters
-        ----------
-        words : Words
-            The words of the captions.
-        candidates : Candidates
-            Segments in them, none of them wide.
-        decided : tuple of numpy.ndarray of int32, each of shape (m,)
-            Captions and concepts of further pairs, which are certain.
-        """
-        n_concepts = len(self._salts)
-        which, concept, sure = self._named.of(candidates.segments)
-        caption = candidates.captions[which].astype(np.int64)
-        key = caption * n_concepts + concept
-        hashes = self._named.hashes[candidates.segments][which]
-        if len(decided[0]):
-            key = np.append(key, decided[0].astype(np.int64) * n_concepts + decided[1])
-            sure = np.append(sure, np.ones(len(decided[0]), dtype=bool))
-            hashes = np.append(hashes, np.zeros(len(decided[0]), dtype=np.uint64))
-        if not len(key):
-            return Pairs.none()
-        order = np.argsort(key, kind="stable")
-        key = key[order]
-        first = np.flatnonzero(np.diff(key, prepend=-1))
-        pair = key[first]
-        captions, concepts = np.divmod(pair, n_concepts)
-        mentions = np.diff(first, append=len(key))
-        certain = np.logical_or.reduceat(sure[order], first)
-        # sums of hashes, so that the order of the words in a caption does not matter
-        sums = np.add.reduceat(hashes[order], first)
-        forms = (mixed(sums ^ self._salts[concepts]) >> np.uint64(1)).astype(np.int64) | 1
-        contexts = np.where(certain, 0, MANY).astype(np.int32)
-        lone = np.flatnonzero((mentions == 1) & ~certain)
-        contexts[lone] = self._contexts(words, candidates, which[order[first[lone]]])
+    key = matches.captions * len(names) + matches.concepts
+    order = np.argsort(key, kind="stable")
+    key, undecided = key[order], matches.undecided[order]
+    first = np.flatnonzero(np.diff(key, prepend=-1))
+    captions, concepts = np.divmod(key[first], len(names))
+    mentions = np.diff(first, append=len(key))
+    if not len(first):
+        none = np.zeros(0, dtype=np.int32)
         return Pairs(
-            captions=captions.astype(np.int32),
-            concepts=concepts.astype(np.int32),
-            mentions=mentions.astype(np.int32),
-            forms=np.where(certain, CERTAIN, forms),
-            contexts=contexts,
+            captions=none,
+            concepts=none,
+            mentions=none,
+            forms=none.astype(np.int64),
+            contexts=none,
         )
+    certain = np.logical_or.reduceat(~undecided, first)
+    hashes = np.zeros(len(key), dtype=np.uint64)
+    hashes[undecided] = _hashes(words, matches.select(order[undecided]), matcher)
+    # sums of hashes, so that the order of the words in a caption does not matter
+    sums = np.add.reduceat(hashes, first)
+    salts = np.array([text_hash(names[i]) for i in concepts.tolist()], dtype=np.uint64)
+    forms = (mixed(sums ^ salts) >> np.uint64(1)).astype(np.int64) | 1
+    contexts = np.where(certain, 0, MANY).astype(np.int32)
+    lone = np.flatnonzero((mentions == 1) & ~certain)
+    contexts[lone] = _contexts(words, matches.select(order[first[lone]]), matcher)
+    return Pairs(
+        captions=captions.astype(np.int32),
+        concepts=concepts.astype(np.int32),
+        mentions=mentions.astype(np.int32),
+        forms=np.where(certain, CERTAIN, forms),
+        contexts=contexts,
+    )
 
-    def may_name(self, candidates: Candidates, wanted: Int64) -> npt.NDArray[np.bool_]:
-        """Tell which candidates may name a concept that is asked for.
 
-        Parameters
-        ----------
-        candidates : Candidates
-        wanted : numpy.ndarray of int64
-            Pairs as ``caption * n_concepts + concept``.
-        """
-        which, concept, _ = self._named.of(candidates.segments)
-        key = candidates.captions[which].astype(np.int64) * len(self._salts) + concept
-        chosen = self._named.is_wide(candidates.segments)
-        chosen[which[np.isin(key, wanted)]] = True
-        return chosen
+def _hashes(words: Words, matches: Matches, matcher: CaptionMatcher) -> UInt64:
+    """Hash the words of matches, each of which is nearly always one word."""
+    texts = [
+        "\x1f".join(matcher.key(word) for word in words.ids[a : b + 1].tolist())
+        for a, b in zip(matches.first.tolist(), matches.last.tolist(), strict=True)
+    ]
+    return np.array([text_hash(text) for text in texts], dtype=np.uint64)
 
-    def _contexts(self, words: Words, candidates: Candidates, chosen: Int64) -> Int32:
-        places = candidates.places[chosen]
-        first = candidates.kept[places]
-        last = candidates.kept[places + self._named.lengths[candidates.segments[chosen]] - 1]
-        before = self._kinds.at(words, first, first - 1)
-        after = self._kinds.at(words, last, last + 1)
-        return (before * N_KINDS + after).astype(np.int32)
+
+@lru_cache(maxsize=500_000)
+def text_hash(text: str) -> int:
+    """Hash a text to 64 bits, the same in every process."""
+    data = text.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+def _contexts(words: Words, matches: Matches, matcher: CaptionMatcher) -> Int32:
+    before = _kinds(matcher.around(words, matches.captions, matches.first).word(-1))
+    after = _kinds(matcher.around(words, matches.captions, matches.last).word(1))
+    return (before * N_KINDS + after).astype(np.int32)
+
+
+def _kinds(classes: Int64) -> Int64:
+    conditions = [(classes & bits) != 0 for bits in _KINDS]
+    return np.select(conditions, list(range(len(_KINDS))), default=len(_KINDS)).astype(np.int64)

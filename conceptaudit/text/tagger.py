@@ -155,4 +155,4 @@ def _annotator(tagger: TextTagger) -> CaptionAnnotator:
 
 def unmatchable_concepts(tagger: TextTagger) -> list[str]:
     """List the concepts that no caption can ever name, one sentence each."""
-    return list(annotator_of(tagger).matcher.unmatchable.values())
+    return list(annotator_of(tagger).unmatchable.values())

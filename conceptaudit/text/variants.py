@@ -10,18 +10,40 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from conceptaudit.text.matcher import PREPOSITIONS
 from conceptaudit.text.morphology import english_plurals, english_singular, is_english_word
 from conceptaudit.text.normalize import normalize
+from conceptaudit.text.phrases import PREPOSITIONS
 from conceptaudit.text.senses import phrase_of, same_thing_joined
 
 LISTED = (
     (("t", "shirt"), ("tee", "shirt"), ("tshirt",), ("teeshirt",)),
-    (("tv",), ("t.v.",)),
+    (("st",), ("saint",)),
+    (("mt",), ("mount",)),
 )
 """Spellings that no rule finds: each group is one word or phrase, its plural included."""
 
-_POSSESSIVE = re.compile(r"(?<=\w)(?:'s|(?<=s)')(?!\w)", re.IGNORECASE)
+_POSSESSIVE = re.compile(r"(?<=\w)'s(?!\w)", re.IGNORECASE)
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_SHORTEST_PART = 3
+_SHORTEST_OWNER = 4
+_PEOPLE = frozenset(
+    [
+        "man",
+        "woman",
+        "boy",
+        "girl",
+        "kid",
+        "child",
+        "baby",
+        "lady",
+        "gent",
+        "gentleman",
+        "toddler",
+        "infant",
+    ]
+)
+"""Owners that captions write without an apostrophe: "mens shoes", "girls dress"."""
+
 _GAPS = re.compile(r"[\s\u2010-\u2015-]+")
 _MAX_PARTS = 8
 """Longer names are sentences; nobody writes them in one word."""
@@ -47,10 +69,14 @@ def english_spellings(phrase: str) -> tuple[str, ...]:
     >>> english_spellings("hot dog"), english_spellings("black bird")
     (('hot dog', 'hot-dog', 'hotdog'), ('black bird', 'black-bird'))
     >>> english_spellings("bird's nest")
-    ("bird's nest", 'birds nest', 'birds-nest', 'birdsnest', "birds' nest")
+    ("bird's nest", 'birds nest', 'birds-nest', 'birdsnest')
+    >>> english_spellings("mens shoes")
+    ('mens shoes', 'mens-shoes', 'mensshoes', "men's shoes")
+    >>> english_spellings("AnnualCrop")
+    ('AnnualCrop', 'annual crop', 'annual-crop')
     """
     found = {normalize(phrase): phrase}
-    for spelled in (phrase, *_possessives(phrase)):
+    for spelled in (phrase, *_possessives(phrase), *_parted(phrase)):
         found.setdefault(normalize(spelled), spelled)
         parts = tuple(_GAPS.split(normalize(spelled)))
         if len(parts) > _MAX_PARTS or not all(parts):
@@ -64,20 +90,29 @@ def english_spellings(phrase: str) -> tuple[str, ...]:
 def _possessives(phrase: str) -> list[str]:
     """Write the possessives of a phrase without their apostrophe, and as plurals."""
     plain = phrase.replace("\u2019", "'")
-    if "'" not in plain or not _POSSESSIVE.search(plain):
+    if "'" in plain:
+        # the apostrophe after an s is no word within a phrase: "birds' nest" is "birds nest"
+        return [_POSSESSIVE.sub("s", plain)] if _POSSESSIVE.search(plain) else []
+    first, *others = plain.split(" ")
+    if not others or len(first) < _SHORTEST_OWNER or not first.lower().endswith("s"):
         return []
-    bare = _POSSESSIVE.sub(_Ending("s", ""), plain)
-    return [bare, _POSSESSIVE.sub(_Ending("s'", "'"), plain)]
+    owner = first[:-1]
+    if first.lower().endswith("ss") or not (_is_person(owner.lower())):
+        return []
+    return [" ".join([f"{owner}'s", *others])]
 
 
-class _Ending:
-    """Replaces "'s" by one ending and the apostrophe after an s by another."""
+def _is_person(word: str) -> bool:
+    return word in _PEOPLE or word in {plural for one in _PEOPLE for plural in english_plurals(one)}
 
-    def __init__(self, after_letter: str, after_s: str) -> None:
-        self._endings = {True: after_s, False: after_letter}
 
-    def __call__(self, found: re.Match[str]) -> str:
-        return self._endings[found.group() == "'"]
+def _parted(phrase: str) -> list[str]:
+    """Part a name that is joined by capitals, where the parts are words: "AnnualCrop"."""
+    parts = _CAMEL.sub(" ", phrase).split()
+    words = [part.lower() for part in parts]
+    joined = len(parts) > 1 and len(phrase.split()) < len(parts)
+    fits = all(len(word) >= _SHORTEST_PART and is_english_word(word) for word in words)
+    return [" ".join(words)] if joined and fits else []
 
 
 def _respelled(parts: tuple[str, ...]) -> list[tuple[str, ...]]:

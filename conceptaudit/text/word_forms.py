@@ -200,13 +200,21 @@ class WordForms:
             bits |= ANIMATE
         return bits
 
-    def is_noun_only(self, form: str) -> bool:
-        """Whether every reading of a form, over all lemmas it may inflect from, is a noun."""
+    def is_noun_only(self, form: str, code: int | None = None) -> bool:
+        """Whether every reading of a form, over all lemmas it may inflect from, is a noun.
+
+        Parameters
+        ----------
+        form
+            Surface form, any case.
+        code
+            Its `code`, where that is at hand.
+        """
         if form.lower() in CAPTION_NOUNS:
             return True
         if form.lower() in self.not_nouns:
             return False
-        code = self.code(form)
+        code = self.code(form) if code is None else code
         return bool(code & ANY_NOUN) and not code & ANY_OTHER
 
     def is_nearly_noun(self, form: str) -> bool:

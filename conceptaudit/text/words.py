@@ -1,169 +1,212 @@
-"""Words as numbers: what every distinct word can be, looked up once.
+r"""Captions to words, many captions at a time.
 
-The pipeline decides a word's part of speech and lemma in context, but only some outcomes are
-possible for a given word. Where they all mean the same to the matcher, context does not matter.
+A word is a run of letters and digits, "'s", an initialism ("U.S."), a pictograph or a single mark.
+Captions that have gone through ``caption_text`` hold single spaces only, so each distinct run of
+characters between them is split once, whatever captions it stands in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from conceptaudit.text.matcher import HYPHENS, PhraseMatcher
 from conceptaudit.text.normalize import normalize
-from conceptaudit.text.word_forms import ENDINGS
 
-if TYPE_CHECKING:
-    from spacy.language import Language
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
 
-    from conceptaudit.text.noun_lexicon import NounLexicon
-
-SKIPPED, KEYED, HEAD, LEFT, RIGHT = 1, 2, 4, 8, 16
-"""Flags of a word: a hyphen; in a phrase; possibly its head; with a word after or before it."""
-
-Reading = tuple[bool, int, int]
-"""What the matcher is told of a word: whether it is a noun, its key, and its lemma's key."""
-
-Readings = Callable[[str], tuple[Reading, ...]]
-"""Gives the readings of a word by tag: one for every tag, or a single one for all."""
+_SPACE, _LINE_BREAK = 32, 10
+_TONES = "\U0001f3fb-\U0001f3ff"
+_TONE = re.compile(f"[{_TONES}]")
+_LAST_MARK = 0x11FFF
+"""Combining marks lie below; variation selectors, which lie above, have been taken out."""
 
 
-class WordTable:
-    """The distinct words of the captions read so far.
+@cache
+def _word_pattern() -> re.Pattern[str]:
+    # \w has no combining marks, which stand within words of Indic scripts, and no joiners
+    marks = [c for c in range(0x300, _LAST_MARK) if unicodedata.category(chr(c)) in ("Mn", "Mc")]
+    ranges, start = [], marks[0]
+    for before, after in zip(marks, [*marks[1:], -1], strict=True):
+        if after != before + 1:
+            ranges.append(f"{chr(start)}-{chr(before)}")
+            start = after
+    letters = f"(?:[^\\W_][{''.join(ranges)}\u200c\u200d]*)"
+    picture = f"[^\\w\\s][{_TONES}]?"
+    return re.compile(
+        r"\S+://\S*|www\.\S+"  # what an address holds is not said of the image
+        r"|[0-9#*]\u20e3"  # a keycap
+        r"|[\U0001f1e6-\U0001f1ff]{2}"  # a flag
+        r"|(?<![^\W_])(?:[^\W\d_]\.){2,}"
+        rf"|{letters}+"
+        r"|['\u2019]s(?![^\W_])"
+        rf"|{picture}(?:\u200d\S[{_TONES}]?)*"
+    )
 
-    Parameters
-    ----------
-    matcher : PhraseMatcher
-        The phrases that are looked for.
-    readings : callable
-        Gives the readings of a word that a phrase may hold.
+
+def split_words(text: str) -> list[tuple[str, int]]:
+    """Split a text into words with the places where they start.
+
+    Examples
+    --------
+    >>> [word for word, _ in split_words("a men's t-shirt of the U.S. team")]
+    ['a', 'men', "'s", 't', '-', 'shirt', 'of', 'the', 'U.S.', 'team']
+    >>> split_words("https://example.org/dog")
+    [('https://example.org/dog', 0)]
     """
+    return [(match.group(), match.start()) for match in _word_pattern().finditer(text)]
 
-    def __init__(self, matcher: PhraseMatcher, readings: Readings) -> None:
-        self.texts: list[str] = []
-        self.readings: list[tuple[Reading, ...]] = []
-        self._ids: dict[str, int] = {}
-        self._matcher = matcher
-        self._readings = readings
-        self._flags = np.zeros(1024, dtype=np.uint8)
-        self._lefts = {left for left, _ in matcher.pairs}
-        self._rights = {right for _, right in matcher.pairs}
 
-    def __len__(self) -> int:
-        return len(self.texts)
+def word_key(word: str) -> str:
+    """Return the form in which words of captions and phrases are compared.
 
-    @property
-    def flags(self) -> npt.NDArray[np.uint8]:
-        """Flags by word, shape (n_words,)."""
-        return self._flags[: len(self.texts)]
+    Examples
+    --------
+    >>> word_key("U.S."), word_key("Café")
+    ('us', 'cafe')
+    """
+    folded = normalize(word)
+    if len(folded) > 2 and folded[1] == ".":
+        return folded.replace(".", "")
+    return folded
 
-    def id(self, text: str) -> int:
-        """Return a word's number."""
-        number = self._ids.get(text)
-        if number is None:
-            number = self._ids[text] = len(self.texts)
-            self.texts.append(text)
-            if number >= len(self._flags):
-                self._flags = np.concatenate([self._flags, np.zeros_like(self._flags)])
-            readings = () if text in HYPHENS else self._readings(text)
-            self.readings.append(readings)
-            self._flags[number] = SKIPPED if text in HYPHENS else self._flag(readings)
-        return number
 
-    def keys(self, word: int) -> set[int]:
-        """Return every key that a word can have."""
-        return {key for _, *keys in self.readings[word] for key in keys if key >= 0}
-
-    def adjacent(self, left: int, right: int) -> bool:
-        """Tell whether some phrase may hold two words one after the other."""
-        pairs = self._matcher.pairs
-        return any((a, b) in pairs for a in self.keys(left) for b in self.keys(right))
-
-    def _flag(self, readings: tuple[Reading, ...]) -> int:
-        keys = {key for _, *both in readings for key in both if key >= 0}
-        return (
-            bool(keys) * KEYED
-            | bool(keys & self._matcher.head_keys) * HEAD
-            | bool(keys & self._lefts) * LEFT
-            | bool(keys & self._rights) * RIGHT
-        )
+def without_tone(word: str) -> str:
+    """Take the skin tones out of a pictograph."""
+    return word if word.isascii() else _TONE.sub("", word) or word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SurfaceReadings:
-    """Readings where nothing is tagged: every word counts as a noun, by its surface."""
-
-    matcher: PhraseMatcher
-
-    def __call__(self, text: str) -> tuple[Reading, ...]:
-        """Return the one reading of a word, or none where no phrase holds it."""
-        key = self.matcher.key(normalize(text))
-        return ((True, key, key),) if key >= 0 else ()
-
-
-class LexiconReadings:
-    """Readings of the bundled pipeline's words: one for each tag of its network.
+class Words:
+    """The words of many captions, one after the other.
 
     Parameters
     ----------
-    matcher : PhraseMatcher
-        The phrases that are looked for.
-    lexicon : NounLexicon
-        The pipeline's last component, which sets lemmas and makes nouns of words that can be
-        nothing else.
-    tags : sequence of (str, bool)
-        Part of speech, and whether it is marked as plural, of each tag of the network.
+    captions : numpy.ndarray of int32, shape (n_words,)
+        Which caption each belongs to; ascending.
+    ids : numpy.ndarray of int32, shape (n_words,)
+        Numbers of the distinct words.
+    starts, stops : numpy.ndarray of int32, shape (n_words,)
+        Characters [start, stop) of the caption.
+    """
+
+    captions: Int32
+    ids: Int32
+    starts: Int32
+    stops: Int32
+
+
+class WordSplitter:
+    """Splits captions into numbered words.
+
+    Parameters
+    ----------
+    add : callable
+        Told of each distinct word once, in the order of their numbers.
+    split : callable, optional
+        Splits a run of characters without white space.
     """
 
     def __init__(
-        self, matcher: PhraseMatcher, lexicon: NounLexicon, tags: tuple[tuple[str, bool], ...]
+        self,
+        add: Callable[[str], None],
+        split: Callable[[str], Sequence[tuple[str, int]]] = split_words,
     ) -> None:
-        self._matcher = matcher
-        self._lexicon = lexicon
-        self._tags = tags
-        self._special = lexicon.forms.special_forms
-        self._endings: dict[str, list[tuple[str, str]]] = {}
-        for old, new in sorted(ENDINGS):
-            self._endings.setdefault(old[-1], []).append((old, new))
+        self._add = add
+        self._split = split
+        self._ids: dict[str, int] = {}
+        self._runs: dict[str, int] = {}
+        # of each run: its first word among those below, their number, its length
+        self._shape = np.zeros((1024, 3), dtype=np.int32)
+        self._words: list[tuple[int, int, int]] = []
+        self._columns = np.zeros((0, 3), dtype=np.int32)
 
-    def __call__(self, text: str) -> tuple[Reading, ...]:
-        """Return a word's readings in the order of the tags, or none where no phrase holds it."""
-        surface = self._matcher.key(normalize(text))
-        if surface < 0 and not self._may_have_lemma(text):
-            return ()
-        keys: dict[str, int] = {}
-        readings = []
-        for noun, lemma in self._lexicon.outcomes(text, self._tags):
-            if lemma not in keys:
-                keys[lemma] = self._matcher.key(normalize(lemma))
-            readings.append((noun, surface, keys[lemma] if lemma else surface))
-        relevant = any(key >= 0 for _, *both in readings for key in both)
-        return tuple(readings) if relevant else ()
+    def __len__(self) -> int:
+        return len(self._runs) + len(self._ids)
 
-    def _may_have_lemma(self, text: str) -> bool:
-        """Tell cheaply that no lemma of a word is wanted, which is so for nearly all words."""
-        lower = text.lower()
-        bare = lower[:-2] if lower.endswith(("'s", "\u2019s")) else lower
-        if lower in self._special or bare in self._special:
-            return True
-        folded = normalize(bare)
-        if folded in self._matcher.keys:
-            return True
-        return any(
-            folded.endswith(old) and folded[: -len(old)] + new in self._matcher.keys
-            for old, new in self._endings.get(folded[-1:], ())
-        )
+    def __call__(self, captions: Sequence[str]) -> Words:
+        """Split captions that have gone through ``caption_text``."""
+        import pyarrow as pa
+
+        # one text for all captions: numpy and Arrow go through it, and Python sees distinct runs
+        text = " \n ".join(captions) + " "
+        data = np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
+        ends = np.flatnonzero(data == _SPACE)
+        is_break = (data[ends - 1] == _LINE_BREAK) & (np.diff(ends, prepend=-1) == 2)
+        owner = np.cumsum(is_break, dtype=np.int32)
+        offsets = np.zeros(len(ends) + 1, dtype=np.int32)
+        offsets[1:] = ends + 1
+        columns: tuple[Any, Any] = (offsets, data)
+        buffers = [pa.py_buffer(column) for column in columns]
+        pieces = pa.StringArray.from_buffers(len(ends), buffers[0], buffers[1])
+        encoded: Any = pieces.filter(pa.array(~is_break)).dictionary_encode()
+        numbers = self._numbers(encoded.dictionary.to_pylist())
+        return self._expand(numbers[encoded.indices.to_numpy()], owner[~is_break])
+
+    def _numbers(self, pieces: Sequence[str]) -> Int32:
+        """Return the numbers of runs, each given with the space after it."""
+        known = self._runs
+        for piece in pieces:
+            if piece not in known:
+                known[piece] = len(known)
+                if len(known) > len(self._shape):
+                    self._shape = np.concatenate([self._shape, np.zeros_like(self._shape)])
+                run = piece[:-1]
+                words = self._split(run)
+                self._shape[known[piece]] = (len(self._words), len(words), len(run))
+                self._words += [(self._id(w), start, start + len(w)) for w, start in words]
+        if len(self._words) > len(self._columns):
+            new = self._words[len(self._columns) :]
+            rows = np.array(new, dtype=np.int32).reshape(-1, 3)
+            self._columns = np.concatenate([self._columns, rows])
+        return np.array([known[piece] for piece in pieces], dtype=np.int32)
+
+    def _id(self, word: str) -> int:
+        number = self._ids.get(word)
+        if number is None:
+            number = self._ids[word] = len(self._ids)
+            self._add(word)
+        return number
+
+    def _expand(self, runs: Int32, owner: Int32) -> Words:
+        first, n, length = self._shape[runs].T
+        places, at = ragged(first, n)
+        width = length.astype(np.int64) + 1
+        before = np.cumsum(width) - width
+        opens = np.flatnonzero(np.diff(owner, prepend=-1))
+        base = np.repeat(before[opens], np.diff(opens, append=len(owner)))
+        offset = (before - base)[at].astype(np.int32)
+        ids, starts, stops = self._columns[places].T
+        return Words(captions=owner[at], ids=ids, starts=offset + starts, stops=offset + stops)
 
 
-def network_tags(nlp: Language) -> tuple[tuple[str, bool], ...]:
-    """Return part of speech and number of each tag of a pipeline's morphologizer, in order."""
-    labels = nlp.get_pipe("morphologizer").labels  # type: ignore[attr-defined]  # typed as any Pipe
-    tags = []
-    for label in labels:
-        features = dict(part.split("=", 1) for part in label.split("|") if "=" in part)
-        tags.append((features.get("POS", ""), features.get("Number") == "Plur"))
-    return tuple(tags)
+def ragged(first: npt.NDArray[np.integer], n: npt.NDArray[np.integer]) -> tuple[Int64, Int64]:
+    """Expand runs of consecutive places.
+
+    Parameters
+    ----------
+    first, n : numpy.ndarray of int, shape (n_runs,)
+        First place and number of places of each run.
+
+    Returns
+    -------
+    places, runs : numpy.ndarray of int64, shape (n.sum(),)
+        All places, and the run that each belongs to.
+
+    Examples
+    --------
+    >>> places, runs = ragged(np.array([5, 9]), np.array([2, 1]))
+    >>> places.tolist(), runs.tolist()
+    ([5, 6, 9], [0, 0, 1])
+    """
+    n = n.astype(np.int64)
+    runs = np.repeat(np.arange(len(n)), n)
+    places = np.arange(len(runs)) + (first - (np.cumsum(n) - n))[runs]
+    return places, runs

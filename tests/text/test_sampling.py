@@ -32,11 +32,10 @@ def test_certain_pairs_and_decided_ones_are_what_tagging_finds(
     annotator: CaptionAnnotator, captions: list[str]
 ) -> None:
     texts = caption_texts(captions)
-    pairs, failures = annotator.pairs(texts)
-    assert not failures
+    pairs = annotator.pairs(texts)
     keys, certain = keys_of(pairs), pairs.forms == CERTAIN
     assert (np.diff(keys) > 0).all()
-    found = annotator.find_pairs(texts, keys[~certain])
+    found = annotator.find(texts, keys[~certain])
     decided = found.captions * np.int64(len(NAMES)) + found.concepts
     assert np.isin(decided, keys[~certain]).all()
     told = {
@@ -51,7 +50,7 @@ def test_certain_pairs_and_decided_ones_are_what_tagging_finds(
 def test_only_pairs_that_are_asked_for_are_found(annotator: CaptionAnnotator) -> None:
     texts = ["they watch an orange play", "a gold watch"]
     watch = np.array([0, 1], dtype=np.int64) * len(NAMES) + NAMES.index("watch")
-    found = annotator.find_pairs(texts, watch, placed=True)
+    found = annotator.find(texts, watch)
     assert found.captions.tolist() == [0, 1]
     assert found.accepted.tolist() == [False, True]
     assert [
@@ -60,12 +59,12 @@ def test_only_pairs_that_are_asked_for_are_found(annotator: CaptionAnnotator) ->
         "watch",
         "watch",
     ]
-    assert not annotator.find_pairs(texts, watch[:0]).captions.size
+    assert not annotator.find(texts, watch[:0]).captions.size
 
 
 def test_forms_and_contexts_by_hand(annotator: CaptionAnnotator) -> None:
-    texts = ["a watch in", "a watch in", "the watches .", "watch a watch", "a zebra"]
-    pairs, _ = annotator.pairs(texts)
+    texts = ["Free play now", "Free play now", "Sale plays ,", "Free play now play", "a zebra"]
+    pairs = annotator.pairs(texts)
     by_caption = dict(zip(pairs.captions.tolist(), range(5), strict=True))
     forms = [int(pairs.forms[by_caption[i]]) for i in range(5)]
     contexts = [int(pairs.contexts[by_caption[i]]) for i in range(5)]

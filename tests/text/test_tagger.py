@@ -11,6 +11,7 @@ from conceptaudit.datasets.base import Shard
 from conceptaudit.errors import ConfigError, MissingDependencyError
 from conceptaudit.records import Concept, ConceptVocabulary, SampleBatch
 from conceptaudit.text.mentions import NOTHING, Annotated, Mention
+from conceptaudit.text.normalize import caption_text
 from conceptaudit.text.pipeline import find_pipeline, load_pipeline
 from conceptaudit.text.tagger import CaptionAnnotator, TextTagger, unmatchable_concepts
 
@@ -90,12 +91,13 @@ def test_mentions_and_rejected_look_alikes_carry_their_place() -> None:
     caption = "they watch two hot  dogs beside a hot-dog and a watch"
     (found,) = annotator.tag([caption])
     assert isinstance(found, Annotated)
+    text = caption_text(caption)
     places = [
-        [(CONCEPTS.names[m.concept_id], caption[m.start : m.stop]) for m in side]
+        [(CONCEPTS.names[m.concept_id], text[m.start : m.stop]) for m in side]
         for side in (found.mentions, found.rejected)
     ]
     assert places == [
-        [("dog", "dogs"), ("hot_dog", "hot-dog"), ("watch", "watch")],
+        [("hot_dog", "hot dogs"), ("hot_dog", "hot-dog"), ("watch", "watch")],
         [("watch", "watch")],
     ]
 
@@ -160,12 +162,14 @@ def test_one_caption_that_breaks_the_pipeline_is_dropped_alone(
         return make_doc(self, text)
 
     monkeypatch.setattr(type(load_pipeline("bundled")), "make_doc", fragile)
-    captions: list[str | None] = ["a dog"] * 5 + ["poison! dog"] + ["a dog"] * 5
+    # the tagger is asked only about what neither word nor rule decides: here "watch"
+    fine, bad = "a dog. Free watch now", "a dog. poison! Free watch now"
+    captions: list[str | None] = [fine] * 5 + [bad] + [fine] * 5
     result = tagger(SHARD, batches(captions))
     assert result.summary["dropped"] == {"caption:tagger_failed": 1}
-    assert len(result.tables[".parquet"]) == 10
+    assert len(result.tables[".parquet"]) == 20
     drops = result.tables[".drops.parquet"]
-    assert drops[["key", "detail"]].to_numpy().tolist() == [["5", "RuntimeError: poison! dog"]]
+    assert drops[["key", "detail"]].to_numpy().tolist() == [["5", "RuntimeError: poison!"]]
 
 
 def test_what_one_batch_taught_the_pipeline_serves_the_next() -> None:

@@ -5,25 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conceptaudit.records import Concept, ConceptVocabulary
-from conceptaudit.text.matcher import PhraseMatcher, normalized_words
-from conceptaudit.text.morphology import english_head_forms
-from conceptaudit.text.normalize import caption_text, normalize, phrase_text
+from conceptaudit.text.annotator import CaptionAnnotator
+from conceptaudit.text.normalize import normalize, phrase_text
 from conceptaudit.text.pipeline import load_pipeline
 from conceptaudit.text.variants import english_spellings, hyphenations
-from conceptaudit.text.whole import WholeCaptions
 
 
 def counted(name: str, caption: str, *, any_pos: bool = False) -> int:
-    nlp = load_pipeline("bundled")
-    matcher = PhraseMatcher(
-        ConceptVocabulary((Concept(name=name),)),
-        split=lambda phrase: normalized_words([token.text for token in nlp.make_doc(phrase)]),
-        head_forms=english_head_forms,
-        spellings=english_spellings,
-    )
-    (found,) = WholeCaptions(nlp, matcher, any_pos=any_pos)([caption_text(caption)])
-    assert not isinstance(found, str)
-    return found.counts[0]
+    concepts = ConceptVocabulary((Concept(name=name),))
+    annotator = CaptionAnnotator(load_pipeline("bundled"), concepts, any_pos=any_pos, nested=False)
+    (annotated,) = annotator.tag([caption])
+    assert not isinstance(annotated, str)
+    return annotated.counts[0]
 
 
 SHIRTS = ("t-shirt", "tee shirt", "tshirt", "t shirt", "T-SHIRT", "Tee-Shirt", "t\u2011shirt")
