@@ -56,6 +56,11 @@ class RunLog:
         self._since = self._told = self._born = time.monotonic()
         self._seconds: dict[str, float] = {}
 
+    @property
+    def begun(self) -> bool:
+        """Whether events are written: from the first stage on."""
+        return self._begun
+
     def start(self, stage: str, total: int | None, unit: str = "shards") -> None:
         """Log the start of a stage, and before the first that of the run."""
         if not self._begun:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conceptaudit.cli.notices import NOTICES, with_warnings
 from conceptaudit.cli.pace import Pace, duration
 from conceptaudit.progress import Progress
 
@@ -59,7 +60,7 @@ def complain(text: str) -> None:
 
 def emit_json(value: Any) -> None:
     """Print a value for a machine; NaN and infinity, which JSON lacks, become null."""
-    text = json.dumps(_finite(value), ensure_ascii=False, indent=1, default=str)
+    text = json.dumps(_finite(with_warnings(value)), ensure_ascii=False, indent=1, default=str)
     text = text.encode("utf-8", "replace").decode()
     sys.stdout.write(_HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
@@ -183,7 +184,11 @@ def logged_progress(folder: Path, kind: str, *, beside: Path | None = None) -> I
     """Yield the progress of a run that is also logged; see `conceptaudit.runlog.run_log`."""
     from conceptaudit.runlog import run_log
 
-    with progress_bar() as progress, run_log(folder, progress, kind=kind, beside=beside) as log:
+    with (
+        progress_bar() as progress,
+        run_log(folder, progress, kind=kind, beside=beside) as log,
+        NOTICES.logged_in(log),
+    ):
         yield log
 
 

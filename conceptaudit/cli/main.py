@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from importlib import import_module, metadata
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ import typer
 
 from conceptaudit.cli.arguments import at_home
 from conceptaudit.cli.console import complain, say
+from conceptaudit.cli.notices import NOTICES, gathered_warnings
 from conceptaudit.cli.parts import ARGUMENTS
 from conceptaudit.errors import ConceptAuditError
 from conceptaudit.interruption import EXIT_INTERRUPTED, INTERRUPTED, interruptible
@@ -72,7 +72,10 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error, and warnings.")
+        bool,
+        typer.Option(
+            "--debug", help="Show the traceback of an error, and where warnings come from."
+        ),
     ] = False,
     version: Annotated[  # noqa: ARG001 -- its callback acts before this function
         bool,
@@ -81,8 +84,7 @@ def options(
 ) -> None:
     """Hold the options that stand before the verb."""
     _state.debug = debug
-    if not debug:
-        warnings.simplefilter("ignore")
+    NOTICES.debug = debug
 
 
 def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
@@ -128,7 +130,8 @@ def main(arguments: list[str]) -> int:
     """
     ARGUMENTS.set(tuple(arguments))
     try:
-        app(arguments)
+        with gathered_warnings(complain):
+            app(arguments)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
