@@ -1,5 +1,7 @@
 """The choice of the count that stands for a concept's frequency."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,6 +120,65 @@ def _preferred(frequencies: ConceptFrequencies, available: tuple[str, ...]) -> C
         )
     column = "n_image" if "n_image" in available else available[0]
     return CountChoice(column=column, reason="no captions were counted")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rarest:
+    """The rarest concepts that occur at all.
+
+    Parameters
+    ----------
+    rows : tuple of int
+        Positions of the concepts, most frequent first.
+    n_tied : int
+        Concepts with the same count as the most frequent of them; where more are tied than are
+        shown, those shown are a sample of the ties and stand for nothing else.
+    """
+
+    rows: tuple[int, ...]
+    n_tied: int
+
+    def title(self, counts: npt.NDArray[np.number], what: str) -> str:
+        """Name the table: ``"tail by n_text"``, or of which ties it is a sample."""
+        if not self.rows or self.n_tied <= len(self.rows):
+            return f"tail by {what}"
+        edge = counts[self.rows[0]]
+        return (
+            f"tail by {what}: a sample of the {self.n_tied:,} concepts whose count is {edge:,.0f}"
+        )
+
+
+def rarest(
+    counts: npt.NDArray[np.number], names: Sequence[str], size: int, *, above: int = 0
+) -> Rarest:
+    """Choose the rarest concepts that occur, without preferring any letter among ties.
+
+    Parameters
+    ----------
+    counts : numpy.ndarray, shape (n_concepts,)
+    names : sequence of str, length n_concepts
+    size : int
+        Concepts to choose, at most.
+    above : int
+        So many of the most frequent concepts are shown elsewhere and left out.
+
+    Examples
+    --------
+    >>> counts = np.array([9, 1, 1, 1, 0])
+    >>> chosen = rarest(counts, ["a", "b", "c", "d", "e"], 2)
+    >>> chosen.n_tied, chosen.title(counts, "n_text")
+    (3, 'tail by n_text: a sample of the 3 concepts whose count is 1')
+    """
+    # a hash of the name is a shuffle that no order of the list changes
+    shuffled = sorted(
+        np.flatnonzero(counts > 0).tolist(),
+        key=lambda row: (-counts[row], hashlib.sha256(names[row].encode()).digest()),
+    )
+    rows = shuffled[above:][-size:] if size else []
+    if not rows:
+        return Rarest(rows=(), n_tied=0)
+    n_tied = int((counts == counts[rows[0]]).sum())
+    return Rarest(rows=tuple(rows), n_tied=n_tied)
 
 
 def _share(frequencies: ConceptFrequencies, column: str) -> float:

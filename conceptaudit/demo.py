@@ -8,15 +8,14 @@ shows what the curve had predicted for it beside what came out.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from conceptaudit.artifacts import write_csv
+from conceptaudit.artifacts import RunFolder, digest_of, write_csv
 from conceptaudit.auditing import AuditOptions, AuditRun, audit
 from conceptaudit.curves import Curve, PredictionCheck, check_predictions, fit_curve, predict
 from conceptaudit.errors import ArtifactMismatchError
@@ -28,12 +27,18 @@ from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies, ConceptVocabulary
 from conceptaudit.report import write_report
 from conceptaudit.report.curve_figures import draw_curve
+from conceptaudit.store.layouts import LAYOUTS
+from conceptaudit.store.removing import contents_of, remove
+from conceptaudit.store.run_folder import NEW, OVERWRITE, RESUME, identify
 from conceptaudit.zeroshot.evaluate import evaluate
 from conceptaudit.zeroshot.options import EvaluationOptions
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
-MARK = ".conceptaudit-demo"
-"""Written into the folder, so that only a demo is ever overwritten."""
+RUNS = ("audit", "evaluation", "tail-evaluation", "longtail", ".longtail.building")
+"""Folders of a demo that are runs of their own."""
+
+REPORT = "report.html"
+"""Written last: a demo that lacks it was stopped, and starts over."""
 
 HELD_OUT = 0.25
 """Share of the classes that the fit does not see."""
@@ -135,8 +140,21 @@ def run_demo(
         `out` exists and is not a demo, or is one and `overwrite` is False.
     """
     size = size or DemoSize()
-    progress = progress or SilentProgress()
-    folder = _fresh(Path(out), overwrite=overwrite)
+    digest = digest_of({"size": asdict(size), "seed": seed})
+    run = RunFolder.at(out, kind="demo", digest=digest, options=(OVERWRITE,))
+    if not overwrite and run.check() == RESUME and (run.path / REPORT).exists():
+        raise ArtifactMismatchError(
+            f"{run.path} holds a demo. Add --overwrite to replace it, or name another with -o."
+        )
+    with run.hold(overwrite=overwrite) as state:
+        if state != NEW:
+            _forget(run)
+        return _run(run.path, size, seed, workers, progress or SilentProgress())
+
+
+def _run(
+    folder: Path, size: DemoSize, seed: int, workers: int | None, progress: Progress
+) -> DemoResult:
     training = lab_training()
     drawn = _draw_everything(training.config, size, seed, folder, workers, progress)
     options = AuditOptions(clip=LAB, device="cpu", workers=workers, templates=training.templates)
@@ -186,7 +204,7 @@ def _report(
 ) -> Path:
     progress.start("report", 1, unit="pages")
     page = write_report(
-        folder / "report.html",
+        folder / REPORT,
         run=folder / "audit",
         dataset=drawn.data,
         curve=folder / "curve" / "curve.json",
@@ -271,20 +289,14 @@ class _Evaluation:
         ).accuracies
 
 
-def _fresh(folder: Path, *, overwrite: bool) -> Path:
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / MARK).exists():
-            raise ArtifactMismatchError(
-                f"{folder} holds files that are not a demo. Name a new or empty folder with -o."
-            )
-        if not overwrite:
-            raise ArtifactMismatchError(
-                f"{folder} holds a demo. Add --overwrite to replace it, or name another with -o."
-            )
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARK).touch()
-    return folder
+def _forget(run: RunFolder) -> None:
+    """Remove an earlier demo: its runs by their own records, the rest by the demo's names."""
+    for place in RUNS:
+        held = identify(run.path / place)
+        if held is not None:
+            contents = contents_of(run.path / place, LAYOUTS[held.kind])
+            remove(run.path, [f"{place}/{name}" for name in contents.own])
+    run.clear()
 
 
 def _draw(config: LabConfig, out: Path, workers: int | None, progress: Progress) -> Path:

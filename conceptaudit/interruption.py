@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -67,7 +67,8 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 def leave(_number: int, _frame: FrameType | None) -> NoReturn:
     """End the process on the spot, where nothing has been begun that wants cleaning up."""
-    os.write(2, f"{INTERRUPTED}\n".encode())
+    with suppress(OSError):  # a terminal that is gone
+        os.write(2, f"{INTERRUPTED}\n".encode())
     os._exit(EXIT_INTERRUPTED)
 
 

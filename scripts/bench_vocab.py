@@ -115,7 +115,7 @@ def merge(arguments: argparse.Namespace, folder: Path) -> dict:
         "from pathlib import Path\n"
         "from conceptaudit.openvocab.merging import merge_counts\n"
         f"merge_counts(Path({str(parts)!r}), {names!r}, Path({str(folder / 'v.parquet')!r}), "
-        f"spill=Path({str(folder / 'spill')!r}), captions_per_image=None, min_count=1, "
+        f"spill=Path({str(folder)!r}), captions_per_image=None, min_count=1, "
         f"min_images=1, memory_limit={arguments.memory_limit!r})"
     )
     import pyarrow.parquet as pq

@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from conceptaudit.counts import available_counts, choose_count, counts_of
+from conceptaudit.counts import available_counts, choose_count, counts_of, rarest
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ConceptFrequencies
 
@@ -58,6 +60,25 @@ def test_a_named_count_is_taken_or_refused_by_its_option():
         choose_count(table, "image_corrected")
     with pytest.raises(DataError, match="no counts"):
         choose_count(frequencies(n_text=[None, None]))
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(0, 6), st.integers(0, 3))
+def test_the_rarest_are_those_with_the_lowest_counts(counts, size, above):
+    array, names = np.array(counts), [f"c{i}" for i in range(len(counts))]
+    chosen = rarest(array, names, size, above=above)
+    occurring = sorted((n for n in counts if n), reverse=True)[above:]
+    assert [counts[row] for row in chosen.rows] == (occurring[-size:] if size else [])
+    if chosen.rows:
+        assert chosen.n_tied == counts.count(counts[chosen.rows[0]])
+
+
+def test_ties_are_a_sample_that_no_order_changes():
+    names = [f"name {i}" for i in range(100)]
+    counts = np.ones(100, dtype=int)
+    shown = {names[row] for row in rarest(counts, names, 5).rows}
+    backwards = names[::-1]
+    assert {backwards[row] for row in rarest(counts, backwards, 5).rows} == shown
+    assert shown != set(names[-5:])
 
 
 def test_an_estimate_below_one_half_is_zero():

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from conceptaudit.artifacts import claim, clear, exclusive
 from conceptaudit.auditing.array_jobs import audit_part, merge_audit
 from conceptaudit.auditing.calibration_run import calibrate, calibrate_part
 from conceptaudit.auditing.finishing import AuditRun
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.preparing import prepare
-from conceptaudit.engine.part_marks import forget_parts
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 
@@ -65,10 +63,6 @@ def audit(
         `out` holds something else.
     """
     prepared = prepare(dataset, concepts, options or AuditOptions())
-    folder = Path(out).expanduser()
-    with exclusive(folder):
-        if claim(folder, prepared.identity, resume=resume, overwrite=overwrite) == "overwrite":
-            clear(folder)
-        forget_parts(folder)
-        running = prepared.start(folder, progress or SilentProgress())
-        return running.execute(prepared.identity)
+    folder = prepared.folder(out)
+    with folder.hold(resume=resume, overwrite=overwrite):
+        return prepared.start(folder, progress or SilentProgress()).execute()

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from conceptaudit.artifacts import STARTED, ShardStore, claim, exclusive, read_json
+from conceptaudit.artifacts import STARTED, RunFolder, ShardStore, read_json
 from conceptaudit.auditing.collecting import collect_parts
 from conceptaudit.auditing.finishing import AuditRun
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.preparing import KIND, PreparedAudit, prepare
 from conceptaudit.engine.part_marks import (
-    forget_parts,
     mark_finished,
     parts_to_run,
     read_marks,
     uncovered,
 )
-from conceptaudit.engine.parts import Part, PartRun, sharing
+from conceptaudit.engine.parts import Part, PartRun
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
@@ -65,13 +64,12 @@ def audit_part(
         `out` holds something else, or this part is running already.
     """
     prepared = prepare(dataset, concepts, options or AuditOptions())
-    folder = Path(out)
-    with sharing(folder, part):
-        claim(folder, prepared.identity, resume=resume, overwrite=False)
+    folder = prepared.folder(out)
+    with folder.hold_part(str(part), resume=resume):
         running = prepared.start(folder, progress or SilentProgress())
         reports = replace(running, part=part).execute_part()
-        mark_finished(folder, part, len(prepared.shards))
-    return PartRun.of(folder, part, len(prepared.shards), reports)
+        mark_finished(folder.path, part, len(prepared.shards))
+    return PartRun.of(folder.path, part, len(prepared.shards), reports)
 
 
 def merge_audit(
@@ -110,18 +108,14 @@ def merge_audit(
     ArtifactMismatchError
         Parts belong to different runs, or data have changed since.
     """
-    folder, by = Path(out), options or AuditOptions()
-    first = Path(parts[0]) if parts else folder
-    prepared = _restored(first, by)
-    with exclusive(folder):
-        claim(folder, prepared.identity, resume=False, overwrite=False)
-        running = prepared.start(folder, progress or SilentProgress())
+    prepared = _restored(Path(parts[0]) if parts else Path(out), options or AuditOptions())
+    folder = prepared.folder(out)
+    with folder.hold():
         if parts:
             collect_parts([Path(part) for part in parts], folder)
         if not compute_missing:
             _check_complete(prepared, folder)
-        forget_parts(folder)
-        return running.execute(prepared.identity)
+        return prepared.start(folder, progress or SilentProgress()).execute()
 
 
 def _restored(folder: Path, by: AuditOptions) -> PreparedAudit:
@@ -158,7 +152,7 @@ def _restored(folder: Path, by: AuditOptions) -> PreparedAudit:
     return prepared
 
 
-def _check_complete(prepared: PreparedAudit, folder: Path) -> None:
+def _check_complete(prepared: PreparedAudit, run: RunFolder) -> None:
     """Name the shards that belong to no finished part and have no results.
 
     Raises
@@ -166,6 +160,7 @@ def _check_complete(prepared: PreparedAudit, folder: Path) -> None:
     DataError
         There are such.
     """
+    folder = run.path
     parts = read_marks(folder).parts
     plan = prepared.plan
     stages = [s.name for s in (plan.text, plan.languages, plan.encoder) if s is not None]

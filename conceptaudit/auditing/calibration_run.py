@@ -7,23 +7,31 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from conceptaudit.artifacts import STARTED, exclusive, write_json
+from conceptaudit.artifacts import RunFolder, digest_of
 from conceptaudit.auditing.calibrating import NONE, CalibrationData
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import AuditPlan, open_source, plan_audit, read_vocabulary
 from conceptaudit.datasets.base import Dataset
 from conceptaudit.engine import StageReport, open_engine, run_stage
-from conceptaudit.engine.part_marks import forget_parts, mark_finished
-from conceptaudit.engine.parts import Part, PartRun, sharing
+from conceptaudit.engine.part_marks import mark_finished
+from conceptaudit.engine.parts import Part, PartRun
 from conceptaudit.errors import ConfigError
-from conceptaudit.image.calibration import Calibration, check_labelled, learn, read_labels
+from conceptaudit.image.calibration import (
+    Calibration,
+    check_labelled,
+    is_calibration,
+    learn,
+    read_labels,
+)
 from conceptaudit.image.calibration.folders import labelled_folder
 from conceptaudit.image.clip import find_clip
 from conceptaudit.image.stages import ImageEncoder
 from conceptaudit.image.stored import StoredEmbeddings
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
-from conceptaudit.scratch import ScratchFolder
+from conceptaudit.store.outputs import OutputFile
+from conceptaudit.store.places import check_apart, output_path
+from conceptaudit.store.scratch import ScratchFolder
 from conceptaudit.text.paper_stages import PaperIndex
 
 
@@ -89,12 +97,18 @@ def calibrate(
             "The machines of a Ray cluster need one folder that all see: name it with the 'work' "
             "parameter (--work)."
         )
+    target = OutputFile(path=output_path(out), kind="calibration", is_ours=is_calibration)
+    target.check()
+    inputs = (dataset, concepts, labels, image_folder, *options.inputs())
+    check_apart([target.path, work], [one for one in inputs if isinstance(one, str | Path)])
     opened, vocabulary, plan = _planned(dataset, concepts, options)
     labelled = labels is not None or image_folder is not None
     known = None if labels is None else read_labels(labels, vocabulary)
     with ExitStack() as stack:
-        folder = Path(work or stack.enter_context(ScratchFolder()))
-        stack.enter_context(exclusive(folder))
+        run = _work(opened, output_path(work or stack.enter_context(ScratchFolder()) / "work"))
+        folder = run.path
+        # a second call, with other concepts, takes up what still holds
+        stack.enter_context(run.hold(resume=True))
         progress = progress or SilentProgress()
         data = _prepared(opened, plan, vocabulary, options, folder, progress)
         scale, by_caption, by_label = data.histograms(known, progress)
@@ -122,9 +136,22 @@ def calibrate(
             rule=rule,
         )
         found = replace(found, notes=(*found.notes, *notes))
-        found.save(out)
-        forget_parts(folder)
+        found.save(target.path)
     return found
+
+
+def _work(opened: Dataset, folder: Path) -> RunFolder:
+    """Name the folder of a calibration's embeddings and text tags."""
+    shards = opened.shards()
+    return RunFolder.at(
+        folder,
+        kind="calibration",
+        digest=digest_of([opened.settings, [[one.name, one.fingerprint] for one in shards]]),
+        inputs=(opened.location,),
+        shards=[shard.name for shard in shards],
+        about={"dataset": opened.location},
+        options=(),
+    )
 
 
 def calibrate_part(
@@ -159,8 +186,9 @@ def calibrate_part(
     """
     options = replace(options or AuditOptions(), calibration=NONE)
     opened, _, plan = _planned(dataset, concepts, options)
-    folder, n_all = Path(work), len(opened.shards())
-    with sharing(folder, part):
+    run, n_all = _work(opened, output_path(work)), len(opened.shards())
+    folder = run.path
+    with run.hold_part(str(part), resume=True):
         reports = _shard_stages(opened, plan, options, folder, progress or SilentProgress(), part)
         mark_finished(folder, part, n_all)
     return PartRun.of(folder, part, n_all, reports)
@@ -222,9 +250,6 @@ def _shard_stages(
 ) -> dict[str, StageReport]:
     """Run the stages that look at one shard at a time, over all shards or a part's share."""
     shards = opened.shards() if part is None else part.share(opened.shards())
-    if options.engine_choice.joins_a_cluster and not (folder / STARTED).exists():
-        # by this file every machine of the cluster sees whether the folder is the same for all
-        write_json(folder / STARTED, {"kind": "calibration", "dataset": opened.location})
     return {
         stage.name: run_stage(
             stage,

@@ -10,6 +10,7 @@ from conceptaudit.artifacts import (
     MARK,
     STARTED,
     Json,
+    RunFolder,
     digest_of,
     file_digest,
     read_json,
@@ -19,7 +20,7 @@ from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.paths import is_there
 
 
-def collect_parts(parts: Sequence[Path], folder: Path) -> int:
+def collect_parts(parts: Sequence[Path], run: RunFolder) -> int:
     """Copy the valid shard records of parts, and the files that they vouch for.
 
     A record is copied after its files, and only where both match their digests: a damaged one
@@ -29,8 +30,8 @@ def collect_parts(parts: Sequence[Path], folder: Path) -> int:
     ----------
     parts : sequence of Path
         Run folders.
-    folder : Path
-        The run folder to fill, which `claim` has allowed to be written to.
+    run : RunFolder
+        The one to fill, held by this process.
 
     Returns
     -------
@@ -44,18 +45,16 @@ def collect_parts(parts: Sequence[Path], folder: Path) -> int:
     ArtifactMismatchError
         Parts belong to different runs, or contradict each other.
     """
-    told = read_json(folder / STARTED)
-    if not isinstance(told, dict) or not isinstance(told.get("digest"), str):
-        raise DataError(f"{folder / STARTED} is damaged: it does not say which run this is.")
-    wanted = told["digest"]
+    folder = run.path
     for part in parts:
-        _check_same_run(part, wanted, folder)
+        _check_same_run(part, run.digest, folder)
     copied = 0
     for part in parts:
         if part.resolve() == folder.resolve():
             continue
         for record in sorted(part.glob("*/*.json")):
-            copied += _copy_record(record, folder / record.parent.name)
+            if run.layout.is_stage(record.parent.name):
+                copied += _copy_record(record, folder / record.parent.name)
         for marker in part.glob(f"{MARK}*.json"):
             _copy(marker, folder / marker.name)
     return copied

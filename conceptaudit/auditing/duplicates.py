@@ -25,6 +25,7 @@ from conceptaudit.image.looks import LOOK_THRESHOLD
 from conceptaudit.image.null import null_threshold
 from conceptaudit.image.stored import StoredEmbeddings
 from conceptaudit.records import ConceptFrequencies
+from conceptaudit.store.removing import remove
 from conceptaudit.text.fast import OPEN_CAPTIONS
 
 DUPLICATES = "duplicates.parquet"
@@ -94,7 +95,7 @@ def with_unique_counts(
         With ``n_image_unique`` and ``n_joint_unique`` where they can be had.
     notes : tuple of str
     """
-    (folder / DUPLICATES).unlink(missing_ok=True)
+    remove(folder, [DUPLICATES])
     if options.near_duplicates is None:
         return frequencies, ()
     source: Dataset = dataset

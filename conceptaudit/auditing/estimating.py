@@ -27,6 +27,7 @@ from conceptaudit.frequency.open_pairs import (
 from conceptaudit.frequency.strata import Estimate, add_cells
 from conceptaudit.progress import Progress
 from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, Int64Array
+from conceptaudit.store.removing import remove
 from conceptaudit.text.fast import FastTextTagger, sample_limit
 
 if TYPE_CHECKING:
@@ -224,8 +225,7 @@ def estimate_text(
     counted : tuple of Shard
         Shards to count, identified by their tags.
     """
-    for name in (STRATA_FILE, ESTIMATE_FILE):
-        (run.folder / name).unlink(missing_ok=True)
+    remove(run.folder, (STRATA_FILE, ESTIMATE_FILE))
     if not isinstance(run.plan.text, FastTextTagger):
         return None
     estimator = Estimator(

@@ -26,10 +26,8 @@ BY_LANGUAGE = "frequencies_by_language"
 LANGUAGES = "languages.json"
 
 
-def forget_extras(folder: Path) -> None:
-    """Remove what an earlier run with other options wrote here, as it may not hold any more."""
-    for name in (PAPER_TERMS, f"{BY_LANGUAGE}.parquet", f"{BY_LANGUAGE}.csv", LANGUAGES):
-        (folder / name).unlink(missing_ok=True)
+EXTRAS = (PAPER_TERMS, f"{BY_LANGUAGE}.parquet", f"{BY_LANGUAGE}.csv", LANGUAGES)
+"""What an earlier run with other options may have left in the folder."""
 
 
 def search_as_published(

@@ -16,6 +16,7 @@ from conceptaudit.errors import ConfigError
 from conceptaudit.image.imported import ImportedTagger, ImportedTags, import_tags, key_hashes
 from conceptaudit.image.tag_files import read_tag_rows
 from conceptaudit.records import ConceptVocabulary
+from conceptaudit.store.removing import remove
 
 BUCKETS = "image_tags"
 UNKNOWN_KEYS = "image_tags_unknown_keys.parquet"
@@ -102,8 +103,7 @@ class TagFile:
 
 def forget_lists(folder: Path) -> None:
     """Remove the lists of an earlier run with other options."""
-    for name in (UNKNOWN_KEYS, UNKNOWN_CONCEPTS):
-        (folder / name).unlink(missing_ok=True)
+    remove(folder, (UNKNOWN_KEYS, UNKNOWN_CONCEPTS))
 
 
 def _list_unknown_keys(path: Path, store: ShardStore, shards: Sequence[Shard], folder: Path) -> int:

@@ -13,6 +13,7 @@ from conceptaudit.engine import EngineChoice
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.intervals import LEVEL
 from conceptaudit.image.prompts import DEFAULT_TEMPLATES
+from conceptaudit.store.places import folder_of
 from conceptaudit.text.evidence import DEFAULT_EVIDENCE
 from conceptaudit.text.fast import DEFAULT_ERROR
 from conceptaudit.text.pipeline import BUNDLED, NOUN_POS
@@ -251,6 +252,16 @@ class AuditOptions:
                 f"{whole:,} instead. Run again with --resume: what was counted is kept."
             )
         return {"n_read": n_read, "sampled_from": whole, "drawn": False}
+
+    def inputs(self) -> tuple[str | None, ...]:
+        """Return the files and folders that the options name."""
+        return (
+            folder_of(self.clip),
+            self.concept_vectors,
+            None if self.calibration in ("auto", "none") else self.calibration,
+            self.image_tags,
+            self.approximate_index,
+        )
 
     def asked(self) -> Json:
         """Lay out what differs from the defaults and may change a result, as `restored` takes it.

@@ -173,6 +173,7 @@ def _image_side(
             device=options.device,
             allow_pickle_weights=options.allow_pickle_weights,
         )
+        notes += clip.notes
         if embedded:
             check_embedded_with(dataset.location, clip)
     if options.concept_vectors is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conceptaudit.artifacts import STARTED, Json, digest_of, write_json
+from conceptaudit.artifacts import Json, RunFolder, digest_of
 from conceptaudit.auditing.approximate import index_settings
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import AuditPlan, open_source, plan_audit, read_vocabulary
@@ -35,8 +35,10 @@ class PreparedAudit:
         From dataset, concept list and plan.
     identity : str
         Digest of inputs and settings.
-    started : dict
-        What the run folder's first file says.
+    inputs : tuple of str or Path
+        Places that the audit reads.
+    about : dict
+        What the run folder's first file says of the command, so that a merge can repeat it.
     """
 
     dataset: Dataset
@@ -46,13 +48,30 @@ class PreparedAudit:
     options: AuditOptions
     notes: tuple[str, ...]
     identity: str
-    started: Json
+    inputs: tuple[str | Path | None, ...]
+    about: Json
 
-    def start(self, folder: Path, progress: Progress) -> RunningAudit:
-        """Say in the run folder which run this is, and return it."""
-        write_json(folder / STARTED, self.started)
+    def folder(self, out: str | Path) -> RunFolder:
+        """Name the run's folder.
+
+        Raises
+        ------
+        ConfigError, ArtifactMismatchError
+            It is a URL, or overlaps with what the audit reads.
+        """
+        return RunFolder.at(
+            out,
+            kind=KIND,
+            digest=self.identity,
+            inputs=self.inputs,
+            shards=[shard.name for shard in self.shards],
+            about=self.about,
+        )
+
+    def start(self, run: RunFolder, progress: Progress) -> RunningAudit:
+        """Return the run, in a folder that is held for it."""
         return RunningAudit(
-            folder=folder,
+            run=run,
             dataset=self.dataset,
             shards=self.shards,
             vocabulary=self.vocabulary,
@@ -106,9 +125,12 @@ def prepare(
         options=options,
         notes=(*opened.notes, *notes, *plan.notes),
         identity=identity,
-        started={
-            "digest": identity,
-            "kind": KIND,
+        inputs=(
+            dataset,
+            concepts if isinstance(concepts, str | Path) else None,
+            *options.inputs(),
+        ),
+        about={
             "dataset": str(dataset),
             "concepts": _repeatable(concepts),
             "options": options.asked(),

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from conceptaudit.artifacts import remove_partials
+from conceptaudit.artifacts import RunFolder
 from conceptaudit.auditing.approximate import tagger_for
 from conceptaudit.auditing.calibrating import CALIBRATION, CalibrationData, learned_tagger
 from conceptaudit.auditing.estimating import estimate_text
-from conceptaudit.auditing.extras import forget_extras, search_as_published
+from conceptaudit.auditing.extras import EXTRAS, search_as_published
 from conceptaudit.auditing.finishing import AuditRun, CountedShards, failed_shards, finish
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import AuditPlan
@@ -33,6 +33,7 @@ from conceptaudit.image.stages import ImageEncoder, ImageTagger
 from conceptaudit.image.stored import StoredEmbeddings
 from conceptaudit.progress import Progress
 from conceptaudit.records import ConceptVocabulary
+from conceptaudit.store.removing import remove
 from conceptaudit.text.paper_stages import PaperIndex
 from conceptaudit.text.tagger import TextTagger
 
@@ -45,8 +46,8 @@ class RunningAudit:
 
     Parameters
     ----------
-    folder : Path
-        The run folder.
+    run : RunFolder
+        Where it is written, held by this process.
     dataset : Dataset
     shards : tuple of Shard
         All of the dataset's.
@@ -60,7 +61,7 @@ class RunningAudit:
         The share of the shards that is this process's; None for all.
     """
 
-    folder: Path
+    run: RunFolder
     dataset: Dataset
     shards: tuple[Shard, ...]
     vocabulary: ConceptVocabulary
@@ -70,8 +71,13 @@ class RunningAudit:
     progress: Progress
     part: Part | None = None
 
+    @property
+    def folder(self) -> Path:
+        """The run folder's path."""
+        return self.run.path
+
     @workers_kept()
-    def execute(self, identity: str) -> AuditRun:
+    def execute(self) -> AuditRun:
         """Run the stages that are not done, count, and write the results.
 
         Raises
@@ -79,11 +85,9 @@ class RunningAudit:
         DataError
             No shard can be read.
         """
-        remove_partials(self.folder)
-        forget_extras(self.folder)
         stamps = stamps_of(self.shards)
-        # an earlier run with other options may have left one
-        (self.folder / CALIBRATION).unlink(missing_ok=True)
+        # an earlier run with other options may have left them
+        remove(self.folder, (*EXTRAS, CALIBRATION))
         if self.plan.calibration is not None:
             self.plan.calibration.save(self.folder / CALIBRATION)
         reports = self._shard_stages()
@@ -110,7 +114,7 @@ class RunningAudit:
         )
         made = finish(self, done)
         made = replace(made, notes=(*made.notes, *change_notes(stamps, self.shards)))
-        write_audit(self, made, counted, identity=identity)
+        write_audit(self, made, counted)
         return made
 
     @workers_kept()

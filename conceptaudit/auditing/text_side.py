@@ -21,6 +21,7 @@ from conceptaudit.frequency.stage import shards_to_count
 from conceptaudit.progress import Progress
 from conceptaudit.reading import concept_names, read_parquet
 from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, Int64Array
+from conceptaudit.store.removing import remove
 from conceptaudit.text.ambiguity import (
     LookAlikeTotals,
     look_alike_columns,
@@ -125,7 +126,7 @@ class TextSide:
         """
         target = folder / EVIDENCE_FILE
         if size <= 0:
-            target.unlink(missing_ok=True)
+            remove(folder, [EVIDENCE_FILE])
             return
         paths = [self.store.path(shard.name, EVIDENCE) for shard in self.shards]
         tables = (pd.read_parquet(path) for path in paths if path.exists())
@@ -164,7 +165,7 @@ class TextSide:
         """
         target = folder / COOCCURRENCE_FILE
         if not options.cooccurrence:
-            target.unlink(missing_ok=True)
+            remove(folder, [COOCCURRENCE_FILE])
             return {}
         store = pair_store(folder)
         shards = shards_to_count(self.shards, [self.store])

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conceptaudit.artifacts import (
-    LOCK,
-    LOG,
-    MANIFEST,
+    RUN_PACKAGES,
     Json,
-    file_digest,
     package_versions,
     write_csv,
     write_json,
@@ -22,7 +17,7 @@ from conceptaudit.artifacts import (
 from conceptaudit.auditing.finishing import AuditRun
 from conceptaudit.datasets.base import Shard
 from conceptaudit.records import ConceptVocabulary
-from conceptaudit.sidecars import read_head
+from conceptaudit.text.pipeline import pipeline_facts
 
 if TYPE_CHECKING:
     from conceptaudit.auditing.run import RunningAudit
@@ -30,9 +25,7 @@ if TYPE_CHECKING:
 CONCEPTS = "concepts.json"
 
 
-def write_audit(
-    run: RunningAudit, made: AuditRun, shards: Sequence[Shard], *, identity: str
-) -> None:
+def write_audit(run: RunningAudit, made: AuditRun, shards: Sequence[Shard]) -> None:
     """Write what an audit found.
 
     Parameters
@@ -43,8 +36,6 @@ def write_audit(
         What it found.
     shards : sequence of Shard
         The shards that were counted.
-    identity : str
-        Digest of the run's inputs and settings.
 
     Raises
     ------
@@ -62,11 +53,8 @@ def write_audit(
     if plan.image is not None:
         vectors = plan.image.concepts if plan.vectors is None else plan.vectors
         write_npy(folder / "concept_vectors.npy", vectors)
-    write_json(
-        folder / MANIFEST,
+    run.run.finish(
         {
-            "kind": "audit",
-            "digest": identity,
             "dataset": run.dataset.location,
             "reading": run.dataset.settings,
             "settings": plan.settings,
@@ -75,13 +63,14 @@ def write_audit(
             "threshold": options.threshold,
             "calibration": options.calibration,
             "templates": list(options.templates),
+            "pipeline": None if plan.text is None else pipeline_facts(plan.text.pipeline),
+            "configuration": plan.encoder and dict(plan.encoder.clip.configuration),
             "account": made.account,
             "sampled": options.sampled(made.alignment.n_samples),
             "notes": list(made.notes),
             "shards": [shard.name for shard in shards],
-            "versions": package_versions("spacy", "faiss-cpu", "faiss-gpu", "torch"),
-            "files": digests_of_run(folder),
-        },
+            "versions": package_versions(*RUN_PACKAGES),
+        }
     )
 
 
@@ -98,31 +87,3 @@ def listed_concepts(vocabulary: ConceptVocabulary) -> list[Json]:
         }
         for concept in vocabulary
     ]
-
-
-def digests_of_run(folder: Path) -> dict[str, str]:
-    """Return the digest of every file in a run folder, by its path below it.
-
-    The digests of files that a shard's record vouches for are taken from the record, which has
-    been checked against them: the terabytes of a large run are not read once more.
-
-    Parameters
-    ----------
-    folder : Path
-        The run folder.
-    """
-    vouched: dict[str, str] = {}
-    names: list[str] = []
-    for path in folder.rglob("*"):
-        if path.name in (MANIFEST, LOCK, LOG) or not path.is_file():
-            continue
-        name = path.relative_to(folder).as_posix()
-        names.append(name)
-        place, _, own = name.rpartition("/")
-        if place and own.endswith(".json"):
-            data = path.read_bytes()
-            vouched[name] = hashlib.sha256(data).hexdigest()
-            head = read_head(data)
-            if head is not None:
-                vouched |= {f"{place}/{n}": digest for n, digest in head.files.items()}
-    return {name: vouched.get(name) or file_digest(folder / name) for name in sorted(names)}

@@ -1,5 +1,6 @@
 """Options that several verbs have, each said once."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -102,6 +103,41 @@ Pretraining = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+WRITTEN = frozenset(
+    {
+        "out", "pairs", "figure", "steps", "work", "save_embeddings", "as_concepts", "review_out",
+        "download_list", "contact_sheet",
+    }
+)  # fmt: skip
+"""Parameters of verbs that name what is written; `tests/cli` holds that there is no other."""
+
+NOT_READ = frozenset({"template", "templates", "clip", "text", "pin", "exclude", "under", "mean"})
+"""Parameters that are text, or names of models more often than folders."""
+
+
+def check_places(values: dict[str, Any]) -> None:
+    """Refuse outputs that are no places to write to, or overlap with what a verb reads.
+
+    Parameters
+    ----------
+    values : dict
+        The verb's parameters by name.
+
+    Raises
+    ------
+    ConfigError, ArtifactMismatchError
+        As `conceptaudit.store.places.output_path` and `check_apart`.
+    """
+    from conceptaudit.store.places import check_apart, output_path
+
+    written = [value for name, value in values.items() if name in WRITTEN and value is not None]
+    for place in written:
+        output_path(place)
+    read = [value for name, value in values.items() if name not in WRITTEN | NOT_READ]
+    flat = [one for value in read for one in (value if isinstance(value, list) else [value])]
+    check_apart(written, [one for one in flat if isinstance(one, str | Path)])
+
+
 def at_home(value: Any) -> Any:
     """Write ``~`` in a path out, or in a list of paths; shells leave it in ``--out=~/runs``.
 
@@ -112,6 +148,7 @@ def at_home(value: Any) -> Any:
     """
     if isinstance(value, list):
         return [at_home(one) for one in value]
-    if isinstance(value, str | Path) and str(value).startswith("~/"):
-        return type(value)(Path(value).expanduser())
+    if isinstance(value, str | Path) and str(value).startswith("~"):
+        with suppress(RuntimeError):  # the name of no user: then it is a name of a file
+            return type(value)(Path(value).expanduser())
     return value

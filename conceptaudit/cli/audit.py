@@ -311,17 +311,23 @@ def _show(run: AuditRun, level: float) -> None:
 
 def _show_ends(run: AuditRun, level: float) -> None:
     """Print the most and least frequent concepts by the last side that was counted."""
+    import numpy as np
+
+    from conceptaudit.counts import rarest
+
     column = run.frequencies.counted[-1] if len(run.frequencies.counted) < 3 else "n_joint"
     counted = [c for c in run.frequencies.counted if c != column]
     ranked = run.table[run.table[column] > 0].sort_values(
         [column, "concept"], ascending=[False, True]
     )
+    counts = run.table[column].to_numpy(dtype=np.int64)
+    tail = rarest(counts, run.table["concept"].tolist(), SHOWN, above=SHOWN)
     for title, rows in (
-        ("head", ranked.head(SHOWN)),
-        ("tail", ranked.iloc[SHOWN:].tail(SHOWN)),
+        (f"head by {column}", ranked.head(SHOWN)),
+        (tail.title(counts, column), run.table.iloc[list(tail.rows)]),
     ):
         if len(rows):
-            say(f"\n{title} by {column}")
+            say(f"\n{title}")
             say_table(
                 ["concept", column, f"{level:.0%}", *counted],
                 [

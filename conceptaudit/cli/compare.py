@@ -58,16 +58,20 @@ def compare(
     """
     from conceptaudit.artifacts import write_csv
     from conceptaudit.frequency.comparing import compare_audits
+    from conceptaudit.store.outputs import output_files, staged
 
+    outputs = output_files("comparison", [out, pairs, figure])
     found = compare_audits(runs, counts=count or ())
-    if out is not None:
-        write_csv(out, found.concepts)
-    if pairs is not None:
-        write_csv(pairs, found.datasets)
-    if figure is not None:
-        from conceptaudit.report.comparison_figure import draw_comparison
+    with staged(outputs) as files:
+        files.about.update(level=found.level, notes=list(found.notes))
+        if out is not None:
+            write_csv(files[out], found.concepts)
+        if pairs is not None:
+            write_csv(files[pairs], found.datasets)
+        if figure is not None:
+            from conceptaudit.report.comparison_figure import draw_comparison
 
-        draw_comparison(found, figure)
+            draw_comparison(found, files[figure])
     if as_json:
         emit_json(
             {

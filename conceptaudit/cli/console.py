@@ -62,6 +62,10 @@ def emit_json(value: Any) -> None:
     """Print a value for a machine; NaN and infinity, which JSON lacks, become null."""
     text = json.dumps(_finite(with_warnings(value)), ensure_ascii=False, indent=1, default=str)
     text = text.encode("utf-8", "replace").decode()
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # escapes of JSON's own, which its readers understand
+        text = json.dumps(json.loads(text), indent=1)
     sys.stdout.write(_HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 

@@ -14,28 +14,9 @@ from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from conceptaudit.artifacts import RunFolder
     from conceptaudit.curves import Curve, ModelFit
     from conceptaudit.progress import Progress
-
-ALWAYS = (
-    "curve.json",
-    "fit.csv",
-    "datasets.csv",
-    "unmatched.csv",
-    "folded.csv",
-    "curve.png",
-    "curve.svg",
-)
-"""What a fit writes into its folder."""
-
-COMPARISON = "comparison.csv"
-FIGURES = tuple(
-    f"{name}{ending}"
-    for name in ("datasets", "slopes", "predicted", "residuals", "calibration")
-    for ending in (".png", ".svg")
-)
-OUR_FILES = (*ALWAYS, COMPARISON, *FIGURES)
-"""What a curve's folder holds at most; ``--overwrite`` replaces these and nothing else."""
 
 
 def fit(
@@ -138,22 +119,27 @@ def fit(
       conceptaudit fit runs/both --accuracies accuracies.csv -o curves/ours
       conceptaudit fit search_counts --pretraining cc3m -a 'zero_shot/*_ensemble_results.json' -o c
     """
-    from conceptaudit.artifacts import write_csv
     from conceptaudit.curves import fit_curve
     from conceptaudit.frequency.readers import read_frequencies, with_share
-    from conceptaudit.report.curve_figures import draw_curve
     from conceptaudit.zeroshot.readers import read_accuracies
 
-    claim(out, overwrite=overwrite)
     counted = with_share(
         read_frequencies(frequencies, pretraining=_of_counts(frequencies, pretraining)),
         sampled_from=sampled_from,
         share=share,
     )
+    measured = read_accuracies(accuracies, dataset=dataset, model=model)
+    asked = [count, family, zero_policy, pretraining, level, seed, compare, figures]
+    run = curve_folder(
+        out,
+        inputs=(*frequencies, *accuracies),
+        made_from=[_digest(counted.table), _digest(measured.table), sampled_from, share, asked],
+    )
+    run.check(overwrite=overwrite)
     with progress_bar() as progress:
         curve = fit_curve(
             counted,
-            read_accuracies(accuracies, dataset=dataset, model=model),
+            measured,
             count=count,
             family=family,
             zero_policy=zero_policy,
@@ -162,21 +148,9 @@ def fit(
             seed=seed,
             progress=progress,
         )
-        if figures:
-            from conceptaudit.report.curve_set import draw_all
-
-            draw_all(curve, out, progress=progress)
-        comparison = _compared(curve, out, progress) if compare else None
-    write_csv(out / "fit.csv", curve.table)
-    write_csv(out / "datasets.csv", curve.slopes)
-    write_csv(out / "unmatched.csv", curve.unmatched)
-    write_csv(out / "folded.csv", curve.folded)
-    draw_curve(curve, out / "curve.png")
-    draw_curve(curve, out / "curve.svg")
-    curve.save(out / "curve.json")
-    written = (*ALWAYS, *([COMPARISON] if compare else []), *(FIGURES if figures else []))
-    for name in set(OUR_FILES) - set(written):
-        (out / name).unlink(missing_ok=True)  # of an earlier curve
+        comparison = _compared(curve, progress) if compare else None
+        with run.hold(overwrite=overwrite):
+            written = _write(curve, comparison, run, progress if figures else None)
     if as_json:
         emit_json(
             summary(curve, out)
@@ -189,13 +163,55 @@ def fit(
     say(f"\nWritten to {out}: {', '.join(written)}")
 
 
-def _compared(curve: Curve, out: Path, progress: Progress) -> pd.DataFrame:
+def curve_folder(out: Path, *, inputs: tuple[str, ...], made_from: object) -> RunFolder:
+    """Name the folder of a curve, whose digest is of what it is made from."""
+    from conceptaudit.artifacts import RunFolder, digest_of, package_versions
+
+    return RunFolder.at(
+        out,
+        kind="curve",
+        digest=digest_of([made_from, package_versions("scipy", "numpy")]),
+        inputs=inputs,
+        options=("overwrite",),
+    )
+
+
+def _digest(table: pd.DataFrame) -> str:
+    """Digest of a table's columns and values."""
+    from conceptaudit.artifacts import digest_of
+
+    return digest_of([list(map(str, table.columns)), table.to_csv(index=False)])
+
+
+def _write(
+    curve: Curve, comparison: pd.DataFrame | None, run: RunFolder, drawing: Progress | None
+) -> list[str]:
+    """Write a curve, its tables and its figures; return the names of the files."""
     from conceptaudit.artifacts import write_csv
+    from conceptaudit.report.curve_figures import draw_curve
+    from conceptaudit.report.curve_set import draw_all
+
+    out, tables = run.path, {
+        "fit.csv": curve.table,
+        "datasets.csv": curve.slopes,
+        "unmatched.csv": curve.unmatched,
+        "folded.csv": curve.folded,
+        **({} if comparison is None else {"comparison.csv": comparison}),
+    }  # fmt: skip
+    for name, table in tables.items():
+        write_csv(out / name, table)
+    draw_curve(curve, out / "curve.png")
+    draw_curve(curve, out / "curve.svg")
+    more = [] if drawing is None else draw_all(curve, out, progress=drawing)
+    curve.save(out / "curve.json")
+    run.finish({"source": curve.source, "curve": curve.digest, "notes": list(curve.notes)})
+    return ["curve.json", *tables, "curve.png", "curve.svg", *more]
+
+
+def _compared(curve: Curve, progress: Progress) -> pd.DataFrame:
     from conceptaudit.curves.comparison import compare_families
 
-    found = compare_families(curve, level=curve.level, seed=curve.seed, progress=progress)
-    write_csv(out / COMPARISON, found)
-    return found
+    return compare_families(curve, level=curve.level, seed=curve.seed, progress=progress)
 
 
 def _of_counts(frequencies: list[str], pretraining: str) -> str | None:
@@ -205,31 +221,6 @@ def _of_counts(frequencies: list[str], pretraining: str) -> str | None:
     from conceptaudit.frequency.readers import holds_table
 
     return None if holds_table(frequencies) else pretraining
-
-
-def claim(out: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that holds a curve already, or anything that is not a curve.
-
-    Raises
-    ------
-    ArtifactMismatchError
-        There is something that this fit would replace or mix with.
-    """
-    from conceptaudit.errors import ArtifactMismatchError
-
-    if out.exists() and not out.is_dir():
-        raise ArtifactMismatchError(f"{out} is a file; -o must name a folder.")
-    held = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
-    foreign = [name for name in held if name not in OUR_FILES]
-    if foreign:
-        raise ArtifactMismatchError(
-            f"{out} holds files that are not a curve (such as {foreign[0]!r}). Name a new or empty "
-            "folder."
-        )
-    if held and not overwrite:
-        raise ArtifactMismatchError(
-            f"{out} holds a curve. Add --overwrite to replace it, or name another folder with -o."
-        )
 
 
 def summary(curve: Curve, out: Path) -> dict[str, object]:

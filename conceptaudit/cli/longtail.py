@@ -255,7 +255,10 @@ def longtail(
     from conceptaudit.errors import ConfigError
     from conceptaudit.longtail import LongTailOptions, build_long_tail
     from conceptaudit.longtail.review import write_review
+    from conceptaudit.store.outputs import output_files, staged
 
+    # before hours of work: a file that a person has filled in is not replaced
+    judged = output_files("review", [review_out])
     doers = EngineChoice(kind=engine, workers=workers, address=ray_address)
     options = LongTailOptions(
         count=count,
@@ -330,8 +333,9 @@ def longtail(
             workers=doers,
             progress=progress,
         )
-    if review_out is not None:
-        write_review(made, review_out, seed=seed)
+    with staged(judged) as files:
+        for place in files.places.values():
+            write_review(made, place, seed=seed)
     if as_json:
         emit_json(summary(made))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -11,10 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from conceptaudit.cli.arguments import at_home
+from conceptaudit.cli.arguments import at_home, check_places
 from conceptaudit.cli.console import complain, say
 from conceptaudit.cli.notices import NOTICES, gathered_warnings
 from conceptaudit.cli.parts import ARGUMENTS
+from conceptaudit.cli.streams import ERR, OUT, STREAMS, last_words
 from conceptaudit.errors import ConceptAuditError
 from conceptaudit.interruption import EXIT_INTERRUPTED, INTERRUPTED, interruptible
 
@@ -94,7 +96,10 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
     def run_verb(*args: Any, **kwargs: Any) -> None:
         try:
             with interruptible():
-                verb(*args, **{name: at_home(value) for name, value in kwargs.items()})
+                values = {name: at_home(value) for name, value in kwargs.items()}
+                if verb.__name__ != "merge":  # it finishes what it reads, and checks by itself
+                    check_places(values)
+                verb(*args, **values)
         except KeyboardInterrupt:
             complain(INTERRUPTED)
             sys.exit(EXIT_INTERRUPTED)
@@ -116,7 +121,25 @@ def run() -> None:
     """Run the program with the arguments of the command line, and exit."""
     # torch's threads spin while they wait, which on a shared machine slowed encoding fivefold
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    sys.exit(main(sys.argv[1:]))
+    STREAMS.install()
+    code = main(sys.argv[1:])
+    for place, words in last_words():
+        if place == ERR or "--json" not in sys.argv:
+            (sys.stderr if place == ERR else sys.stdout).write(f"{words}\n")
+    sys.exit(EXIT_USER if not code and _answer_is_lost(sys.argv[1:]) else code)
+
+
+def _answer_is_lost(arguments: list[str]) -> bool:
+    """Whether what was asked for was to be printed, and a disk did not take it.
+
+    A reader that has gone away has read what it wanted; and where results are files, what is
+    printed is commentary.
+    """
+    error = STREAMS.failure(OUT)
+    if error is None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return False
+    files = any(word in ("-o", "--out") or word.startswith("--out=") for word in arguments)
+    return "--json" in arguments or not files
 
 
 def main(arguments: list[str]) -> int:
@@ -125,8 +148,9 @@ def main(arguments: list[str]) -> int:
     Returns
     -------
     int
-        0; 1 where a check found faults; 2 where the call or the data are at fault; 130 where it
-        was interrupted (Ctrl-C or SIGTERM).
+        0; 1 where a check found faults; 2 where the call or the data are at fault, or where the
+        answer was to be printed and the disk is full; 130 where it was interrupted (Ctrl-C or
+        SIGTERM).
     """
     ARGUMENTS.set(tuple(arguments))
     try:

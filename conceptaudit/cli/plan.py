@@ -66,7 +66,9 @@ def plan(
     from conceptaudit.artifacts import write_csv
     from conceptaudit.curves.planning import plan as make_plan
     from conceptaudit.frequency.readers import read_frequencies, with_share
+    from conceptaudit.store.outputs import output_files, staged
 
+    outputs = output_files("plan", [out, steps])
     given = with_share(read_frequencies(frequencies), sampled_from=sampled_from, share=share)
     fitted, counted, notes = open_curve(
         curve, given, pretraining="auto", count="auto", rescale=False
@@ -75,10 +77,12 @@ def plan(
     found = make_plan(
         fitted, counted, target=target, cost_per_example=cost_per_example, level=level, model=model
     )
-    if out is not None:
-        write_csv(out, found.table)
-    if steps is not None:
-        write_csv(steps, found.steps)
+    with staged(outputs) as files:
+        files.about.update(curve=fitted.digest, target=target, level=level, notes=list(notes))
+        if out is not None:
+            write_csv(files[out], found.table)
+        if steps is not None:
+            write_csv(files[steps], found.steps)
     if as_json:
         emit_json(
             {

@@ -122,8 +122,10 @@ def predict(
     from conceptaudit.curves import predict as predict_accuracy
     from conceptaudit.curves.transfer import transfer
     from conceptaudit.frequency.readers import read_frequencies, with_share
+    from conceptaudit.store.outputs import output_files, staged
     from conceptaudit.zeroshot.readers import read_accuracies
 
+    outputs = output_files("predictions", [out])
     counted = with_share(read_frequencies(frequencies), sampled_from=sampled_from, share=share)
     fitted, counted, notes = open_curve(
         curve, counted, pretraining=pretraining, count=count, rescale=rescale
@@ -138,8 +140,10 @@ def predict(
             fitted, counted, level=level, model=model, anchors=anchors, same_model=same_model
         )
     notes = (*notes, *circular(fitted))
-    if out is not None:
-        write_csv(out, table)
+    with staged(outputs) as files:
+        files.about.update(curve=fitted.digest, level=level, notes=list(notes))
+        for place in files.places.values():
+            write_csv(place, table)
     if as_json:
         emit_json({"level": level, "notes": list(notes), "predictions": table.to_dict("records")})
     else:

@@ -129,11 +129,11 @@ def _encode(
 
 def _draw(sheet: Path, names: list[str], keys: list[list[str]], pool: str, k: int) -> int:
     """Draw one strip of pictures per query; return how many pictures are missing."""
-    from conceptaudit.artifacts import whole_file
     from conceptaudit.image.decode import UndecodableImageError
     from conceptaudit.image.index.pictures import fetch_pictures
     from conceptaudit.longtail.sheet import ContactSheet
-    from conceptaudit.scratch import ScratchFolder
+    from conceptaudit.store.outputs import output_files, staged
+    from conceptaudit.store.scratch import ScratchFolder
 
     pictures = fetch_pictures(pool, {key for row in keys for key in row})
     drawn = ContactSheet(names, shown=k)
@@ -144,8 +144,6 @@ def _draw(sheet: Path, names: list[str], keys: list[list[str]], pool: str, k: in
                 drawn.add(number, rank, pictures[key])
             except (KeyError, UndecodableImageError):
                 missing += 1
-    with ScratchFolder() as scratch:
-        page = drawn.save(scratch)[0]
-        with whole_file(sheet) as partial:
-            partial.write_bytes(page.read_bytes())
+    with staged(output_files("contact-sheet", [sheet])) as files, ScratchFolder() as scratch:
+        files[sheet].write_bytes(drawn.save(scratch)[0].read_bytes())
     return missing

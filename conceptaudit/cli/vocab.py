@@ -110,6 +110,7 @@ def vocab(
         write_concepts,
     )
     from conceptaudit.openvocab.listing import entries
+    from conceptaudit.store.outputs import output_files, staged
 
     options = VocabOptions(
         rule=PhraseRule(
@@ -135,6 +136,7 @@ def vocab(
         keep_parts=keep_parts,
     )
     parts = parts_of(out)
+    listed = output_files("concepts", [as_concepts])
     if shard is not None:
         part = asked_part(shard, overwrite=overwrite)
         with logged_progress(parts, "vocab", beside=out) as progress:
@@ -144,7 +146,10 @@ def vocab(
     with logged_progress(parts, "vocab", beside=out) as progress:
         run = list_vocabulary(dataset, out, options=options, overwrite=overwrite, progress=progress)
         progress.account(run.account)
-    n_concepts = None if as_concepts is None else write_concepts(run.path, as_concepts)
+    n_concepts = None
+    with staged(listed) as files:
+        for place in files.places.values():
+            n_concepts = write_concepts(run.path, place)
     first = list(islice(entries(run.path), SHOWN))
     if as_json:
         emit_json(

@@ -26,7 +26,8 @@ from conceptaudit.curves.records import (
     ModelFit,
 )
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.partials import whole
+from conceptaudit.store.partials import whole
+from conceptaudit.store.run_folder import check_finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +219,7 @@ _SETTINGS = ("family", "count", "zero_policy", "level", "seed", "source", "share
 def _loaded(path: Path) -> Curve:
     """Read a curve from its file, or from the folder that holds it as ``curve.json``."""
     file = path / FILE_NAME if path.is_dir() else path
+    check_finished(file.parent)
     if not file.exists():
         raise DataError(f"There is no curve at {path}; `conceptaudit fit … -o {path}` writes one.")
     try:

@@ -24,7 +24,7 @@ from multiprocessing.context import BaseContext
 
 from conceptaudit.engine.base import THREAD_VARIABLES
 from conceptaudit.ownership import is_own_process
-from conceptaudit.scratch import ScratchFolder
+from conceptaudit.store.scratch import ScratchFolder
 
 _LOADERS = "CONCEPTAUDIT_FORK_SERVER"
 """Tells the fork server, and nobody after it, what to load."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from conceptaudit.artifacts import LOCK, MARK, Json, canonical_json, read_json, write_json
+from conceptaudit.artifacts import MARK, Json, canonical_json, read_json, write_json
 from conceptaudit.engine.parts import Part
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 
@@ -131,10 +131,3 @@ def parts_to_run(missing: Sequence[int], parts: Sequence[Part]) -> str:
     wanted = [f"{index}/{count}" for index in sorted({k % count for k in missing})]
     more = ", …" if len(wanted) > SHOWN else ""
     return f"Run --shard {', '.join(wanted[:SHOWN])}{more} again"
-
-
-def forget_parts(folder: Path) -> None:
-    """Remove what parts leave beside their results; only for who holds the whole folder."""
-    for pattern in (f"{MARK}*.json", f"{LOCK}-*"):
-        for path in folder.glob(pattern):
-            path.unlink(missing_ok=True)

@@ -2,25 +2,21 @@
 
 Jobs need to know nothing of each other: shard k belongs to part ``k mod n``. A part holds a lock
 of its own and shares the folder's; a run over everything, such as the merge, holds the folder's
-alone. So parts run side by side, and none runs while a merge reads what it writes.
+alone (`RunFolder`). So parts run side by side, and none runs while a merge reads what it writes.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
-from conceptaudit.artifacts import LOCK, Json
+from conceptaudit.artifacts import Json
 from conceptaudit.engine.stage import StageReport
-from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+from conceptaudit.errors import ConfigError
 
-_ATTEMPTS = 20
 T = TypeVar("T")
 
 
@@ -127,59 +123,3 @@ class PartRun:
                 shard: why for report in reports.values() for shard, why in report.failed.items()
             },
         )
-
-
-@contextmanager
-def sharing(folder: Path, part: Part) -> Iterator[None]:
-    """Hold a part of a run for this process, while others hold other parts.
-
-    The file system has to know locks (local ones, NFS version 4, Lustre mounted with ``flock``).
-
-    Raises
-    ------
-    ArtifactMismatchError
-        The part is running already, or a run over all parts is.
-    DataError
-        The folder cannot be made or written to.
-    """
-    with ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            everyone = _locked(stack, folder / LOCK, fcntl.LOCK_SH)
-            own = _locked(stack, folder / f"{LOCK}-{part}", fcntl.LOCK_EX)
-        except BlockingIOError as error:
-            held = Path(str(error.filename)).name
-            what = "A run over all parts" if held == LOCK else f"Another process of part {part}"
-            raise ArtifactMismatchError(
-                f"{what} is writing to {folder}. Wait for it, or name another folder with -o."
-            ) from error
-        except OSError as error:
-            raise DataError(f"Cannot write to {folder}: {error.strerror or error}.") from error
-        try:
-            yield
-        finally:
-            Path(own.name).unlink(missing_ok=True)
-            _remove_if_last(everyone)
-
-
-def _locked(stack: ExitStack, path: Path, how: int) -> IO[str]:
-    """Lock a file that another process may remove at the end of its own run."""
-    for _ in range(_ATTEMPTS):
-        stream = path.open("a+")
-        try:
-            fcntl.flock(stream, how | fcntl.LOCK_NB)
-        except OSError as error:
-            stream.close()
-            raise BlockingIOError(error.errno, error.strerror, str(path)) from error
-        if path.exists() and path.stat().st_ino == os.fstat(stream.fileno()).st_ino:
-            return stack.enter_context(stream)
-        stream.close()
-    raise BlockingIOError(0, "the lock changes hands", str(path))
-
-
-def _remove_if_last(stream: IO[str]) -> None:
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return  # other parts hold it
-    Path(stream.name).unlink(missing_ok=True)

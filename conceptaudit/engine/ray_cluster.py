@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -21,13 +22,16 @@ from conceptaudit.engine.crew import Crew
 from conceptaudit.engine.kept import keep, take
 from conceptaudit.errors import ConceptAuditError, ConfigError, MissingDependencyError
 from conceptaudit.ownership import claim_process
-from conceptaudit.scratch import ScratchFolder
+from conceptaudit.store.scratch import ScratchFolder
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Read by Ray: nothing is reported to anybody; what the second one says becomes its default."""
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Of a cluster that is started here: tasks go through it, results are files."""
+
+ADDRESS_SECONDS = 10.0
+"""How long an address may take to answer."""
 
 LONGEST_PLACE = 14
 """Bytes of a path below which Ray's sockets (``conceptaudit.tmp.ABCDEFGH/session_DATE_TIME_PID/
@@ -266,6 +270,8 @@ class RayEngine:
                 "include_dashboard": False,
                 "_temp_dir": str(_private_folder() / "r"),  # Ray opens it to everybody
             }
+        if self.address is not None:
+            check_address(self.address)
         on_sigterm = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(**how, log_to_driver=False, logging_level=logging.ERROR)
@@ -288,6 +294,35 @@ class RayEngine:
             int(node.get("CPU", 0) // node["GPU"]) for node in _machines() if node.get("GPU", 0)
         ]
         return 1, max(min(shares, default=1), 1)
+
+
+def check_address(address: str) -> None:
+    """Refuse an address at which nothing listens: Ray itself would try for minutes.
+
+    Raises
+    ------
+    ConfigError
+        The address has no port, or does not answer within `ADDRESS_SECONDS`.
+
+    Examples
+    --------
+    >>> check_address("auto")
+    """
+    if address in ("auto", "local"):
+        return
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if not separator or not port.isdigit():
+        raise ConfigError(
+            f"--ray-address must be HOST:PORT, such as 10.0.0.5:6379, or 'auto'. Got {address!r} "
+            "instead."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ADDRESS_SECONDS).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise ConfigError(
+            f"Nothing answers at --ray-address {address} within {ADDRESS_SECONDS:g} seconds "
+            f"({error}). Start a cluster there with 'ray start --head', or check host and port."
+        ) from error
 
 
 def _private_folder() -> Path:

@@ -23,6 +23,7 @@ from conceptaudit.engine.base import Engine, available_cpus
 from conceptaudit.errors import DataError
 from conceptaudit.progress import Progress
 from conceptaudit.records import SampleBatch
+from conceptaudit.store.removing import remove
 
 MAX_CHECKING = 16
 """Threads that check the records of an earlier run."""
@@ -115,7 +116,7 @@ class _ShardTask:
         for suffix, table in result.tables.items():
             path = self.store.path(shard.name, suffix)
             if table.empty:
-                path.unlink(missing_ok=True)
+                remove(path.parent, [path.name])
                 continue
             write_parquet(path, table)
             files[suffix] = path

@@ -12,6 +12,7 @@ import pandas as pd
 
 from conceptaudit.artifacts import Json, ShardStore, digest_of, file_digest, write_parquet
 from conceptaudit.datasets.base import Shard
+from conceptaudit.store.removing import remove
 
 NAME = "strata"
 STRATA = ".parquet"
@@ -50,7 +51,7 @@ class CountStrata:
         strata = _add_up(is_open)
         files = {}
         path = self.store.path(shard.name, STRATA)
-        path.unlink(missing_ok=True)
+        remove(path.parent, [path.name])
         if len(strata):
             write_parquet(path, strata)
             files[STRATA] = path

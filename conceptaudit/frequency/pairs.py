@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.records import Int64Array
-from conceptaudit.scratch import ScratchFolder
+from conceptaudit.store.scratch import ScratchFolder
 
 PAIR_COLUMNS = ("concept_a", "concept_b", "n")
 

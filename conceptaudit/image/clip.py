@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
+from conceptaudit.image.model_names import CONFIG, HUB, LAB, UNTRAINED, ModelName, parse_name
+from conceptaudit.image.network import configuration_of, network_digest
 from conceptaudit.image.parallel import CPU_BATCH, map_alone
 from conceptaudit.image.preprocessing import Preprocessing
 from conceptaudit.image.vectors import unit_rows
-from conceptaudit.image.weights import cached_or_fetched, check_weights, load_failures
+from conceptaudit.image.weights import cached_or_fetched, check_weights, load_failures, needs
 from conceptaudit.records import Float32Array
 
 if TYPE_CHECKING:
     from PIL import Image
 
-LAB = "lab"
-UNTRAINED = "untrained"
+__all__ = ["LAB", "UNTRAINED", "ClipModel", "find_clip"]
+
+T = TypeVar("T")
+
 TEXT_BATCH = 256
 
 
@@ -38,13 +37,18 @@ class ClipModel:
     name : str
         As the user wrote it.
     digest : str
-        SHA-256 of the weights and the configuration: part of every image digest.
+        SHA-256 of the weights and the configuration (activation, preprocessing, tokenizer …; see
+        `conceptaudit.image.network`): part of every image digest.
     dimension : int
         Of its embeddings.
     device : str
         ``"cpu"`` or ``"cuda:0"``.
     allow_pickle_weights : bool
         Whether a checkpoint that is a pickle may be opened; see `find_clip`.
+    notes : tuple of str
+        What a reader of the results has to know of the model.
+    configuration : mapping
+        What decides its vectors beside the weights; for manifests.
     """
 
     name: str
@@ -52,6 +56,8 @@ class ClipModel:
     dimension: int
     device: str = "cpu"
     allow_pickle_weights: bool = False
+    notes: tuple[str, ...] = ()
+    configuration: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def on(self, device: str) -> ClipModel:
         """Return the same model on another device."""
@@ -138,6 +144,8 @@ class _Loaded:
     pixels: Preprocessing
     tokenizer: Any
     digest: str
+    notes: tuple[str, ...]
+    configuration: Mapping[str, Any]
 
 
 def find_clip(name: str, *, device: str = "auto", allow_pickle_weights: bool = False) -> ClipModel:
@@ -147,8 +155,9 @@ def find_clip(name: str, *, device: str = "auto", allow_pickle_weights: bool = F
     ----------
     name : str
         ``"lab"`` (bundled); ``"MODEL/WEIGHTS"`` as open_clip names them, for instance
-        ``"ViT-B-32/laion2b_s34b_b79k"``; a folder with ``open_clip_config.json`` and
-        ``open_clip_model.safetensors``; ``"MODEL/path/to/weights.safetensors"``; or
+        ``"ViT-B-32/laion2b_s34b_b79k"``; ``"hf-hub:ORGANISATION/NAME"``; a folder with
+        ``open_clip_config.json`` and ``open_clip_model.safetensors``, with or without
+        ``"local-dir:"`` before it; ``"MODEL/path/to/weights.safetensors"``; or
         ``"MODEL/untrained"`` (random weights from a fixed seed, for trying things out).
     device : str, default "auto"
         ``"cpu"``, ``"cuda:0"`` or ``"auto"`` for the first GPU where there is one.
@@ -162,7 +171,7 @@ def find_clip(name: str, *, device: str = "auto", allow_pickle_weights: bool = F
         The name is not known to open_clip, the device is not there, or the weights are a pickle
         and that was not allowed.
     DataError
-        The weights cannot be read.
+        The weights or the tokenizer cannot be had or read.
 
     Examples
     --------
@@ -171,14 +180,36 @@ def find_clip(name: str, *, device: str = "auto", allow_pickle_weights: bool = F
     """
     device = _device(device)
     loaded = _load(name, device, allow_pickle_weights)
-    dimension = int(loaded.model.encode_text(loaded.tokenizer(["a"]).to(device)).shape[-1])
+    dimension = _dimension(loaded, name, device)
     return ClipModel(
         name=name,
         digest=loaded.digest,
         dimension=dimension,
         device=device,
         allow_pickle_weights=allow_pickle_weights,
+        notes=loaded.notes,
+        configuration=loaded.configuration,
     )
+
+
+def _dimension(loaded: _Loaded, name: str, device: str) -> int:
+    """Embed a word.
+
+    Raises
+    ------
+    DataError
+        The tokenizer is another model's.
+    """
+    import torch
+
+    try:
+        with torch.inference_mode():
+            return int(loaded.model.encode_text(loaded.tokenizer(["a"]).to(device)).shape[-1])
+    except (IndexError, RuntimeError) as error:
+        raise DataError(
+            f"The tokenizer of {name!r} does not fit its text tower: {_first_line(error)}. "
+            "open_clip_config.json must name the model's own (hf_tokenizer_name)."
+        ) from error
 
 
 _models: dict[tuple[str, str, bool], _Loaded] = {}
@@ -193,96 +224,78 @@ def _load(name: str, device: str, allow_pickle_weights: bool) -> _Loaded:
 
 
 def _open(name: str, device: str, allow_pickle_weights: bool) -> _Loaded:
-    architecture, weights = _parse(name)
-    check_weights(architecture, weights, allow_pickle_weights)
-    try:
-        model, preprocess, tokenizer = cached_or_fetched(
-            partial(_create, architecture, weights, device), name
-        )
-    except ConceptAuditError:
-        raise
-    except load_failures() as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise DataError(
-            f"open_clip cannot load {name!r}: {why}. Models and weights "
-            "that it knows: python -c 'import open_clip; print(open_clip.list_pretrained())'."
-        ) from error
+    asked = parse_name(name)
+    check_weights(asked.architecture, asked.weights, allow_pickle_weights)
+    if asked.architecture.startswith(HUB):
+        _fetched(partial(_hub_file, asked, CONFIG), f"The configuration of {name!r}", asked)
+    tokenizer = _fetched(partial(_tokenizer, asked), f"The tokenizer of {name!r}", asked)
+    model, preprocess = _fetched(partial(_create, asked, device), f"The model {name!r}", asked)
     model.eval()
+    configuration = configuration_of(model, tokenizer)
     return _Loaded(
         model=model,
         pixels=Preprocessing.of(preprocess),
         tokenizer=tokenizer,
-        digest=_weights_digest(model),
+        digest=network_digest(model, configuration),
+        notes=asked.notes,
+        configuration=configuration,
     )
 
 
-def _create(architecture: str, weights: str | None, device: str) -> tuple[Any, Any, Any]:
-    """Make model, preprocessing and tokenizer."""
+def _fetched(load: Callable[[], T], what: str, asked: ModelName) -> T:
+    """Load a part of a model, from the cache if it is there.
+
+    Raises
+    ------
+    DataError
+        It cannot be had, or not be read.
+    """
+    try:
+        return cached_or_fetched(load, what, needs(asked))
+    except ConceptAuditError:
+        raise
+    except load_failures() as error:
+        raise DataError(
+            f"{what} cannot be loaded: {_first_line(error)}. {needs(asked)} Models and weights "
+            "that open_clip knows: python -c 'import open_clip; print(open_clip.list_pretrained())'"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _tokenizer(asked: ModelName) -> Any:
+    import open_clip
+
+    return open_clip.get_tokenizer(asked.architecture)
+
+
+def _hub_file(asked: ModelName, file: str | None = None) -> str:
+    """Fetch a file of a model on the hub: its weights by default."""
+    from open_clip.pretrained import download_pretrained_from_hf
+
+    return str(download_pretrained_from_hf(asked.architecture.removeprefix(HUB), filename=file))
+
+
+def _create(asked: ModelName, device: str) -> tuple[Any, Any]:
+    """Make model and preprocessing."""
     import open_clip
     import torch
 
+    if asked.architecture.startswith(HUB):
+        _hub_file(asked)  # open_clip itself goes on with random weights where it cannot fetch these
     torch.manual_seed(0)
-    with _quiet_about_random_weights(weights):
-        model, _, preprocess = open_clip.create_model_and_transforms(
-            architecture,
-            pretrained=None if weights == UNTRAINED else weights,
-            device=device,
-            weights_only=True,
-        )
-    return model, preprocess, open_clip.get_tokenizer(architecture)
-
-
-def _parse(name: str) -> tuple[str, str | None]:
-    """Split a model name into what open_clip calls model name and pretrained tag (or path)."""
-    import open_clip
-
-    if name == LAB:
-        from conceptaudit.lab.bundled import lab_clip_path
-
-        return f"local-dir:{lab_clip_path()}", None
-    if (Path(name) / "open_clip_config.json").is_file():
-        return f"local-dir:{name}", None
-    architecture, _, weights = name.partition("/")
-    models = open_clip.list_models()
-    if architecture not in models:
-        near = get_close_matches(architecture, [*models, LAB], n=2)
-        raise ConfigError(
-            f"The 'clip' parameter must be 'lab', MODEL/WEIGHTS with a model that open_clip knows, "
-            f"or a folder with open_clip_config.json. Got {name!r} instead."
-            + (f" Did you mean {' or '.join(near)}?" if near else "")
-        )
-    known = open_clip.list_pretrained_tags_by_model(architecture)
-    if weights != UNTRAINED and weights not in known and not Path(weights).is_file():
-        near = get_close_matches(weights, known, n=1)
-        raise ConfigError(
-            f"open_clip has no weights {weights!r} for {architecture} and there is no such file."
-            f"{f' Did you mean {near[0]}?' if near else ''} It knows: {', '.join(known) or 'none'}."
-            if weights
-            else f"The 'clip' parameter must name weights as well as a model. Got {name!r} instead "
-            f"of {architecture}/ and one of: {', '.join(known) or 'none that open_clip knows'}."
-        )
-    return architecture, weights
-
-
-@contextmanager
-def _quiet_about_random_weights(weights: str | None) -> Iterator[None]:
-    """Keep open_clip from warning of random weights where the user asked for them."""
-    root = logging.getLogger()
-    before = root.level
-    if weights == UNTRAINED:
-        root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(before)
-
-
-def _weights_digest(model: Any) -> str:
-    digest = hashlib.sha256()
-    for key, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
-    return digest.hexdigest()
+    model, _, preprocess = open_clip.create_model_and_transforms(
+        asked.architecture,
+        pretrained=None if asked.untrained else asked.weights,
+        device=device,
+        weights_only=True,
+        force_quick_gelu=asked.forces_quick_gelu,
+        pretrained_text=False,  # a text tower's weights come with the model's, or not at all
+        require_pretrained=not asked.untrained,
+    )
+    return model, preprocess
 
 
 def _device(name: str) -> str:
@@ -292,7 +305,7 @@ def _device(name: str) -> str:
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(
-            f"The 'device' parameter is {name!r}, but torch sees no CUDA device. "
+            f"The device (--device) is {name!r}, but torch sees no CUDA device. "
             "Use 'cpu' or 'auto'."
         )
     return name

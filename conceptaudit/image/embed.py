@@ -8,21 +8,17 @@ from pathlib import Path
 
 from conceptaudit.artifacts import (
     MANIFEST,
-    STARTED,
+    RUN_PACKAGES,
     Json,
-    claim,
-    clear,
+    RunFolder,
     digest_of,
-    exclusive,
     package_versions,
     read_json,
-    remove_partials,
-    write_json,
 )
 from conceptaudit.datasets.base import CAPTION, IMAGE, Dataset, Shard
 from conceptaudit.engine import EngineChoice, StageReport, open_engine, run_shards
-from conceptaudit.engine.part_marks import forget_parts, mark_finished
-from conceptaudit.engine.parts import Part, sharing
+from conceptaudit.engine.part_marks import mark_finished
+from conceptaudit.engine.parts import Part
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.embedding_folder import (
@@ -35,6 +31,7 @@ from conceptaudit.image.embedding_folder import (
 )
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import merge_counts
+from conceptaudit.store.places import folder_of, output_path
 
 KIND = "embeddings"
 
@@ -130,19 +127,25 @@ def embed(
             "A part cannot overwrite what the others have written: remove the folder before the "
             "first part starts, or resume."
         )
-    folder = Path(out)
+    folder = output_path(out)
     shards, index = numbered(dataset.shards())
     store = folder_store(folder, dataset, clip, texts=texts)
     identity = digest_of([store.digest, [[shard.name, shard.fingerprint] for shard in shards]])
     mine = shards if part is None else part.share(shards)
-    with exclusive(folder) if part is None else sharing(folder, part):
-        if claim(folder, identity, resume=resume, overwrite=overwrite) == "overwrite":
-            clear(folder)
-        if part is None:
-            remove_partials(folder)
-        write_json(
-            folder / STARTED, {"digest": identity, "kind": KIND, "dataset": dataset.location}
-        )
+    run = RunFolder.at(
+        folder,
+        kind=KIND,
+        digest=identity,
+        inputs=(dataset.location, folder_of(clip.name)),
+        shards=[shard.name for shard in shards],
+        about={"dataset": dataset.location},
+    )
+    held = (
+        run.hold(resume=resume, overwrite=overwrite)
+        if part is None
+        else run.hold_part(str(part), resume=resume)
+    )
+    with held:
         task = EmbedShard(
             dataset=dataset,
             clip=clip,
@@ -164,11 +167,10 @@ def embed(
         )
         if part is not None:
             mark_finished(folder, part, len(shards))
-            return _summary(folder, dataset, store, mine, report, part=part)
-        _remove_strangers(store, shards)
-        made = _summary(folder, dataset, store, shards, report)
-        write_json(folder / MANIFEST, _manifest(made, dataset, clip, identity, store, shards))
-        forget_parts(folder)
+            return _summary(folder, dataset, store, mine, report, clip=clip, part=part)
+        _refuse_strangers(store, shards)
+        made = _summary(folder, dataset, store, shards, report, clip=clip)
+        run.finish(_record(made, dataset, clip, store, shards))
     return made
 
 
@@ -194,13 +196,22 @@ def _records(store: FolderStore, shards: Sequence[Shard]) -> dict[str, Json]:
     return {name: read_json(path) for name, path in paths.items() if path.exists()}
 
 
-def _remove_strangers(store: FolderStore, shards: Sequence[Shard]) -> None:
-    """Remove files that no record vouches for: of shards that a changed dataset lacks."""
+def _refuse_strangers(store: FolderStore, shards: Sequence[Shard]) -> None:
+    """Refuse files that no record vouches for: whoever reads the folder would take them for ours.
+
+    Raises
+    ------
+    ArtifactMismatchError
+        There is one.
+    """
     named = {name for record in _records(store, shards).values() for name in record["files"]}
     for place, ending in PLACES.items():
         for path in (store.folder.parent / place).glob(f"{place}_*{ending}"):
             if path.name not in named:
-                path.unlink()
+                raise ArtifactMismatchError(
+                    f"{path} was not written by this run, but would be read as a part of its "
+                    "embeddings. Move it elsewhere, and run the same command again."
+                )
 
 
 def _summary(
@@ -210,6 +221,7 @@ def _summary(
     shards: Sequence[Shard],
     report: StageReport,
     *,
+    clip: ClipModel,
     part: Part | None = None,
 ) -> EmbeddingFolder:
     accounts = [record["result"] for record in _records(store, shards).values()]
@@ -231,28 +243,26 @@ def _summary(
         folder=folder,
         account=account,
         n_texts=sum(texts) if texts else None,
-        notes=(*dataset.notes, *failures),
+        notes=(*dataset.notes, *clip.notes, *failures),
         redone=dict(report.redone),
         kept=report.kept,
     )
 
 
-def _manifest(
+def _record(
     made: EmbeddingFolder,
     dataset: Dataset,
     clip: ClipModel,
-    identity: str,
     store: FolderStore,
     shards: Sequence[Shard],
 ) -> Json:
     records = _records(store, shards)
     return {
-        "kind": KIND,
-        "digest": identity,
         "dataset": dataset.location,
         "reading": dataset.settings,
         "clip": clip.name,
         "model": clip.digest,
+        "configuration": dict(clip.configuration),
         "dimension": clip.dimension,
         "dtype": "float16",
         "settings": embed_settings(clip, texts=made.n_texts is not None),
@@ -260,8 +270,7 @@ def _manifest(
         "n_texts": made.n_texts,
         "notes": list(made.notes),
         "shards": {name: sorted(record["files"]) for name, record in records.items()},
-        "files": {n: d for record in records.values() for n, d in record["files"].items()},
-        "versions": package_versions("open_clip_torch", "torch", "pillow"),
+        "versions": package_versions(*RUN_PACKAGES),
     }
 
 
@@ -284,6 +293,6 @@ def check_embedded_with(location: str, clip: ClipModel) -> None:
     if manifest.get("model") != clip.digest:
         raise ArtifactMismatchError(
             f"The embeddings in {location} were made with {manifest.get('clip')!r}, whose weights "
-            f"are not those of {clip.name!r}: their similarities mean nothing. Name that model "
-            "with --clip, or embed the pictures anew."
+            f"or configuration are not those of {clip.name!r}: their similarities mean nothing. "
+            "Name that model with --clip, or embed the pictures anew."
         )

@@ -30,6 +30,7 @@ from conceptaudit.errors import DataError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.encoded import EncodedShard, encode_shard
 from conceptaudit.image.encoding import ENCODE_BATCH
+from conceptaudit.store.removing import remove
 from conceptaudit.tagtable import check_account, drop_table, part_account
 
 RECORDS = "shards"
@@ -46,16 +47,6 @@ class FolderStore(ShardStore):
         """Where a file that a record names lies."""
         place = next(p for p in PLACES if name.startswith(f"{p}_"))
         return self.folder.parent / place / Path(name).name
-
-    def discard_others(self, shards: frozenset[str]) -> int:
-        """Remove records of other shards, and partial files everywhere."""
-        # super() without arguments fails in a dataclass with slots, which is another class object
-        removed = ShardStore.discard_others(self, shards)
-        for place in PLACES:
-            for path in (self.folder.parent / place).glob(".*.partial"):
-                path.unlink()
-                removed += 1
-        return removed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +105,7 @@ class EmbedShard:
             for place, ending in PLACES.items()
         }
         for path in paths.values():
-            path.unlink(missing_ok=True)
+            remove(path.parent, [path.name])
         kept = np.flatnonzero(encoded.usable)
         # no empty arrays: clip-retrieval's reader leaves them out and so shifts every later pair
         if len(kept):

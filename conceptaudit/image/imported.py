@@ -23,6 +23,7 @@ from conceptaudit.datasets.base import IMAGE, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.image.tag_files import TagRows, read_tag_rows
 from conceptaudit.records import ConceptVocabulary, Drop, Int64Array, SampleBatch, Tags
+from conceptaudit.store.removing import remove
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
 from conceptaudit.text.normalize import normalize, phrase_text
 
@@ -140,6 +141,7 @@ def import_tags(
     unknown: Counter[str] = Counter()
     parts: dict[int, Path] = {n: folder / f"unsorted{n}.partial" for n in range(1 << BUCKET_BITS)}
     folder.mkdir(parents=True, exist_ok=True)
+    remove(folder, [part.name for part in parts.values()])  # a killed run may have left some
     for block in read_tag_rows(path, scored=threshold is not None):
         rows = _resolved(block, names, threshold, counts, unknown)
         bucket = rows["hash"] >> np.uint64(64 - BUCKET_BITS)
@@ -151,7 +153,7 @@ def import_tags(
         rows = np.frombuffer(part.read_bytes() if part.exists() else b"", dtype=ROW)
         files[str(number)] = bucket_path(imported.store, number)
         write_npy(files[str(number)], _sorted(rows, counts))
-        part.unlink(missing_ok=True)
+        remove(folder, [part.name])
     summary = {
         "counts": dict(sorted(counts.items())),
         "unknown_concepts": dict(sorted(unknown.items(), key=lambda item: (-item[1], item[0]))),

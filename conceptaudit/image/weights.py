@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.image.model_names import CONFIG, HUB, LOCAL, ModelName
 
 T = TypeVar("T")
 
 SAFE = frozenset({".safetensors", ".npz", ".npy"})
 """Endings that open_clip reads without unpickling; it hands every other file to torch.load."""
-
-LOCAL = "local-dir:"
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +78,35 @@ def load_failures() -> tuple[type[Exception], ...]:
     return *usual, unpickling, safetensors.SafetensorError
 
 
-def cached_or_fetched(load: Callable[[], T], name: str) -> T:
+def needs(asked: ModelName) -> str:
+    """Say which files a model needs, in a sentence.
+
+    Parameters
+    ----------
+    asked : ModelName
+    """
+    import open_clip
+
+    if asked.architecture.startswith(LOCAL):
+        return (
+            f"A folder needs {CONFIG}, open_clip_model.safetensors and, where the configuration "
+            "has hf_tokenizer_name, the tokenizer's files (tokenizer.json, tokenizer_config.json)."
+        )
+    if asked.architecture.startswith(HUB):
+        return f"{asked.architecture.removeprefix(HUB)} on huggingface.co has to have {CONFIG}."
+    text = (open_clip.get_model_config(asked.architecture) or {}).get("text_cfg", {})
+    parts = [
+        f"{what} {text[name]!r}"
+        for what, name in (("the tokenizer", "hf_tokenizer_name"), ("the text", "hf_model_name"))
+        if text.get(name)
+    ]
+    if not asked.untrained:
+        parts.append(f"the weights {asked.weights!r}")
+    listed = " and ".join(parts) or "nothing"
+    return f"{asked.architecture} needs {listed} from huggingface.co."
+
+
+def cached_or_fetched(load: Callable[[], T], what: str, needs: str = "") -> T:
     """Load a model from what lies on this machine, and only else from the network.
 
     Asked plainly, huggingface_hub looks for a newer version first, and tries that for half a
@@ -89,13 +116,15 @@ def cached_or_fetched(load: Callable[[], T], name: str) -> T:
     ----------
     load : callable
         Loads it; called once, or twice where something has to be fetched.
-    name : str
-        For messages.
+    what : str
+        What is loaded, as the subject of a sentence.
+    needs : str
+        Which files it needs, as a sentence.
 
     Raises
     ------
     DataError
-        The weights are not here and cannot be fetched.
+        It is not here and cannot be fetched.
     """
     try:
         with _asking_the_hub(online=False):
@@ -103,7 +132,7 @@ def cached_or_fetched(load: Callable[[], T], name: str) -> T:
     except load_failures() as error:
         if not _is_not_here(error):
             raise
-    _log.warning("The weights of %s are not on this machine: fetching them.", name)
+    _log.warning("%s is not on this machine: fetching it.", what)
     try:
         with _asking_the_hub(online=True):
             return load()
@@ -111,10 +140,10 @@ def cached_or_fetched(load: Callable[[], T], name: str) -> T:
         if not _is_not_here(error):
             raise
         raise DataError(
-            f"The weights of {name!r} are not on this machine and cannot be downloaded: "
-            "huggingface.co does not answer. Try again with a network; or load them once on a "
+            f"{what} is not on this machine and cannot be downloaded: huggingface.co does not "
+            f"answer. {needs}{' ' * bool(needs)}Try again with a network; or load them once on a "
             "machine that has one, bring its cache (~/.cache/huggingface, or HF_HOME) here; or "
-            "give a folder with open_clip_config.json and open_clip_model.safetensors to --clip."
+            f"give a folder with {CONFIG} and open_clip_model.safetensors to --clip."
         ) from error
 
 

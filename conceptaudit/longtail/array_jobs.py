@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from conceptaudit.datasets.base import Dataset
 from conceptaudit.engine import EngineChoice
 from conceptaudit.engine.part_marks import mark_finished
-from conceptaudit.engine.parts import Part, PartRun, sharing
-from conceptaudit.longtail.build import choose_concepts
+from conceptaudit.engine.parts import Part, PartRun
+from conceptaudit.longtail.build import choose_concepts, places_read
 from conceptaudit.longtail.opening import make_pool, open_pool
 from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.source import read_audit
-from conceptaudit.longtail.stored import WORK, site_of
+from conceptaudit.longtail.stored import WORK, work_folder
 from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.store.places import check_apart, output_path
 
 if TYPE_CHECKING:
     from conceptaudit.image.clip import ClipModel
@@ -58,9 +59,11 @@ def collect_part(
     audit = read_audit(run)
     opened = open_pool(pool, options.layout) if isinstance(pool, str | Path) else pool
     made = make_pool(opened, audit, choose_concepts(audit, options).concepts, options, clip)
-    site, n_all = site_of(Path(out)), len(made.looked_at)
-    told = progress or SilentProgress()
-    with sharing(site, part):
+    folder, n_all = output_path(out), len(made.looked_at)
+    check_apart([folder], (run, *places_read(pool, options)))
+    held = work_folder(folder, [shard.name for shard in made.looked_at])
+    site, told = held.path, progress or SilentProgress()
+    with held.hold_part(str(part), resume=True):
         report = made.look(site / WORK, workers=workers, progress=told, part=part)
         mark_finished(site, part, n_all)
     return PartRun.of(site, part, n_all, {made.stage.name: report})

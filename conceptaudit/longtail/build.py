@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conceptaudit.artifacts import Json, digest_of, package_versions
+from conceptaudit.artifacts import RUN_PACKAGES, Json, digest_of, package_versions
 from conceptaudit.datasets.base import Dataset
 from conceptaudit.engine import EngineChoice, workers_kept
 from conceptaudit.errors import ConfigError
@@ -37,13 +37,14 @@ from conceptaudit.longtail.sheet import SHOWN, ContactSheet
 from conceptaudit.longtail.source import AuditSource, read_audit
 from conceptaudit.longtail.stored import (
     KIND,
-    WORK,
     building,
     check_target,
     find_finished,
     read_long_tail,
 )
 from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.store.places import check_apart, folder_of, output_path
+from conceptaudit.store.run_folder import VERSION
 
 if TYPE_CHECKING:
     from conceptaudit.image.clip import ClipModel
@@ -106,6 +107,8 @@ def build_long_tail(
     conceptaudit.errors.DataError: no-such-run is not a finished audit: it has no manifest.json...
     """
     options = options or LongTailOptions()
+    folder = output_path(out)
+    check_apart([folder], (run, *places_read(pool, options)))
     audit = read_audit(run)
     opened = open_pool(pool, options.layout) if isinstance(pool, str | Path) else pool
     selection = choose_concepts(audit, options)
@@ -122,15 +125,31 @@ def build_long_tail(
         workers=workers,
         progress=progress or SilentProgress(),
     )
-    folder = Path(out)
     identity = job.identity()
     finished = find_finished(folder, digest_of(identity))
     if finished is not None:
         return finished
     check_target(folder, overwrite=overwrite)
-    with building(folder) as site:
-        job.execute(site, identity)
+    with building(folder, [shard.name for shard in made.looked_at]) as (site, work):
+        job.execute(site, work, identity)
     return read_long_tail(folder)
+
+
+def places_read(
+    pool: str | Path | Dataset, options: LongTailOptions
+) -> tuple[str | Path | None, ...]:
+    """Return the files and folders that a set is made from, beside the audit."""
+    return (
+        pool if isinstance(pool, str | Path) else pool.location,
+        options.selection,
+        options.review,
+        options.other_senses,
+        options.examples,
+        options.pictures,
+        options.index,
+        *options.against,
+        folder_of(options.clip),
+    )
 
 
 def choose_concepts(audit: AuditSource, options: LongTailOptions) -> Selection:
@@ -185,15 +204,13 @@ class _Job:
             "senses": self.senses.identity if self.senses else None,
             "clip": self.pool.space.identity,
             "settings": self.options.settings,
-            "versions": package_versions("open_clip_torch", "torch", "pillow", "numpy", "scipy"),
+            "versions": package_versions(*RUN_PACKAGES, "scipy"),
         }
 
     @workers_kept()
-    def execute(self, site: Path, identity: Json) -> None:
+    def execute(self, site: Path, work: Path, identity: Json) -> None:
         """Collect, clean, balance, and write every file into `site`."""
-        collector = self.pool.collect(
-            site.parent / WORK, workers=self.workers, progress=self.progress
-        )
+        collector = self.pool.collect(work, workers=self.workers, progress=self.progress)
         cleaned = self._cleaned(collector)
         balanced = cleaned.balanced
         removals = (*collector.account.removals, *cleaned.removals)
@@ -221,6 +238,7 @@ class _Job:
         write_names(site, balanced, self.options.templates)
         told = {
             "kind": KIND,
+            "version": VERSION,
             "digest": digest_of(identity),
             **identity,
             "audited": self.audit.dataset,

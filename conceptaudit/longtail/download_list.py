@@ -23,6 +23,8 @@ from conceptaudit.longtail.draw import NOT_A_URL, Draw, Drawn, DrawShard
 from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.source import read_audit
 from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.store.outputs import output_files, staged
+from conceptaudit.store.places import check_apart, output_path
 from conceptaudit.text.pipeline import find_pipeline
 from conceptaudit.text.tagger import TextTagger
 
@@ -107,7 +109,9 @@ def write_download_list(
     conceptaudit.errors.ConfigError: --download-list must name a .csv or .parquet file. ...
     """
     options = options or LongTailOptions()
-    target = Path(path)
+    target = output_path(path)
+    check_apart([target], (run, table))
+    outputs = output_files("download-list", [target])
     if target.suffix.lower() not in (".csv", ".parquet"):
         raise ConfigError(f"--download-list must name a .csv or .parquet file. Got {path} instead.")
     audit = read_audit(run)
@@ -135,7 +139,8 @@ def write_download_list(
             f"No caption of {table} names one of the {len(listed):,} selected concepts. "
             "Name a larger table, or other concepts."
         )
-    (write_csv if target.suffix.lower() == ".csv" else write_parquet)(target, rows)
+    with staged(outputs) as files:
+        (write_csv if target.suffix.lower() == ".csv" else write_parquet)(files[target], rows)
     return DownloadList(
         path=target,
         n_images=len(rows),

@@ -1,22 +1,25 @@
 """A long-tail set on disk: putting it in place whole, reading it back."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from shutil import rmtree
 
 import pandas as pd
 
-from conceptaudit.artifacts import LOCK, MANIFEST, MARK, clear, exclusive, file_digest, read_json
+from conceptaudit.artifacts import MANIFEST, RunFolder, digest_of, file_digest, read_json
 from conceptaudit.errors import ArtifactMismatchError, DataError
 from conceptaudit.longtail.export import CLASS_TABLE, IMAGE_TABLE, REMOVED_TABLE
 from conceptaudit.longtail.records import LongTailSet
 from conceptaudit.longtail.set_checks import check_images, check_manifest
 from conceptaudit.paths import is_there
+from conceptaudit.store.layouts import LAYOUTS
+from conceptaudit.store.removing import contents_of, refuse_links, remove
+from conceptaudit.store.run_folder import identify
+from conceptaudit.store.scratch import ScratchFolder
 
 KIND = "longtail"
-NEW = "new"
 OLD = "old"
 WORK = "shards"
 """Folder of the finished shards, which outlives a run that was stopped."""
@@ -98,14 +101,9 @@ def check_target(folder: Path, *, overwrite: bool) -> None:
     entries = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if not entries:
         return
-    ours = False
-    if (folder / MANIFEST).is_file():
-        try:
-            manifest = read_json(folder / MANIFEST)
-            ours = isinstance(manifest, dict) and manifest.get("kind") == KIND
-        except DataError:
-            ours = False
-    if not ours:
+    refuse_links(folder, LAYOUTS[KIND])
+    held = identify(folder)
+    if held is None or held.kind != KIND:
         raise ArtifactMismatchError(
             f"{folder} holds files that are not a long-tail set (such as {entries[0]!r}). "
             "Name a new or empty folder."
@@ -122,13 +120,28 @@ def site_of(folder: Path) -> Path:
     return folder.parent / f".{folder.name}.building"
 
 
+def work_folder(folder: Path, shards: Iterable[str]) -> RunFolder:
+    """Name the folder of the finished shards of a set; it outlives a run that was stopped.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the set will appear.
+    shards : iterable of str
+        Of the pool.
+    """
+    return RunFolder.at(
+        site_of(folder), kind=f"{KIND}-work", digest=digest_of(KIND), shards=shards, options=()
+    )
+
+
 @contextmanager
-def building(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `folder`; on success put it in the place of `folder`.
+def building(folder: Path, shards: Iterable[str]) -> Iterator[tuple[Path, Path]]:
+    """Yield an empty folder and one for finished shards; on success the first becomes `folder`.
 
     A killed run leaves `folder` as it was (or, between two renames, is repaired by the next run).
-    What lies in the folder `WORK` beside the yielded one is there again for the next run, unless
-    this one succeeds.
+    Finished shards are there again for the next run, unless this one succeeds. Files that are not
+    of the set which `folder` held are carried over.
 
     Raises
     ------
@@ -137,48 +150,65 @@ def building(folder: Path) -> Iterator[Path]:
     DataError
         The folder cannot be written to.
     """
-    site = site_of(folder)
+    run = work_folder(folder, shards)
+    site = run.path
     try:
-        with exclusive(site):
-            if (site / OLD).is_dir() and not folder.exists():
-                (site / OLD).rename(folder)
-            _clear_but_work(site)
-            (site / NEW).mkdir()
+        with run.hold(resume=True):
+            _repair(site, folder)
             try:
-                yield site / NEW
-                _swap(site, folder)
+                with ScratchFolder(site) as scratch:
+                    new = scratch / "set"
+                    new.mkdir()
+                    yield new, site / WORK
+                    _swap(site, new, folder)
             except BaseException:
-                _clear_but_work(site)
-                if (site / WORK).is_dir():
+                if any((site / WORK).rglob("*.json")):
                     _log.warning(
                         "Finished shards are kept in %s: the same command goes on from there.",
                         site / WORK,
                     )
+                else:
+                    run.discard()
                 raise
-            clear(site)
+            run.discard()
     except OSError as error:
         raise DataError(f"Cannot write {folder}: {error.strerror or error}.") from error
-    finally:
-        if site.is_dir() and not any(site.iterdir()):
-            site.rmdir()
 
 
-def _clear_but_work(site: Path) -> None:
-    """Remove everything except finished shards, and the marks of who did them."""
-    for path in site.iterdir():
-        if path.name == WORK and any(path.rglob("*.json")):
-            continue
-        if path.name.startswith(MARK):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
+def _repair(site: Path, folder: Path) -> None:
+    """Finish what a run was doing that was killed while it put a set in the place of another."""
+    if (site / OLD).is_dir() and not folder.exists():
+        (site / OLD).rename(folder)
+    _retire(site, folder)
 
 
-def _swap(site: Path, folder: Path) -> None:
-    if folder.is_dir() and not any(path.name != LOCK for path in folder.iterdir()):
-        rmtree(folder)
-    if folder.exists():
+def _swap(site: Path, new: Path, folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()):
         folder.rename(site / OLD)
-    (site / NEW).rename(folder)
+    elif folder.is_dir():
+        folder.rmdir()
+    new.rename(folder)
+    _retire(site, folder)
+
+
+def _retire(site: Path, folder: Path) -> None:
+    """Remove the set that was replaced, after what is not of it has gone over to the new one."""
+    old = site / OLD
+    if not old.is_dir():
+        return
+    contents = contents_of(old, LAYOUTS[KIND])
+    for name in contents.foreign:
+        target = folder / name
+        if not os.path.lexists(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (old / name).rename(target)
+    contents.warn(folder)
+    remove(old, contents.own)
+    for path in sorted(old.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            with suppress(OSError):
+                path.rmdir()
+    with suppress(OSError):
+        old.rmdir()
+    if old.is_dir():
+        _log.warning("What the new set has files of the same name for is kept in %s.", old)

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from conceptaudit.artifacts import (
-    STARTED,
+    RUN_PACKAGES,
     Json,
+    RunFolder,
     ShardStore,
-    claim,
-    clear,
     digest_of,
-    exclusive,
-    file_digest,
     package_versions,
-    read_json,
-    remove_partials,
-    write_json,
 )
 from conceptaudit.engine import StageReport
-from conceptaudit.engine.part_marks import forget_parts, mark_finished
-from conceptaudit.engine.parts import Part, PartRun, sharing
-from conceptaudit.errors import ArtifactMismatchError, DataError
+from conceptaudit.engine.part_marks import mark_finished
+from conceptaudit.engine.parts import Part, PartRun
+from conceptaudit.errors import ArtifactMismatchError
 from conceptaudit.openvocab.listing import write_concepts
 from conceptaudit.openvocab.merging import merge_counts
 from conceptaudit.openvocab.options import VocabOptions
@@ -32,6 +25,9 @@ from conceptaudit.openvocab.phrases import PhraseRule
 from conceptaudit.openvocab.prepared import PreparedListing
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import merge_counts as add_counts
+from conceptaudit.store.outputs import OutputFile
+from conceptaudit.store.places import check_apart, output_path
+from conceptaudit.store.run_folder import OVERWRITE
 
 __all__ = [
     "PhraseRule",
@@ -103,26 +99,24 @@ def list_vocabulary(
     ArtifactMismatchError
         `out` holds something else.
     """
-    asked = PreparedListing.of(dataset, options or VocabOptions())
-    target = Path(out)
-    done = _finished(target, digest_of(asked.wanted), overwrite=overwrite)
+    target = output_path(out)
+    output = OutputFile(path=target, kind="vocab")
     parts = parts_of(target)
+    check_apart([target, output.manifest, parts], [dataset])
+    asked = PreparedListing.of(dataset, options or VocabOptions())
+    work = _work(asked, target)
+    done = _finished(output, digest_of(asked.wanted), overwrite=overwrite)
     if done is not None:
         if parts.is_dir() and not asked.options.keep_parts:
-            with exclusive(parts):  # left by a run that was killed at its very end
-                shutil.rmtree(parts)
+            with work.hold(resume=True):  # left by a run that was killed at its very end
+                work.discard()
         return done
-    with exclusive(parts):
-        if claim(parts, asked.identity, resume=not overwrite, overwrite=overwrite) == "overwrite":
-            clear(parts)
-        remove_partials(parts)
-        write_json(parts / STARTED, asked.started)
+    with work.hold(resume=not overwrite, overwrite=overwrite):
         report = asked.run(parts, progress or SilentProgress())
         run = _merged(asked, report, target, parts)
-        write_json(
-            _manifest(target),
+        output.put(
+            parts / LISTING,
             {
-                "kind": "vocab",
                 "digest": digest_of(asked.wanted),
                 "dataset": asked.dataset.location,
                 "settings": {
@@ -131,19 +125,25 @@ def list_vocabulary(
                 "account": run.account,
                 "notes": list(run.notes),
                 "n_entries": run.n_entries,
-                "sha256": file_digest(parts / LISTING),
-                "versions": package_versions("spacy", "duckdb"),
+                "versions": package_versions(*RUN_PACKAGES, "duckdb"),
             },
         )
-        # last, so that a listing without its manifest is never ours: a kill leaves none
-        try:
-            (parts / LISTING).replace(target)
-        except OSError as error:
-            raise DataError(f"Cannot write {target}: {error.strerror or error}.") from error
-        forget_parts(parts)
-    if not asked.options.keep_parts:
-        shutil.rmtree(parts)
+        if not asked.options.keep_parts:
+            work.discard()
     return run
+
+
+def _work(asked: PreparedListing, target: Path) -> RunFolder:
+    """Name the folder beside a listing in which shards are counted."""
+    return RunFolder.at(
+        parts_of(target),
+        kind="vocab",
+        digest=asked.identity,
+        inputs=(asked.dataset.location,),
+        shards=[shard.name for shard in asked.shards],
+        about={"dataset": asked.dataset.location},
+        options=(OVERWRITE,),
+    )
 
 
 def list_part(
@@ -173,11 +173,11 @@ def list_part(
     ArtifactMismatchError
         The parts of `out` are of another listing, or this part is running already.
     """
+    target = output_path(out)
+    check_apart([target, parts_of(target)], [dataset])
     asked = PreparedListing.of(dataset, options or VocabOptions())
-    parts, n_all = parts_of(Path(out)), len(asked.shards)
-    with sharing(parts, part):
-        claim(parts, asked.identity, resume=False, overwrite=False)
-        write_json(parts / STARTED, asked.started)
+    parts, n_all = parts_of(target), len(asked.shards)
+    with _work(asked, target).hold_part(str(part)):
         report = asked.run(parts, progress or SilentProgress(), part)
         mark_finished(parts, part, n_all)
     return PartRun.of(parts, part, n_all, {asked.stage.name: report})
@@ -196,7 +196,7 @@ def _merged(asked: PreparedListing, report: StageReport, target: Path, parts: Pa
         report.store.folder,
         names,
         parts / LISTING,
-        spill=parts / "spill",
+        spill=parts,
         captions_per_image=options.captions_per_image,
         min_count=options.min_count,
         min_images=options.min_images,
@@ -220,11 +220,7 @@ def _account(store: ShardStore, shards: Sequence[str]) -> Json:
     }
 
 
-def _manifest(target: Path) -> Path:
-    return target.with_name(f"{target.name}.json")
-
-
-def _finished(target: Path, digest: str, *, overwrite: bool) -> VocabRun | None:
+def _finished(output: OutputFile, digest: str, *, overwrite: bool) -> VocabRun | None:
     """Return the listing that is there already, if it is the one asked for.
 
     Raises
@@ -232,17 +228,21 @@ def _finished(target: Path, digest: str, *, overwrite: bool) -> VocabRun | None:
     ArtifactMismatchError
         Another file is there, and must not be replaced.
     """
-    if overwrite or not target.exists():
+    output.check()
+    listing = None if overwrite else output.record()
+    if listing is None:
         return None
-    told = read_json(_manifest(target)) if _manifest(target).exists() else {}
-    if told.get("digest") == digest and told.get("sha256") == file_digest(target):
+    if listing["digest"] == digest and output.is_whole():
+        output.settle()
         return VocabRun(
-            path=target,
-            n_entries=told["n_entries"],
-            account=told["account"],
-            notes=tuple(told["notes"]),
+            path=output.path,
+            n_entries=listing["n_entries"],
+            account=listing["account"],
+            notes=tuple(listing["notes"]),
         )
+    if listing["digest"] == digest or not output.path.exists():
+        return None  # killed just before it was put in place
     raise ArtifactMismatchError(
-        f"{target} is there and was not made from these inputs and settings. Add --overwrite to "
-        "replace it, or name another file with -o."
+        f"{output.path} is a listing with other inputs or settings. Add --overwrite to replace it, "
+        "or name another file with -o."
     )

@@ -7,7 +7,6 @@ looked at again: their counts are taken off and put right.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from conceptaudit.artifacts import whole_file
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.openvocab.stage import COUNTS, KEYS, PAIRS
+from conceptaudit.store.scratch import ScratchFolder
 
 if TYPE_CHECKING:
     import duckdb
@@ -80,7 +80,7 @@ def merge_counts(
     out : Path
         The parquet file to write: ``kind, text, n_captions, n_images``.
     spill : Path
-        Folder for what memory cannot hold; removed afterwards.
+        Where a folder is made for what memory cannot hold, and removed afterwards.
     captions_per_image : int or None
         As the shards were counted with.
     min_count, min_images : int
@@ -150,11 +150,14 @@ def _merged(
 
 
 @contextmanager
-def _database(spill: Path, memory_limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
+def _database(place: Path, memory_limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    with ScratchFolder(place) as spill:
+        yield from _connected(spill, memory_limit)
+
+
+def _connected(spill: Path, memory_limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
     import duckdb
 
-    shutil.rmtree(spill, ignore_errors=True)  # a killed run may have left some
-    spill.mkdir(parents=True)
     settings: dict[str, str | bool | int | float | list[str]] = {
         "temp_directory": str(spill),
         "preserve_insertion_order": "false",
@@ -177,5 +180,3 @@ def _database(spill: Path, memory_limit: str) -> Iterator[duckdb.DuckDBPyConnect
             f"Merging the counts of shards failed: {str(error).splitlines()[0]} "
             "Give more memory with --memory-limit, or free disk space beside the output."
         ) from error
-    finally:
-        shutil.rmtree(spill, ignore_errors=True)

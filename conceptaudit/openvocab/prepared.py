@@ -27,8 +27,8 @@ class PreparedListing:
         All of the dataset's.
     stage : NounLister
     options : VocabOptions
-    started : dict
-        What the first file in the folder of the shards' counts says.
+    identity : str
+        Digest of everything that the shards' counts depend on.
     wanted : dict
         Everything that the finished listing depends on.
     """
@@ -37,7 +37,7 @@ class PreparedListing:
     shards: tuple[Shard, ...]
     stage: NounLister
     options: VocabOptions
-    started: Json
+    identity: str
     wanted: Json
 
     @classmethod
@@ -85,14 +85,9 @@ class PreparedListing:
             shards=shards,
             stage=stage,
             options=options,
-            started={"digest": identity, "kind": "vocab", "dataset": str(dataset)},
+            identity=identity,
             wanted=wanted,
         )
-
-    @property
-    def identity(self) -> str:
-        """Digest of everything that the shards' counts depend on."""
-        return str(self.started["digest"])
 
     def run(self, parts: Path, progress: Progress, part: Part | None = None) -> StageReport:
         """List the nouns of every shard, or of a part's share."""

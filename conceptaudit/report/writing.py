@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from conceptaudit.artifacts import package_versions, write_text
+from conceptaudit.artifacts import digest_of, package_versions, write_text
 from conceptaudit.curves import Curve
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptAccuracies
@@ -24,6 +24,8 @@ from conceptaudit.report.sections.method import method_section
 from conceptaudit.report.sections.overview import headline, name_of, overview
 from conceptaudit.report.sections.samples import bands, contact_section, pairs_section
 from conceptaudit.report.sections.truth import truth_section
+from conceptaudit.store.outputs import OutputFile
+from conceptaudit.store.places import check_apart, output_path
 
 SEED = 0
 
@@ -50,7 +52,7 @@ def write_report(
     Parameters
     ----------
     out : str or Path
-        File to write; one that is there is replaced.
+        File to write; an earlier report is replaced.
     run : str or Path
         Folder of the audit.
     dataset : str or Path, optional
@@ -85,6 +87,8 @@ def write_report(
 
     Raises
     ------
+    ArtifactMismatchError
+        `out` is a file that is no report, or overlaps with an input.
     ConfigError
         `run` is no audit, the dataset does not exist, or `tail_results` come without a curve.
     DataError
@@ -92,6 +96,10 @@ def write_report(
         the results that it is to check_predictions.
     """
     progress = progress or SilentProgress()
+    target = output_path(out)
+    named = (run, dataset, curve, accuracies, predictions, longtail, tail_results, truth)
+    check_apart([target], [one for one in named if isinstance(one, str | Path)])
+    OutputFile(path=target, kind="report", is_ours=is_report).check()
     inputs = read_inputs(
         run,
         dataset=dataset,
@@ -106,12 +114,24 @@ def write_report(
     sections = _sections(inputs, progress)
     name = title or name_of(inputs.run.frequencies.source)
     version = package_versions().get("conceptaudit", "")
-    target = Path(out)
-    write_text(
-        target,
-        page(name, headline(inputs.run, titled=title is not None), sections, version=version),
-    )
+    text = page(name, headline(inputs.run, titled=title is not None), sections, version=version)
+    write_text(target, f"{text}{_seal(text)}")
     return target
+
+
+def _seal(text: str) -> str:
+    """Last line of a report, by which it is told from anybody's page and from a changed one."""
+    return f"<!-- conceptaudit report {digest_of(text)} -->\n"
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a report as it was written."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    page_text, _, _ = text.rpartition("<!--")
+    return bool(page_text) and text == f"{page_text}{_seal(page_text)}"
 
 
 def _sections(inputs: ReportInputs, progress: Progress) -> list[Section]:

@@ -27,6 +27,7 @@ from conceptaudit.datasets.base import CAPTION, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import ConfigError
 from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch, Tags
+from conceptaudit.store.removing import remove
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
 from conceptaudit.text.paper import ALGORITHM, PaperQueries, TermsHeld, search
 from conceptaudit.text.pipeline import ANY_POS, NounPipeline, assigned, load_pipeline
@@ -216,7 +217,7 @@ class PaperSearch:
 
     def _keep(self, files: dict[str, Path], shard: str, suffix: str, table: pd.DataFrame) -> None:
         path = self.store.path(shard, suffix)
-        path.unlink(missing_ok=True)
+        remove(path.parent, [path.name])
         if not table.empty:
             write_parquet(path, table)
             files[suffix] = path

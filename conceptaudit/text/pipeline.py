@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conceptaudit.artifacts import digest_of, file_digest
+from conceptaudit.artifacts import Json, digest_of, file_digest
 from conceptaudit.errors import ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -59,6 +59,17 @@ def find_pipeline(name: str = BUNDLED, *, pos: str = NOUN_POS) -> NounPipeline:
     if pos == NOUN_POS:
         _require_nouns(nlp, name)
     return NounPipeline(name=name, digest=_identity(nlp, name), pos=pos)
+
+
+def pipeline_facts(pipeline: NounPipeline) -> Json:
+    """Say which pipeline it is, for a manifest: what it calls itself, version and digest."""
+    meta = load_pipeline(pipeline.name).meta
+    return {
+        "name": pipeline.name,
+        "package": f"{meta.get('lang')}_{meta.get('name')}",
+        "version": meta.get("version"),
+        "digest": pipeline.digest,
+    }
 
 
 _loaded: dict[str, Language] = {}

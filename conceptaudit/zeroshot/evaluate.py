@@ -10,19 +10,18 @@ import pandas as pd
 
 from conceptaudit.engine import EngineChoice
 from conceptaudit.engine.part_marks import mark_finished
-from conceptaudit.engine.parts import Part, PartRun, sharing
+from conceptaudit.engine.parts import Part, PartRun
 from conceptaudit.errors import DataError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.store.locks import sharing
 from conceptaudit.zeroshot.labelled import EvaluationSet
 from conceptaudit.zeroshot.measures import Tally, confusions, overall, tally
 from conceptaudit.zeroshot.options import EvaluationOptions
 from conceptaudit.zeroshot.prepared import PreparedEvaluation
 from conceptaudit.zeroshot.results import Evaluation, ModelResult, write_results
-from conceptaudit.zeroshot.running import StageRunner, model_labels, run_folder, shared_folder
+from conceptaudit.zeroshot.running import StageRunner, model_labels
 from conceptaudit.zeroshot.sources import Guesses
-
-KIND = "evaluation"
 
 
 def evaluate(
@@ -71,27 +70,30 @@ def evaluate(
     options = options or EvaluationOptions()
     prepared = PreparedEvaluation.of(evaluation_set, models, out, options)
     folder, told = prepared.folder, progress or SilentProgress()
+    prepared.check_apart()
     prepared.save_vectors(workers=workers, progress=told)
     sources = prepared.sources()
-    identity = prepared.identity(sources)
+    run = prepared.run(sources)
     runner = StageRunner(folder=folder, workers=workers, progress=told)
     notes = list(evaluation_set.notes)
-    with run_folder(folder, identity, KIND, resume=resume, overwrite=overwrite):
-        results = []
+    with run.hold(resume=resume, overwrite=overwrite):
+        results: list[ModelResult] = []
+        listed: list[Path] = []
         for source in sources:
             source.begin(folder)
             report = runner.run(source.stage, source.dataset, source.shards, on_gpu=source.on_gpu)
             guesses = source.collect(report, folder)
             labels = model_labels(source.stage.clip, options.pretraining)
             results.append(_result(guesses, evaluation_set, labels, options.level))
-            notes += guesses.notes
+            notes += [*source.stage.clip.notes, *guesses.notes]
+            listed += guesses.listed
         found = Evaluation(
             folder=folder,
             evaluation_set=evaluation_set,
             results=tuple(results),
             notes=tuple(dict.fromkeys(notes)),
         )
-        write_results(found, identity, options.level)
+        write_results(found, run, options.level, listed)
     return found
 
 
@@ -134,8 +136,9 @@ def evaluate_part(
     options = options or EvaluationOptions()
     prepared = PreparedEvaluation.of(evaluation_set, models, out, options)
     folder, told = prepared.folder, progress or SilentProgress()
+    prepared.check_apart()
     if options.save_embeddings is not None:
-        with sharing(folder, part):
+        with sharing(folder, str(part)):
             made = prepared.save_vectors(workers=workers, progress=told, part=part)
             n_all = len(evaluation_set.dataset.shards())
             mark_finished(folder, part, n_all)
@@ -150,7 +153,7 @@ def evaluate_part(
     sources = prepared.sources()
     runner = StageRunner(folder=folder, workers=workers, progress=told, part=part)
     n_all = max(len(source.shards) for source in sources)
-    with shared_folder(folder, prepared.identity(sources), KIND, part, resume=resume):
+    with prepared.run(sources).hold_part(str(part), resume=resume):
         reports = {}
         for one in sources:
             one.begin(folder)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conceptaudit.artifacts import digest_of
+from conceptaudit.artifacts import RunFolder, digest_of
 from conceptaudit.datasets import CAPTION, EMBEDDING, IMAGE, Dataset, Shard
 from conceptaudit.engine import EngineChoice, StageReport
 from conceptaudit.engine.parts import Part
@@ -14,6 +14,7 @@ from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.embed import EmbeddingFolder, check_embedded_with, embed
 from conceptaudit.progress import Progress
+from conceptaudit.store.places import check_apart, folder_of, output_path
 from conceptaudit.text.pipeline import find_pipeline
 from conceptaudit.zeroshot.labelled import EvaluationSet
 from conceptaudit.zeroshot.options import EvaluationOptions, RetrievalOptions
@@ -64,7 +65,7 @@ class PreparedEvaluation:
             evaluation_set=evaluation_set,
             clips=clips,
             slugs=slugs,
-            folder=Path(out),
+            folder=output_path(out),
             options=options,
         )
         prepared.stored.places(evaluation_set, slugs)
@@ -101,9 +102,24 @@ class PreparedEvaluation:
             self.evaluation_set, self.clips, self.slugs, self.folder, stored=self.stored
         )
 
-    def identity(self, sources: Sequence[Source]) -> str:
-        """Digest of everything that the results depend on."""
-        return digest_of(
+    def inputs(self) -> tuple[str | Path | None, ...]:
+        """Return the places that the evaluation reads."""
+        models = (folder_of(clip.name) for clip in self.clips)
+        return (self.evaluation_set.location, *self.options.embeddings, *models)
+
+    def check_apart(self) -> None:
+        """Refuse to write where the evaluation reads.
+
+        Raises
+        ------
+        ArtifactMismatchError
+            The run folder, or that of the embeddings to be saved, overlaps with an input.
+        """
+        check_apart([self.folder, self.options.save_embeddings], self.inputs())
+
+    def run(self, sources: Sequence[Source]) -> RunFolder:
+        """Name the run's folder; its digest is of everything that the results depend on."""
+        identity = digest_of(
             {
                 "stages": [source.stage.settings for source in sources],
                 "names": self.slugs,
@@ -112,6 +128,14 @@ class PreparedEvaluation:
                 "shards": [[[one.name, one.fingerprint] for one in s.shards] for s in sources],
                 "level": self.options.level,
             }
+        )
+        return RunFolder.at(
+            self.folder,
+            kind="evaluation",
+            digest=identity,
+            inputs=(*self.inputs(), self.options.save_embeddings),
+            shards=sorted({shard.name for source in sources for shard in source.shards}),
+            about={"dataset": self.evaluation_set.location},
         )
 
 
@@ -182,6 +206,23 @@ class PreparedRetrieval:
             }
         )
         return cls(dataset=dataset, shards=shards, stages=stages, identity=identity)
+
+    def folder(self, out: str | Path) -> RunFolder:
+        """Name the run's folder.
+
+        Raises
+        ------
+        ConfigError, ArtifactMismatchError
+            It is a URL, or overlaps with what the run reads.
+        """
+        return RunFolder.at(
+            out,
+            kind="retrieval",
+            digest=self.identity,
+            inputs=(self.dataset.location, *(folder_of(one.clip.name) for one in self.stages)),
+            shards=[shard.name for shard in self.shards],
+            about={"dataset": self.dataset.location},
+        )
 
     def run(self, runner: StageRunner, stage: PairEncoder) -> StageReport:
         """Encode the pairs with one model."""

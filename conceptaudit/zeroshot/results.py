@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from conceptaudit.artifacts import Json, write_csv, write_json, write_parquet
+from conceptaudit.artifacts import Json, RunFolder, write_csv, write_json, write_parquet
 from conceptaudit.records import ConceptAccuracies
 from conceptaudit.zeroshot.labelled import EvaluationSet
 from conceptaudit.zeroshot.measures import Score
-from conceptaudit.zeroshot.running import slug, write_run_manifest
+from conceptaudit.zeroshot.running import finish_run, slug
 
 METRIC = "acc1"
 TASK = "zeroshot_classification"
@@ -76,8 +77,11 @@ class Evaluation:
         return ConceptAccuracies(table[[*kept, "metric"]], self.notes)
 
 
-def write_results(found: Evaluation, identity: str, level: float) -> None:
+def write_results(
+    found: Evaluation, run: RunFolder, level: float, listed: Sequence[Path] = ()
+) -> None:
     """Write tables, CLIP_benchmark's record and, last, the manifest."""
+    records = list(listed)
     folder = found.folder
     write_parquet(folder / "accuracies.parquet", found.table)
     write_csv(folder / "accuracies.csv", found.table)
@@ -87,12 +91,11 @@ def write_results(found: Evaluation, identity: str, level: float) -> None:
     for result in found.results:
         record = benchmark_record(result, found.evaluation_set.name)
         name = slug(f"{result.model}_{result.pretraining}")
-        write_json(folder / "clip_benchmark" / f"{name}.json", record)
-    write_run_manifest(
-        folder,
+        records.append(folder / "clip_benchmark" / f"{name}.json")
+        write_json(records[-1], record)
+    finish_run(
+        run,
         {
-            "kind": "evaluation",
-            "digest": identity,
             "dataset": found.evaluation_set.location,
             "name": found.evaluation_set.name,
             "classes": list(found.evaluation_set.class_names),
@@ -101,6 +104,7 @@ def write_results(found: Evaluation, identity: str, level: float) -> None:
             "accounts": [result.account for result in found.results],
             "notes": list(found.notes),
         },
+        records,
     )
 
 

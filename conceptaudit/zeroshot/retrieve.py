@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from conceptaudit.artifacts import Json, write_csv, write_json, write_parquet
+from conceptaudit.artifacts import Json, RunFolder, write_csv, write_json, write_parquet
 from conceptaudit.datasets import Dataset
 from conceptaudit.engine import EngineChoice
 from conceptaudit.engine.part_marks import mark_finished
@@ -31,14 +31,11 @@ from conceptaudit.zeroshot.retrieval import (
 from conceptaudit.zeroshot.running import (
     StageRunner,
     added_accounts,
+    finish_run,
     model_labels,
-    run_folder,
-    shared_folder,
     slug,
-    write_run_manifest,
 )
 
-KIND = "retrieval"
 TASK = "zeroshot_retrieval"
 
 
@@ -100,13 +97,14 @@ def evaluate_retrieval(
     """
     options = options or RetrievalOptions()
     prepared = PreparedRetrieval.of(dataset, models, options)
-    folder = Path(out)
+    run = prepared.folder(out)
+    folder = run.path
     runner = StageRunner(folder=folder, workers=workers, progress=progress or SilentProgress())
     concepts = options.concepts
     overall: list[pd.DataFrame] = []
     by_concept: list[pd.DataFrame] = []
     account: Json = {}
-    with run_folder(folder, prepared.identity, KIND, resume=resume, overwrite=overwrite):
+    with run.hold(resume=resume, overwrite=overwrite):
         names = [shard.name for shard in prepared.shards]
         for stage in prepared.stages:
             report = prepared.run(runner, stage)
@@ -129,9 +127,9 @@ def evaluate_retrieval(
             overall=pd.concat(overall, ignore_index=True),
             per_concept=pd.concat(by_concept, ignore_index=True) if by_concept else pd.DataFrame(),
             account=account,
-            notes=dataset.notes,
+            notes=(*dataset.notes, *(note for s in prepared.stages for note in s.clip.notes)),
         )
-        _write(result, prepared.identity, dataset)
+        _write(result, run, dataset)
     return result
 
 
@@ -165,11 +163,12 @@ def retrieval_part(
         `out` holds something else, or this part is running already.
     """
     prepared = PreparedRetrieval.of(dataset, models, options or RetrievalOptions())
-    folder = Path(out)
+    run = prepared.folder(out)
+    folder = run.path
     runner = StageRunner(
         folder=folder, workers=workers, progress=progress or SilentProgress(), part=part
     )
-    with shared_folder(folder, prepared.identity, KIND, part, resume=resume):
+    with run.hold_part(str(part), resume=resume):
         reports = {stage.name: prepared.run(runner, stage) for stage in prepared.stages}
         mark_finished(folder, part, len(prepared.shards))
     return PartRun.of(folder, part, len(prepared.shards), reports)
@@ -216,8 +215,8 @@ def _by_concept(
     return table
 
 
-def _write(result: Retrieval, identity: str, dataset: Dataset) -> None:
-    folder = result.folder
+def _write(result: Retrieval, run: RunFolder, dataset: Dataset) -> None:
+    folder, listed = run.path, []
     write_csv(folder / "overall.csv", result.overall)
     if len(result.per_concept):
         write_parquet(folder / "accuracies.parquet", result.per_concept)
@@ -231,14 +230,14 @@ def _write(result: Retrieval, identity: str, dataset: Dataset) -> None:
             "metrics": dict(zip(rows["metric"], rows["value"].tolist(), strict=True)),
             "language": "en",
         }
-        write_json(folder / "clip_benchmark" / f"{slug(f'{model}_{weights}')}.json", record)
-    write_run_manifest(
-        folder,
+        listed.append(folder / "clip_benchmark" / f"{slug(f'{model}_{weights}')}.json")
+        write_json(listed[-1], record)
+    finish_run(
+        run,
         {
-            "kind": KIND,
-            "digest": identity,
             "dataset": dataset.location,
             "account": result.account,
             "notes": list(result.notes),
         },
+        listed,
     )

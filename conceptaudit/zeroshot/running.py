@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conceptaudit.artifacts import (
-    LOCK,
-    LOG,
-    MANIFEST,
-    MARK,
-    STARTED,
-    Json,
-    ShardStore,
-    claim,
-    clear,
-    exclusive,
-    file_digest,
-    package_versions,
-    remove_partials,
-    write_json,
-)
+from conceptaudit.artifacts import RUN_PACKAGES, Json, RunFolder, ShardStore, package_versions
 from conceptaudit.datasets import Dataset, Shard
 from conceptaudit.engine import EngineChoice, StageReport, open_engine, run_stage
-from conceptaudit.engine.part_marks import forget_parts
-from conceptaudit.engine.parts import Part, sharing
+from conceptaudit.engine.parts import Part
 from conceptaudit.engine.stage import Stage
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel, find_clip
+from conceptaudit.image.model_names import label_of
 from conceptaudit.progress import Progress
 from conceptaudit.records import merge_counts
 
@@ -78,48 +62,8 @@ def model_labels(clip: ClipModel, pretraining: str | None) -> tuple[str, str]:
     >>> model_labels(ClipModel(name="ViT-B-32/laion2b_s34b_b79k", digest="", dimension=512), None)
     ('ViT-B-32', 'laion2b_s34b_b79k')
     """
-    folder = Path(clip.name)
-    if folder.is_dir():
-        return folder.name, pretraining or ""
-    architecture, _, weights = clip.name.partition("/")
+    architecture, weights = label_of(clip.name)
     return architecture, pretraining if pretraining is not None else weights
-
-
-@contextmanager
-def run_folder(
-    folder: Path, identity: str, kind: str, *, resume: bool, overwrite: bool
-) -> Iterator[None]:
-    """Hold a run folder for this process, after checking that the run may be written there.
-
-    Raises
-    ------
-    ArtifactMismatchError
-        The folder holds something else, or another process writes to it.
-    """
-    with exclusive(folder):
-        if claim(folder, identity, resume=resume, overwrite=overwrite) == "overwrite":
-            clear(folder)
-        remove_partials(folder)
-        write_json(folder / STARTED, {"digest": identity, "kind": kind})
-        yield
-        forget_parts(folder)
-
-
-@contextmanager
-def shared_folder(
-    folder: Path, identity: str, kind: str, part: Part, *, resume: bool
-) -> Iterator[None]:
-    """Hold one part of a run folder, which other parts may write to at the same time.
-
-    Raises
-    ------
-    ArtifactMismatchError
-        The folder holds something else, or the part or the whole is running already.
-    """
-    with sharing(folder, part):
-        claim(folder, identity, resume=resume, overwrite=False)
-        write_json(folder / STARTED, {"digest": identity, "kind": kind})
-        yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,20 +111,18 @@ def added_accounts(store: ShardStore, shards: Sequence[str]) -> Json:
     }
 
 
-def write_run_manifest(folder: Path, record: dict[str, Any]) -> None:
-    """Write the manifest of a finished run, last, with the digest of every file."""
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and path.name not in (MANIFEST, LOG)
-        and not path.name.startswith((LOCK, MARK))
-    )
-    write_json(
-        folder / MANIFEST,
-        {
-            **record,
-            "versions": package_versions("open_clip_torch", "torch", "pillow"),
-            "files": {p.relative_to(folder).as_posix(): file_digest(p) for p in files},
-        },
+def finish_run(run: RunFolder, record: dict[str, Any], listed: Iterable[Path]) -> None:
+    """Write the manifest of a finished run, last, with the digest of every file.
+
+    Parameters
+    ----------
+    run : RunFolder
+    record : dict
+        What it says of this kind of run.
+    listed : iterable of Path
+        Files whose names depend on the data.
+    """
+    run.finish(
+        {**record, "versions": package_versions(*RUN_PACKAGES)},
+        [path.relative_to(run.path).as_posix() for path in listed],
     )

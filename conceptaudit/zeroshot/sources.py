@@ -14,6 +14,7 @@ from conceptaudit.engine import StageReport
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.prompts import encode_concepts
+from conceptaudit.store.removing import remove
 from conceptaudit.tagtable import drop_table
 from conceptaudit.zeroshot.answers import UNKNOWN_CLASS, answer_notes
 from conceptaudit.zeroshot.classify import ZeroShotClassifier
@@ -38,11 +39,14 @@ class Guesses:
     account : dict
         Images read, used, and dropped by reason.
     notes : tuple of str
+    listed : tuple of Path
+        Files written beside the shards' results, whose names depend on the model.
     """
 
     table: pd.DataFrame
     account: Json
     notes: tuple[str, ...] = ()
+    listed: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +64,7 @@ class PictureSource:
 
     def begin(self, folder: Path) -> None:
         """Remove what an evaluation of embeddings left in a run folder."""
-        (folder / LABELS).unlink(missing_ok=True)
-        _dropped_file(folder, self.stage.name).unlink(missing_ok=True)
+        remove(folder, [LABELS, _dropped_file(folder, self.stage.name).name])
 
     def collect(self, report: StageReport, folder: Path) -> Guesses:  # noqa: ARG002 -- as its sister
         """Read what the shards found."""
@@ -122,8 +125,13 @@ class EmbeddingSource:
         if met.drops:
             write_parquet(listed, drop_table(met.drops))
         else:
-            listed.unlink(missing_ok=True)
-        return Guesses(table=met.guesses, account=met.account, notes=met.notes)
+            remove(folder, [listed.name])
+        return Guesses(
+            table=met.guesses,
+            account=met.account,
+            notes=met.notes,
+            listed=(listed,) if met.drops else (),
+        )
 
 
 Source = PictureSource | EmbeddingSource

@@ -13,9 +13,10 @@ from conceptaudit.artifacts import LOCK, STARTED, exclusive
 from conceptaudit.auditing import AuditOptions, audit, audit_part, merge_audit
 from conceptaudit.cli.main import main
 from conceptaudit.engine.part_marks import uncovered
-from conceptaudit.engine.parts import Part, sharing
+from conceptaudit.engine.parts import Part
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.lab import LabConfig, generate
+from conceptaudit.store.locks import sharing
 
 CONCEPTS = ["dog", "cat", "hot_dog", "zebra"]
 OPTIONS = AuditOptions(shard_rows=10, evidence=2)
@@ -75,7 +76,7 @@ def test_what_killed_parts_leave_is_cleared_away(
     for index in range(N_PARTS):
         run_part(captions, folder, index)
     (folder / f"{LOCK}-1-of-3").touch()
-    (folder / "text/.0.parquet.abc.partial").write_bytes(b"half")
+    (folder / "text/.0000000-0000000000000.parquet.partial").write_bytes(b"half")
     damaged = next((folder / "text").glob("*0.parquet"))
     damaged.write_bytes(damaged.read_bytes()[:-1])
     run = merge_audit(folder)
@@ -168,16 +169,16 @@ def test_a_list_without_a_name_cannot_be_read_again(captions: Path, tmp_path: Pa
 def test_locks(captions: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     first, second = Part(index=0, count=2), Part(index=1, count=2)
-    with sharing(folder, first), sharing(folder, second):
-        with pytest.raises(ArtifactMismatchError, match="part 0-of-2"), sharing(folder, first):
+    with sharing(folder, str(first)), sharing(folder, str(second)):
+        with pytest.raises(ArtifactMismatchError, match="part 0-of-2"), sharing(folder, str(first)):
             pass
         with pytest.raises(ArtifactMismatchError, match="Another run"), exclusive(folder):
             pass
     assert not list(folder.iterdir())
     with exclusive(folder), pytest.raises(ArtifactMismatchError, match="over all parts"):
         run_part(captions, folder, 0)
-    with sharing(folder, first):
-        with sharing(folder, second):
+    with sharing(folder, str(first)):
+        with sharing(folder, str(second)):
             pass
         with pytest.raises(ArtifactMismatchError, match="Another run"), exclusive(folder):
             pass

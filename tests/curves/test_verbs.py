@@ -1,6 +1,7 @@
 """``fit`` and ``predict`` from the command line, on small tables."""
 
 import json
+from contextlib import contextmanager
 
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 from conceptaudit.cli.fit import fit
 from conceptaudit.cli.predict import predict
 from conceptaudit.curves import Curve
-from conceptaudit.errors import ArtifactMismatchError, ConceptAuditError
+from conceptaudit.errors import ArtifactMismatchError, ConceptAuditError, DataError
 from conceptaudit.report import curve_figures
 
 app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -53,6 +54,8 @@ def test_fit_writes_its_folder_and_prints_a_table(tables):
         "datasets.csv",
         "fit.csv",
         "folded.csv",
+        "manifest.json",
+        "run.json",
         "unmatched.csv",
     ]
     for expected in ("slope per decade [90%]", "RN50/accuracy", "overdispersion", "1 concepts"):
@@ -124,20 +127,70 @@ def test_curves_that_are_not_straight_survive_their_file(family, tables):
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_curve_is_replaced_only_on_request(tables):
+def test_another_curve_is_replaced_only_on_request(tables):
     out = tables / "curve"
     call = ("fit", tables / "counts.csv", "-a", tables / "accuracies.csv", "-o", out)
     run(*call)
-    before = (out / "curve.json").read_bytes()
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    run(*call)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    other = (*call, "--zero-policy", "exclude")
     with pytest.raises(ArtifactMismatchError, match="--overwrite"):
-        run(*call)
-    run(*call, "--overwrite")
-    assert (out / "curve.json").read_bytes() == before
-    (out / "thesis.docx").write_text("")
-    with pytest.raises(ArtifactMismatchError, match=r"thesis\.docx"):
-        run(*call, "--overwrite")
-    with pytest.raises(ArtifactMismatchError, match="is a file"):
+        run(*other)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    (out / "thesis.docx").write_text("of the user")
+    run(*other, "--overwrite")
+    assert (out / "curve.json").read_bytes() != before["curve.json"]
+    assert (out / "thesis.docx").read_text() == "of the user"
+    with pytest.raises(ArtifactMismatchError, match="which this command reads"):
         run(*call[:-1], tables / "counts.csv")
+    (tables / "file").touch()
+    with pytest.raises(ArtifactMismatchError, match="is a file"):
+        run(*call[:-1], tables / "file")
+
+
+class Killed(BaseException):
+    """What no code of ours catches, as a kill."""
+
+
+def test_a_fit_killed_at_any_file_can_be_run_again(tables, monkeypatch):
+    """One that was killed while it replaced a curve leaves no pair of files of two curves."""
+    from conceptaudit.store import files
+
+    monkeypatch.setattr(
+        curve_figures, "draw_curve", lambda _, path: files.write_text(path, "drawn")
+    )
+    call = ("fit", tables / "counts.csv", "-a", tables / "accuracies.csv")
+    other = ("--zero-policy", "exclude", "--overwrite")
+    expected = {}
+    for name, more in (("old", ()), ("new", other)):
+        run(*call, "-o", tables / name, *more)
+        expected[name] = {path.name: path.read_bytes() for path in (tables / name).iterdir()}
+    whole = files.whole
+    for last in range(1, 10):
+        out, n = tables / f"curve{last}", 0
+        run(*call, "-o", out)
+
+        @contextmanager
+        def killed(path, last=last):
+            nonlocal n
+            n += 1
+            if n == last:
+                raise Killed
+            with whole(path) as partial:
+                yield partial
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "whole", killed)
+            patch.setattr("conceptaudit.curves.curve.whole", killed)
+            with pytest.raises(Killed):
+                run(*call, "-o", out, *other)
+        with pytest.raises(DataError, match="not finished"):
+            Curve.load(out)
+        again = other if last == 1 else other[:2]
+        run(*call, "-o", out, *again)
+        left = {path.name: path.read_bytes() for path in out.iterdir()}
+        assert left == expected["new"], last
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -22,7 +22,7 @@ from conceptaudit.engine.ray_cluster import QUIET, RayEngine, TaskActor
 from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
 from conceptaudit.lab import LabConfig, generate
 from conceptaudit.longtail import LongTailOptions, build_long_tail
-from conceptaudit.scratch import ScratchFolder
+from conceptaudit.store.scratch import ScratchFolder
 
 from .conftest import MemoryGroup
 from .tasks import Fail, LoseOnce

@@ -150,7 +150,7 @@ def test_workers_threads_and_a_resumed_run_write_the_same_bytes(
     folder = tmp_path / "two"
     (folder / "manifest.json").unlink()
     (folder / "img_emb/img_emb_1.npy").unlink()
-    (folder / "img_emb/.img_emb_1.npy.x.partial").write_bytes(b"")
+    (folder / "img_emb/.img_emb_1.npy.1.partial").write_bytes(b"")
     again = embed(dataset, clip, folder, texts=True)
     assert (again.kept, again.redone) == (2, {"damaged": 1})
     assert tree(folder) == want

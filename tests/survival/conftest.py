@@ -98,3 +98,40 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lab")
     generate(LabConfig(n_samples=240, shard_size=20, image_size=48), folder / "lab")
     return folder / "lab"
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every input that the verbs need, as small as they take it."""
+    from conceptaudit.cli.main import main
+    from conceptaudit.lab import LabConfig, generate, lab_vocabulary, write_image_folder
+
+    folder = tmp_path_factory.mktemp("foreign")
+    lines = [f"{i},a dog and a cat {i}" if i % 3 else f"{i},a red bus" for i in range(60)]
+    (folder / "captions.csv").write_text("\n".join(["key,caption", *lines]) + "\n")
+    (folder / "concepts.txt").write_text("dog\ncat\nbus\n")
+    config = LabConfig(n_samples=36, shard_size=12, image_size=48)
+    generate(config, folder / "lab")
+    names = lab_vocabulary(config).names
+    (folder / "lab.txt").write_text("\n".join(names) + "\n")
+    write_image_folder(config, folder / "testset", per_concept=1)
+    rows = [f"m,lab,{name},{i % 9},9" for i, name in enumerate(names)]
+    (folder / "accuracies.csv").write_text(
+        "\n".join(["model,dataset,concept,n_correct,n_images", *rows]) + "\n"
+    )
+    lab = f"{folder}/lab"
+    concepts = ("-c", f"{folder}/lab.txt", "--workers", "1")
+    for command in (
+        ("embed", lab, "--clip", "lab", "-o", f"{folder}/embeddings", "--workers", "1"),
+        ("audit", lab, *concepts, "-o", f"{folder}/audited-text"),
+        (
+            *("audit", f"{folder}/embeddings", *concepts, "--clip", "lab", "--threshold", "0.25"),
+            *("-o", f"{folder}/audited"),
+        ),
+        (
+            *("fit", f"{folder}/audited", "-a", f"{folder}/accuracies.csv", "--pretraining"),
+            *("all", "-o", f"{folder}/curve"),
+        ),
+    ):
+        assert main(list(command)) == 0, command
+    return folder

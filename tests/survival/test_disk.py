@@ -111,8 +111,8 @@ def test_results_that_rot_are_found_and_made_again(tmp_path, again, calm, tree):
 
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path, again, calm, tree):
     run = shutil.copytree(calm, tmp_path / "run")
-    for place in (run, run / "text", run / "counts"):
-        (place / ".frequencies.parquet.abc.partial").write_bytes(b"PAR1")
+    for name in (".frequencies.parquet", "text/.0000000-0000000000020.parquet", ".run.json"):
+        (run / f"{name}.partial").write_bytes(b"PAR1")
     (run / "manifest.json").unlink()
     again(run)
     assert tree(run) == tree(calm)

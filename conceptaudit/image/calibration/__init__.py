@@ -9,7 +9,7 @@ from conceptaudit.image.calibration.histograms import (
 )
 from conceptaudit.image.calibration.labels import Labels, check_labelled, read_labels
 from conceptaudit.image.calibration.learning import enough_captions, learn
-from conceptaudit.image.calibration.record import Calibration
+from conceptaudit.image.calibration.record import Calibration, is_calibration
 
 __all__ = [
     "Calibration",
@@ -21,6 +21,7 @@ __all__ = [
     "contrast_vectors",
     "count_scores",
     "enough_captions",
+    "is_calibration",
     "learn",
     "read_labels",
 ]

@@ -138,6 +138,18 @@ class Calibration:
         return _checked(calibration, path)
 
 
+def is_calibration(path: Path) -> bool:
+    """Whether a file is a calibration of any format, as it was written."""
+    try:
+        value = read_json(path)
+    except DataError:
+        return False
+    if not isinstance(value, dict) or value.get("kind") != KIND:
+        return False
+    sha256 = value.pop("sha256", None)
+    return bool(sha256 == digest_of(value))
+
+
 _COLUMNS = ("thresholds", "precision", "prevalence", "prevalence_low", "prevalence_high")
 
 

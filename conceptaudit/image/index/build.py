@@ -8,16 +8,13 @@ from pathlib import Path
 
 from conceptaudit.artifacts import (
     MANIFEST,
-    STARTED,
+    RUN_PACKAGES,
     Json,
-    claim,
-    clear,
+    RunFolder,
     digest_of,
-    exclusive,
     file_digest,
     package_versions,
     read_json,
-    write_json,
 )
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.index.engine import emptied, find_gpu, load_faiss
@@ -29,6 +26,7 @@ from conceptaudit.image.index.source import VectorSource, open_source
 from conceptaudit.image.index.store import INDEX, KIND, SAMPLES, VectorIndex, open_index
 from conceptaudit.paths import is_there
 from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.store.run_folder import RESUME
 
 N_QUERIES = 1_000
 """Held-out vectors: recall is then known to within about 0.01."""
@@ -119,16 +117,21 @@ def build_index(
         "part": list(part),
         "trained": None if trained is None else open_index(trained).manifest["trained"],
         "source": source.fingerprint,
-        "versions": package_versions("faiss-cpu", "faiss-gpu"),
+        "versions": package_versions(*RUN_PACKAGES),
     }
-    identity, folder = digest_of(settings), Path(out)
-    with exclusive(folder):
-        state = claim(folder, identity, resume=resume, overwrite=overwrite)
-        there = _finished(folder, identity) if state == "resume" else None
+    run = RunFolder.at(
+        out,
+        kind=KIND,
+        digest=digest_of(settings),
+        inputs=(embeddings, trained),
+        about={"dataset": str(embeddings)},
+    )
+    folder = run.path
+    with run.hold(resume=resume, overwrite=overwrite) as state:
+        there = _finished(folder, run.digest) if state == RESUME else None
         if there is not None:
             return IndexBuilt(folder=folder, manifest=there, reused=True)
-        clear(folder)
-        write_json(folder / STARTED, {"digest": identity, "kind": KIND, "dataset": str(embeddings)})
+        run.clear()
         try:
             manifest = _build(
                 source,
@@ -141,12 +144,11 @@ def build_index(
                 like=None if trained is None else open_index(trained),
                 progress=progress or SilentProgress(),
             )
-            manifest |= {"digest": identity, **model}
-            write_json(folder / MANIFEST, manifest)
+            run.finish(manifest | model)
         except BaseException:
-            clear(folder)
+            run.clear(whole=True)
             raise
-    return IndexBuilt(folder=folder, manifest=manifest, reused=False)
+    return IndexBuilt(folder=folder, manifest=read_json(folder / MANIFEST), reused=False)
 
 
 def _check(recall: float | None, memory: int | None, part: tuple[int, int]) -> None:
@@ -169,8 +171,8 @@ def _model(source: VectorSource, clip: str | None) -> dict[str, str | None]:
     found = find_clip(clip, device="cpu")
     if source.model is not None and source.model != found.digest:
         raise ArtifactMismatchError(
-            f"The vectors of {source.location} were made with {source.clip!r}, whose weights are "
-            f"not those of {clip!r}. Leave out --clip."
+            f"The vectors of {source.location} were made with {source.clip!r}, whose weights or "
+            f"configuration are not those of {clip!r}. Leave out --clip."
         )
     return {"clip": clip, "model": found.digest}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conceptaudit.artifacts import Json, file_digest, package_versions, whole_file
+from conceptaudit.artifacts import Json, package_versions, whole_file
 from conceptaudit.image.index.engine import (
     digest_of_index,
     load_faiss,
@@ -153,7 +153,6 @@ class BuildJob:
             "dropped": dict(sorted(source.dropped.items())),
             "versions": package_versions("faiss-cpu", "faiss-gpu"),
             "bytes": (folder / INDEX).stat().st_size,
-            "files": {name: file_digest(folder / name) for name in (INDEX, SAMPLES)},
         }
 
 

@@ -9,13 +9,10 @@ from typing import Any
 
 from conceptaudit.artifacts import (
     MANIFEST,
-    STARTED,
     Json,
-    claim,
-    clear,
+    RunFolder,
     digest_of,
-    exclusive,
-    write_json,
+    read_json,
     write_parquet,
 )
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
@@ -71,21 +68,25 @@ def merge_indexes(
     first = opened[0].manifest
     source = open_source(embeddings if embeddings is not None else first["source"])
     identity = digest_of(["merged", [index.manifest["digest"] for index in opened]])
-    folder = Path(out)
-    with exclusive(folder):
-        claim(folder, identity, resume=False, overwrite=overwrite)
-        clear(folder)
-        write_json(folder / STARTED, {"digest": identity, "kind": KIND, "dataset": source.location})
+    run = RunFolder.at(
+        out,
+        kind=KIND,
+        digest=identity,
+        inputs=(*parts, source.location),
+        about={"dataset": source.location},
+    )
+    folder = run.path
+    with run.hold(overwrite=overwrite):
+        run.clear()
         try:
             _write_keys(opened, folder / SAMPLES)
             manifest = _measured(opened, source, folder)
             carried = {name: first[name] for name in ("clip", "model", "trained")}
-            manifest |= {**carried, "digest": identity, "merged": len(opened)}
-            write_json(folder / MANIFEST, manifest)
+            run.finish(manifest | {**carried, "merged": len(opened)})
         except BaseException:
-            clear(folder)
+            run.clear(whole=True)
             raise
-    return IndexBuilt(folder=folder, manifest=manifest, reused=False)
+    return IndexBuilt(folder=folder, manifest=read_json(folder / MANIFEST), reused=False)
 
 
 def _check(opened: Sequence[VectorIndex]) -> None:

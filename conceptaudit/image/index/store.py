@@ -102,8 +102,8 @@ class VectorIndex:
             )
         if self.model_digest is not None and clip.digest != self.model_digest:
             raise ArtifactMismatchError(
-                f"The weights of {clip.name} are not those that made the vectors in {self.folder}"
-                f"{self._maker()}: similarities between them mean nothing."
+                f"Weights or configuration of {clip.name} are not those that made the vectors in "
+                f"{self.folder}{self._maker()}: similarities between them mean nothing."
             )
 
     def _maker(self) -> str:
@@ -154,8 +154,8 @@ def damaged_files(folder: Path, manifest: dict[str, Json]) -> list[str]:
     recorded = manifest["files"]
     return [
         name
-        for name in recorded
-        if not is_there(folder / name) or file_digest(folder / name) != recorded[name]
+        for name in (INDEX, SAMPLES)
+        if not is_there(folder / name) or file_digest(folder / name) != recorded.get(name)
     ]
 
 

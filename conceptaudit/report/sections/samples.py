@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from conceptaudit.counts import Rarest, rarest
 from conceptaudit.report.inputs import RunRecord
 from conceptaudit.report.markup import Markup, el, join
 from conceptaudit.report.pictures import Seen
@@ -35,13 +36,19 @@ def bands(run: RunRecord) -> tuple[tuple[int, ...], ...]:
     """
     counts = run.table[run.strictest].to_numpy(dtype=np.int64)
     order = np.lexsort((np.arange(len(counts)), -counts))
-    found = order[counts[order] > 0].tolist()
-    head = found[:PER_BAND]
-    rest = found[PER_BAND:]
-    tail = rest[-PER_BAND:] if len(rest) >= PER_BAND else rest
-    between = rest[: len(rest) - len(tail)]
+    occurring = order[counts[order] > 0].tolist()
+    head = occurring[:PER_BAND]
+    tail = _tail(run, head)
+    between = [row for row in occurring[PER_BAND:] if row not in tail.rows]
     start = max(0, (len(between) - PER_BAND) // 2)
-    return (tuple(head), tuple(between[start : start + PER_BAND]), tuple(tail))
+    return (tuple(head), tuple(between[start : start + PER_BAND]), tail.rows)
+
+
+def _tail(run: RunRecord, head: Sequence[int]) -> Rarest:
+    """Choose the rarest concepts beside those of the head."""
+    counts = np.array(run.table[run.strictest], dtype=np.int64)
+    counts[np.array(head, dtype=np.intp)] = 0
+    return rarest(counts, run.table["concept"].astype("str").tolist(), PER_BAND)
 
 
 def contact_section(
@@ -54,10 +61,20 @@ def contact_section(
     what = SIDES[run.strictest][1]
     pictured = any(one.picture for one in seen.values())
     groups = []
+    tail = _tail(run, bands(run)[0])
+    tied = tail.n_tied > len(tail.rows)
+    ties = f" (a sample of {tail.n_tied:,} with equal counts)" if tied else ""
     for (name, meaning), members in zip(BANDS, bands(run), strict=True):
         if members:
             rows = [_concept(run, one, choice.by_concept.get(one, []), seen) for one in members]
-            groups.append(el("div", el("h3", f"{name}: {meaning}"), rows, class_="group"))
+            groups.append(
+                el(
+                    "div",
+                    el("h3", f"{name}: {meaning}{ties if name == 'Tail' else ''}"),
+                    rows,
+                    class_="group",
+                )
+            )
     refused = (
         f" {several(n_refused, 'picture')} did not fit into the page and {_is(n_refused)} left out."
         if n_refused

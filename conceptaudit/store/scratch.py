@@ -11,13 +11,17 @@ import shutil
 import stat
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from conceptaudit.partials import leads_to, lock
+from conceptaudit.store.partials import leads_to, lock
 
 PREFIX = "conceptaudit.tmp."
 """Short, because Ray puts sockets below it, whose paths the system limits to 107 bytes."""
+
+MARKER = ".scratch"
+"""File in such a folder, by which it is told from anybody's folder of that name."""
 
 _TRIES = 30
 _PAUSE_SECONDS = 0.1
@@ -51,6 +55,7 @@ class ScratchFolder:
             self._handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             # another process may have seen it before it was locked, and removed it
             if lock(self._handle) is not False and leads_to(self.path, self._handle):
+                (self.path / MARKER).touch(0o600)
                 return
             os.close(self._handle)
 
@@ -80,6 +85,7 @@ class ScratchFolder:
 
 
 def _remove_abandoned(site: Path) -> None:
+    """Remove marked folders whose process is dead; of others, only what is empty."""
     for path in site.glob(f"{PREFIX}*"):
         try:
             handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -88,7 +94,11 @@ def _remove_abandoned(site: Path) -> None:
         try:
             found = os.fstat(handle)
             own = found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) == stat.S_IRWXU
-            if own and lock(handle):
-                shutil.rmtree(path, ignore_errors=True)
+            if own and lock(handle) and leads_to(path, handle):
+                if (path / MARKER).is_file():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    with suppress(OSError):  # killed before it was marked, or somebody else's
+                        path.rmdir()
         finally:
             os.close(handle)

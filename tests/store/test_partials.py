@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from conceptaudit.artifacts import remove_partials, write_text
-from conceptaudit.partials import remove_abandoned, whole
+from conceptaudit.artifacts import write_text
+from conceptaudit.store.partials import remove_abandoned, whole
 
 WRITER = """
 import pathlib, sys
-from conceptaudit.partials import whole
+from conceptaudit.store.partials import whole
 with whole(pathlib.Path(sys.argv[1])) as partial:
     partial.write_text("half")
     print(partial.name, flush=True)
@@ -28,7 +28,7 @@ with whole(pathlib.Path(sys.argv[1])) as partial:
 
 HAMMER = """
 import os, pathlib, sys
-from conceptaudit.partials import whole
+from conceptaudit.store.partials import whole
 path, mine = pathlib.Path(sys.argv[1]), sys.argv[2]
 while True:
     with whole(path) as partial, partial.open("w") as stream:
@@ -78,7 +78,6 @@ def test_what_a_living_writer_holds_is_left_alone(tmp_path: Path) -> None:
     with writer(target) as (process, name):
         write_text(target, "mine")
         assert names(tmp_path) == [name, "report.html"]
-        remove_partials(tmp_path)
         assert not remove_abandoned(tmp_path / name)
         assert (tmp_path / name).read_text() == "half"
         process.communicate("\n")
@@ -154,7 +153,7 @@ def test_a_file_system_without_locks_is_written_to_all_the_same(
 
     target = tmp_path / "report.html"
     (tmp_path / ".report.html.partial").write_text("whose?")
-    monkeypatch.setattr("conceptaudit.partials.fcntl.flock", refuse)
+    monkeypatch.setattr("conceptaudit.store.partials.fcntl.flock", refuse)
     write_text(target, "mine")
     assert target.read_text() == "mine"
     assert (tmp_path / ".report.html.partial").read_text() == "whose?"

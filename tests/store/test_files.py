@@ -12,73 +12,93 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conceptaudit.artifacts import (
-    STARTED,
     ShardStore,
-    claim,
     digest_of,
     exclusive,
     whole_file,
-    write_json,
     write_npy,
     write_parquet,
     write_text,
 )
-from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
-from conceptaudit.partials import PARTIAL_SUFFIX
+from conceptaudit.errors import ArtifactMismatchError, DataError
+from conceptaudit.store.partials import PARTIAL_SUFFIX
+
+SHARD = "0000000-0000000000000"
+OTHER = "0000000-0000000000040"
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> ShardStore:
     made = ShardStore(folder=tmp_path / "text", digest="settings")
-    table = made.path("000001", ".parquet")
+    table = made.path(SHARD, ".parquet")
     write_parquet(table, pd.DataFrame({"a": [1, 2]}))
-    made.write("000001", "input", {"n": 2}, {".parquet": table})
+    made.write(SHARD, "input", {"n": 2}, {".parquet": table})
     return made
 
 
 def test_a_written_record_is_valid_and_reads_back(store: ShardStore) -> None:
-    assert store.fault("000001", "input") is None
-    assert store.read("000001") == {"n": 2}
+    assert store.fault(SHARD, "input") is None
+    assert store.read(SHARD) == {"n": 2}
 
 
 def test_faults_are_named(store: ShardStore) -> None:
-    assert store.fault("000002", "input") == "missing"
-    assert store.fault("000001", "other input") == "made from other inputs or settings"
+    assert store.fault(OTHER, "input") == "missing"
+    assert store.fault(SHARD, "other input") == "made from other inputs or settings"
     other = ShardStore(folder=store.folder, digest="other settings")
-    assert other.fault("000001", "input") == "made from other inputs or settings"
+    assert other.fault(SHARD, "input") == "made from other inputs or settings"
 
 
 @pytest.mark.parametrize("position", [0, 4, 50, -5])
 def test_one_flipped_bit_in_a_table_is_noticed(store: ShardStore, position: int) -> None:
-    path = store.path("000001", ".parquet")
+    path = store.path(SHARD, ".parquet")
     data = bytearray(path.read_bytes())
     data[position] ^= 1
     path.write_bytes(data)
-    fault = store.fault("000001", "input")
+    fault = store.fault(SHARD, "input")
     assert fault is not None
     assert fault.startswith("damaged")
 
 
 def test_every_flipped_byte_in_a_record_is_noticed(store: ShardStore) -> None:
-    path = store.path("000001", ".json")
+    path = store.path(SHARD, ".json")
     whole = path.read_bytes()
     for position in range(len(whole) - 1):
         data = bytearray(whole)
         data[position] ^= 1
         path.write_bytes(data)
-        assert store.fault("000001", "input") is not None, whole[position - 5 : position + 5]
+        assert store.fault(SHARD, "input") is not None, whole[position - 5 : position + 5]
 
 
 def test_a_missing_table_is_noticed(store: ShardStore) -> None:
-    store.path("000001", ".parquet").unlink()
-    assert store.fault("000001", "input") == "damaged: 000001.parquet is missing"
+    store.path(SHARD, ".parquet").unlink()
+    assert store.fault(SHARD, "input") == f"damaged: {SHARD}.parquet is missing"
 
 
-def test_leftovers_are_removed(store: ShardStore) -> None:
-    (store.folder / f".x.{PARTIAL_SUFFIX}").touch()
-    store.path("000009", ".json").write_text("{}")
-    assert store.discard_others(frozenset({"000001"})) == 2
-    assert store.fault("000001", "input") is None
+def test_records_of_other_shards_go_with_their_files_and_nothing_else(store: ShardStore) -> None:
+    table = store.path(OTHER, ".parquet")
+    write_parquet(table, pd.DataFrame({"a": [1]}))
+    store.write(OTHER, "input", {"n": 1}, {".parquet": table})
+    unfinished = store.folder / f".{OTHER}.parquet{PARTIAL_SUFFIX}"
+    unfinished.touch()
+    theirs = ["notes.txt", "notes.json", "mine.parquet", ".film.partial", "film.partial"]
+    theirs += ["0000000-0000000000080.parquet", "0000000-0000000000120.json"]
+    for name in theirs:
+        (store.folder / name).write_text("{}")
+    (store.folder / "deep").mkdir()
+    assert store.discard_others(frozenset({SHARD})) == 3
+    left = {path.name for path in store.folder.iterdir()}
+    assert left == {*theirs, "deep", f"{SHARD}.json", f"{SHARD}.parquet"}
+    assert store.fault(SHARD, "input") is None
+
+
+def test_records_in_a_folder_that_is_a_link_are_left_alone(
+    store: ShardStore, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(store.folder)
+    with pytest.raises(ArtifactMismatchError, match="is a link"):
+        ShardStore(folder=link, digest="settings").discard_others(frozenset())
+    assert store.fault(SHARD, "input") is None
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -118,31 +138,6 @@ def test_digests_do_not_depend_on_key_order(value: dict[str, object]) -> None:
     assert digest_of(value) == digest_of(backwards)
 
 
-class TestClaim:
-    def test_new_and_empty_folders_just_start(self, tmp_path: Path) -> None:
-        for resume in (False, True):
-            assert claim(tmp_path / "new", "d", resume=resume, overwrite=False) == "new"
-            assert claim(tmp_path, "d", resume=resume, overwrite=False) == "new"
-
-    def test_the_same_run_goes_on(self, tmp_path: Path) -> None:
-        write_json(tmp_path / STARTED, {"digest": "d"})
-        assert claim(tmp_path, "d", resume=False, overwrite=False) == "resume"
-
-    def test_another_run_is_refused_unless_the_user_decides(self, tmp_path: Path) -> None:
-        write_json(tmp_path / STARTED, {"digest": "d"})
-        with pytest.raises(ArtifactMismatchError, match=r"--resume.*--overwrite"):
-            claim(tmp_path, "other", resume=False, overwrite=False)
-        assert claim(tmp_path, "other", resume=True, overwrite=False) == "resume"
-        assert claim(tmp_path, "other", resume=False, overwrite=True) == "overwrite"
-        with pytest.raises(ConfigError):
-            claim(tmp_path, "other", resume=True, overwrite=True)
-
-    def test_a_users_folder_is_never_overwritten(self, tmp_path: Path) -> None:
-        (tmp_path / "thesis.tex").touch()
-        with pytest.raises(ArtifactMismatchError, match=r"thesis\.tex"):
-            claim(tmp_path, "d", resume=False, overwrite=True)
-
-
 def test_two_runs_on_one_folder_and_a_dead_one(tmp_path: Path) -> None:
     hold = (
         "import sys, time, pathlib\n"
@@ -166,7 +161,7 @@ def test_two_runs_on_one_folder_and_a_dead_one(tmp_path: Path) -> None:
 
 def test_a_record_that_is_no_record_is_damaged(store: ShardStore) -> None:
     for text in ("", "[]", "{}", "nul", json.dumps({"digest": 1, "files": {}, "result": 0})):
-        store.path("000001", ".json").write_text(text)
-        fault = store.fault("000001", "input")
+        store.path(SHARD, ".json").write_text(text)
+        fault = store.fault(SHARD, "input")
         assert fault is not None
         assert fault.startswith("damaged")

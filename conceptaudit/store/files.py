@@ -1,0 +1,164 @@
+"""Files written whole or not at all, the digests of values and files, and JSON read back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from conceptaudit.errors import DataError
+from conceptaudit.store.partials import whole
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+Json = Any
+"""A value that `json` can write."""
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+def canonical_json(value: Json) -> str:
+    """Write a value as JSON whose bytes depend on nothing but the value."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def digest_of(value: Json) -> str:
+    """SHA-256, in hex, of a JSON value.
+
+    Examples
+    --------
+    >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_digest(value: object) -> bool:
+    """Whether a value has the shape of a digest.
+
+    Examples
+    --------
+    >>> is_digest(digest_of(1)), is_digest("abc"), is_digest(None)
+    (True, False, False)
+    """
+    return isinstance(value, str) and _HEX.fullmatch(value) is not None
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256, in hex, of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+RUN_PACKAGES = (
+    "open_clip_torch", "torch", "torchvision", "timm", "spacy", "faiss-cpu", "faiss-gpu", "pillow",
+    "numpy",
+)  # fmt: skip
+"""Packages whose version can change a vector, a tag or a search: every manifest names them."""
+
+
+def package_versions(*names: str) -> dict[str, str]:
+    """Installed versions of the packages that a result depends on; absent ones are left out."""
+    versions = {}
+    for name in ("conceptaudit", *names):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success sync and rename it, else remove it.
+
+    What killed processes left half-written of the same name goes, too (see `partials`).
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written to, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path) as partial:
+            yield partial
+    except OSError as error:
+        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all (UTF-8; lone surrogates become U+FFFD)."""
+    with whole_file(path) as partial:
+        partial.write_bytes(text.encode("utf-8", "replace"))
+
+
+def write_json(path: Path, value: Json) -> None:
+    """Write a value as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_parquet(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as parquet, whole or not at all, with the same bytes for the same table."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    with whole_file(path) as partial:
+        pq.write_table(arrow, partial, compression="zstd", write_page_checksum=True)
+
+
+def write_npy(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write an array as ``.npy``, whole or not at all; objects are refused."""
+    import numpy as np
+
+    with whole_file(path) as partial, partial.open("wb") as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r]")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+
+
+def inert_text(value: Json) -> Json:
+    """Put an apostrophe before text that a spreadsheet would compute; numbers stay numbers.
+
+    Examples
+    --------
+    >>> inert_text("=1+1"), inert_text("a-b"), inert_text("-0.5")
+    ("'=1+1", 'a-b', '-0.5')
+    """
+    if not isinstance(value, str) or not FORMULA.match(value) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, whole or not at all; text is inert in a spreadsheet."""
+    import pandas as pd
+
+    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    inert = table.assign(**{str(name): table[name].map(inert_text) for name in texts})
+    with whole_file(path) as partial:
+        inert.to_csv(partial, index=False, lineterminator="\n")
+
+
+def read_json(path: Path) -> Json:
+    """Read a JSON file.
+
+    Raises
+    ------
+    DataError
+        It is missing, not UTF-8 or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"Cannot read {path} as JSON: {error}.") from error
