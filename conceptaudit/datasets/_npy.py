@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 from numpy.lib import format as npy_format
 
 from conceptaudit.datasets._files import open_file, reading, stat_file
@@ -29,29 +30,50 @@ _BAD_HEADER = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ArrayReader:
-    """An open array: its shape and type, and the stream that stands at its next row."""
+    """An open array: its shape and type, and the stream that stands at its next row.
+
+    An array that is stored column by column (`by_column`) is read from the place of its first
+    number, `start`, and `row` says which row is next.
+    """
 
     path: str
     rows: int
     dimension: int
     dtype: np.dtype[Any]
     stream: IO[bytes]
+    by_column: bool = False
+    start: int = 0
+    row: int = 0
 
     def skip(self, n: int) -> None:
         """Move n rows forward."""
-        self.stream.seek(n * self.dimension * self.dtype.itemsize, 1)
+        self.row += n
+        if not self.by_column:
+            self.stream.seek(n * self.dimension * self.dtype.itemsize, 1)
 
     def take(self, n: int) -> Float32Array:
         """Read the next n rows as float32, shape (n, dimension)."""
+        self.row += n
+        if self.by_column:
+            columns = [self._read(n, self.row - n + j * self.rows) for j in range(self.dimension)]
+            return _float32(np.stack(columns, axis=1))
         wanted = n * self.dimension * self.dtype.itemsize
         content = self.stream.read(wanted)
         if len(content) < wanted:
             raise DataError(f"The array {self.path} ends {wanted - len(content):,} bytes early.")
-        block = np.frombuffer(content, dtype=self.dtype).reshape(n, self.dimension)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return block.astype(np.float32)
+        return _float32(np.frombuffer(content, dtype=self.dtype).reshape(n, self.dimension))
+
+    def _read(self, n: int, first: int) -> npt.NDArray[Any]:
+        """Read n numbers from the one at `first` on."""
+        self.stream.seek(self.start + first * self.dtype.itemsize)
+        return np.frombuffer(self.stream.read(n * self.dtype.itemsize), dtype=self.dtype)
+
+
+def _float32(block: npt.NDArray[Any]) -> Float32Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return block.astype(np.float32)
 
 
 @contextmanager
@@ -67,7 +89,7 @@ def open_array(path: str, member: str | None = None) -> Iterator[ArrayReader]:
     ------
     DataError
         Not an array, truncated, of objects (never unpickled), not floating point, not
-        two-dimensional, or stored column by column.
+        two-dimensional, or stored column by column in a ``.npz``.
     """
     with ExitStack() as stack:
         stack.enter_context(reading(path, "embedding array"))
@@ -104,11 +126,15 @@ def _reader(stream: IO[bytes], size: int, path: str) -> ArrayReader:
             f"The array {path} says that its numbers are big-endian ({dtype.str}), which nobody "
             "writes today: its header is damaged. Fetch or write it again, as '<f2' or '<f4'."
         )
-    if dtype.kind != "f" or len(shape) != 2 or min(shape) < 0 or shape[1] == 0 or by_column:
-        order = "column by column" if by_column else "row by row"
+    if dtype.kind != "f" or len(shape) != 2 or min(shape) < 0 or shape[1] == 0:
         raise DataError(
-            f"The array {path} must be of shape (rows, dimension), floating point and stored row "
-            f"by row. Got shape {shape}, dtype {dtype}, {order} instead."
+            f"The array {path} must be of shape (rows, dimension) and floating point. "
+            f"Got shape {shape}, dtype {dtype} instead."
+        )
+    if by_column and isinstance(stream, zipfile.ZipExtFile):
+        raise DataError(
+            f"The array {path} is stored column by column, which cannot be read in pieces out of a "
+            ".npz. Write it again row by row: numpy.savez(PATH, NAME=numpy.ascontiguousarray(A))."
         )
     expected = stream.tell() + shape[0] * shape[1] * dtype.itemsize
     if size < expected:
@@ -121,7 +147,15 @@ def _reader(stream: IO[bytes], size: int, path: str) -> ArrayReader:
             f"The array {path} is damaged: after its {shape[0]:,} rows of {shape[1]} {dtype} come "
             f"{size - expected:,} bytes more. Fetch or write it again."
         )
-    return ArrayReader(path=path, rows=shape[0], dimension=shape[1], dtype=dtype, stream=stream)
+    return ArrayReader(
+        path=path,
+        rows=shape[0],
+        dimension=shape[1],
+        dtype=dtype,
+        stream=stream,
+        by_column=by_column,
+        start=stream.tell(),
+    )
 
 
 def array_names(path: str) -> list[str]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from conceptaudit.datasets._files import File
+from conceptaudit.datasets._files import File, suffix
 from conceptaudit.datasets._listing import Listing
 from conceptaudit.errors import ConfigError, DataError
 
@@ -92,6 +92,63 @@ def _named_alike(names: dict[str, File]) -> Iterator[Pair]:
         elif name.endswith(".npz") and name.removesuffix(".npz") + ".parquet" in names:
             table = name.removesuffix(".npz") + ".parquet"
             yield Pair(name=name, array=file, metadata=names[table])
+
+
+_VECTORS = re.compile(r"(?:.*/)?(?:img_emb|text_emb|image_emb\w*|text_emb\w*)(?:/.*)?(?:\.np[yz])?")
+_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".json", ".npz", "")
+_OTHERS = re.compile(r"(?:.*/)?(?:stats/.*|dropped/.*|manifest\.json|run\.json|README.*|LICENSE.*)")
+
+
+def stray_metadata(listing: Listing) -> tuple[str, ...]:
+    """Name files that may be the metadata of embeddings and are not read, with what to do.
+
+    Parameters
+    ----------
+    listing : Listing
+        Of a folder whose embeddings lack metadata.
+    """
+    pairs, _ = find_pairs(listing)
+    paired = {file.name for pair in pairs for file in (pair.array, pair.metadata) if file}
+    arrays = [pair.array.name for pair in pairs if pair.metadata is None]
+    strays = [
+        file.name
+        for file in listing.files
+        if file.name not in paired
+        and suffix(file.name) in _TABLES
+        and not _OTHERS.fullmatch(file.name)
+        and (suffix(file.name) == ".npz" or not _VECTORS.fullmatch(file.name))
+    ]
+    if not arrays or not strays:
+        return ()
+    wanted = metadata_of(arrays[0])
+    name, ending = strays[0], suffix(strays[0])
+    if ending in ("", ".parquet"):
+        remedy = f"If it is parquet, rename it to {wanted}."
+    elif ending == ".npz":
+        remedy = f"Write its captions and keys to {wanted}."
+    else:
+        read = {".csv": "read_csv({!r})", ".tsv": "read_csv({!r}, sep='\\t')"}.get(
+            ending, "read_json({!r}, lines=" + str(ending != ".json") + ")"
+        )
+        remedy = f"Write it as parquet: pandas.{read.format(name)}.to_parquet({wanted!r})."
+    more = f" ({len(strays):,} such files)" if len(strays) > 1 else ""
+    return (f"{name} lies beside the embeddings and is not read{more}. {remedy}",)
+
+
+def metadata_of(array: str) -> str:
+    """Name the table that belongs to an embedding file.
+
+    Examples
+    --------
+    >>> metadata_of("img_emb/img_emb_3.npy"), metadata_of("a/image_embeddings.npy")
+    ('metadata/metadata_3.parquet', 'a/metadata.parquet')
+    """
+    match = _ARRAY.fullmatch(array)
+    if match is not None:
+        folder = f"{match['folder']}/" if match["folder"] else ""
+        return f"{folder}metadata/metadata_{match['index']}.parquet"
+    folder = array.rpartition("/")[0]
+    return f"{folder}/metadata.parquet" if folder else "metadata.parquet"
 
 
 def require_pairs(listing: Listing, location: str) -> tuple[tuple[Pair, ...], tuple[str, ...]]:

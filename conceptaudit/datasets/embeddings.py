@@ -12,7 +12,7 @@ from conceptaudit.datasets._columns import Choice, Columns
 from conceptaudit.datasets._files import File, make_shard, stat_file
 from conceptaudit.datasets._listing import Listing, list_files
 from conceptaudit.datasets._npy import ArrayReader, choose_array, open_array
-from conceptaudit.datasets._pairs import Pair, require_pairs
+from conceptaudit.datasets._pairs import Pair, require_pairs, stray_metadata
 from conceptaudit.datasets._rows import Cut, Rows, even_cuts
 from conceptaudit.datasets._samples import (
     MAX_CAPTION_CHARS,
@@ -22,6 +22,7 @@ from conceptaudit.datasets._samples import (
     make_batch,
     repeated_rows,
 )
+from conceptaudit.datasets._several import CAPTIONS_PER_ROW, SEVERAL_NOTE, spread
 from conceptaudit.datasets._table_file import open_table_file
 from conceptaudit.datasets.base import (
     CAPTION,
@@ -47,6 +48,7 @@ class EmbeddingDataset:
     choice: Choice = field(default_factory=Choice)
     embedding_array: str | None = None
     shard_rows: int = DEFAULT_SHARD_ROWS
+    several: bool = False
 
     @property
     def layout(self) -> str:
@@ -63,6 +65,7 @@ class EmbeddingDataset:
                 settings=self.settings,
                 start=cut.start,
                 stop=cut.stop,
+                ids_per_row=CAPTIONS_PER_ROW if self.several else 1,
             )
             for index, pair in enumerate(pairs)
             for cut in self._cuts(pair)
@@ -150,6 +153,8 @@ def _repeated(file: File, columns: Columns) -> frozenset[int]:
     """Rows that repeat the key and caption of an earlier row of the same metadata file."""
     if columns.key is None or SOURCE_COLUMN in _parquet.columns_of(file.path):
         return frozenset()  # rows that we wrote were told apart when they were embedded
+    if columns.several:
+        return frozenset()
     names = _names(columns)
 
     def identities() -> Iterator[tuple[int, Any]]:
@@ -169,6 +174,12 @@ def _batch(
     array: ArrayReader,
     repeated: frozenset[int],
 ) -> SampleBatch:
+    vectors = array.take(len(block.numbers)) if EMBEDDING in parts else None
+    if columns is not None and columns.several and columns.caption is not None:
+        first = block.numbers[0]
+        [block] = spread(iter([block]), columns.caption)
+        if vectors is not None:
+            vectors = vectors[[number // CAPTIONS_PER_ROW - first for number in block.numbers]]
     ids = ids_of(shard.file_index, block.numbers)
     identity = columns.identity if columns else None
     values = block.columns[identity] if identity else [None] * len(ids)
@@ -176,7 +187,6 @@ def _batch(
     captions = None
     if CAPTION in parts and columns is not None and columns.caption is not None:
         captions = block.columns[columns.caption]
-    vectors = array.take(len(ids)) if EMBEDDING in parts else None
     extra = None
     if EXTRA in parts:
         found = columns.extra if columns else ()
@@ -237,11 +247,12 @@ def open_embeddings(
     return EmbeddingDataset(
         location=location,
         provides=frozenset({EMBEDDING, CAPTION} if captioned else {EMBEDDING}),
-        notes=(*listing.notes, *told, *notes),
+        notes=(*listing.notes, *told, *stray_metadata(listing), *notes),
         settings=settings,
         choice=choice,
         embedding_array=embedding_array,
         shard_rows=shard_rows,
+        several=columns is not None and columns.several,
     )
 
 
@@ -273,5 +284,7 @@ def _describe(
             )
         else:
             told.append(f"Captions from {columns.caption!r}, keys from {keys!r}.")
+        if columns is not None and columns.several:
+            told.append(SEVERAL_NOTE)
         return columns, member, told
     raise problem or DataError("None of the embedding files can be read.")

@@ -173,7 +173,7 @@ def open_table(
     return TableDataset(
         location=location,
         provides=frozenset(part for part, column in offered.items() if column is not None),
-        notes=(*listing.notes, *_notes(files, source)),
+        notes=(*listing.notes, *_notes(files, source), *_vectors_beside(listing)),
         settings=settings,
         choice=choice,
         usual=Choice(
@@ -185,6 +185,18 @@ def open_table(
         rules=rules,
         shard_rows=shard_rows,
     )
+
+
+def _vectors_beside(listing: Listing) -> list[str]:
+    """Name arrays beside the tables, which a table's layout does not read."""
+    arrays = [f.name for f in listing.files if suffix(f.name) in (".npy", ".npz")]
+    if not arrays:
+        return []
+    note = (
+        f"{arrays[0]} lies beside the tables and is not read. If it holds image embeddings in "
+        "the order of a table, call them image_embeddings.npy and metadata.parquet."
+    )
+    return [note]
 
 
 def _first_readable(files: Sequence[File], choice: Choice) -> TableFile:

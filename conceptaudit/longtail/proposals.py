@@ -70,10 +70,10 @@ class Proposals:
         return tuple(shard for shard in shards if self._holds(shard))
 
     def _holds(self, shard: Shard) -> bool:
-        start = sample_id(shard.file_index, shard.start)
+        start = sample_id(shard.file_index, shard.start * shard.ids_per_row)
         stop = sample_id(shard.file_index + 1, 0)
         if shard.stop >= 0:
-            stop = sample_id(shard.file_index, shard.stop)
+            stop = sample_id(shard.file_index, shard.stop * shard.ids_per_row)
         first, last = np.searchsorted(self.sample_ids, [start, stop])
         return bool(last > first)
 

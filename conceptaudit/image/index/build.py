@@ -229,7 +229,7 @@ def _size(source: VectorSource) -> tuple[int, int]:
     """Count rows without reading them where shards say how many they have."""
     shards = source.shards()
     dimension = next((b.vectors.shape[1] for b in source.blocks()), 0)
-    if all(shard.stop >= 0 for shard in shards):
+    if all(shard.stop >= 0 and shard.ids_per_row == 1 for shard in shards):
         return sum(shard.stop - shard.start for shard in shards), dimension
     return sum(len(block) for block in source.blocks()), dimension
 
