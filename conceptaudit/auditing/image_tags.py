@@ -10,11 +10,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from conceptaudit.artifacts import Json, ShardStore, file_digest, write_csv, write_parquet
+from conceptaudit.artifacts import (
+    Json,
+    ShardStore,
+    digest_of,
+    file_digest,
+    write_csv,
+    write_parquet,
+)
+from conceptaudit.datasets._files import suffix
+from conceptaudit.datasets._listing import list_files
 from conceptaudit.datasets.base import Shard
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.imported import ImportedTagger, ImportedTags, import_tags, key_hashes
-from conceptaudit.image.tag_files import read_tag_rows
+from conceptaudit.image.tag_files import ENDINGS, read_tag_rows
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.store.removing import remove
 
@@ -27,37 +36,57 @@ LISTED = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagFile:
-    """A file of image tags that an audit is to use.
+    """Image tags in files that an audit is to use.
 
     Parameters
     ----------
     path : Path
-        See `conceptaudit.image.tag_files.read_tag_rows`.
+        What the user named: a file, a folder or a pattern.
+    files : tuple of Path
+        Its files; see `conceptaudit.image.tag_files.read_tag_rows`.
     digest : str
-        Of its bytes.
+        Of their bytes.
     threshold : float or None
         Smallest score that counts.
     """
 
     path: Path
+    files: tuple[Path, ...]
     digest: str
     threshold: float | None
 
     @classmethod
     def find(cls, path: str, threshold: float | None) -> TagFile:
-        """Identify a file.
+        """Find and identify the files, and look at the first rows of each.
 
         Raises
         ------
         ConfigError
-            It does not exist.
+            They do not exist.
+        DataError
+            One cannot be read, or lacks a column.
         """
-        if not Path(path).is_file():
+        where = Path(path).expanduser()
+        try:
+            listing = list_files(str(where))
+        except ConfigError as error:
             raise ConfigError(
-                f"The 'image_tags' parameter must name a file of tags. Got {path!r} instead, which "
-                "does not exist."
+                f"--image-tags must name a file of tags, a folder or a pattern. Got {path!r} "
+                "instead, which does not exist."
+            ) from error
+        files = [Path(file.path) for file in listing.files]
+        if not listing.is_file:
+            files = [file for file in files if suffix(file.name) in ENDINGS]
+        if not files:
+            raise ConfigError(
+                f"--image-tags must name files with one of the endings {list(ENDINGS)}. "
+                f"{path!r} holds none."
             )
-        return cls(path=Path(path), digest=file_digest(Path(path)), threshold=threshold)
+        for file in files:
+            next(read_tag_rows(file, scored=threshold is not None), None)
+        digests = [file_digest(file) for file in files]
+        digest = digests[0] if len(digests) == 1 else digest_of(digests)
+        return cls(path=where, files=tuple(files), digest=digest, threshold=threshold)
 
     @property
     def settings(self) -> Json:
@@ -67,7 +96,7 @@ class TagFile:
     def tagger(self, vocabulary: ConceptVocabulary, folder: Path) -> ImportedTagger:
         """Bring the file into a run folder, unless it is there, and return the stage that tags."""
         imported = import_tags(
-            self.path, self.digest, vocabulary, folder / BUCKETS, threshold=self.threshold
+            self.files, self.digest, vocabulary, folder / BUCKETS, threshold=self.threshold
         )
         return ImportedTagger(imported=imported, source=self.digest)
 
@@ -97,7 +126,7 @@ class TagFile:
             Notes.
         """
         imported = self.tagger(vocabulary, folder).imported
-        n_unknown = _list_unknown_keys(self.path, store, shards, folder)
+        n_unknown = _list_unknown_keys(self.files, store, shards, folder)
         return tuple(_notes(self, imported, n_unknown, folder))
 
 
@@ -106,8 +135,10 @@ def forget_lists(folder: Path) -> None:
     remove(folder, (UNKNOWN_KEYS, UNKNOWN_CONCEPTS))
 
 
-def _list_unknown_keys(path: Path, store: ShardStore, shards: Sequence[Shard], folder: Path) -> int:
-    """Count the keys of the file that the dataset lacks, and list the first of them."""
+def _list_unknown_keys(
+    files: Sequence[Path], store: ShardStore, shards: Sequence[Shard], folder: Path
+) -> int:
+    """Count the keys of the files that the dataset lacks, and list the first of them."""
     paths = [store.path(shard.name, ".known.npy") for shard in shards]
     known = np.unique(
         np.concatenate(
@@ -119,7 +150,7 @@ def _list_unknown_keys(path: Path, store: ShardStore, shards: Sequence[Shard], f
     )
     seen: set[int] = set()
     rows: Counter[str] = Counter()
-    for block in read_tag_rows(path):
+    for block in read_tag_rows(files):
         keys = [key for key in block.keys if key is not None]
         hashes = key_hashes(keys)
         for row in np.flatnonzero(~np.isin(hashes, known)).tolist():

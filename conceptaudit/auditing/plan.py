@@ -94,6 +94,15 @@ def plan_audit(dataset: Dataset, vocabulary: ConceptVocabulary, options: AuditOp
         Neither side can be audited with these options.
     """
     notes: list[str] = []
+    # what is quickly checked comes before what loads a model
+    tags = None
+    if options.image_tags is not None:
+        tags = TagFile.find(options.image_tags, options.image_tag_threshold)
+    if options.concept_vectors is not None:
+        read_concept_vectors(options.concept_vectors, len(vocabulary))
+    calibration = None
+    if options.calibration not in (AUTO, NONE):
+        calibration = Calibration.load(options.calibration)
     text: TextTagger | FastTextTagger | PaperIndex | None = None
     if CAPTION in dataset.provides and options.text_mode == PAPER:
         pipeline = find_pipeline(options.spacy_model, pos=options.pos)
@@ -117,14 +126,11 @@ def plan_audit(dataset: Dataset, vocabulary: ConceptVocabulary, options: AuditOp
         notes += [f"{why}: it can never be counted in text." for why in never]
     encoder, image = _image_side(dataset, vocabulary, options, notes)
     vectors = None if image is None else image.concepts
-    calibration = None
-    if image is not None and options.calibration not in (AUTO, NONE):
-        calibration = Calibration.load(options.calibration)
+    if image is None:
+        calibration = None
+    if image is not None and calibration is not None:
         calibration.check(vocabulary, image.concepts)
         image = calibrated_tagger(image, calibration)
-    tags = None
-    if options.image_tags is not None:
-        tags = TagFile.find(options.image_tags, options.image_tag_threshold)
     if text is None and image is None and tags is None:
         raise ConfigError(
             f"There is nothing to audit: {dataset.location} offers "

@@ -90,6 +90,8 @@ class RunningAudit:
         remove(self.folder, (*EXTRAS, CALIBRATION))
         if self.plan.calibration is not None:
             self.plan.calibration.save(self.folder / CALIBRATION)
+        if self.plan.tags is not None:  # a bad row far down stops the audit before its long stages
+            self.plan.tags.tagger(self.vocabulary, self.folder)
         reports = self._shard_stages()
         reports |= self._joint_stages(reports)
         stores = {name: report.store for name, report in reports.items()}

@@ -104,7 +104,7 @@ def bucket_path(store: ShardStore, number: int) -> Path:
 
 
 def import_tags(
-    path: Path,
+    path: Path | Sequence[Path],
     fingerprint: str,
     vocabulary: ConceptVocabulary,
     folder: Path,
@@ -115,10 +115,10 @@ def import_tags(
 
     Parameters
     ----------
-    path : Path
+    path : Path or sequence of Path
         See `read_tag_rows`.
     fingerprint : str
-        The file's digest.
+        The files' digest.
     vocabulary : ConceptVocabulary
         Tags of other concepts are counted and left out.
     folder : Path

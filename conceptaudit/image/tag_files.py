@@ -1,29 +1,49 @@
-"""Files of image tags that another tagger wrote: a row per key and concept, scored or not."""
+"""Files of image tags that another tagger wrote: by row or by list, with scores or without."""
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Iterator, Sequence
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from conceptaudit.datasets._columns import KEY_ALIASES, URL_ALIASES
+from conceptaudit.datasets._files import open_unpacked, suffix
+from conceptaudit.datasets._samples import key_text
+from conceptaudit.datasets._sniff import shape_of
+from conceptaudit.datasets._tar import index_samples, read_member, seekable
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.reading import is_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEY_NAMES = ("key", "__key__", "uid", "image_id", "image_path", "image", "file_name", "id", "url")
-CONCEPT_NAMES = ("concept", "tag", "label", "name", "class", "category")
-SCORE_NAMES = ("score", "confidence", "probability", "prob", "similarity", "logit")
-ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
+KEY_NAMES = (*KEY_ALIASES, *URL_ALIASES)
+"""In the order in which a dataset's own key is chosen, so that a dataset's tags join its rows."""
+
+CONCEPT_NAMES = (
+    "concept", "tag", "label", "name", "class", "category", "class_name", "concepts", "tags",
+    "labels", "names", "classes", "categories", "class_names", "objects", "detections", "entities",
+)  # fmt: skip
+SCORE_NAMES = (
+    "score", "confidence", "probability", "prob", "similarity", "logit", "scores", "confidences",
+    "probabilities", "probs", "similarities", "logits", "conf",
+)  # fmt: skip
+ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".jsonl", ".ndjson", ".json", ".tar")
 
 BLOCK_ROWS = 1 << 16
 """Rows read at once: some megabytes."""
+
+_SEPARATOR = " | "
+"""RAM writes the tags of an image in one text: ``dog | grass | run``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +65,10 @@ class TagRows:
     scores: npt.NDArray[np.float64]
 
 
+Columns = dict[str, list[Any]]
+"""Rows of a file as they stand: columns of equal length."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Names:
     key: str
@@ -52,135 +76,265 @@ class _Names:
     score: str | None
 
 
-def read_tag_rows(path: Path, *, scored: bool = False) -> Iterator[TagRows]:
-    """Read a file of tags in blocks.
+def read_tag_rows(paths: Path | Sequence[Path], *, scored: bool = False) -> Iterator[TagRows]:
+    """Read files of tags in blocks.
 
     Parameters
     ----------
-    path : Path
-        CSV, TSV, parquet or JSON Lines with a column for the key (`KEY_NAMES`), the concept
-        (`CONCEPT_NAMES`) and optionally the score (`SCORE_NAMES`), in any case.
+    paths : Path or sequence of Path
+        CSV, TSV, parquet, JSON, JSON Lines (all but parquet also ``.gz``, ``.bz2``, ``.xz``) with
+        the key (`KEY_NAMES`), the concept (`CONCEPT_NAMES`) and optionally the score
+        (`SCORE_NAMES`), in any case; archives whose ``.json`` members hold them. Concepts may be
+        lists, with a list of scores, or lists of records with one each. A text file without a
+        header has the key first, then tags.
     scored : bool, default False
         Whether scores must be there.
 
     Raises
     ------
     ConfigError
-        The file's ending is not known.
+        A file's ending is not known.
     DataError
-        The file is missing or damaged, lacks a column, or has a score that is not a finite
+        A file is missing or damaged, lacks a column, or has a score that is not a finite
         number; the message names the row.
     """
+    for path in [paths] if isinstance(paths, Path) else paths:
+        yield from _read(path, scored=scored)
+
+
+def _read(path: Path, *, scored: bool) -> Iterator[TagRows]:
     import pyarrow as pa
 
     names: _Names | None = None
     row = 0
     try:
-        for table in _tables(path):
-            names = names or _named(table.column_names, path, scored=scored)
-            yield _rows(table, names, path, row)
-            row += table.num_rows
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        for columns in _columns(path):
+            names = names or _named(columns, path, scored=scored)
+            block = _rows(columns, names, path, row)
+            row += len(columns[names.key])
+            yield block
+    except (OSError, EOFError, pa.ArrowException, UnicodeDecodeError, csv.Error) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"The image tags in {path} cannot be read: {why}. The file must be CSV, TSV, parquet "
-            "or JSON Lines in UTF-8, with the columns key, concept and score."
+            f"The image tags in {path} cannot be read: {why}. The file must be CSV, TSV, parquet, "
+            "JSON or JSON Lines in UTF-8, with the columns key, concept and score."
         ) from error
     if names is None:
         raise DataError(f"The file of image tags {path} is empty: it has no rows.")
 
 
-def _tables(path: Path) -> Iterator[pa.Table]:
-    ending = path.suffix.lower()
+def _columns(path: Path) -> Iterator[Columns]:
+    ending = suffix(path.name)
     if ending not in ENDINGS:
         raise ConfigError(
-            f"The 'image_tags' parameter must name a file with one of the endings {list(ENDINGS)}. "
+            f"--image-tags must name files with one of the endings {list(ENDINGS)}. "
             f"Got {str(path)!r} instead."
         )
     if ending == ".parquet":
-        return _parquet_tables(path)
-    if ending in (".csv", ".tsv"):
-        return _csv_tables(path, "\t" if ending == ".tsv" else ",")
-    return _json_tables(path)
+        return _of_parquet(path)
+    if ending == ".tar":
+        return _of_archive(path)
+    if ending == ".json":
+        return _of_json(path)
+    if ending in (".jsonl", ".ndjson"):
+        return _of_records(_json_lines(path))
+    with open_unpacked(str(path)) as stream:
+        head = [stream.readline(_LONGEST).decode("utf-8-sig") for _ in range(20)]
+    delimiter = "\t" if ending == ".tsv" or (ending == ".txt" and "\t" in head[0]) else ","
+    return (
+        _of_lists(path, delimiter) if _is_headerless(head, delimiter) else _of_csv(path, delimiter)
+    )
 
 
-def _parquet_tables(path: Path) -> Iterator[pa.Table]:
-    import pyarrow as pa
+_LONGEST = 1 << 20
+
+
+def _of_parquet(path: Path) -> Iterator[Columns]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
         wanted = {*KEY_NAMES, *CONCEPT_NAMES, *SCORE_NAMES}
         names = [name for name in file.schema_arrow.names if name.strip().lower() in wanted]
-        for batch in file.iter_batches(BLOCK_ROWS, columns=names):
-            yield pa.Table.from_batches([batch])
+        # a dataset's column of images may be called as its key is; it is not read
+        names = [n for n in names if not _holds_bytes(file.schema_arrow.field(n).type)]
+        rows = BLOCK_ROWS if not any(map(_is_nested, file.schema_arrow.types)) else 1 << 12
+        for batch in file.iter_batches(rows, columns=names):
+            yield {name: batch.column(name).to_pylist() for name in batch.schema.names}
 
 
-def _csv_tables(path: Path, delimiter: str) -> Iterator[pa.Table]:
+def _is_nested(kind: pa.DataType) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_nested(kind))
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    from pyarrow import types
+
+    return types.is_struct(kind) and any(field.name == "bytes" for field in kind)
+
+
+def _of_csv(path: Path, delimiter: str) -> Iterator[Columns]:
     import pyarrow as pa
-    from pyarrow import csv
+    from pyarrow import csv as arrow_csv
 
-    parsing = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    with path.open("rb") as stream:
+    parsing = arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    with open_unpacked(str(path)) as stream:
         header = stream.readline().decode("utf-8-sig").strip()
     if not header:
         return
-    columns = [name.strip().strip('"') for name in header.split(delimiter)]
+    names = [name.strip().strip('"') for name in header.split(delimiter)]
     # keys such as 000123 are text, and nothing but an empty score is missing
-    converting = csv.ConvertOptions(
-        column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
+    converting = arrow_csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
     )
-    reading = csv.ReadOptions(column_names=columns, skip_rows=1)
-    with csv.open_csv(
-        path, parse_options=parsing, convert_options=converting, read_options=reading
-    ) as reader:
+    reading = arrow_csv.ReadOptions(column_names=names, skip_rows=1)
+    with (
+        open_unpacked(str(path)) as stream,
+        arrow_csv.open_csv(
+            cast("Any", pa.PythonFile(cast("Any", stream), "r")),
+            parse_options=parsing,
+            convert_options=converting,
+            read_options=reading,
+        ) as reader,
+    ):
         for batch in reader:
-            yield pa.Table.from_batches([batch])
+            yield {name: batch.column(name).to_pylist() for name in names}
 
 
-def _json_tables(path: Path) -> Iterator[pa.Table]:
-    rows: list[dict[str, Any]] = []
-    with path.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, 1):
+def _is_headerless(head: Sequence[str], delimiter: str) -> bool:
+    """Whether the first line is data: no name that is known, and a key in front of every line."""
+    lines = [line.strip() for line in head if line.strip()]
+    if not lines:
+        return False
+    first = [field.strip().strip('"').lower() for field in lines[0].split(delimiter)]
+    if first[0] in KEY_NAMES or {*first} & {"key", "concept", "score", "tags", "image_id"}:
+        return False
+    keys = [line.split(delimiter)[0].strip().strip('"') for line in lines]
+    return all(shape_of(key) or any(c.isdigit() for c in key) for key in keys)
+
+
+def _of_lists(path: Path, delimiter: str) -> Iterator[Columns]:
+    """Read RAM's annotations: a key, then its tags; or a key, a tag and a score."""
+    with open_unpacked(str(path)) as stream:
+        lines = (line.decode("utf-8-sig") for line in stream)
+        rows = (row for row in csv.reader(lines, delimiter=delimiter) if row)
+        scored: bool | None = None
+        while block := list(islice(rows, BLOCK_ROWS)):
+            if scored is None:
+                scored = all(len(row) == 3 and shape_of(row[2]) == "number" for row in block)
+            keys = [row[0].strip() for row in block]
+            if scored:
+                wrong = next((row for row in block if len(row) != 3), None)
+                if wrong is not None:
+                    raise DataError(
+                        f"The file of image tags {path} has a key, a tag and a score in each row, "
+                        f"and no header. Got {wrong[:5]} instead."
+                    )
+                yield {
+                    "key": keys,
+                    "concept": [row[1] for row in block],
+                    "score": [row[2] for row in block],
+                }
+            else:
+                tags = [
+                    [tag.strip() for field in row[1:] for tag in field.split(_SEPARATOR)]
+                    for row in block
+                ]
+                yield {"key": keys, "tags": tags}
+
+
+def _of_json(path: Path) -> Iterator[Columns]:
+    with open_unpacked(str(path)) as stream:
+        text = stream.read().decode("utf-8-sig")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"The file of image tags {path} is not JSON: {error}.") from error
+    if isinstance(content, dict):  # tags by key
+        content = [
+            {"key": key, **value}
+            if isinstance(value, dict) and not value.keys().isdisjoint(CONCEPT_NAMES)
+            else {"key": key, "tags": value}
+            for key, value in content.items()
+        ]
+    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+        raise DataError(
+            f"The file of image tags {path} must hold records with key, concept and score, or "
+            "tags by key."
+        )
+    _check_text(text, content, str(path))
+    return _of_records(iter(content))
+
+
+def _check_text(line: str, value: Any, where: str) -> None:
+    # escapes alone can make what is no text; few lines have any
+    if "\\u" in line and not is_text(json.dumps(value, ensure_ascii=False)):
+        raise DataError(f"{where} holds text that is no valid Unicode.")
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    with open_unpacked(str(path)) as stream:
+        for number, raw in enumerate(stream, 1):
+            line = raw.decode("utf-8-sig")
             if not line.strip():
                 continue
+            where = f"Line {number:,} of {path}"
             try:
                 value = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise DataError(f"Line {number:,} of {path} is not JSON: {error}.") from error
+                raise DataError(f"{where} is not JSON: {error}.") from error
             if not isinstance(value, dict):
                 raise DataError(
-                    f"Line {number:,} of {path} must be a record with key, concept and score. "
+                    f"{where} must be a record with key, concept and score. "
                     f"Got {type(value).__name__} instead."
                 )
-            # escapes alone can make what is no text; few lines have any
-            if "\\u" in line and not is_text(json.dumps(value, ensure_ascii=False)):
-                raise DataError(f"Line {number:,} of {path} holds text that is no valid Unicode.")
-            rows.append(value)
-            if len(rows) == BLOCK_ROWS:
-                yield _json_table(rows)
-                rows = []
-    if rows:
-        yield _json_table(rows)
+            _check_text(line, value, where)
+            yield value
 
 
-def _json_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    import pyarrow as pa
+def _of_archive(path: Path) -> Iterator[Columns]:
+    """Read the ``.json`` members of an archive, whose key is that of the sample."""
 
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = {
-        name: [None if row.get(name) is None else str(row[name]) for row in rows] for name in names
-    }
-    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    def records() -> Iterator[dict[str, Any]]:
+        with seekable(str(path)) as stream:
+            fetch = partial(read_member, stream)
+            for group in index_samples(stream, str(path)).samples:
+                if "json" not in group.members:
+                    continue
+                try:
+                    value = json.loads(fetch(group.members["json"]))
+                except (ValueError, RecursionError, tarfile.TarError):
+                    continue  # the reader of the dataset counts it
+                if isinstance(value, dict):
+                    yield {**value, "key": group.key}
+
+    return _of_records(records())
 
 
-def _named(columns: Sequence[str], path: Path, *, scored: bool) -> _Names:
+def _of_records(records: Iterator[Mapping[str, Any]]) -> Iterator[Columns]:
+    wanted = {*KEY_NAMES, *CONCEPT_NAMES, *SCORE_NAMES}
+    while block := list(islice(records, BLOCK_ROWS)):
+        names = dict.fromkeys(name for row in block for name in row)
+        known = [name for name in names if name.strip().lower() in wanted] or list(names)[:9]
+        yield {name: [row.get(name) for row in block] for name in known}
+
+
+def _named(columns: Columns, path: Path, *, scored: bool) -> _Names:
     lower = {name.strip().lower(): name for name in reversed(columns)}
     found = [
         next((lower[alias] for alias in aliases if alias in lower), None)
         for aliases in (KEY_NAMES, CONCEPT_NAMES, SCORE_NAMES)
     ]
     key, concept, score = found
-    if key is None or concept is None or (scored and score is None):
+    values = columns[concept][:100] if concept is not None else []
+    inside = any(
+        isinstance(item, Mapping)
+        for value in values
+        for item in (value if isinstance(value, list) else [value])
+    )
+    inside = inside or not any(values)  # nothing that could have a score
+    if key is None or concept is None or (scored and score is None and not inside):
         wanted = "'key', 'concept' and 'score'" if scored else "'key' and 'concept'"
         raise DataError(
             f"A file of image tags must have the columns {wanted}. {path} has {list(columns)} "
@@ -189,40 +343,80 @@ def _named(columns: Sequence[str], path: Path, *, scored: bool) -> _Names:
     return _Names(key=key, concept=concept, score=score)
 
 
-def _rows(table: pa.Table, names: _Names, path: Path, first: int) -> TagRows:
-    import pyarrow as pa
-
-    keys, concepts = (
-        [value or None for value in table.column(name).cast(pa.string()).to_pylist()]
-        for name in (names.key, names.concept)
-    )
-    scores = np.ones(len(keys))
-    if names.score is not None:
-        scores = _numbers(table.column(names.score), path, names.score, first)
-    looked = np.array([concept is None for concept in concepts], dtype=bool)
-    scores[looked] = 1.0
+def _rows(columns: Columns, names: _Names, path: Path, first: int) -> TagRows:
+    concepts = columns[names.concept]
+    given = columns[names.score] if names.score is not None else [1.0] * len(concepts)
+    keys = [key_text(key, -1) if key not in (None, "") else None for key in columns[names.key]]
+    owners: Sequence[int] = range(len(concepts))
+    tags, numbers = [concept or "" for concept in concepts], given
+    if not all(type(tag) is str and _SEPARATOR not in tag for tag in tags):
+        where = f"{path}, row {first + 1:,} and further"
+        owners, tags, numbers = _spread(concepts, given, where)
+    numbers = [number if tag else 1.0 for tag, number in zip(tags, numbers, strict=True)]
+    try:
+        scores = np.array([np.nan if n is None or n == "" else float(n) for n in numbers])
+    except (TypeError, ValueError, OverflowError):
+        scores = np.array([_number(n) for n in numbers])
     bad = ~np.isfinite(scores)
     if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        value = table.column(names.score or "")[row].as_py()
+        at = int(np.flatnonzero(bad)[0])
+        name = names.score or "score"
         raise DataError(
-            f"Scores must be finite numbers. Got {names.score} = {value!r} in row "
-            f"{first + row + 1:,} of {path} (key {keys[row]!r}, concept {concepts[row]!r}); mend "
-            "or remove it."
+            f"Scores must be finite numbers. Got {name} = {numbers[at]!r} in row "
+            f"{first + owners[at] + 1:,} of {path} (key {keys[owners[at]]!r}, concept "
+            f"{tags[at]!r}); mend or remove it."
         )
-    return TagRows(keys=keys, concepts=[concept or "" for concept in concepts], scores=scores)
+    return TagRows(keys=[keys[row] for row in owners], concepts=tags, scores=scores)
 
 
-def _numbers(column: Any, path: Path, name: str, first: int) -> npt.NDArray[np.float64]:
-    """Read scores; what is missing is NaN, which the caller refuses by row."""
-    values = column.to_pylist()
-    numbers = np.empty(len(values))
-    for row, value in enumerate(values):
-        try:
-            numbers[row] = np.nan if value is None or value == "" else float(value)
-        except (TypeError, ValueError):
-            raise DataError(
-                f"Scores must be numbers. Got {name} = {value!r} in row {first + row + 1:,} of "
-                f"{path} instead."
-            ) from None
-    return numbers
+def _spread(
+    concepts: Sequence[Any], given: Sequence[Any], where: str
+) -> tuple[list[int], list[str], list[Any]]:
+    """Make a row of each tag of a list; a row without tags stays one, without."""
+    owners: list[int] = []
+    tags: list[str] = []
+    numbers: list[Any] = []
+    for row, (concept, score) in enumerate(zip(concepts, given, strict=True)):
+        for tag, number in _pairs(concept, score, where) or [("", 1.0)]:
+            owners.append(row)
+            tags.append(tag)
+            numbers.append(number)
+    return owners, tags, numbers
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
+
+
+def _pairs(concept: Any, score: Any, where: str) -> list[tuple[str, Any]]:
+    """Pair the tags of a row with their scores."""
+    if isinstance(concept, Mapping):
+        record = _record(concept, score)
+        # a record of one tag, or scores by tag
+        return [record] if record is not None else [(str(t), s) for t, s in concept.items()]
+    if isinstance(concept, str):
+        concept = [tag.strip() for tag in concept.split(_SEPARATOR)]
+    elif not isinstance(concept, (list, tuple)):
+        concept = [] if concept is None else [concept]
+    scores = score if isinstance(score, (list, tuple)) else [score] * len(concept)
+    if len(scores) != len(concept):
+        raise DataError(
+            f"A row of image tags must have as many scores as tags. Got {len(concept)} tags "
+            f"({str(concept)[:80]}) and {len(scores)} scores instead ({where})."
+        )
+    pairs = [
+        _record(tag, number) if isinstance(tag, Mapping) else (str(tag or ""), number)
+        for tag, number in zip(concept, scores, strict=True)
+    ]
+    return [pair for pair in pairs if pair is not None and pair[0]]
+
+
+def _record(record: Mapping[str, Any], score: Any) -> tuple[str, Any] | None:
+    lower = {str(name).lower(): value for name, value in record.items() if value is not None}
+    tag = next((lower[name] for name in CONCEPT_NAMES if name in lower), None)
+    if not isinstance(tag, str):
+        return None
+    return tag, next((lower[name] for name in SCORE_NAMES if name in lower), score)

@@ -1,6 +1,8 @@
 """Image tags of another tagger: joined by key, treated like ours, nothing lost in silence."""
 
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +135,7 @@ def test_captions_that_share_a_key_share_its_tags(tmp_path: Path) -> None:
         ("key,concept,score\n01,dog,high\n", "'high' in row 1"),
         ("key,concept,score\n01,dog,\n", "row 1"),
         ("key,concept,score\n01,dog\n", "cannot be read"),
-        ("01,dog,0.5\n02,cat,0.5\n", "columns"),
+        ("x,y,z\nk1,dog,0.5\n", "columns"),
         ("", "empty"),
     ],
 )
@@ -194,3 +196,106 @@ def test_many_rows_in_buckets_are_found_again(tmp_path: Path) -> None:
         for (key, concept), score in best.items()
     )
     assert [tuple(row) for row in stored.tolist()] == want
+
+
+LISTS = {"key": ["01", "02", "04"], "classes": [["dog", "bun"], ["dog", "cat"], []],
+         "scores": [[0.9, 0.8], [0.3, 0.7], []]}  # fmt: skip
+BOXES = [
+    {"key": "01", "objects": [{"class": "dog", "score": 0.9, "box": [0, 0, 1, 1]}]},
+    {"key": "02", "objects": [{"label": "dog", "confidence": 0.3}, {"label": "cat", "conf": 0.7}]},
+    {"key": "04", "objects": []},
+]
+
+
+def lists_of_tags(folder: Path, form: str) -> Path:
+    path = folder / form
+    if form == "lists.parquet":
+        pd.DataFrame(LISTS).to_parquet(path)
+    elif form == "boxes.parquet":
+        pd.DataFrame(
+            {"key": LISTS["key"], "objects": [row["objects"] for row in BOXES]}
+        ).to_parquet(path)
+    elif form == "lists.jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in BOXES))
+    elif form == "lists.json":
+        path.write_text(json.dumps(pd.DataFrame(LISTS).to_dict("records")))
+    elif form == "by_key.json":
+        path.write_text(
+            '{"01": {"dog": 0.9, "bun": 0.8}, "02": {"dog": 0.3, "cat": 0.7}, "04": {}}'
+        )
+    elif form == "plain.csv":
+        path.write_text("01,dog,0.9\n02,dog,0.3\n02,cat,0.7\n04,,0\n")
+    elif form == "parts":
+        path.mkdir()
+        for number, row in enumerate(BOXES):
+            (path / f"{number}.jsonl").write_text(json.dumps(row))
+    else:
+        with tarfile.open(path, "w") as archive:
+            for row in BOXES:
+                info = tarfile.TarInfo(f"{row['key']}.json")
+                content = json.dumps(row).encode()
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+FORMS = (
+    "lists.parquet", "boxes.parquet", "lists.jsonl", "lists.json", "by_key.json", "plain.csv",
+    "parts", "tags.tar",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_tags_as_datasets_carry_them(table: Path, tmp_path: Path, form: str) -> None:
+    done = run(table, str(lists_of_tags(tmp_path, form)), tmp_path / "run")
+    assert done.table["n_image"].tolist() == [2, 0, 1]
+    assert done.account["image"]["n_used"] == 3
+    again = run(table, str(tmp_path / form), tmp_path / "run_high", image_tag_threshold=0.5)
+    assert again.table["n_image"].tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("ram.csv", "01,dog,bun\n02,dog,cat,grass\n04\n"),
+        ("ram.txt", "01\tdog | bun\n02\tdog | cat | grass\n04\t\n"),
+        ("ram.jsonl", "".join(json.dumps({"image_path": key, "tags": tags}) + "\n"
+                              for key, tags in zip(LISTS["key"], ["dog | bun", "dog | cat", ""],
+                                                   strict=True))),
+        ("header.csv", "image_id,tags\n01,dog | bun\n02,dog | cat\n04,\n"),
+    ],
+)  # fmt: skip
+def test_tags_without_scores_in_one_line(
+    table: Path, tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    done = run(table, str(tmp_path / name), tmp_path / "run")
+    assert done.table["n_image"].tolist() == [2, 0, 1]
+    assert done.account["image"]["n_used"] == 3
+
+
+def test_tags_inside_the_dataset_itself(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    columns = {"uid": ["a", "b"], "text": ["a dog", "a dog"], "tags": [["dog"], ["cat"]]}
+    pd.DataFrame({**columns, "confidences": [[0.9], [0.8]]}).to_parquet(path)
+    done = run(path, str(path), tmp_path / "run")
+    assert done.table["n_image"].tolist() == [1, 0, 1]
+    assert done.table["n_joint"].tolist() == [1, 0, 0]
+
+
+def test_more_tags_than_scores(table: Path, tmp_path: Path) -> None:
+    pd.DataFrame({"key": ["01"], "tags": [["dog", "cat"]], "scores": [[0.5]]}).to_parquet(
+        tmp_path / "t.parquet"
+    )
+    with pytest.raises(DataError, match=r"Got 2 tags .* and 1 scores"):
+        run(table, str(tmp_path / "t.parquet"), tmp_path / "run")
+
+
+def test_tags_are_checked_before_captions_are_read(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "".join(f"{i},dog,0.5\n" for i in range(3)) + "9,dog,high\n"
+    (tmp_path / "t.csv").write_text("key,concept,score\n" + rows)
+    with pytest.raises(DataError, match="'high' in row 4"):
+        run(table, str(tmp_path / "t.csv"), tmp_path / "run")
+    assert not (tmp_path / "run" / "text").exists()
