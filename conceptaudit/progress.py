@@ -4,7 +4,7 @@ Library code takes a `Progress` and reports to it without asking whether anyone 
 says nothing. The command line passes one that draws a bar.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Progress(Protocol):
@@ -18,6 +18,20 @@ class Progress(Protocol):
 
     def finish(self) -> None:
         """End the stage."""
+
+
+@runtime_checkable
+class Announces(Protocol):
+    """A progress that also shows what is under way before the first stage, or between two."""
+
+    def announce(self, what: str) -> None:
+        """Show what is done now, until the next stage starts."""
+
+
+def announce(progress: object, what: str) -> None:
+    """Show what is under way outside any stage, where that can be shown."""
+    if isinstance(progress, Announces):
+        progress.announce(what)
 
 
 class SilentProgress:

@@ -20,7 +20,7 @@ from typing import Any
 
 from conceptaudit.artifacts import LOG, STARTED, package_versions, read_json
 from conceptaudit.errors import DataError
-from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.progress import Progress, SilentProgress, announce
 
 TELL_SECONDS = 1.0
 """Progress within a stage is logged at most once in so many seconds, and at its end."""
@@ -69,6 +69,10 @@ class RunLog:
         self._stage, self._unit, self._done = stage, unit, 0
         self._since = self._told = time.monotonic()
         self.write("stage_start", stage=stage, total=total, unit=unit)
+
+    def announce(self, what: str) -> None:
+        """Pass on what is under way; it is not logged, for the folder may not be ours yet."""
+        announce(self._inner, what)
 
     def advance(self, units: int = 1) -> None:
         """Log progress, at most once a second."""

@@ -62,7 +62,7 @@ def audit(
     ArtifactMismatchError
         `out` holds something else.
     """
-    prepared = prepare(dataset, concepts, options or AuditOptions())
+    prepared = prepare(dataset, concepts, options or AuditOptions(), progress)
     folder = prepared.folder(out)
     with folder.hold(resume=resume, overwrite=overwrite):
         return prepared.start(folder, progress or SilentProgress()).execute()

@@ -63,7 +63,7 @@ def audit_part(
     ArtifactMismatchError
         `out` holds something else, or this part is running already.
     """
-    prepared = prepare(dataset, concepts, options or AuditOptions())
+    prepared = prepare(dataset, concepts, options or AuditOptions(), progress)
     folder = prepared.folder(out)
     with folder.hold_part(str(part), resume=resume):
         running = prepared.start(folder, progress or SilentProgress())

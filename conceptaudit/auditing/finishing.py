@@ -21,6 +21,7 @@ from conceptaudit.auditing.duplicates import with_unique_counts
 from conceptaudit.auditing.estimating import TextEstimate
 from conceptaudit.auditing.extras import count_by_language
 from conceptaudit.auditing.image_tags import forget_lists
+from conceptaudit.auditing.suspicions import suspicions
 from conceptaudit.auditing.text_side import TextSide
 from conceptaudit.datasets.base import Shard
 from conceptaudit.engine import StageReport
@@ -160,9 +161,10 @@ def finish(run: RunningAudit, done: CountedShards) -> AuditRun:
     made = _with_duplicates(run, done, made)
     reports = {**done.reports, **more}
     failures = failed_shards(reports)
+    first = suspicions(made.table, made.account, run.vocabulary, run.dataset.settings)
     return replace(
         made,
-        notes=(*made.notes, *(f"Skipped: {why}" for why in failures.values())),
+        notes=(*first, *made.notes, *(f"Skipped: {why}" for why in failures.values())),
         redone={
             name: {"kept": report.kept, "redone": dict(report.redone)}
             for name, report in reports.items()

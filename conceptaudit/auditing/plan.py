@@ -20,6 +20,7 @@ from conceptaudit.image.embed import check_embedded_with
 from conceptaudit.image.prompts import encode_concepts
 from conceptaudit.image.stages import ImageEncoder, ImageTagger
 from conceptaudit.image.vectors import read_concept_vectors
+from conceptaudit.progress import Progress, announce
 from conceptaudit.records import ConceptVocabulary, Float32Array
 from conceptaudit.text.fast import FastTextTagger
 from conceptaudit.text.languages import LanguageLister
@@ -85,7 +86,12 @@ class AuditPlan:
         return [*found, {"calibration": "auto"}] if self.calibrates else found
 
 
-def plan_audit(dataset: Dataset, vocabulary: ConceptVocabulary, options: AuditOptions) -> AuditPlan:
+def plan_audit(
+    dataset: Dataset,
+    vocabulary: ConceptVocabulary,
+    options: AuditOptions,
+    progress: Progress | None = None,
+) -> AuditPlan:
     """Decide which sides to audit, loading the models that they need.
 
     Raises
@@ -109,6 +115,7 @@ def plan_audit(dataset: Dataset, vocabulary: ConceptVocabulary, options: AuditOp
         text = PaperIndex(vocabulary=vocabulary, pipeline=pipeline)
         notes.append(PAPER_NOTE)
     elif CAPTION in dataset.provides:
+        announce(progress, f"preparing to find {len(vocabulary):,} concepts in captions")
         pipeline = find_pipeline(options.spacy_model, pos=options.pos)
         text = TextTagger(
             vocabulary=vocabulary,
@@ -124,6 +131,7 @@ def plan_audit(dataset: Dataset, vocabulary: ConceptVocabulary, options: AuditOp
                 "list of names with --concepts; docs/formats.md has the forms that are known."
             )
         notes += [f"{why}: it can never be counted in text." for why in never]
+    announce(progress, f"preparing to find {len(vocabulary):,} concepts in images")
     encoder, image = _image_side(dataset, vocabulary, options, notes)
     vectors = None if image is None else image.concepts
     if image is None:

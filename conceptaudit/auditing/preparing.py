@@ -13,7 +13,7 @@ from conceptaudit.auditing.plan import AuditPlan, open_source, plan_audit, read_
 from conceptaudit.auditing.run import RunningAudit
 from conceptaudit.datasets.base import CAPTION, Dataset, Shard
 from conceptaudit.engine import open_engine
-from conceptaudit.progress import Progress
+from conceptaudit.progress import Progress, announce
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.pipeline import BUNDLED, LOADER
 
@@ -86,12 +86,13 @@ def prepare(
     dataset: str | Path,
     concepts: str | Path | Sequence[str] | ConceptVocabulary,
     options: AuditOptions,
+    progress: Progress | None = None,
 ) -> PreparedAudit:
     """Open an audit's data and models and identify the run.
 
     Parameters
     ----------
-    dataset, concepts, options
+    dataset, concepts, options, progress
         As in `conceptaudit.audit`.
 
     Raises
@@ -99,13 +100,15 @@ def prepare(
     ConfigError, DataError, MissingDependencyError
         The options or files cannot be used; the message says what to do.
     """
+    announce(progress, "reading the concept list")
+    vocabulary, notes = read_vocabulary(concepts, options.dataset_key)
+    announce(progress, "opening the dataset")
     opened = open_source(dataset, options)
     shards = opened.shards()
     if CAPTION in opened.provides and options.spacy_model == BUNDLED:
         # they load the pipeline while it is loaded here, too, to plan with it
         open_engine(options.engine_choice, n_items=len(shards)).expect([LOADER])
-    vocabulary, notes = read_vocabulary(concepts, options.dataset_key)
-    plan = plan_audit(opened, vocabulary, options)
+    plan = plan_audit(opened, vocabulary, options, progress)
     identity = digest_of(
         {
             "sides": plan.settings,

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 LINE_SECONDS = 60.0
 """Where standard error is no terminal, progress is one line a minute."""
 
+FIRST_SECONDS = 1.0
+"""The first line of anything comes earlier: silence looks like a program that hangs."""
+
+_BEFORE, _BETWEEN = "preparing", "working"
+
 
 _HIDDEN = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 """What JSON leaves as it is and a terminal obeys: it is written as an escape, the same value."""
@@ -122,8 +127,20 @@ class _BarProgress:
     def __init__(self, bars: RichProgress) -> None:
         self._bars = bars
         self._task: TaskID | None = None
+        self._waiting: TaskID | None = None
+        self.announce(_BEFORE)
+
+    def announce(self, what: str) -> None:
+        self._forget()
+        self._waiting = self._bars.add_task(what, total=None)
+
+    def _forget(self) -> None:
+        if self._waiting is not None:
+            self._bars.remove_task(self._waiting)
+        self._waiting = None
 
     def start(self, stage: str, total: int | None, unit: str = "shards") -> None:
+        self._forget()
         self._task = self._bars.add_task(f"{stage} ({unit})", total=total)
 
     def advance(self, units: int = 1) -> None:
@@ -135,10 +152,14 @@ class _BarProgress:
 
 
 class _LineProgress:
-    """One line a minute, whether or not anything is done in it, and one at the end of a stage."""
+    """One line a minute, whether or not anything is done in it, and one at the end of a stage.
+
+    The first line comes after a second, of a stage as of what is done before it.
+    """
 
     def __init__(self) -> None:
-        self._stage, self._unit = "", ""
+        self._stage, self._unit, self._what = "", "", _BEFORE
+        self._lines = 0
         self._total: int | None = None
         self._done = 0
         self._started = self._told = time.monotonic()
@@ -150,7 +171,12 @@ class _LineProgress:
         self._total, self._unit, self._done = total, unit, 0
         self._started = self._told = time.monotonic()
         self._pace = Pace()
+        self._lines = 0
         self._stage = stage
+
+    def announce(self, what: str) -> None:
+        self._stage, self._what, self._lines = "", what, 0
+        self._started = self._told = time.monotonic()
 
     def advance(self, units: int = 1) -> None:
         self._done += units
@@ -159,19 +185,25 @@ class _LineProgress:
     def finish(self) -> None:
         if self._stage:
             self._tell()
-        self._stage = ""
+        self.announce(_BETWEEN)
 
     def close(self) -> None:
         """Say nothing more."""
         self._ended.set()
 
     def _tick(self) -> None:
-        while not self._ended.wait(1.0):
-            if self._stage and time.monotonic() - self._told >= LINE_SECONDS:
+        while not self._ended.wait(FIRST_SECONDS / 4):
+            wait = LINE_SECONDS if self._lines else min(FIRST_SECONDS, LINE_SECONDS)
+            if time.monotonic() - self._told >= wait:
                 self._tell()
 
     def _tell(self) -> None:
         self._told = time.monotonic()
+        self._lines += 1
+        if not self._stage:
+            since = "" if self._lines == 1 else f" ({duration(self._told - self._started)})"
+            complain(f"{self._what} …{since}")
+            return
         of = f"/{self._total:,}" if self._total is not None else ""
         rate, left = self._pace.rate, self._pace.seconds_left(self._total)
         told = [f"{self._stage}: {self._done:,}{of} {self._unit}"]
