@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from conceptaudit.errors import ConfigError, DataError
@@ -285,7 +286,7 @@ def _concept(entry: Any, where: str, number: int) -> Concept | None:
         return entry
     if isinstance(entry, Mapping):
         entry = _with_names_of_synset(entry)
-        fields = {field: column([str(name) for name in entry], field) for field in COLUMNS}
+        fields = _fields(tuple(map(str, entry)))
         if fields["name"] is None:
             raise ConfigError(
                 f"Entry {number} of {where} must have a field called one of "
@@ -313,10 +314,16 @@ def _concept(entry: Any, where: str, number: int) -> Concept | None:
     )
 
 
+@lru_cache(maxsize=64)
+def _fields(names: tuple[str, ...]) -> Mapping[str, str | None]:
+    """Find the column of each field; the records of a list have the same few sets of names."""
+    return {field: column(names, field) for field in COLUMNS}
+
+
 def _with_names_of_synset(entry: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """Take the names out of ImageNetV2's records, whose ``synset`` is the list of its lemmas."""
     lemmas = entry.get("synset")
-    if column(list(entry), "name") is not None or "wnid" not in entry:
+    if "wnid" not in entry or column(list(entry), "name") is not None:
         return entry
     names = synonyms(lemmas) if isinstance(lemmas, str) else lemmas
     if not isinstance(names, list) or not _texts(names):
