@@ -32,7 +32,7 @@ def vocab(
         str,
         typer.Argument(help="File, folder, glob or fsspec URL, in any layout of docs/formats.md."),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Parquet file to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write: .csv, else parquet.")],
     as_concepts: Annotated[
         Path | None, typer.Option(help="CSV to write the entries to as a list for `audit -c`.")
     ] = None,

@@ -18,7 +18,7 @@ from conceptaudit.engine import StageReport
 from conceptaudit.engine.part_marks import mark_finished
 from conceptaudit.engine.parts import Part, PartRun
 from conceptaudit.errors import ArtifactMismatchError
-from conceptaudit.openvocab.listing import write_concepts
+from conceptaudit.openvocab.listing import is_csv, write_concepts, write_listing_csv
 from conceptaudit.openvocab.merging import merge_counts
 from conceptaudit.openvocab.options import VocabOptions
 from conceptaudit.openvocab.phrases import PhraseRule
@@ -39,7 +39,7 @@ __all__ = [
     "write_concepts",
 ]
 
-LISTING = "listing.parquet"
+LISTING, LISTING_CSV = "listing.parquet", "listing.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +79,9 @@ def list_vocabulary(
     dataset : str or Path
         A file, folder, glob or fsspec URL in any layout of docs/formats.md.
     out : str or Path
-        The parquet file to write. ``OUT.json`` beside it says what it was made from, and
-        ``OUT.parts`` holds the shards' counts while the work goes on: a run that was interrupted
-        goes on when it is called again.
+        The file to write: CSV where its name ends in ``.csv``, else parquet. ``OUT.json`` beside
+        it says what it was made from, and ``OUT.parts`` holds the shards' counts while the work
+        goes on: a run that was interrupted goes on when it is called again.
     options : VocabOptions, optional
     overwrite : bool, default False
         Replace `out` where it holds another listing.
@@ -115,7 +115,7 @@ def list_vocabulary(
         report = asked.run(parts, progress or SilentProgress())
         run = _merged(asked, report, target, parts)
         output.put(
-            parts / LISTING,
+            _in_form_of(target, parts / LISTING),
             {
                 "digest": digest_of(asked.wanted),
                 "dataset": asked.dataset.location,
@@ -131,6 +131,15 @@ def list_vocabulary(
         if not asked.options.keep_parts:
             work.discard()
     return run
+
+
+def _in_form_of(target: Path, listing: Path) -> Path:
+    """Return the listing in the format that the target's name asks for."""
+    if not is_csv(target):
+        return listing
+    table = listing.with_name(LISTING_CSV)
+    write_listing_csv(listing, table)
+    return table
 
 
 def _work(asked: PreparedListing, target: Path) -> RunFolder:

@@ -140,7 +140,12 @@ _KINDS = (
     ),
     Layout(kind="embeddings", noun="embeddings", stages=("shards",), beside=_EMBEDDED),
     Layout(kind="calibration", noun="a calibration's work", stages=("text", "embeddings")),
-    Layout(kind="vocab", noun="a listing's work", files=("listing.parquet",), stages=("nouns",)),
+    Layout(
+        kind="vocab",
+        noun="a listing's work",
+        files=("listing.parquet", "listing.csv"),
+        stages=("nouns",),
+    ),
     Layout(
         kind="evaluation",
         noun="an evaluation",

@@ -127,6 +127,17 @@ def test_a_listing_is_a_concept_list(corpus: Path, tmp_path: Path) -> None:
     assert counted == {text: n for (kind, text), (n, _) in BY_HAND.items() if kind == "word"}
 
 
+def test_a_name_that_ends_in_csv_gets_csv(corpus: Path, tmp_path: Path) -> None:
+    parquet = list_vocabulary(corpus, tmp_path / "v.parquet")
+    made = list_vocabulary(corpus, tmp_path / "v.csv")
+    lines = (tmp_path / "v.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "kind,text,n_captions,n_images"
+    assert len(lines) == 1 + made.n_entries
+    assert list(entries(made.path)) == list(entries(parquet.path))
+    again = list_vocabulary(corpus, tmp_path / "v.csv")
+    assert again.n_entries == made.n_entries
+
+
 def test_names_that_are_formulas_are_left_out(tmp_path: Path) -> None:
     table = [("word", "=1+1", 3, 3), ("word", "t shirt", 2, 2), ("phrase", "T shirt", 1, 1)]
     columns = ["kind", "text", "n_captions", "n_images"]
