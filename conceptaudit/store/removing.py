@@ -309,7 +309,7 @@ def _of_shard(layout: Layout, path: str, known: set[str]) -> bool:
 def _may_be(layout: Layout, stage: str, name: str, known: set[str]) -> bool:
     """Whether an unfinished file would become one of ours."""
     path = f"{stage}/{name}" if stage else name
-    if layout.is_file(path) or layout.is_listed(path) or (not stage and is_own(name)):
+    if layout.is_file(path) or (not stage and is_own(name)):
         return True
     return _of_shard(layout, path, known)
 

@@ -87,11 +87,11 @@ VERBS = {
     "retrieval": Verb(("retrieval", "{data}/lab", "--clip", "lab"), ("--recall-at", "3"), ("lab",)),
     "longtail": Verb(
         (
-            *("longtail", "{data}/audited", "--images", "{data}/testset", "--k", "4"),
+            *("longtail", "{data}/audited", "--images", "{data}/lab", "--k", "4"),
             *("--per-class", "2"),
         ),
         ("--per-class", "1"),
-        ("audited", "testset"),
+        ("audited", "lab"),
         modes=(PLAIN, OVERWRITE),
     ),
     "index": Verb(
