@@ -133,8 +133,14 @@ def _files(root: Path, named: Mapping[str, str]) -> Iterator[Fault]:
             yield Fault(file=name, what="lies outside the folder")
         elif not is_there(path):
             yield Fault(file=name, what="missing")
-        elif file_digest(path) != digest:
-            yield Fault(file=name, what="has changed since it was written")
+        else:
+            try:
+                changed = file_digest(path) != digest
+            except DataError as error:
+                yield Fault(file=name, what=f"cannot be read: {error}")
+                continue
+            if changed:
+                yield Fault(file=name, what="has changed since it was written")
 
 
 def _strays(root: Path, named: Mapping[str, str]) -> Iterator[Fault]:

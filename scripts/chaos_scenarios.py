@@ -77,6 +77,24 @@ def _report(data: Path, out: Path) -> Command:
     return ["report", f"{data}/audited", "-o", f"{out}/report.html"]
 
 
+def _index(data: Path, out: Path) -> Command:
+    return ["index", "build", f"{data}/embeddings", "-o", f"{out}/run"]
+
+
+def _fit(data: Path, out: Path) -> Command:
+    return [
+        *("fit", f"{data}/audited", "-a", f"{data}/accuracies.csv", "--pretraining", "all"),
+        *("-o", f"{out}/run"),
+    ]
+
+
+def _compare(data: Path, out: Path) -> Command:
+    return [
+        *("compare", f"{data}/audited", f"{data}/audited-again", "-o", f"{out}/compared.csv"),
+        *("--pairs", f"{out}/pairs.csv", "--figure", f"{out}/compared.svg"),
+    ]
+
+
 COMMANDS: dict[str, Callable[[Path, Path], Command]] = {
     "text-exact": _text,
     "text-fast": _fast,
@@ -88,9 +106,12 @@ COMMANDS: dict[str, Callable[[Path, Path], Command]] = {
     "longtail": _longtail,
     "vocab": _vocab,
     "report": _report,
+    "index": _index,
+    "fit": _fit,
+    "compare": _compare,
 }
 TEXT_ALONE = ("text-exact", "text-fast", "vocab")
-WITHOUT_WORKERS = ("report",)
+WITHOUT_WORKERS = ("report", "index", "fit", "compare")
 MERGED = {"vocab": "vocab.parquet", "calibrate": "work"}
 """What `merge` is given where it is no folder called ``run``."""
 
@@ -196,15 +217,21 @@ def prepare(data: Path, names: set[str], captions: int, run: Callable[[Command],
         n_samples=n_images, shard_size=n_images // 8, image_size=48, truncated_rate=0.05
     )
     generate(config, data / "lab")
-    (data / "lab.txt").write_text("\n".join(lab_vocabulary(config).names) + "\n")
+    names = lab_vocabulary(config).names
+    (data / "lab.txt").write_text("\n".join(names) + "\n")
     if bases & {"evaluate", "longtail"}:
         write_image_folder(config, data / "testset", per_concept=2)
+    rows = [f"m,lab,{name},{number % 10},10" for number, name in enumerate(names)]
+    header = "model,dataset,concept,n_correct,n_images"
+    (data / "accuracies.csv").write_text("\n".join([header, *rows]) + "\n")
     commands = []
-    if bases & {"image-tags", "longtail", "report"}:
+    if bases & {"image-tags", "longtail", "report", "index", "fit", "compare"}:
         commands += [["embed", f"{data}/lab/*.tar", "--clip", "lab", "-o", f"{data}/embeddings"]]
-    if bases & {"longtail", "report"}:
-        listed = ["-c", f"{data}/lab.txt", "--clip", "lab", "-o", f"{data}/audited"]
-        commands += [["audit", f"{data}/embeddings", *listed]]
+    if bases & {"longtail", "report", "fit", "compare"}:
+        listed = ["audit", f"{data}/embeddings", "-c", f"{data}/lab.txt", "--clip", "lab"]
+        commands += [[*listed, "-o", f"{data}/audited"]]
+    if "compare" in bases:
+        commands += [[*listed, "-o", f"{data}/audited-again", "--threshold", "0.3"]]
     for command in commands:
         if run([*command, "--workers", "1"]):
             raise SystemExit(f"{' '.join(command)} fails: see the log beside {data}")

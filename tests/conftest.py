@@ -5,6 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# a busy machine is slow, and no test may fail by that
+settings.register_profile("conceptaudit", deadline=None)
+settings.load_profile("conceptaudit")
 
 ROOT = Path(__file__).parent.parent
 REALDATA = "CONCEPTAUDIT_REALDATA"

@@ -1,5 +1,6 @@
 """Options that several verbs have, each said once."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -113,6 +114,24 @@ WRITTEN = frozenset(
 
 NOT_READ = frozenset({"template", "templates", "clip", "text", "pin", "exclude", "under", "mean"})
 """Parameters that are text, or names of models more often than folders."""
+
+
+def check_here() -> None:
+    """Refuse to work in a folder that was deleted meanwhile: no relative path leads anywhere.
+
+    Raises
+    ------
+    ConfigError
+        It was.
+    """
+    from conceptaudit.errors import ConfigError
+
+    try:
+        os.getcwd()  # noqa: PTH109 -- Path.cwd() is the same with a detour
+    except FileNotFoundError:
+        raise ConfigError(
+            "The current folder has been deleted. Change to another one (cd), and try again."
+        ) from None
 
 
 def check_places(values: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from conceptaudit.cli.arguments import at_home, check_places
+from conceptaudit.cli.arguments import at_home, check_here, check_places
 from conceptaudit.cli.console import complain, say
 from conceptaudit.cli.notices import NOTICES, gathered_warnings
 from conceptaudit.cli.parts import ARGUMENTS
@@ -96,6 +96,7 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
     def run_verb(*args: Any, **kwargs: Any) -> None:
         try:
             with interruptible():
+                check_here()
                 values = {name: at_home(value) for name, value in kwargs.items()}
                 if verb.__name__ != "merge":  # it finishes what it reads, and checks by itself
                     check_places(values)
@@ -107,6 +108,12 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
             if _state.debug:
                 raise
             complain(f"error: {error}")
+            sys.exit(EXIT_USER)
+        except OSError as error:  # a disk, a file system, a limit of this machine
+            if _state.debug or error.errno is None:
+                raise
+            where = f": {error.filename}" if error.filename else ""
+            complain(f"error: {error.strerror}{where}. --debug shows where it happened.")
             sys.exit(EXIT_USER)
 
     return run_verb

@@ -1,5 +1,6 @@
 """Rows of CSV and TSV files, with or without a header, cut at record boundaries by byte."""
 
+import codecs
 import csv
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -13,7 +14,12 @@ from conceptaudit.datasets._sniff import LINES, NUMBERED_KEY, TABS, Dialect, fin
 from conceptaudit.errors import DataError
 
 _BOM = b"\xef\xbb\xbf"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_OTHER_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",  # which begins as UTF-16's does, and comes first
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 _PEEK_ROWS = 200
 _PEEK_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 28
@@ -41,10 +47,15 @@ def inspect(path: str, named: Sequence[str] = ()) -> Dialect:
     ending = suffix(path)
     lines: list[str] = []
     with reading(path), open_unpacked(path) as stream:
-        head = stream.read(len(_BOM))
-        if head[:2] in _UTF16:
-            raise DataError(f"The file {path} is UTF-16. Convert it to UTF-8 and try again.")
-        if head != _BOM:
+        head = stream.read(4)
+        encoding = next(
+            (name for mark, name in _OTHER_MARKS.items() if head.startswith(mark)), None
+        )
+        if encoding is not None:
+            raise DataError(f"The file {path} is {encoding}. Convert it to UTF-8 and try again.")
+        if head[: len(_BOM)] == _BOM:
+            stream.seek(len(_BOM))
+        else:
             stream.seek(0)
         size = 0
         for line in _lines(stream, path):

@@ -52,9 +52,18 @@ def is_digest(value: object) -> bool:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256, in hex, of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """SHA-256, in hex, of a file's bytes.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, or not to its end.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
 RUN_PACKAGES = (
@@ -94,15 +103,19 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all (UTF-8; lone surrogates become U+FFFD)."""
+def write_text(path: Path, text: str, *, errors: str = "replace") -> None:
+    """Write a text file whole or not at all (UTF-8; lone surrogates become question marks)."""
     with whole_file(path) as partial:
-        partial.write_bytes(text.encode("utf-8", "replace"))
+        partial.write_bytes(text.encode("utf-8", errors))
 
 
 def write_json(path: Path, value: Json) -> None:
-    """Write a value as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1) + "\n")
+    """Write a value as indented JSON, whole or not at all.
+
+    Lone surrogates, as paths have them that are not UTF-8, become escapes and are read back so.
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
+    write_text(path, text, errors="backslashreplace")
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:

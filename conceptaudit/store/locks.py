@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -40,7 +40,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            (folder / LOCK).unlink(missing_ok=True)
+            _remove(folder / LOCK)
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def sharing(folder: Path, part: str) -> Iterator[None]:
         try:
             yield
         finally:
-            (folder / f"{LOCK}-{part}").unlink(missing_ok=True)
+            _remove(folder / f"{LOCK}-{part}")
             _remove_if_last(everyone, folder / LOCK)
 
 
@@ -137,4 +137,9 @@ def _remove_if_last(stream: IO[str], path: Path) -> None:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return  # other parts hold it
-    path.unlink(missing_ok=True)
+    _remove(path)
+
+
+def _remove(lock: Path) -> None:
+    with suppress(OSError):  # one that stays is nobody's, and does no harm
+        lock.unlink()

@@ -65,12 +65,7 @@ class OutputFile:
         return record is not None and self._digest() == record["sha256"]
 
     def _digest(self) -> str | None:
-        try:
-            return file_digest(self.path)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise DataError(f"Cannot read {self.path}: {error.strerror or error}.") from error
+        return file_digest(self.path) if self.path.exists() else None
 
     def check(self) -> None:
         """Refuse to replace a file that is not ours, or was changed since it was written.

@@ -54,14 +54,30 @@ def whole(path: Path) -> Iterator[Path]:
             yield partial
             with partial.open("rb+") as stream:
                 os.fsync(stream.fileno())
-            partial.chmod(0o644)
+            partial.chmod(0o666 & ~user_mask())
             partial.replace(path)
         except BaseException:
             if leads_to(partial, handle):
-                partial.unlink()
+                with suppress(OSError):  # the next writer takes it over
+                    partial.unlink()
             raise
     finally:
         os.close(handle)
+
+
+def user_mask() -> int:
+    """Return the mask of permissions that the user wants new files to lack (``umask``).
+
+    Setting it is the only portable way to ask, and changes it for other threads meanwhile; Linux
+    has it in a file.
+    """
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def remove_abandoned(partial: Path) -> bool:

@@ -23,7 +23,7 @@ def output_path(out: str | Path) -> Path:
     Raises
     ------
     ConfigError
-        It is a URL, or of a user who has no home.
+        It is a URL, of a user who has no home, or not UTF-8, which Arrow, DuckDB and FAISS need.
 
     Examples
     --------
@@ -36,6 +36,11 @@ def output_path(out: str | Path) -> Path:
         raise ConfigError(
             f"Results are written to a file system. Got {str(out)!r} instead: name a folder or "
             "file of this machine, or one that is mounted, and copy it from there."
+        )
+    if any("\ud800" <= character <= "\udfff" for character in str(out)):
+        raise ConfigError(
+            f"The output {str(out)!a} has a name that is not UTF-8, to which tables and "
+            "indexes cannot be written. Name another place."
         )
     try:
         return Path(out).expanduser()

@@ -83,8 +83,8 @@ class ShardStore:
                 return f"damaged: {path.name} is missing"
             if file_digest(path) != digest:
                 return f"damaged: {path.name} has changed since it was written"
-        except OSError as error:  # a disk that cannot read back what was written to it
-            return f"damaged: {path.name} cannot be read ({error.strerror or error})"
+        except (OSError, DataError) as error:  # a disk that cannot read back what it was given
+            return f"damaged: {error}"
         return None
 
     def write(self, shard: str, fingerprint: str, result: Json, files: Mapping[str, Path]) -> None:

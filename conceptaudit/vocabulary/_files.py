@@ -2,6 +2,7 @@
 
 import ast
 import bz2
+import codecs
 import csv
 import gzip
 import io
@@ -74,7 +75,11 @@ def _text(path: Path) -> str:
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise DataError(f"The concept file {path} cannot be read: {why}.") from error
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    encoding = "utf-8-sig"
+    if content[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):  # begins as UTF-16's does
+        encoding = "utf-32"
+    elif content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        encoding = "utf-16"
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
