@@ -7,6 +7,7 @@ from conceptaudit.auditing.array_jobs import audit_part, merge_audit
 from conceptaudit.auditing.calibration_run import calibrate, calibrate_part
 from conceptaudit.auditing.finishing import AuditRun
 from conceptaudit.auditing.options import AuditOptions
+from conceptaudit.auditing.plan import Source
 from conceptaudit.auditing.preparing import prepare
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
@@ -23,7 +24,7 @@ __all__ = [
 
 
 def audit(
-    dataset: str | Path,
+    dataset: Source,
     concepts: str | Path | Sequence[str] | ConceptVocabulary,
     out: str | Path,
     *,
@@ -36,8 +37,9 @@ def audit(
 
     Parameters
     ----------
-    dataset : str or Path
-        A file, folder, glob or fsspec URL in any layout of docs/formats.md.
+    dataset : str, Path, Dataset, DataFrame or sequence of str
+        A file, folder, glob or fsspec URL in any layout of docs/formats.md; what `open_dataset`
+        returns; a table with a column of captions; or the captions themselves.
     concepts : str, Path, sequence of str or ConceptVocabulary
         A concept list, or the file that holds one.
     out : str or Path

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from conceptaudit.artifacts import Json, file_digest
 from conceptaudit.auditing.calibrating import AUTO, NONE, calibrated_tagger
 from conceptaudit.auditing.image_tags import TagFile
@@ -13,6 +15,7 @@ from conceptaudit.auditing.options import PAPER, AuditOptions
 from conceptaudit.auditing.text_mode import choose_text_mode
 from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import CAPTION, EMBEDDING, IMAGE, LANGUAGE, Dataset
+from conceptaudit.datasets.memory import captions_of
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.calibration import Calibration
 from conceptaudit.image.clip import ClipModel, find_clip
@@ -35,8 +38,22 @@ PAPER_NOTE = (
 )
 
 
-def open_source(dataset: str | Path, options: AuditOptions) -> Dataset:
-    """Open the dataset as the options say."""
+Source = str | Path | Dataset | pd.DataFrame | Sequence[str | None]
+"""What can be audited: a location, a dataset that is open, captions in memory."""
+
+
+def open_source(dataset: Source, options: AuditOptions) -> Dataset:
+    """Open the dataset as the options say; one that is open stays as it is."""
+    if isinstance(dataset, pd.DataFrame | Sequence) and not isinstance(dataset, str):
+        return captions_of(
+            dataset,
+            caption_column=options.caption_column,
+            key_column=options.key_column,
+            unit=options.unit,
+            shard_rows=options.shard_rows,
+        )
+    if not isinstance(dataset, str | Path):
+        return dataset
     return open_dataset(
         dataset,
         layout=options.layout,

@@ -9,7 +9,7 @@ from pathlib import Path
 from conceptaudit.artifacts import Json, RunFolder, digest_of
 from conceptaudit.auditing.approximate import index_settings
 from conceptaudit.auditing.options import AuditOptions
-from conceptaudit.auditing.plan import AuditPlan, open_source, plan_audit, read_vocabulary
+from conceptaudit.auditing.plan import AuditPlan, Source, open_source, plan_audit, read_vocabulary
 from conceptaudit.auditing.run import RunningAudit
 from conceptaudit.datasets.base import CAPTION, Dataset, Shard
 from conceptaudit.engine import open_engine
@@ -83,7 +83,7 @@ class PreparedAudit:
 
 
 def prepare(
-    dataset: str | Path,
+    dataset: Source,
     concepts: str | Path | Sequence[str] | ConceptVocabulary,
     options: AuditOptions,
     progress: Progress | None = None,
@@ -129,12 +129,12 @@ def prepare(
         notes=(*opened.notes, *notes, *plan.notes),
         identity=identity,
         inputs=(
-            dataset,
+            dataset if isinstance(dataset, str | Path) else None,
             concepts if isinstance(concepts, str | Path) else None,
             *options.inputs(),
         ),
         about={
-            "dataset": str(dataset),
+            "dataset": str(dataset) if isinstance(dataset, str | Path) else opened.location,
             "concepts": _repeatable(concepts),
             "options": options.asked(),
         },

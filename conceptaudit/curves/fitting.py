@@ -11,6 +11,7 @@ from conceptaudit.curves.binned import recipe_for
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.families import DEFAULT_FAMILY, Family, family_named
 from conceptaudit.curves.fit_data import ZERO_POLICIES
+from conceptaudit.curves.frames import accuracies_of, frequencies_of
 from conceptaudit.curves.joining import KEY_COLUMNS, Joined, join
 from conceptaudit.curves.model_fitting import MIN_POINTS, ModelSettings, fit_model, usable_rows
 from conceptaudit.curves.records import POINT_COLUMNS, ModelFit
@@ -26,8 +27,8 @@ OFF_THE_LINE = (
 
 
 def fit_curve(
-    frequencies: ConceptFrequencies,
-    accuracies: ConceptAccuracies,
+    frequencies: ConceptFrequencies | pd.DataFrame,
+    accuracies: ConceptAccuracies | pd.DataFrame,
     *,
     count: str = "auto",
     family: str = DEFAULT_FAMILY,
@@ -43,10 +44,11 @@ def fit_curve(
 
     Parameters
     ----------
-    frequencies : ConceptFrequencies
-        Counts, at least 0, of one audited dataset.
-    accuracies : ConceptAccuracies
-        Accuracies in [0, 1]; each (model, pretraining, metric) gets a fit of its own.
+    frequencies : ConceptFrequencies or pandas.DataFrame
+        Counts, at least 0, of one audited dataset; or a table of them, see `ConceptFrequencies`.
+    accuracies : ConceptAccuracies or pandas.DataFrame
+        Accuracies in [0, 1], or a table of them with ``concept`` and ``accuracy`` (or ``acc1``, or
+        ``n_correct`` and ``n_images``); each (model, pretraining, metric) gets a fit of its own.
     count : {"auto", "n_text", "n_image", "n_joint"}
         See `counts.choose_count`.
     family : str
@@ -100,6 +102,7 @@ def fit_curve(
     (0.1, 4)
     """
     chosen = family_named(family)
+    frequencies, accuracies = frequencies_of(frequencies), accuracies_of(accuracies)
     policy, notes = _settle(chosen, zero_policy, level, frequencies.share)
     accuracies, selected = _of_pretraining(frequencies, accuracies, pretraining)
     joined = join(frequencies, accuracies, count=count, aliases=aliases, duplicates=duplicates)
