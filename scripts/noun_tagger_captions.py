@@ -105,7 +105,7 @@ MATERIALS = _words(
   leather metal brick stone concrete denim wool cotton glass paper rubber steel straw wood
   plastic cardboard soccer football basketball baseball tennis hockey volleyball golf
   police fire traffic street ski fishing hiking running swimming cowboy winter summer
-  water train bus watch park drill apple chocolate
+  water train bus watch park drill apple chocolate iron cherry stone gold silver
   """
 )
 VERBS = _words(

@@ -17,7 +17,8 @@ Changes: part-of-speech tags, number, verb form and lemmas were learnt by a neur
 lemmas that differ from the lexicon's rules were copied into word_forms.txt.gz.
 
 The file word_forms.txt.gz, a copy of which is stored with the network's first layer, also holds
-the single-word lemmas, parts of speech, numbers of senses and irregular forms of Open English
+which readings of a noun are rare, by the counts of senses in Princeton WordNet 3.1, and the
+single-word lemmas, parts of speech, numbers of senses and irregular forms of Open English
 WordNet, https://github.com/globalwordnet/english-wordnet, copyright (c) 2019-present The Open
 English WordNet Team, CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/), which derives from
 Princeton WordNet:
@@ -60,11 +61,14 @@ It sets `pos` (Universal Dependencies), `morph` (number of nouns, form of verbs)
 `conceptaudit.text.noun_lexicon` first.
 
 - **Learnt from** Universal Dependencies English-EWT train; Open English WordNet (which parts of
-  speech a word can have is a feature of the network, and the last component's knowledge); a
-  hand-written grammar of captions (`scripts/noun_tagger_captions.py`, `noun_tagger_web.py`). No
-  caption data set was trained on.
+  speech a word can have is a feature of the network, and the last component's knowledge); example
+  phrases of Princeton WordNet 3.1, whose own word has a known part of speech
+  (`scripts/noun_tagger_examples.py`), and its counts of senses in SemCor (which readings are rare);
+  a hand-written grammar of captions (`scripts/noun_tagger_captions.py`, `noun_tagger_web.py`,
+  `noun_tagger_wares.py`). No caption data set was trained on.
 - **Licence**: CC BY-SA 4.0, with the credits in `LICENSE`.
-- **Made by** `{command}` (seed {seed}, {steps} steps; {versions}).
+- **Made by** these commands in order ({versions}):
+{commands}
 
 ## Accuracy
 `accuracy.json` has the unrounded numbers; `python scripts/train_noun_tagger.py --evaluate`
@@ -84,9 +88,9 @@ unless English-EWT train mostly uses it as a closed-class word or interjection.
 |---|---|---|
 {captions}
 
-On words that captions use as nouns and otherwise (watch, train, orange, park, light …) it is right
-in about 19 of 20 tokens of Flickr captions and 9 of 10 of web alt-texts, by labels made by hand:
-`docs/benchmarks-text.md`.
+On words that captions use as nouns and otherwise (watch, train, orange, park, light …) rules and
+this tagger together are right in about 19 of 20 tokens of Flickr captions and 9 of 10 of web
+alt-texts, by labels made by hand: `docs/benchmarks-text.md`.
 
 ## Conventions
 - A colour before a noun is an adjective ("an orange shirt"), on its own a noun ("in orange").
@@ -112,9 +116,7 @@ def write_papers(folder: Path, accuracy: dict[str, Any]) -> None:
     made = accuracy["training"]
     card = CARD.format(
         name=folder.name,
-        command=made["command"],
-        seed=made["seed"],
-        steps=made["steps"],
+        commands="\n".join(f"  {n}. `{command}`" for n, command in enumerate(made["commands"], 1)),
         versions=", ".join(f"{name} {version}" for name, version in made["versions"].items()),
         gold="\n".join(gold),
         captions="\n".join(captions),

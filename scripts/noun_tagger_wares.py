@@ -118,8 +118,8 @@ class WareGrammar:
     def draw(self) -> list[Tagged]:
         """Draw one caption."""
         rng = self._rng
-        kinds = [self._compound, self._list, self._bare, self._action, self._calls]
-        words = rng.choices(kinds, weights=[40, 22, 12, 20, 6])[0]()
+        kinds = [self._compound, self._list, self._bare, self._action, self._watched, self._calls]
+        words = rng.choices(kinds, weights=[36, 20, 10, 24, 6, 4])[0]()
         style = rng.random()
         if style < 0.3:
             words = [(w[:1].upper() + w[1:], *rest) for w, *rest in words]
@@ -271,6 +271,20 @@ class WareGrammar:
             words.append((second if plural else third_person(second), "VERB", "VerbForm=Fin"))
             return words + self._scenes.place()
         return words
+
+    def _watched(self) -> list[Tagged]:
+        """Draw somebody who watches somebody or something do something."""
+        rng = self._rng
+        words = self._subject(rng.choice(PEOPLE), plural=False)
+        sense = ["watching", "watches", "sees", "making", "helps", "lets", "helping", "watched"]
+        verb = rng.choice(sense)
+        form = "Part" if verb.endswith("ing") else "Fin"
+        words.append((verb, "VERB", f"VerbForm={form}"))
+        person = rng.random() < 0.6
+        noun = rng.choice(PEOPLE if person else _THINGS_THAT_ACT)
+        words += self._subject(noun, plural=rng.random() < 0.4)
+        words.append((rng.choice(VERBS if person else _ACTS), "VERB", "VerbForm=Inf"))
+        return words + (self._scenes.place() if rng.random() < 0.7 else [])
 
     def _subject(self, noun: str, *, plural: bool) -> list[Tagged]:
         """Draw what stands before a verb, about a given noun."""

@@ -2,10 +2,16 @@
 
     python scripts/train_noun_tagger.py                # train, then measure
     python scripts/train_noun_tagger.py --evaluate     # measure what is shipped
+    python scripts/train_noun_tagger.py --average A B  # the mean of several weights, measured
 
-Learns from Universal Dependencies English-EWT, the lexicon Open English WordNet and a hand-written
-grammar of captions; caption data sets serve for measuring only. Both corpora are read from the
-folder that CONCEPTAUDIT_REALDATA names (default: ../shared/data).
+Learns from Universal Dependencies English-EWT, the lexicon Open English WordNet, example phrases of
+Princeton WordNet and a hand-written grammar of captions; caption data sets serve for measuring.
+English-EWT and the lexicon are read from the folder that CONCEPTAUDIT_REALDATA names (default:
+../shared/data).
+
+Trainings that go on from the same weights (``--resume``) stay near enough to each other that the
+mean of their weights is as good a network, and a steadier one than any of them
+(Wortsman et al. 2022, https://arxiv.org/abs/2203.05482).
 """
 
 from __future__ import annotations
@@ -238,6 +244,28 @@ def evaluate(nlp: Language, realdata: Path) -> dict[str, Any]:
     return results
 
 
+def average(folders: list[Path], config: dict[str, Any], output: Path) -> None:
+    """Write the pipeline whose weights are the mean of several; the last one's lexicon is kept."""
+    pipelines = [load(folder) for folder in folders]
+    weights = [
+        {
+            (component, place, name): node.get_param(name)
+            for component in ("tok2vec", "morphologizer")
+            for place, node in enumerate(nlp.get_pipe(component).model.walk())
+            for name in node.param_names
+            if node.has_param(name)
+        }
+        for nlp in pipelines
+    ]
+    for component in ("tok2vec", "morphologizer"):
+        for place, node in enumerate(pipelines[-1].get_pipe(component).model.walk()):
+            for name in node.param_names:
+                if node.has_param(name):
+                    mean = np.mean([w[component, place, name] for w in weights], axis=0)
+                    node.set_param(name, mean.astype("float32"))
+    save(pipelines[-1], output, config)
+
+
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -249,6 +277,9 @@ def parse_arguments() -> argparse.Namespace:
         "--speed", action="store_true", help="only time --output beside a plain spaCy pipeline"
     )
     parser.add_argument("--output", type=Path, default=bundled_path(), help="the model's folder")
+    parser.add_argument(
+        "--average", type=Path, nargs="+", help="write the mean of the weights in these folders"
+    )
     parser.add_argument(
         "--resume", type=Path, help="go on from the weights in this folder, with a new lexicon"
     )
@@ -284,6 +315,19 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def describe(before: list[str]) -> dict[str, Any]:
+    """Tell how weights came about: the commands in order, and the versions in use."""
+    return {
+        "commands": [*before, " ".join(["python", "scripts/train_noun_tagger.py", *sys.argv[1:]])],
+        "versions": {
+            "python": platform.python_version(),
+            "spacy": spacy.__version__,
+            "thinc": thinc.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
 def load(folder: Path) -> Language:
     """Load a trained pipeline; the factory was registered by this script's imports."""
     return spacy.load(folder)
@@ -306,6 +350,19 @@ def main() -> None:
             old = json.loads((args.output / "accuracy.json").read_text(encoding="utf-8"))
             write_papers(args.output, {"training": old["training"], **results})
         return
+    config = {"width": args.width, "rows": ROWS, "depth": args.depth, "pieces": args.pieces}
+    if args.average:
+        average(args.average, config, args.output)
+        commands = [
+            command
+            for folder in args.average
+            for command in json.loads((folder / "accuracy.json").read_text())["training"][
+                "commands"
+            ]
+        ]
+        training = describe(list(dict.fromkeys(commands)))
+        write_papers(args.output, {"training": training, **evaluate(load(args.output), realdata)})
+        return
     forms = build_forms(realdata / "lexicon", sentences, args.wordnet)
     rng = random.Random(args.seed)
     concrete = concrete_nouns(realdata / "lexicon", forms)
@@ -316,7 +373,6 @@ def main() -> None:
     weights = (1 - args.web - args.wares, args.web, args.wares)
     grammar = MixedGrammar((scenes, web, wares), weights, rng)
     examples = read_examples(args.wordnet, forms)
-    config = {"width": args.width, "rows": ROWS, "depth": args.depth, "pieces": args.pieces}
     if args.resume:
         nlp = load(args.resume)
         install_forms(nlp, forms.to_bytes())
@@ -331,18 +387,12 @@ def main() -> None:
         grammar=grammar,
         config=config,
     )
-    training = {
-        "command": " ".join(["python", "scripts/train_noun_tagger.py", *sys.argv[1:]]),
-        "seed": args.seed,
-        "epochs": args.epochs,
-        "steps": steps,
-        "versions": {
-            "python": platform.python_version(),
-            "spacy": spacy.__version__,
-            "thinc": thinc.__version__,
-            "numpy": np.__version__,
-        },
-    }
+    print(f"{steps} steps", flush=True)
+    before = []
+    if args.resume:
+        card = json.loads((args.resume / "accuracy.json").read_text(encoding="utf-8"))
+        before = card["training"]["commands"]
+    training = describe(before)
     write_papers(args.output, {"training": training, **evaluate(load(args.output), realdata)})
 
 

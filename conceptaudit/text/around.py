@@ -50,7 +50,7 @@ class Around:
     first: Int64 = field(init=False)
     length: Int64 = field(init=False)
     _seen: dict[int, Int64] = field(init=False, default_factory=dict)
-    _sums: dict[int, Int64] = field(init=False, default_factory=dict)
+    _sums: dict[tuple[int, int], Int64] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         begins = np.flatnonzero(np.diff(self.captions, prepend=-1))
@@ -87,11 +87,18 @@ class Around:
         none: Mask = n == self.has(0, bits)
         return none
 
-    def _total(self, bits: int) -> Int64:
-        if bits not in self._sums:
-            held = (self.classes & bits) != 0
-            self._sums[bits] = np.concatenate([[0], np.cumsum(held)])
-        return self._sums[bits]
+    def no_verb_before(self, skip: int) -> Mask:
+        """Tell where no word up to `skip` words before may be a finite verb of the present."""
+        stop = np.maximum(self.at - skip, self.first)
+        total = self._total(VERB_BASE | VERB_S, but_not=NEARLY_NOUN)
+        none: Mask = total[stop] == total[self.first]
+        return none
+
+    def _total(self, bits: int, but_not: int = 0) -> Int64:
+        if (bits, but_not) not in self._sums:
+            held = ((self.classes & bits) != 0) & ((self.classes & but_not) == 0)
+            self._sums[bits, but_not] = np.concatenate([[0], np.cumsum(held)])
+        return self._sums[bits, but_not]
 
     # what most rules ask
 
@@ -114,6 +121,18 @@ class Around:
     def is_adjective(self) -> Mask:
         """Whether the word can be an adjective or adverb."""
         return self.has(0, ANY_ADJECTIVE)
+
+    @property
+    def is_plain(self) -> Mask:
+        """Whether the word is no adjective, adverb or participle."""
+        return ~self.is_adjective & ~self.is_participle
+
+    @property
+    def disagrees(self) -> Mask:
+        """Whether the word is a base form that agrees with no subject before it."""
+        base = self.has(0, VERB_BASE) & ~self.has(0, VERB_S) & ~self.is_participle
+        fits = self.ends_phrase | ~self.is_adjective
+        return base & fits & ~self.is_first & self.none_before(listed("sense_verb"))
 
     @property
     def is_plural_only(self) -> Mask:

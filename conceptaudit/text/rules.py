@@ -5,8 +5,8 @@ is true: it accepts (the word is a noun), rejects (it is not) or leaves the word
 first rule that applies decides; where none does, the tagger is asked. The rules are the same for
 every English pipeline, so that pipelines differ only where the words around do not decide.
 
-The precision in a docstring is on the developed half of ``tests/text/noun_labels.csv`` (words that
-were labelled by hand in four caption sets): right decisions of all that the rule takes there.
+The figures in the docstrings are how many of the labelled words that a rule decides it has right;
+``tests/text/noun_labels.csv`` and ``everyday_nouns.csv`` are the labels, and a test holds them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from conceptaudit.text import phrase_rules
 from conceptaudit.text.around import Around, Mask
 from conceptaudit.text.word_classes import (
     ANY_VERB,
@@ -23,14 +24,15 @@ from conceptaudit.text.word_classes import (
     CAPITAL,
     CLOSED,
     HYPHEN,
-    LETTERS,
     NO_WORD,
     NOUN_ONLY,
     listed,
 )
 from conceptaudit.text.word_forms import (
+    ADJECTIVE,
     ADVERB,
     ANY_NOUN,
+    COMPARED,
     MOSTLY_NOUN,
     NEARLY_NOUN,
     NOUN_PLURAL,
@@ -95,13 +97,19 @@ def no_noun_or_hyphenated(a: Around) -> Mask:
 
 @_rule(ACCEPT)
 def next_to(a: Around) -> Mask:
-    """Accept a noun after "next to", "close to" and the like."""
+    """Accept a noun after "next to", "close to" and the like.
+
+    2 of 2.
+    """
     return _to(a) & a.has(-2, listed("noun_after_to")) & a.ends_phrase
 
 
 @_rule(REJECT)
 def infinitive(a: Around) -> Mask:
-    """Reject a base form after "to" where "to" opens an infinitive, or before an object."""
+    """Reject a base form after "to" where "to" opens an infinitive, or before an object.
+
+    30 of 30.
+    """
     opens = a.has(-2, listed("verb_after_to"))
     takes = a.has(1, listed("determiner", "possessive", "object"))
     return _to(a) & ~a.has(-2, listed("noun_after_to")) & (opens | takes)
@@ -119,7 +127,10 @@ def _to(a: Around) -> Mask:
 
 @_rule(REJECT)
 def after_modal(a: Around) -> Mask:
-    """Reject a base form after a modal, "not" or "never": "you can watch", "don't park"."""
+    """Reject a base form after a modal, "not" or "never": "you can watch", "don't park".
+
+    2 of 2.
+    """
     modal = a.has(-1, listed("modal", "not"))
     modal |= a.has(-1, listed("can")) & a.has(-2, listed("subject"))
     modal |= a.has(-1, listed("t")) & a.has(-2, APOSTROPHE)
@@ -128,17 +139,21 @@ def after_modal(a: Around) -> Mask:
 
 @_rule(REJECT)
 def after_pronoun(a: Around) -> Mask:
-    """Reject a finite verb after its subject: "we watch", "she watches", "it fits well"."""
-    plain = a.has(-1, listed("plain_pronoun")) & (
-        a.has(0, VERB_BASE) & ~a.has(-1, listed("he_she")) | a.has(0, VERB_S)
-    )
+    """Reject a finite verb after its subject: "we watch", "she watches", "it fits well".
+
+    21 of 21.
+    """
+    plain = a.has(-1, listed("plain_pronoun")) & (a.has(0, VERB_BASE) | a.has(0, VERB_S))
     other = a.has(-1, listed("subject")) & ~a.has(-1, listed("it")) & ~a.ends_phrase
     return plain | (other & ~a.has(-2, listed("preposition")) & a.is_verb_form)
 
 
 @_rule(REJECT)
 def modal_can(a: Around) -> Mask:
-    """Reject the modals "can", "may" and "will" before "be", "have", "not" or after a pronoun."""
+    """Reject the modals "can", "may" and "will" before "be", "have", "not" or after a pronoun.
+
+    0 of 0.
+    """
     is_modal = a.has(0, listed("can_may_will"))
     return is_modal & (a.has(1, listed("after_can")) | a.has(-1, listed("subject")))
 
@@ -146,13 +161,16 @@ def modal_can(a: Around) -> Mask:
 @_rule(ASK)
 def perhaps_can(a: Around) -> Mask:
     """Ask about the same words before what may be their verb."""
-    verb = VERB_BASE | ADVERB | APOSTROPHE | listed("do")
+    verb = VERB_BASE | ADVERB | APOSTROPHE | listed("bare_verb_follows")
     return a.has(0, listed("can_may_will")) & a.has(1, verb)
 
 
 @_rule(REJECT)
 def verb_with_object(a: Around) -> Mask:
-    """Reject a verb between a subject that agrees with it and an object: "dogs watch the ball"."""
+    """Reject a verb between a subject that agrees with it and an object: "dogs watch the ball".
+
+    61 of 61.
+    """
     collective = a.has(-1, NO_WORD | listed("relative", "collective", "subject"))
     singular = a.has(-1, NOUN_SINGULAR) & ~a.has(-1, VERB_PAST | VERB_ING)
     plural = a.has(-1, NOUN_PLURAL) & ~a.has(-1, NOUN_SINGULAR)
@@ -177,7 +195,10 @@ def _has_object(a: Around) -> Mask:
 
 @_rule(ACCEPT)
 def nearly_noun(a: Around) -> Mask:
-    """Accept a word whose verb is rare in running text: "dog", "table"."""
+    """Accept a word whose verb is rare in running text: "dog", "table".
+
+    316 of 316.
+    """
     return a.has(0, NEARLY_NOUN)
 
 
@@ -192,32 +213,44 @@ def worn_colour(a: Around) -> Mask:
 def pronoun_determiner(a: Around) -> Mask:
     """Ask about a verb after a determiner that can stand alone: "another watches"."""
     alone = a.has(-1, listed("pronoun_determiner"))
-    return _plain(a) & alone & a.has(0, VERB_S) & a.is_plural_only
+    return a.is_plain & alone & a.has(0, VERB_S) & a.is_plural_only
 
 
 @_rule(ACCEPT)
 def after_determiner(a: Around) -> Mask:
-    """Accept a noun after a determiner or possessive, and a plural after a number."""
+    """Accept a noun after a determiner or possessive, and a plural after a number.
+
+    368 of 370.
+    """
     number = a.has(-1, listed("number")) & ~a.has(-1, listed("determiner", "possessive"))
-    return _plain(a) & a.after_marker & (a.is_plural_only | ~number)
+    return a.is_plain & a.after_marker & (a.is_plural_only | ~number)
 
 
 @_rule(ACCEPT)
 def after_preposition(a: Around) -> Mask:
-    """Accept a noun after a preposition, unless that may be an adverb: "people behind watch"."""
+    """Accept a noun after a preposition, unless that may be an adverb: "people behind watch".
+
+    64 of 64.
+    """
     adverb = a.has(-1, listed("particle")) & a.is_verb_form & ~a.ends_phrase
-    return _plain(a) & a.has(-1, listed("preposition")) & ~adverb
+    return a.is_plain & a.has(-1, listed("preposition")) & ~adverb
 
 
 @_rule(ACCEPT)
 def after_adjective(a: Around) -> Mask:
-    """Accept a noun after a word that is only an adjective: "a small park"."""
-    return _plain(a) & a.after_adjective
+    """Accept a noun after a word that is only an adjective: "a small park".
+
+    140 of 141.
+    """
+    return a.is_plain & a.after_adjective
 
 
 @_rule(ACCEPT)
 def head_of_phrase(a: Around) -> Mask:
-    """Accept the last word of a noun phrase: "the orange.", "a painting of"."""
+    """Accept the last word of a noun phrase: "the orange.", "a painting of".
+
+    42 of 42.
+    """
     settled = a.after_marker | ~a.is_participle | ~a.has(-1, listed("preposition"))
     return _in_phrase(a) & a.ends_phrase & settled
 
@@ -228,31 +261,36 @@ def within_phrase(a: Around) -> Mask:
     return _in_phrase(a)
 
 
-def _plain(a: Around) -> Mask:
-    return ~a.is_adjective & ~a.is_participle
-
-
 def _in_phrase(a: Around) -> Mask:
     return a.after_marker | a.has(-1, listed("preposition")) | a.after_adjective
 
 
 @_rule(ACCEPT)
 def subject_of_auxiliary(a: Around) -> Mask:
-    """Accept a noun before "is", "are" …: "train is late"."""
+    """Accept a noun before "is", "are" …: "train is late".
+
+    23 of 23.
+    """
     return a.has(0, ANY_VERB) & ~a.is_participle & a.has(1, listed("auxiliary"))
 
 
 @_rule(ACCEPT)
 def before_of(a: Around) -> Mask:
-    """Accept a noun before "of": "slice of cake"."""
+    """Accept a noun before "of": "slice of cake".
+
+    8 of 8.
+    """
     opens = a.has(-1, listed("end") | NO_WORD) | a.has(0, MOSTLY_NOUN)
     return a.has(1, listed("of")) & ~a.is_participle & opens
 
 
 @_rule(ACCEPT)
 def compound(a: Around) -> Mask:
-    """Accept a noun after one that agrees with no such verb: "kitchen sink", "mens watches"."""
-    noun = a.has(-1, NOUN_ONLY) & ~a.has(-1, listed("collective")) & _plain(a)
+    """Accept a noun after one that agrees with no such verb: "kitchen sink", "mens watches".
+
+    75 of 77.
+    """
+    noun = a.has(-1, NOUN_ONLY) & ~a.has(-1, listed("collective")) & a.is_plain
     plural = a.has(-1, NOUN_PLURAL) & ~a.has(-1, NOUN_SINGULAR)
     after_plural = plural & a.has(0, VERB_S) & a.is_plural_only
     after_plural &= a.none_before(listed("preposition"), 1)
@@ -263,63 +301,85 @@ def compound(a: Around) -> Mask:
 
 @_rule(ACCEPT)
 def object_of_participle(a: Around) -> Mask:
-    """Accept the object of an -ing form: "a man riding waves", "wearing watch"."""
+    """Accept the object of an -ing form: "a man riding waves", "wearing watch".
+
+    29 of 29.
+    """
     taken = a.has(-1, listed("transitive")) | a.has(-1, VERB_ING)
     more = a.has(1, listed("determiner", "object"))
-    return _disagrees(a) & taken & ~more
+    return a.disagrees & taken & ~more
 
 
-@_rule(ACCEPT)
-def singular_phrase(a: Around) -> Mask:
-    """Accept a base form in a singular noun phrase: "a dark colored watch"."""
-    found = np.zeros(len(a.at), dtype=bool)
-    open_ = _disagrees(a)
-    stops = NOUN_PLURAL | VERB_S | CLOSED | listed("collective") | NO_WORD
-    for back in (-1, -2, -3):
-        singular = a.has(back, listed("singular_determiner"))
-        if back < -1:
-            singular |= a.has(back, listed("possessive", "the"))
-        # "a man and a small boy walk"
-        second = a.has(back - 1, listed("conjunction"))
-        found |= open_ & singular & ~second
-        open_ &= ~singular & ~a.has(back, stops) & a.has(back, LETTERS)
-        open_ &= ~a.has(back, listed("of_people"))
-    return found
+_rule(ACCEPT)(phrase_rules.singular_phrase)
 
 
 @_rule(ACCEPT)
 def after_singular(a: Around) -> Mask:
-    """Accept a base form after a singular noun, where no other verb or clause stands before."""
+    """Accept a base form after a singular noun, where no other verb or clause stands before.
+
+    37 of 38.
+    """
     singular = a.has(-1, NOUN_SINGULAR) & ~a.has(-1, NOUN_PLURAL | ADVERB | CLOSED)
     no_clause = a.none_before(listed("conjunction", "modal", "bare_verb_follows"))
-    return _disagrees(a) & singular & ~a.has(-1, listed("collective")) & no_clause
-
-
-def _disagrees(a: Around) -> Mask:
-    """Find base forms that agree with no subject before them."""
-    base = a.has(0, VERB_BASE) & ~a.has(0, VERB_S) & ~a.is_participle & ~a.has(-1, NO_WORD)
-    fits = a.ends_phrase | ~a.is_adjective
-    return base & fits & a.none_before(listed("sense_verb"))
+    # "Live Love Show" are three verbs
+    no_clause &= a.no_verb_before(1)
+    return a.disagrees & singular & ~a.has(-1, listed("collective")) & no_clause
 
 
 @_rule(ACCEPT)
 def after_transitive(a: Around) -> Mask:
-    """Accept a noun after a verb that takes an object: "wears sunglasses and jeans"."""
+    """Accept a noun after a verb that takes an object: "wears sunglasses and jeans".
+
+    11 of 11.
+    """
     fits = a.ends_phrase | ~a.is_adjective
     return a.has(-1, listed("transitive")) & fits & ~a.is_participle
 
 
 @_rule(ACCEPT)
 def opens_clause(a: Around) -> Mask:
-    """Accept a caption's first word before a verb that is nothing else: "Train passing a field"."""
-    base = a.has(0, VERB_BASE) & _plain(a) & ~a.has(0, listed("imperative"))
+    """Accept a caption's first word before a verb that is nothing else: "Train passing a field".
+
+    0 of 0.
+    """
+    base = a.has(0, VERB_BASE) & a.is_plain & ~a.has(0, listed("imperative"))
     verb = a.has(1, VERB_ING | VERB_S) & ~a.has(1, ANY_NOUN)
     return base & verb & a.is_first
 
 
+_rule(ACCEPT)(phrase_rules.bare_compound)
+_rule(ACCEPT)(phrase_rules.item_of_list)
+
+
+@_rule(ACCEPT)
+def after_mens(a: Around) -> Mask:
+    """Accept a noun after a possessive without its apostrophe: "mens watch".
+
+    2 of 2.
+    """
+    return a.has(-1, listed("mens")) & ~a.is_participle
+
+
+_rule(REJECT)(phrase_rules.after_singular_phrase)
+_rule(REJECT)(phrase_rules.after_counted_subject)
+
+
+@_rule(REJECT)
+def after_adverb(a: Around) -> Mask:
+    """Reject a verb after a word that is only an adverb: "the umpire closely watches".
+
+    2 of 2.
+    """
+    adverb = a.has(-1, ADVERB) & ~a.has(-1, ANY_NOUN | ADJECTIVE | COMPARED | ANY_VERB | CLOSED)
+    return adverb & a.has(0, VERB_S)
+
+
 @_rule(ACCEPT)
 def bare_phrase(a: Around) -> Mask:
-    """Accept the last word of a short caption in which nothing else can be a verb."""
+    """Accept the last word of a short caption in which nothing else can be a verb.
+
+    3 of 3.
+    """
     no_verb = a.none_elsewhere(ANY_VERB | listed("auxiliary", "modal", "subject"))
     plural_before = a.has(0, VERB_BASE) & a.has(-1, NOUN_PLURAL)
     noun_before = a.has(0, VERB_S) & a.has(-1, ANY_NOUN)

@@ -69,7 +69,7 @@ _LISTED = {
     "sense_verb": "watch watches watching see sees seeing let lets make makes making help helps "
     "helping hear hears watched saw",
     "collective": "people police sheep fish deer cattle folks others men women children crew team "
-    "crowd group couple pair family everyone",
+    "crowd group couple pair family everyone bunch herd flock pack gang",
     "transitive": "wearing holding playing riding carrying eating using selling making showing "
     "throwing wears holds rides carries eats uses throws",
     "bare_verb_follows": "to do does did don doesn didn not never can will who that which",
@@ -90,11 +90,16 @@ _LISTED = {
     "the": "the",
     "no": "no 's",
     "plain_pronoun": "i we they he she who",
-    "he_she": "he she",
     "can_may_will": "can may will",
     "after_can": "be have not you i we",
-    "do": "do",
     "worn": "in wearing dressed",
+    "for_with": "for with",
+    "mens": "mens womens childrens",
+    "quantity": "hundred thousand million lot couple pair",
+    # things of which captions tell what they do: "the sun sets"
+    "acting": "sun moon light fog mist smoke wave wind rain snow lightning water river car train "
+    "bus truck plane boat jet helicopter road path waterfall hand restaurant company city store "
+    "shop hotel school",
     "relative": "who that which !",
     "drinkware_follows": "of with filled full containing",
 }

@@ -6,52 +6,28 @@ modifies a noun as in "train station" is a noun). Nobody looked at the errors in
 ``held_out`` while the tagger was improved.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
 
-from conceptaudit.text.bundled import load_bundled
-from conceptaudit.text.normalize import caption_text
+if TYPE_CHECKING:
+    from conftest import Judge
 
 LABELS = Path(__file__).parent / "noun_labels.csv"
 CORE = frozenset(
     "watch watches train trains orange park parks light lights drill drills ski skis".split()  # noqa: SIM905 -- read as words
 )
-FILES = {
-    "flickr30k_en": "flickr30k_en.parquet",
-    "flickr8k": "flickr8k.parquet",
-    "laion_alt_text_10k": "laion_alt_text_10k.parquet",
-    "cc3m_validation": "cc3m_validation.tsv",
-}
-
-
-def read_captions(path: Path) -> list[str]:
-    if path.suffix == ".tsv":
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [line.split("\t")[0] for line in lines]
-    table = pd.read_parquet(path)
-    column = "caption" if "caption" in table else "TEXT"
-    return [str(text) for text in table[column] if isinstance(text, str)]
+CORPORA = ("cc3m_validation", "flickr30k_en", "flickr8k", "laion_alt_text_10k")
 
 
 @pytest.fixture(scope="module")
-def judged(realdata: Path) -> pd.DataFrame:
-    """The labels with ``right``: whether the bundled tagger agrees."""
-    table = pd.read_csv(LABELS)
-    corpora = {name: read_captions(realdata / "captions" / FILES[name]) for name in FILES}
-    captions = [
-        caption_text(corpora[corpus][row])
-        for corpus, row in zip(table["corpus"], table["row"], strict=True)
-    ]
-    right = []
-    docs = load_bundled().pipe(captions, batch_size=256)
-    for doc, place, word, label in zip(
-        docs, table["token"], table["word"], table["label"], strict=True
-    ):
-        assert doc[place].lower_ == word
-        right.append((doc[place].pos_ in {"NOUN", "PROPN"}) == (label == "noun"))
-    return table.assign(right=right)
+def judged(judge: Judge) -> pd.DataFrame:
+    """The labels with ``right``: whether rules and bundled tagger together agree."""
+    return judge(pd.read_csv(LABELS), "word")
 
 
 def test_the_sample_is_large_mixed_and_holds_no_captions() -> None:
@@ -59,7 +35,7 @@ def test_the_sample_is_large_mixed_and_holds_no_captions() -> None:
     assert list(table) == ["corpus", "row", "word", "token", "part", "label"]
     assert len(table) >= 600
     assert not table.duplicated(["corpus", "row", "word"]).any()
-    assert set(table["corpus"]) == set(FILES)
+    assert set(table["corpus"]) == set(CORPORA)
     assert table["corpus"].value_counts().min() >= 100
     assert set(table["word"]) >= CORE
     assert table["label"].value_counts().min() >= 200
