@@ -78,10 +78,23 @@ def _json_seeds() -> list[Files]:
             {"filename": "a.jpg", "filepath": "val", "sentences": [{"raw": "a dog"}, {"raw": "b"}]}
         ]
     }
+    talk = [{"from": "human", "value": "?"}, {"from": "gpt", "value": "a dog"}]
+    lists = [{"image": "1.jpg", "caption": ["a dog", "a cat"]}, {"image": "2.jpg", "caption": []}]
+    by_key = {"1.jpg": ["a dog"], "2.jpg": ["a cat", "b"]}
     sbu = {"image_urls": ["http://a", "http://b"], "captions": ["a", "b"]}
     listed = [{"caption": "a dog", "id": 1}, {"caption": "b", "id": 2}]
     return [
-        {"captions.json": json.dumps(value).encode()} for value in (coco, karpathy, sbu, listed)
+        {"captions.json": json.dumps(value).encode()}
+        for value in (
+            coco,
+            karpathy,
+            sbu,
+            listed,
+            lists,
+            by_key,
+            {"data": listed},
+            [{"id": "x", "conversations": talk}],
+        )
     ]
 
 
@@ -114,6 +127,15 @@ CONCEPT_FILES: Files = {
     "d.json": json.dumps({"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}).encode(),
     "c.jsonl": b'{"concept": "dog"}\n{"concept": "cat", "aliases": "kitty|puss"}\n',
     "c.yaml": b"concepts:\n  - name: dog\n    aliases: [puppy, hound]\n  - hot dog\n",
+    "e.txt": b'"dog"\n"hot_dog"\n',
+    "f.txt": b"n02084071 dog, domestic dog\nn02121620 cat\n",
+    "g.txt": b"/a/airfield 0\n/b/bakery/shop 1\n",
+    "h.txt": b"{0: 'tench, Tinca tinca', 1: 'goldfish, Carassius auratus'}",
+    "h.csv": b'"/m/011k07",Tortoise\n"/m/011q46kg",Container\n',
+    "e.json": json.dumps(
+        {"ramen": ["a bowl of soup", "served hot"], "dog": ["four legs"]}
+    ).encode(),
+    "f.json": json.dumps({"categories": [{"name": "cow", "synonyms": ["cow", "ox"]}]}).encode(),
     "c.toml": b'concepts = ["dog", "hot dog"]\n[other]\nx = 1979-05-27T07:32:00Z\n',
 }
 
@@ -228,6 +250,10 @@ def _tag_seeds() -> list[Files]:
         {"t.csv": table.to_csv(index=False).encode()},
         {"t.jsonl": json_lines_of(table)},
         {"t.parquet": parquet_of(table)},
+        {"l.parquet": parquet_of(pd.DataFrame({"key": ["1"], "tags": [["a"]], "scores": [[0.5]]}))},
+        {"l.csv": b"01,dog,bun\n02,cat\n"},
+        {"l.json": b'{"01": {"dog": 0.5}, "02": ["cat"]}'},
+        {"l.jsonl": b'{"key": "1", "objects": [{"class": "dog", "score": 1, "box": [0, 0]}]}\n'},
     ]
 
 
