@@ -7,7 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from conceptaudit.auditing import AuditOptions, AuditRun, audit, calibrate
+    from conceptaudit.auditing import (
+        AuditOptions,
+        AuditRun,
+        audit,
+        calibrate,
+        correct,
+        draw_sample,
+    )
     from conceptaudit.curves import Curve, fit_curve, plan, predict
     from conceptaudit.datasets import open_dataset
     from conceptaudit.errors import (
@@ -61,6 +68,8 @@ _HOMES = {
     "build_long_tail": "longtail",
     "calibrate": "auditing",
     "compare_audits": "frequency.comparing",
+    "correct": "auditing",
+    "draw_sample": "auditing",
     "evaluate": "zeroshot.evaluate",
     "evaluate_retrieval": "zeroshot.retrieve",
     "fit_curve": "curves",
@@ -100,6 +109,8 @@ __all__ = [
     "build_long_tail",
     "calibrate",
     "compare_audits",
+    "correct",
+    "draw_sample",
     "evaluate",
     "evaluate_retrieval",
     "fit_curve",

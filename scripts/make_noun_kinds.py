@@ -15,6 +15,7 @@ import re
 from collections import defaultdict, deque
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,7 +26,12 @@ _JOINTS = re.compile(r"[\s_-]+")
 def sense_numbers(lemmas: pd.DataFrame) -> dict[str, list[tuple[str, int]]]:
     """Names of each synset, with the number of the sense (0 for the only one)."""
     senses: dict[str, list[str]] = defaultdict(list)
-    for row in lemmas[lemmas["pos"] == "n"].itertuples():
+    nouns = lemmas[lemmas["pos"] == "n"]
+    # a pole is a rod before it is a Pole: captions are matched without case
+    lower_first = nouns.iloc[
+        np.argsort(nouns["lemma"] != nouns["lemma"].str.lower(), kind="stable")
+    ]
+    for row in lower_first.itertuples():
         name = _JOINTS.sub(" ", row.lemma.lower())
         senses[name] += [synset for synset in row.synsets.split("|") if synset not in senses[name]]
     names: dict[str, list[tuple[str, int]]] = defaultdict(list)

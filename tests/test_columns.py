@@ -9,6 +9,10 @@ import pandas as pd
 import pytest
 
 from conceptaudit.auditing import approximate
+from conceptaudit.auditing.calibrating import SIGNAL_COLUMNS
+from conceptaudit.auditing.judged_run import ADDED as JUDGED_COUNTS
+from conceptaudit.auditing.judged_run import JUDGED_COLUMNS
+from conceptaudit.auditing.mentions import KIND_COLUMNS
 from conceptaudit.curves import fit_curve, intervals, model_fitting, plan, predict
 from conceptaudit.curves.comparison import Compared
 from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
@@ -68,6 +72,7 @@ def frequencies() -> set[str]:
         *add_corrected(table.table, corrected),
         *(f"{name}{end}" for name in unique for end in ("", "_low", "_high")),
         *look_alike_columns(count, count),
+        *(*KIND_COLUMNS, *SIGNAL_COLUMNS, *JUDGED_COUNTS),
         *("n_senses", approximate.RECALL, approximate.CHECKED_TAGS),
     }
 
@@ -150,11 +155,16 @@ def test_every_column_is_told_and_nothing_else():
         **curve_tables(),
         **results(),
         **tail(),
+        "Judged samples": set(JUDGED_COLUMNS),
         "Comparisons of audits": {*comparison("concepts"), *comparison("datasets")},
     }
     columns = told()
     assert {name: columns[name] for name in written} == written
-    assert set(columns) - set(written) == {"vocab", "image_tags_unknown_concepts.csv"}
+    assert set(columns) - set(written) == {
+        "vocab",
+        "rollup.csv",
+        "image_tags_unknown_concepts.csv",
+    }
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from pathlib import Path
 from conceptaudit.auditing.array_jobs import audit_part, merge_audit
 from conceptaudit.auditing.calibration_run import calibrate, calibrate_part
 from conceptaudit.auditing.finishing import AuditRun
+from conceptaudit.auditing.judged_run import correct
+from conceptaudit.auditing.judging import draw_sample
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import Source
 from conceptaudit.auditing.preparing import prepare
@@ -19,6 +21,8 @@ __all__ = [
     "audit_part",
     "calibrate",
     "calibrate_part",
+    "correct",
+    "draw_sample",
     "merge_audit",
 ]
 

@@ -163,7 +163,9 @@ def _check_complete(prepared: PreparedAudit, run: RunFolder) -> None:
     folder = run.path
     parts = read_marks(folder).parts
     plan = prepared.plan
-    stages = [s.name for s in (plan.text, plan.languages, plan.encoder) if s is not None]
+    stages = [
+        s.name for s in (plan.text, plan.mentions, plan.languages, plan.encoder) if s is not None
+    ]
     if plan.image is not None and not plan.calibrates:
         stages.append(plan.image.name)
     stores = [ShardStore(folder=folder / stage, digest="") for stage in stages]

@@ -8,9 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from conceptaudit.artifacts import RunFolder, digest_of
-from conceptaudit.auditing.calibrating import NONE, CalibrationData
+from conceptaudit.auditing.calibrating import AUTO
+from conceptaudit.auditing.calibration_data import CalibrationData
+from conceptaudit.auditing.images import index_images
 from conceptaudit.auditing.options import AuditOptions
-from conceptaudit.auditing.plan import AuditPlan, open_source, plan_audit, read_vocabulary
+from conceptaudit.auditing.plan import (
+    AuditPlan,
+    mention_stage,
+    open_source,
+    plan_audit,
+    read_vocabulary,
+)
 from conceptaudit.datasets.base import Dataset
 from conceptaudit.engine import StageReport, open_engine, run_stage
 from conceptaudit.engine.part_marks import mark_finished
@@ -33,6 +41,7 @@ from conceptaudit.store.outputs import OutputFile
 from conceptaudit.store.places import check_apart, output_path
 from conceptaudit.store.scratch import ScratchFolder
 from conceptaudit.text.paper_stages import PaperIndex
+from conceptaudit.text.tagger import TextTagger
 
 
 def calibrate(
@@ -91,7 +100,7 @@ def calibrate(
         raise ConfigError(
             "Labels, an image folder and scores alone exclude each other: name one of them."
         )
-    options = replace(options or AuditOptions(), calibration=NONE)
+    options = replace(options or AuditOptions(), calibration=AUTO, threshold=None)
     if work is None and options.engine_choice.joins_a_cluster:
         raise ConfigError(
             "The machines of a Ray cluster need one folder that all see: name it with the 'work' "
@@ -111,14 +120,16 @@ def calibrate(
         stack.enter_context(run.hold(resume=True))
         progress = progress or SilentProgress()
         data = _prepared(opened, plan, vocabulary, options, folder, progress)
-        scale, by_caption, by_label = data.histograms(known, progress)
+        index = index_images(data.source, data.shards, data.n_samples)
+        scores = data.scores(known, index, progress)
+        by_label = scores.by_label
         notes: tuple[str, ...] = ()
         if image_folder is not None:
             if options.clip is None:
                 raise ConfigError("Pictures of an image folder are seen by a model: name --clip.")
             clip = find_clip(options.clip, device=options.device)
             by_label, unreadable = labelled_folder(
-                Path(image_folder), vocabulary, clip, scale, data.vectors
+                Path(image_folder), vocabulary, clip, scores.scale, data.tagging
             )
             notes = tuple(
                 f"{n:,} pictures of {image_folder} were left out: {reason}."
@@ -128,10 +139,13 @@ def calibrate(
             check_labelled(by_label, known.n_keys, opened.location)
         found = learn(
             "scores" if scores_only else "captions" if not labelled else "labels",
-            by_caption,
-            scale,
+            scores.by_caption,
+            scores.scale,
             vocabulary=vocabulary,
             vectors=data.vectors,
+            background=data.background,
+            reference=scores.reference,
+            repeats=scores.repeats,
             labelled=by_label if labelled else None,
             rule=rule,
         )
@@ -184,7 +198,7 @@ def calibrate_part(
     ArtifactMismatchError
         This part, or the whole, is running already.
     """
-    options = replace(options or AuditOptions(), calibration=NONE)
+    options = replace(options or AuditOptions(), calibration=AUTO, threshold=None)
     opened, _, plan = _planned(dataset, concepts, options)
     run, n_all = _work(opened, output_path(work)), len(opened.shards())
     folder = run.path
@@ -202,6 +216,8 @@ def _planned(
     opened = open_source(dataset, options)
     vocabulary, _ = read_vocabulary(concepts, options.dataset_key)
     plan = plan_audit(opened, vocabulary, options)
+    if isinstance(plan.text, TextTagger):
+        plan = replace(plan, mentions=mention_stage(plan.text, vocabulary, plan.background))
     if plan.image is None:
         raise ConfigError(
             f"Calibration needs images: {opened.location} ({opened.layout}) holds "
@@ -229,14 +245,16 @@ def _prepared(
     if plan.encoder is not None:
         source = StoredEmbeddings(folder=folder / plan.encoder.name, source=shards)
         shards = source.shards()
-    if plan.image is None:
+    if plan.image is None or plan.background is None:
         raise ConfigError("Calibration needs images.")
     return CalibrationData(
         source=source,
         shards=shards,
         text=None if plan.text is None else reports[plan.text.name].store,
         vocabulary=vocabulary,
+        mentions=reports["mentions"].store if "mentions" in reports else None,
         vectors=plan.image.concepts,
+        background=plan.background,
     )
 
 
@@ -266,6 +284,6 @@ def _shard_stages(
             skip_unreadable=options.skip_unreadable,
             tidy=part is None,
         )
-        for stage in (plan.text, plan.encoder)
+        for stage in (plan.text, plan.mentions, plan.encoder)
         if stage is not None
     }

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
-from conceptaudit.artifacts import Json, ShardStore
+from conceptaudit.artifacts import Json, ShardStore, write_csv, write_parquet
 from conceptaudit.auditing.approximate import with_index_recall
 from conceptaudit.auditing.calibrating import (
     CALIBRATION,
@@ -21,6 +22,9 @@ from conceptaudit.auditing.duplicates import with_unique_counts
 from conceptaudit.auditing.estimating import TextEstimate
 from conceptaudit.auditing.extras import count_by_language
 from conceptaudit.auditing.image_tags import forget_lists
+from conceptaudit.auditing.images import ImageCells, ImageIndex, count_cells
+from conceptaudit.auditing.judged_run import CELLS_FILE, cell_table
+from conceptaudit.auditing.mentions import ROLL_UP, roll_up, with_kind_counts
 from conceptaudit.auditing.suspicions import suspicions
 from conceptaudit.auditing.text_side import TextSide
 from conceptaudit.datasets.base import Shard
@@ -96,6 +100,8 @@ class CountedShards:
         What running each stage did.
     estimate : TextEstimate or None
         Where captions were counted fast.
+    index : ImageIndex or None
+        Which samples share an image, where that matters.
     """
 
     shards: tuple[Shard, ...]
@@ -103,6 +109,7 @@ class CountedShards:
     counts: ShardStore
     reports: Mapping[str, StageReport]
     estimate: TextEstimate | None
+    index: ImageIndex | None = None
 
 
 def finish(run: RunningAudit, done: CountedShards) -> AuditRun:
@@ -215,21 +222,67 @@ def _with_images(
     run: RunningAudit, done: CountedShards, made: AuditRun, totals: Mapping[str, Int64Array]
 ) -> AuditRun:
     """Correct the counts of images, and say how images were tagged."""
-    if run.plan.image is None:
+    if "image" not in done.stores:
         return made
     options, path = run.options, run.folder / CALIBRATION
     frequencies = made.frequencies
-    notes = calibration_notes(
-        run.folder, asked=run.plan.calibrates, threshold=options.fixed_threshold
-    )
-    if path.exists():
+    calibration = Calibration.load(path) if path.exists() else None
+    shared = done.index is not None and done.index.shared
+    cells = _cells(run, done, made, totals)
+    if calibration is not None:
         frequencies = with_corrected(
-            frequencies, Calibration.load(path), totals, made.account, level=options.level
+            frequencies, calibration, cells, has_text="text" in totals, level=options.level
+        )
+    notes: tuple[str, ...] = ()
+    if run.plan.image is not None:
+        notes = calibration_notes(
+            calibration,
+            cells if shared else None,
+            asked=run.plan.calibrates,
+            threshold=options.fixed_threshold,
         )
     frequencies, more = with_index_recall(
         frequencies, options, done.stores.get("image"), done.shards
     )
-    return replace(made, frequencies=frequencies, notes=(*made.notes, *notes, *more))
+    table = cell_table(
+        run.vocabulary.names,
+        cells.n_images,
+        cells.named,
+        cells.tagged,
+        cells.both,
+        calibration,
+    )
+    write_parquet(run.folder / CELLS_FILE, table)
+    ordered = (*made.notes, *notes, *more)
+    if calibration is not None and not calibration.has_signal:
+        ordered = (*notes, *made.notes, *more)
+    return replace(made, frequencies=frequencies, notes=ordered)
+
+
+def _cells(
+    run: RunningAudit, done: CountedShards, made: AuditRun, totals: Mapping[str, Int64Array]
+) -> ImageCells:
+    """Count images by caption and tag."""
+    n_images = made.account["image"]["n_used"]
+    mentions = done.stores.get("mentions")
+    if mentions is not None or (done.index is not None and done.index.shared):
+        return count_cells(
+            done.stores.get("text"),
+            mentions,
+            done.stores["image"],
+            done.shards,
+            n_concepts=len(run.vocabulary),
+            n_used=n_images,
+            index=done.index,
+        )
+    text, joint = totals.get("text"), totals.get("joint")
+    if text is None or joint is None:
+        nothing = np.zeros(len(run.vocabulary), dtype=np.int64)
+        return ImageCells(n_images=n_images, named=nothing, tagged=totals["image"], both=nothing)
+    # captions of images that could not be used say nothing of the images that were
+    share = min(1.0, n_images / max(made.account["text"]["n_used"], 1))
+    named = np.maximum(np.rint(text * share), joint).astype(np.int64)
+    return ImageCells(n_images=n_images, named=named, tagged=totals["image"], both=joint)
 
 
 def _with_captions(
@@ -250,6 +303,18 @@ def _with_captions(
             look_alikes=look_alikes,
             strata=None if done.estimate is None else done.estimate.table,
         )
+        if "mentions" in done.stores:
+            frequencies = with_kind_counts(
+                frequencies,
+                None if isinstance(plan.text, FastTextTagger) else done.stores["text"],
+                done.stores["mentions"],
+                done.shards,
+                level=options.level,
+            )
+            table = roll_up(
+                run.vocabulary, done.stores["text"], done.stores.get("image"), done.shards
+            )
+            write_csv(run.folder / ROLL_UP, table)
         made = replace(made, frequencies=frequencies, notes=(*made.notes, *notes))
         fast = plan.text if isinstance(plan.text, FastTextTagger) else None
         workers = options.engine_choice
@@ -292,8 +357,11 @@ def _misalignment(run: RunningAudit, done: CountedShards) -> Json:
     path = run.folder / CALIBRATION
     if not path.exists() or not {"text", "image"} <= done.stores.keys():
         return None
+    calibration = Calibration.load(path)
+    if not calibration.has_signal:
+        return None
     return caption_misalignment(
-        Calibration.load(path),
+        calibration,
         done.stores["text"],
         done.stores["image"],
         done.shards,

@@ -68,6 +68,9 @@ class AuditOptions:
         Whether a concept inside a longer match counts too.
     text_error : float
         Standard error wanted of every count in fast mode, as a share of it, in (0, 1).
+    kinds : bool
+        Whether to count captions that name a kind of a concept too; done anyway where images are
+        calibrated from captions.
     evidence : int
         Captions kept per concept to show why it was counted, at least 0.
     cooccurrence : bool
@@ -77,6 +80,9 @@ class AuditOptions:
         and concept vectors are given.
     concept_vectors : str or None
         ``.npy`` with one row per concept, in place of prompts.
+    background_vectors : str or None
+        ``.npy`` with vectors of common nouns by the model of `concept_vectors`, on which concepts
+        are centred.
     templates : tuple of str
         Prompt templates for concepts without prompts of their own.
     alias_prompts : bool
@@ -96,6 +102,9 @@ class AuditOptions:
         Table of another tagger's image tags (key, concept, score), in place of a model.
     image_tag_threshold : float or None
         Smallest score of these that counts; None counts all.
+    judged : str or None
+        Judged sample of these images or captions, see `conceptaudit.auditing.judged_run`; the
+        counts rest on it.
     near_duplicates : float, "auto", "exact" or None
         Cosine similarity in (0, 1] from which two pictures count as one in ``n_image_unique``;
         ``"exact"`` joins equal pictures only; None does not look for duplicates.
@@ -138,10 +147,12 @@ class AuditOptions:
     spacy_model: str = BUNDLED
     pos: str = NOUN_POS
     nested: bool = False
+    kinds: bool = False
     evidence: int = DEFAULT_EVIDENCE
     cooccurrence: bool = False
     clip: str | None = None
     concept_vectors: str | None = None
+    background_vectors: str | None = None
     templates: tuple[str, ...] = DEFAULT_TEMPLATES
     alias_prompts: bool = False
     threshold: float | None = None
@@ -151,6 +162,7 @@ class AuditOptions:
     image_tags: str | None = None
     image_tag_threshold: float | None = None
     approximate_index: str | None = None
+    judged: str | None = None
     near_duplicates: float | str | None = None
     backend: str = "auto"
     workers: int | None = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,13 +11,15 @@ import pandas as pd
 from conceptaudit.artifacts import Json, file_digest
 from conceptaudit.auditing.calibrating import AUTO, NONE, calibrated_tagger
 from conceptaudit.auditing.image_tags import TagFile
+from conceptaudit.auditing.mentions import MentionTagger, mention_vocabulary
 from conceptaudit.auditing.options import PAPER, AuditOptions
 from conceptaudit.auditing.text_mode import choose_text_mode
 from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import CAPTION, EMBEDDING, IMAGE, LANGUAGE, Dataset
 from conceptaudit.datasets.memory import captions_of
 from conceptaudit.errors import ConfigError
-from conceptaudit.image.calibration import Calibration
+from conceptaudit.image.calibration import Background, Calibration
+from conceptaudit.image.calibration.background import choose_background
 from conceptaudit.image.clip import ClipModel, find_clip
 from conceptaudit.image.embed import check_embedded_with
 from conceptaudit.image.prompts import encode_concepts
@@ -28,7 +30,7 @@ from conceptaudit.records import ConceptVocabulary, Float32Array
 from conceptaudit.text.fast import FastTextTagger
 from conceptaudit.text.languages import LanguageLister
 from conceptaudit.text.paper_stages import PaperIndex
-from conceptaudit.text.pipeline import find_pipeline
+from conceptaudit.text.pipeline import find_pipeline, load_pipeline
 from conceptaudit.text.tagger import TextTagger, unmatchable_concepts
 from conceptaudit.vocabulary import read_concepts
 
@@ -89,6 +91,8 @@ class AuditPlan:
     notes: tuple[str, ...]
     languages: LanguageLister | None = None
     vectors: Float32Array | None = None
+    background: Background | None = None
+    mentions: MentionTagger | None = None
     calibration: Calibration | None = None
     calibrates: bool = False
     tags: TagFile | None = None
@@ -96,11 +100,13 @@ class AuditPlan:
     @property
     def settings(self) -> Json:
         """Everything that can change a tag, by stage."""
-        stages = (self.text, self.encoder, self.image)
+        stages = (self.text, self.mentions, self.encoder, self.image)
         found = [None if stage is None else stage.settings for stage in stages]
         if self.tags is not None:
             found.append(self.tags.settings)
-        return [*found, {"calibration": "auto"}] if self.calibrates else found
+        if self.calibrates and self.background is not None:
+            found.append({"calibration": "auto", "background": self.background.digest})
+        return found
 
 
 def plan_audit(
@@ -149,7 +155,7 @@ def plan_audit(
             )
         notes += [f"{why}: it can never be counted in text." for why in never]
     announce(progress, f"preparing to find {len(vocabulary):,} concepts in images")
-    encoder, image = _image_side(dataset, vocabulary, options, notes)
+    encoder, image, background = _image_side(dataset, vocabulary, options, notes)
     vectors = None if image is None else image.concepts
     if image is None:
         calibration = None
@@ -168,7 +174,9 @@ def plan_audit(
             "none that is known. Name it with language_column (--language-column)."
         )
     languages = LanguageLister() if options.by_language else None
+    mentions = None
     if isinstance(text, TextTagger):
+        mentions = _mentions(text, vocabulary, options, background, image, calibration)
         calibrates = image is not None and options.calibrates
         text, more = choose_text_mode(text, dataset, options, calibrates=calibrates)
         notes += more
@@ -179,24 +187,50 @@ def plan_audit(
         notes=tuple(notes),
         languages=languages,
         vectors=vectors,
+        background=background,
+        mentions=mentions,
         calibration=calibration,
         calibrates=image is not None and isinstance(text, TextTagger) and options.calibrates,
         tags=tags,
     )
 
 
+def _mentions(
+    text: TextTagger,
+    vocabulary: ConceptVocabulary,
+    options: AuditOptions,
+    background: Background | None,
+    image: ImageTagger | None,
+    calibration: Calibration | None,
+) -> MentionTagger | None:
+    """Return the stage for kinds where they are asked for, or counts of images rest on them."""
+    taught = image is not None and (options.calibrates or calibration is not None)
+    return mention_stage(text, vocabulary, background) if taught or options.kinds else None
+
+
+def mention_stage(
+    text: TextTagger, vocabulary: ConceptVocabulary, background: Background | None
+) -> MentionTagger | None:
+    """Return the stage that finds kinds of concepts too; None where captions are not English."""
+    if load_pipeline(text.pipeline.name).lang != "en":
+        return None
+    nouns = () if background is None else background.names
+    extended = mention_vocabulary(vocabulary, nouns)
+    return MentionTagger(tagger=replace(text, vocabulary=extended, evidence=0))
+
+
 def _image_side(
     dataset: Dataset, vocabulary: ConceptVocabulary, options: AuditOptions, notes: list[str]
-) -> tuple[ImageEncoder | None, ImageTagger | None]:
+) -> tuple[ImageEncoder | None, ImageTagger | None, Background | None]:
     has_vectors = options.concept_vectors is not None
     embedded = EMBEDDING in dataset.provides
     if options.image_tags is not None or (not embedded and IMAGE not in dataset.provides):
-        return None, None
+        return None, None, None
     if options.clip is None and not (embedded and has_vectors):
         what = "embeddings" if embedded else "images"
         hint = "--clip or --concept-vectors" if embedded else "--clip"
         notes.append(f"The {what} were not audited: that needs {hint}.")
-        return None, None
+        return None, None, None
     clip: ClipModel | None = None
     if options.clip is not None and not (embedded and has_vectors):
         clip = find_clip(
@@ -223,4 +257,10 @@ def _image_side(
         device=options.device,
     )
     encoder = None if embedded or clip is None else ImageEncoder(clip=clip)
-    return encoder, tagger
+    background = None
+    if options.calibration == AUTO and options.threshold is None:
+        background, more = choose_background(
+            vectors, clip, templates=options.templates, file=options.background_vectors
+        )
+        notes += more
+    return encoder, tagger, background

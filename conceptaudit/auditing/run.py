@@ -8,10 +8,18 @@ from pathlib import Path
 
 from conceptaudit.artifacts import RunFolder
 from conceptaudit.auditing.approximate import tagger_for
-from conceptaudit.auditing.calibrating import CALIBRATION, CalibrationData, learned_tagger
+from conceptaudit.auditing.calibrating import (
+    CALIBRATION,
+    calibrated_tagger,
+    learned_calibration,
+)
+from conceptaudit.auditing.calibration_data import CalibrationData
 from conceptaudit.auditing.estimating import estimate_text
 from conceptaudit.auditing.extras import EXTRAS, search_as_published
 from conceptaudit.auditing.finishing import AuditRun, CountedShards, failed_shards, finish
+from conceptaudit.auditing.images import ImageIndex, index_images
+from conceptaudit.auditing.judged_run import CELLS_FILE, put_judged
+from conceptaudit.auditing.mentions import ROLL_UP
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import AuditPlan
 from conceptaudit.auditing.writing import write_audit
@@ -87,13 +95,14 @@ class RunningAudit:
         """
         stamps = stamps_of(self.shards)
         # an earlier run with other options may have left them
-        remove(self.folder, (*EXTRAS, CALIBRATION))
+        remove(self.folder, (*EXTRAS, CALIBRATION, CELLS_FILE, ROLL_UP))
         if self.plan.calibration is not None:
             self.plan.calibration.save(self.folder / CALIBRATION)
         if self.plan.tags is not None:  # a bad row far down stops the audit before its long stages
             self.plan.tags.tagger(self.vocabulary, self.folder)
         reports = self._shard_stages()
-        reports |= self._joint_stages(reports)
+        index = self._image_index(reports)
+        reports |= self._joint_stages(reports, index)
         stores = {name: report.store for name, report in reports.items()}
         sides = [stores[name] for name in ("text", "image") if name in stores]
         counted = shards_to_count(self.shards, sides)
@@ -113,10 +122,15 @@ class RunningAudit:
             counts=reports["counts"].store,
             reports=reports,
             estimate=estimate,
+            index=index,
         )
         made = finish(self, done)
         made = replace(made, notes=(*made.notes, *change_notes(stamps, self.shards)))
         write_audit(self, made, counted)
+        if self.options.judged is not None:
+            table, notes = put_judged(self.folder, self.options.judged, level=self.options.level)
+            judged = replace(made.frequencies, table=table)
+            made = replace(made, frequencies=judged, notes=(*made.notes, *notes))
         return made
 
     @workers_kept()
@@ -144,14 +158,16 @@ class RunningAudit:
         """Run the stages that look at one shard at a time, whatever the others hold."""
         reports: dict[str, StageReport] = {}
         plan = self.plan
-        for stage in (plan.text, plan.languages, plan.encoder):
+        for stage in (plan.text, plan.mentions, plan.languages, plan.encoder):
             if stage is not None:
                 reports[stage.name] = self._stage(stage, self.dataset, self._mine)
         if plan.image is not None and not plan.calibrates:
             reports["image"] = self._tag_images(plan.image)
         return reports
 
-    def _joint_stages(self, reports: Mapping[str, StageReport]) -> dict[str, StageReport]:
+    def _joint_stages(
+        self, reports: Mapping[str, StageReport], index: ImageIndex | None
+    ) -> dict[str, StageReport]:
         """Run the stages that need all shards of an earlier one, or what they share."""
         made: dict[str, StageReport] = {}
         plan = self.plan
@@ -167,18 +183,34 @@ class RunningAudit:
         if plan.tags is not None:
             imported = plan.tags.tagger(self.vocabulary, self.folder)
             made["image"] = self._stage(imported, self.dataset, self.shards)
-        if plan.image is not None and plan.calibrates:
+        if plan.image is not None and plan.calibrates and plan.background is not None:
             source, shards = self._embedded(self.shards)
             data = CalibrationData(
                 source=source,
                 shards=shards,
                 text=reports["text"].store,
+                mentions=reports["mentions"].store if "mentions" in reports else None,
                 vocabulary=self.vocabulary,
                 vectors=plan.image.concepts,
+                background=plan.background,
             )
-            tagger = learned_tagger(data, plan.image, self.folder, self.progress)
+            tagger = plan.image
+            calibration = learned_calibration(data, index, self.progress)
+            if calibration is not None:
+                calibration.save(self.folder / CALIBRATION)
+                tagger = calibrated_tagger(tagger, calibration)
             made["image"] = self._tag_images(tagger)
         return made
+
+    def _image_index(self, reports: Mapping[str, StageReport]) -> ImageIndex | None:
+        """Find the samples that share an image; captions are what makes them worth finding."""
+        if self.plan.image is None or "text" not in reports:
+            return None
+        source, shards = self._embedded(self.shards)
+        store = reports["text"].store
+        readable = [s.name for s in shards if store.path(s.name, ".json").exists()]
+        n_samples = sum(int(store.read(name)["n_samples"]) for name in readable)
+        return index_images(source, shards, n_samples)
 
     def _embedded(self, mine: tuple[Shard, ...]) -> tuple[Dataset, tuple[Shard, ...]]:
         """Return where the images' vectors are read: from this run, or from the dataset."""

@@ -43,6 +43,13 @@ DatasetKey = Annotated[
 SpacyModel = Annotated[
     str, typer.Option(help="spaCy pipeline by name or path; 'bundled' is English.")
 ]
+BackgroundVectors = Annotated[
+    str | None,
+    typer.Option(
+        help=".npy with vectors of common nouns by the model of --concept-vectors, on which "
+        "concepts are centred; known models and --clip need none."
+    ),
+]
 Templates = Annotated[
     list[str] | None, typer.Option(help="Prompt template with {}; repeat for an ensemble.")
 ]

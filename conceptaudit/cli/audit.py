@@ -11,6 +11,7 @@ from conceptaudit.cli.arguments import (
     AliasPrompts,
     AllowPickle,
     AsJson,
+    BackgroundVectors,
     CaptionColumn,
     DatasetKey,
     Device,
@@ -93,6 +94,14 @@ def audit(
     nested: Annotated[
         bool, typer.Option("--nested", help="Count 'dog' in 'hot dog' for both concepts.")
     ] = False,
+    kinds: Annotated[
+        bool,
+        typer.Option(
+            "--kinds",
+            help="Count captions that name a kind of a concept too (n_text_kinds); done anyway "
+            "where images are calibrated from captions.",
+        ),
+    ] = False,
     evidence: Annotated[
         int, typer.Option(help="Captions kept per concept to show why it was counted.")
     ] = 20,
@@ -110,6 +119,7 @@ def audit(
         str | None,
         typer.Option(help=".npy with one vector per concept, in place of prompts."),
     ] = None,
+    background_vectors: BackgroundVectors = None,
     template: Templates = None,
     alias_prompts: AliasPrompts = False,
     threshold: Annotated[
@@ -128,6 +138,13 @@ def audit(
     ] = "auto",
     device: Device = "auto",
     allow_pickle_weights: AllowPickle = False,
+    judged: Annotated[
+        str | None,
+        typer.Option(
+            help="Judged sample (conceptaudit judge), or labels with key, concept[, present]: "
+            "counts of images or captions rest on it."
+        ),
+    ] = None,
     near_duplicates: Annotated[
         str | None,
         typer.Option(
@@ -203,14 +220,17 @@ def audit(
         spacy_model=spacy_model,
         pos=pos,
         nested=nested,
+        kinds=kinds,
         evidence=evidence,
         cooccurrence=cooccurrence,
         clip=clip,
         concept_vectors=concept_vectors,
+        background_vectors=background_vectors,
         alias_prompts=alias_prompts,
         calibration=calibration,
         device=device,
         allow_pickle_weights=allow_pickle_weights,
+        judged=judged,
         near_duplicates=_similarity(near_duplicates),
         image_tags=image_tags,
         image_tag_threshold=image_tag_threshold,
@@ -360,11 +380,14 @@ def _show_corrected(run: AuditRun) -> None:
     """Print what a calibration makes of the counts."""
     table = run.table
     if "n_image_corrected" in table:
-        corrected, raw = table["n_image_corrected"].sum(), table["n_image"].sum()
-        say(
-            f"\ncorrected for errors of tags and captions: {corrected:,.0f} concepts are shown "
-            f"({raw:,} image tags)"
-        )
+        known = table["n_image_corrected"].notna()
+        say(f"\nn_image_corrected: known of {int(known.sum()):,} of {len(table):,} concepts")
+        if known.any():
+            medians = table.loc[known, ["tag_precision", "tag_recall", "auc"]].median()
+            say(
+                f"of these, medians: tag precision {medians['tag_precision']:.2f}, tag recall "
+                f"{medians['tag_recall']:.2f}, AUC {medians['auc']:.2f}"
+            )
     found = run.misalignment
     if found and found["nothing_named_is_shown"] is not None:
         say(

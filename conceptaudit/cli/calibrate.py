@@ -10,6 +10,7 @@ import typer
 from conceptaudit.cli.arguments import (
     AliasPrompts,
     AsJson,
+    BackgroundVectors,
     CaptionColumn,
     DatasetKey,
     Device,
@@ -50,6 +51,7 @@ def calibrate(
         str | None,
         typer.Option(help=".npy with one vector per concept, in place of prompts."),
     ] = None,
+    background_vectors: BackgroundVectors = None,
     template: Templates = None,
     alias_prompts: AliasPrompts = False,
     labels: Annotated[
@@ -110,6 +112,7 @@ def calibrate(
         spacy_model=spacy_model,
         clip=clip,
         concept_vectors=concept_vectors,
+        background_vectors=background_vectors,
         alias_prompts=alias_prompts,
         device=device,
         workers=workers,
@@ -155,6 +158,9 @@ def summary(found: Calibration, out: Path) -> dict[str, object]:
         "n_images": found.n_images,
         "n_concepts": len(found.concepts),
         "n_concepts_with_evidence": int((found.evidence > 0).sum()),
+        "n_concepts_known": int(found.identified.sum()),
+        "auc": list(found.overall_auc),
+        "background": found.background,
         "median_precision": _median(expected),
         "median_recall": _median(found.rates["recall"][found.evidence > 0, 0]),
         "notes": list(found.notes),
@@ -173,6 +179,12 @@ def _show(found: Calibration, out: Path) -> None:
     numbers = summary(found, out)
     for note in found.notes:
         say(f"note: {note}")
+    mean, low, high = found.overall_auc
+    if not found.has_signal:
+        say(
+            "no signal: scores do not tell the images whose captions name a concept from the "
+            f"others (AUC {mean:.2f}, {low:.2f} to {high:.2f})"
+        )
     say(
         f"{numbers['n_concepts']:,} concepts, {numbers['n_concepts_with_evidence']:,} with "
         f"evidence of their own, from {found.method} of {found.n_images:,} images"
@@ -183,21 +195,32 @@ def _show(found: Calibration, out: Path) -> None:
             f"expected at these thresholds (medians): precision {precision:.2f}, "
             f"recall {recall:.2f}"
         )
-    order = sorted(range(len(found.concepts)), key=lambda c: (-found.prevalence[c], c))
+    order = sorted(
+        range(len(found.concepts)),
+        key=lambda c: (bool(found.reasons[c]), -found.prevalence[c], c),
+    )
     say("\nmost frequent")
     say_table(
-        ["concept", "threshold", "precision", "recall", "shown in", "90 %", "evidence"],
+        ["concept", "threshold", "precision", "recall", "shown in", "90 %", "evidence", "reason"],
         [
             [
                 found.concepts[c],
                 float(found.thresholds[c]),
-                float(found.precision[c]),
-                float(found.rates["recall"][c, 0]),
-                f"{100 * found.prevalence[c]:.2f} %",
-                f"{100 * found.prevalence_low[c]:.2f} to {100 * found.prevalence_high[c]:.2f}",
+                None if found.reasons[c] else float(found.precision[c]),
+                None if found.reasons[c] else float(found.rates["recall"][c, 0]),
+                *_shares(found, c),
                 int(found.evidence[c]),
+                found.reasons[c],
             ]
             for c in order[:SHOWN]
         ],
     )
     say(f"\nWritten to {out}. Use it: conceptaudit audit … --calibration {out}")
+
+
+def _shares(found: Calibration, concept: int) -> tuple[str, str]:
+    """Write the share of images that show a concept with its interval, where it is known."""
+    if found.reasons[concept]:
+        return "", ""
+    low, high = found.prevalence_low[concept], found.prevalence_high[concept]
+    return f"{100 * found.prevalence[concept]:.2f} %", f"{100 * low:.2f} to {100 * high:.2f}"

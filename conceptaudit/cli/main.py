@@ -29,6 +29,8 @@ VERBS = {
     "index": "Index embeddings; search them by text or image.",
     "calibrate": "Learn a threshold per concept for image tags.",
     "audit": "Count concepts in captions, in images, and in both.",
+    "judge": "Draw a sample of images or captions to judge.",
+    "correct": "Put a judged sample into an audit's counts.",
     "merge": "Finish what ran as parts (--shard).",
     "evidence": "Show captions in which a concept was counted, or not.",
     "compare": "Compare what audits of different datasets counted.",

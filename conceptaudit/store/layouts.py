@@ -131,15 +131,19 @@ _KINDS = (
             "frequencies_by_language.parquet", "frequencies_by_language.csv", "languages.json",
             "duplicates.parquet", "evidence.parquet", "cooccurrence.parquet",
             "image_tags_unknown_keys.parquet", "image_tags_unknown_concepts.csv",
-            "text_strata.parquet", "text_estimate.json",
+            "text_strata.parquet", "text_estimate.json", "image_cells.parquet", "rollup.csv",
         ),
         stages=(
-            "text", "terms", "languages", "embeddings", "image", "image_tags", "strata", "counts",
-            "pairs", "counts_by_language",
+            "text", "mentions", "terms", "languages", "embeddings", "image", "image_tags", "strata",
+            "counts", "pairs", "counts_by_language",
         ),
     ),
     Layout(kind="embeddings", noun="embeddings", stages=("shards",), beside=_EMBEDDED),
-    Layout(kind="calibration", noun="a calibration's work", stages=("text", "embeddings")),
+    Layout(
+        kind="calibration",
+        noun="a calibration's work",
+        stages=("text", "mentions", "embeddings"),
+    ),
     Layout(
         kind="vocab",
         noun="a listing's work",

@@ -16,28 +16,54 @@ from conceptaudit.text.normalize import normalize, phrase_text
 TABLE = Path(__file__).parent / "data" / "noun_kinds.txt.gz"
 
 _JOINTS = re.compile(r"[\s_-]+")
-_SYNSET = re.compile(r"(.+)\.n\.\d+")
+_SYNSET = re.compile(r"(.+)\.n\.(\d+)")
 """How NLTK and LVIS write a synset; its number is Princeton's, and the lexicon's differ."""
+
+_WORDS = re.compile(r"[a-z]+( [a-z]+)*")
+
+_PLURALS = {"person": ("people",)}
+"""Plurals that the lexicon has as words of their own (a people is a group)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kinds:
-    """Senses by name, and of each sense what it is directly a kind of."""
+    """Senses by name, and of each sense what it is directly a kind of.
+
+    `numbered` has the senses by name and number; `main_names` has of each sense the names that
+    mean it first of all; `below` what is directly a kind of it.
+    """
 
     senses: Mapping[str, tuple[int, ...]]
+    numbered: Mapping[tuple[str, int], int]
+    main_names: Mapping[int, tuple[str, ...]]
     above: tuple[tuple[int, ...], ...]
+    below: Mapping[int, tuple[int, ...]]
 
 
 @cache
 def _kinds() -> _Kinds:
     senses: dict[str, list[int]] = defaultdict(list)
-    above = []
+    main_names: dict[int, list[str]] = defaultdict(list)
+    below: dict[int, list[int]] = defaultdict(list)
+    numbered, above = {}, []
     for number, line in enumerate(gzip.decompress(TABLE.read_bytes()).decode().split("\n")):
         parents, _, names = line.partition("\t")
         above.append(tuple(int(parent) for parent in parents.split(",") if parent))
-        for name in names.split("|"):
-            senses[name.partition(";")[0]].append(number)
-    return _Kinds(senses={k: tuple(v) for k, v in senses.items()}, above=tuple(above))
+        for parent in above[-1]:
+            below[parent].append(number)
+        for written in names.split("|"):
+            name, _, place = written.partition(";")
+            senses[name].append(number)
+            numbered[name, int(place or 1)] = number
+            if place in ("", "1"):
+                main_names[number] += [name, *_PLURALS.get(name, ())]
+    return _Kinds(
+        senses={k: tuple(v) for k, v in senses.items()},
+        numbered=numbered,
+        main_names={k: tuple(v) for k, v in main_names.items()},
+        above=tuple(above),
+        below={k: tuple(v) for k, v in below.items()},
+    )
 
 
 @lru_cache(maxsize=1 << 16)
@@ -106,3 +132,78 @@ def is_kind_of(name: str, parent: str, synset: str | None = None) -> bool | None
         return None
     wanted = frozenset(senses_of(parent))
     return any(_ancestors(sense) & wanted for sense in senses)
+
+
+def kinds_of(name: str, synset: str | None = None) -> tuple[str, ...]:
+    """Return the names that mean, first of all, a kind of what a name means first of all.
+
+    A surfer is a person; a pole is not, though a Pole is, because the word means a rod first.
+    Names that have another main sense are left out: a mention of them says little.
+
+    Parameters
+    ----------
+    name : str
+        A concept's name, in singular or plural.
+    synset : str or None
+        Such as ``"mouse.n.04"``: the sense that is meant, where the lexicon has it.
+
+    Returns
+    -------
+    tuple of str
+        Sorted; () where the lexicon does not have the whole name as a noun.
+
+    Examples
+    --------
+    >>> {"surfer", "woman", "people"} <= set(kinds_of("person")), "dog" in kinds_of("person")
+    (True, False)
+    """
+    sense = _main_sense(name, synset)
+    if sense is None:
+        return ()
+    names = {n for kind in _descendants(sense) for n in _kinds().main_names.get(kind, ())}
+    # matching takes "men's" for "men": the room is no man
+    return tuple(sorted(n for n in names if _WORDS.fullmatch(n)))
+
+
+def is_mainly(name: str, parent: str, synset: str | None = None) -> bool:
+    """Tell whether the main sense of a name is a kind of the main sense of another.
+
+    Examples
+    --------
+    >>> is_mainly("dog", "animal"), is_mainly("cat", "person"), is_mainly("mouse", "animal")
+    (True, False, True)
+    >>> is_mainly("mouse", "animal", "mouse.n.04")
+    False
+    """
+    sense, above = _main_sense(name, synset), _main_sense(parent, None)
+    return sense is not None and above is not None and above in _ancestors(sense)
+
+
+def _main_sense(name: str, synset: str | None) -> int | None:
+    """Return the sense that a synset names, or else the first one of the name."""
+    numbered = _kinds().numbered
+    given = _SYNSET.fullmatch(synset or "")
+    if given:
+        sense = numbered.get((given[1].replace("_", " ").lower(), int(given[2])))
+        if sense is not None:
+            return sense
+    words = [word for word in _JOINTS.split(normalize(phrase_text(name)).strip()) if word]
+    if not words:
+        return None
+    whole = numbered.get((" ".join(words), 1))
+    singular = numbered.get((" ".join([*words[:-1], english_singular(words[-1])]), 1))
+    # "shoes" has an entry of its own for an idiom, which has no other name and no kinds
+    alone = (
+        whole is not None and len(_kinds().main_names[whole]) == 1 and not _kinds().below.get(whole)
+    )
+    return singular if whole is None or (alone and singular is not None) else whole
+
+
+def _descendants(sense: int) -> set[int]:
+    """Return a sense and all kinds of it."""
+    found, waiting = {sense}, [sense]
+    while waiting:
+        new = [kind for kind in _kinds().below.get(waiting.pop(), ()) if kind not in found]
+        found.update(new)
+        waiting += new
+    return found

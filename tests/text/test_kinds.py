@@ -2,7 +2,7 @@
 
 import pytest
 
-from conceptaudit.text.kinds import _kinds, is_kind_of, senses_of
+from conceptaudit.text.kinds import _kinds, is_kind_of, kinds_of, senses_of
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,25 @@ def test_general_senses_come_first_so_there_is_no_circle():
     assert len(above) > 70_000
     assert all(parent < sense for sense, parents in enumerate(above) for parent in parents)
     assert [sense for sense, parents in enumerate(above) if not parents] == [0]
+
+
+@pytest.mark.parametrize(
+    ("name", "synset", "kind", "expected"),
+    [
+        ("person", None, "surfer", True),
+        ("person", None, "people", True),
+        ("people", None, "surfer", False),  # a people is a group
+        ("person", None, "pole", False),  # first of all a rod, though a Pole is a person
+        ("person", None, "cat", False),
+        ("dog", None, "terrier", True),
+        ("shoes", None, "gym shoe", True),
+        ("mouse", "mouse.n.04", "computer mouse", True),
+        ("mouse", "mouse.n.04", "field mouse", False),
+        ("toilet", None, "men's", False),  # matching would take it for "men"
+        ("sports ball", None, "ball", False),  # the lexicon lacks the phrase: nothing is known
+    ],
+)
+def test_kinds_by_their_main_sense(
+    name: str, synset: str | None, kind: str, expected: bool
+) -> None:
+    assert (kind in kinds_of(name, synset)) is expected

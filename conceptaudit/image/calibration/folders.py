@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from conceptaudit.errors import DataError
-from conceptaudit.image.calibration.contrast import contrast_vectors
 from conceptaudit.image.calibration.histograms import Scale, ScoreHistograms, count_scores
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.decode import UndecodableImageError, decode_image
@@ -22,7 +21,7 @@ def labelled_folder(
     vocabulary: ConceptVocabulary,
     clip: ClipModel,
     scale: Scale,
-    vectors: Float32Array,
+    tagging: Float32Array,
 ) -> tuple[ScoreHistograms, Counter[str]]:
     """Score the pictures of an image folder.
 
@@ -36,8 +35,8 @@ def labelled_folder(
         Sees the pictures.
     scale : Scale
         Of the data that are to be tagged.
-    vectors : numpy.ndarray of float32, shape (n_concepts, dimension)
-        Unit vectors of the concepts, before contrast.
+    tagging : numpy.ndarray of float32, shape (n_concepts, dimension)
+        Unit vectors of the concepts, after contrast.
 
     Returns
     -------
@@ -60,7 +59,6 @@ def labelled_folder(
             f"Got {found} instead."
         )
     ids = [position[p.name] for p in classes]
-    tagging = contrast_vectors(vectors)
     unreadable: Counter[str] = Counter()
     found_scores = ScoreHistograms.empty(len(vocabulary))
     for place, pictures in zip(ids, classes, strict=True):

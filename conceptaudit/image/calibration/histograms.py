@@ -44,6 +44,10 @@ class Scale:
         spreads = np.sqrt(np.maximum(variances, 0.0))
         return cls(means=wide @ moments.mean, spreads=np.where(spreads > 1e-9, spreads, 1.0))
 
+    def rows(self, chosen: slice) -> Scale:
+        """Take some of the concepts."""
+        return Scale(means=self.means[chosen], spreads=self.spreads[chosen])
+
     def standardise(self, similarities: npt.ArrayLike) -> FloatArray:
         """Turn cosine similarities, shape (…, n_concepts), into standard deviations."""
         return np.asarray((np.asarray(similarities) - self.means) / self.spreads)
@@ -130,6 +134,17 @@ class ScoreHistograms:
     def total(self) -> Int64Array:
         """All images, shape (n_concepts, N_BINS)."""
         return self.positive + self.negative
+
+    def rows(self, chosen: slice) -> ScoreHistograms:
+        """Take some of the concepts."""
+        return ScoreHistograms(positive=self.positive[chosen], negative=self.negative[chosen])
+
+    def stacked(self, other: ScoreHistograms) -> ScoreHistograms:
+        """Put other concepts below these."""
+        return ScoreHistograms(
+            positive=np.vstack([self.positive, other.positive]),
+            negative=np.vstack([self.negative, other.negative]),
+        )
 
     def resampled(self, rng: np.random.Generator) -> ScoreHistograms:
         """Draw a bootstrap replicate: every cell from a Poisson law with its count as mean."""

@@ -74,6 +74,18 @@ class Prior:
             spreads=np.array([3.0, 0.7, 0.8, 0.5, 2.0]),
         )
 
+    @classmethod
+    def usual(cls) -> Prior:
+        """Return what is taken to be usual where no fixed set of concepts can tell.
+
+        As `vague`, but captions name seven of eight things that are shown: a count is given only
+        where captions are known to name most of them (`signal.LEAST_RECALL`), and there this is
+        what Flickr8k's captions do.
+        """
+        means = cls.vague().means.copy()
+        means[RECALL] = 2.0
+        return cls(means=means, spreads=cls.vague().spreads)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from conceptaudit.artifacts import Json, digest_of, read_json, write_json
 from conceptaudit.errors import ArtifactMismatchError, DataError
 from conceptaudit.image.calibration.contrast import contrast_vectors, vectors_digest
 from conceptaudit.image.calibration.histograms import FloatArray
+from conceptaudit.image.calibration.signal import NO_SIGNAL
 from conceptaudit.records import ConceptVocabulary, Float32Array
 
 KIND = "calibration"
-FORMAT = 1
+FORMAT = 2
 METHODS = ("captions", "labels", "scores")
 RATES = ("recall", "false_alarm", "caption_recall", "caption_mistake")
 DIGITS = 5
@@ -35,16 +37,29 @@ class Calibration:
         Names, in the vocabulary's order.
     vocabulary, vectors : str
         Digests of the vocabulary and of its vectors (model and prompts).
-    dimension : int
-        Of the vectors.
+    background : str
+        What concept vectors were centred on.
+    centre : numpy.ndarray of float64, shape (dimension,)
+        Subtracted from every concept vector.
     n_images : int
-        Images that were scored.
+        Images that were scored; an image with several captions counts once.
     evidence : numpy.ndarray of int64, shape (n_concepts,)
-        Captions that name the concept, or images known to show it.
+        Images whose captions name the concept (or a kind of it), or that are known to show it.
     thresholds : numpy.ndarray of float64, shape (n_concepts,)
         Cosine similarity to the contrasted vector, in [-1, 1].
     precision : numpy.ndarray of float64, shape (n_concepts,)
-        Expected share of tags that are right; NaN where none is expected.
+        Expected share of tags that are right; NaN where it is not known.
+    precision_low, precision_high, recall_low, recall_high : numpy.ndarray of float64
+        90 % intervals of precision and recall of tags; NaN where they are not known.
+    auc, auc_low, auc_high : numpy.ndarray of float64, shape (n_concepts,)
+        How well scores tell images whose captions name the concept from the others.
+    overall_auc : tuple of float
+        The same over common nouns, with its interval.
+    reasons : tuple of str, length n_concepts
+        Why the concept's count of images is not given, see
+        `conceptaudit.image.calibration.signal`; "" where it is.
+    upper : numpy.ndarray of float64, shape (n_concepts,)
+        Share of these images that show the concept, at most; NaN where it is not known.
     prevalence, prevalence_low, prevalence_high : numpy.ndarray of float64, shape (n_concepts,)
         Share of these images that show the concept, with its 90 % interval.
     rates : dict of str to numpy.ndarray of float64, shape (n_concepts, 1 + n_draws)
@@ -61,16 +76,42 @@ class Calibration:
     concepts: tuple[str, ...]
     vocabulary: str
     vectors: str
-    dimension: int
+    background: str
+    centre: FloatArray
     n_images: int
     evidence: np.ndarray
     thresholds: FloatArray
     precision: FloatArray
+    precision_low: FloatArray
+    precision_high: FloatArray
+    recall_low: FloatArray
+    recall_high: FloatArray
+    auc: FloatArray
+    auc_low: FloatArray
+    auc_high: FloatArray
+    overall_auc: tuple[float, float, float]
+    reasons: tuple[str, ...]
+    upper: FloatArray
     prevalence: FloatArray
     prevalence_low: FloatArray
     prevalence_high: FloatArray
     rates: dict[str, FloatArray]
     notes: tuple[str, ...] = ()
+
+    @property
+    def dimension(self) -> int:
+        """Of the vectors."""
+        return len(self.centre)
+
+    @property
+    def identified(self) -> npt.NDArray[np.bool_]:
+        """Concepts whose number of images can be given, shape (n_concepts,)."""
+        return np.array([not reason for reason in self.reasons])
+
+    @property
+    def has_signal(self) -> bool:
+        """Whether the model's scores say anything of what captions name."""
+        return NO_SIGNAL not in self.reasons
 
     @property
     def digest(self) -> str:
@@ -102,7 +143,7 @@ class Calibration:
 
     def tagging_vectors(self, vectors: Float32Array) -> Float32Array:
         """Return the vectors that the thresholds are for."""
-        return contrast_vectors(vectors)
+        return contrast_vectors(vectors, self.centre.astype(np.float32))
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON; the same calibration gives the same bytes."""
@@ -150,14 +191,34 @@ def is_calibration(path: Path) -> bool:
     return bool(sha256 == digest_of(value))
 
 
-_COLUMNS = ("thresholds", "precision", "prevalence", "prevalence_low", "prevalence_high")
+_COLUMNS = (
+    "thresholds",
+    "precision",
+    "precision_low",
+    "precision_high",
+    "recall_low",
+    "recall_high",
+    "auc",
+    "auc_low",
+    "auc_high",
+    "upper",
+    "prevalence",
+    "prevalence_low",
+    "prevalence_high",
+)
 
 
 def rounded(calibration: Calibration) -> Calibration:
     """Round to the digits that are written, so that a calibration equals its file."""
     columns: dict[str, Any] = {name: _round(getattr(calibration, name)) for name in _COLUMNS}
+    overall = _round(np.array(calibration.overall_auc))
     return replace(
-        calibration, **columns, rates={name: _round(v) for name, v in calibration.rates.items()}
+        calibration,
+        **columns,
+        # all nine digits of a float32: every image's score rests on them
+        centre=np.array([float(f"{v:.9g}") for v in calibration.centre]),
+        overall_auc=(float(overall[0]), float(overall[1]), float(overall[2])),
+        rates={name: _round(v) for name, v in calibration.rates.items()},
     )
 
 
@@ -182,7 +243,10 @@ def _as_json(calibration: Calibration) -> dict[str, Json]:
         "rule": calibration.rule,
         "vocabulary": calibration.vocabulary,
         "vectors": calibration.vectors,
-        "dimension": calibration.dimension,
+        "background": calibration.background,
+        "centre": [float(value) for value in calibration.centre],
+        "overall_auc": _numbers(np.array(calibration.overall_auc)),
+        "reasons": list(calibration.reasons),
         "n_images": calibration.n_images,
         "concepts": list(calibration.concepts),
         "evidence": [int(n) for n in calibration.evidence],
@@ -198,6 +262,11 @@ def _floats(values: Json) -> FloatArray:
     return np.array([np.nan if v is None else float(v) for v in values], dtype=np.float64)
 
 
+def _triple(values: FloatArray) -> tuple[float, float, float]:
+    mean, low, high = (float(value) for value in values)
+    return mean, low, high
+
+
 def _from_json(body: dict[str, Json]) -> Calibration:
     columns: dict[str, Any] = {name: _floats(body[name]) for name in _COLUMNS}
     return Calibration(
@@ -206,7 +275,10 @@ def _from_json(body: dict[str, Json]) -> Calibration:
         concepts=tuple(map(str, body["concepts"])),
         vocabulary=str(body["vocabulary"]),
         vectors=str(body["vectors"]),
-        dimension=int(body["dimension"]),
+        background=str(body["background"]),
+        centre=_floats(body["centre"]),
+        overall_auc=_triple(_floats(body["overall_auc"])),
+        reasons=tuple(map(str, body["reasons"])),
         n_images=int(body["n_images"]),
         evidence=np.array(body["evidence"], dtype=np.int64),
         rates={
@@ -221,10 +293,13 @@ def _from_json(body: dict[str, Json]) -> Calibration:
 def _checked(calibration: Calibration, path: str | Path) -> Calibration:
     n = len(calibration.concepts)
     flat = [getattr(calibration, name) for name in (*_COLUMNS, "evidence")]
+    flat.append(np.array(calibration.reasons))
     lengths = {values.size if values.ndim == 1 else -1 for values in flat}
     lengths |= {len(values) for values in calibration.rates.values()}
     if lengths != {n} or not {"recall", "false_alarm"} <= calibration.rates.keys():
         raise DataError(f"{path} is damaged: its columns do not have one row per concept ({n:,}).")
+    if not bool(np.isfinite(calibration.centre).all()):
+        raise DataError(f"{path} is damaged: the vector that it centres on is not finite.")
     for name, values in {"thresholds": calibration.thresholds, **calibration.rates}.items():
         low = -1.0 if name == "thresholds" else 0.0
         if not bool(((values >= low) & (values <= 1.0)).all()):

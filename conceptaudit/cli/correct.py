@@ -1,0 +1,77 @@
+"""``conceptaudit correct``: counts that rest on a judged sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from conceptaudit.cli.arguments import AsJson
+from conceptaudit.cli.console import emit_json, say, say_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 20
+"""Concepts shown."""
+
+
+def correct(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished audit.")],
+    judged: Annotated[
+        Path,
+        typer.Option(
+            help="What 'conceptaudit judge' wrote, filled in; or labels with key, concept"
+            "[, present] of images drawn at random."
+        ),
+    ],
+    level: Annotated[
+        float | None, typer.Option(help="Coverage of the intervals; the audit's by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put counts that rest on a judged sample into an audit, without another pass over its data.
+
+    frequencies.csv and .parquet get the columns n_image_judged, n_joint_judged or n_text_judged
+    with intervals; see docs/columns.md.
+
+    \u0008
+    Example:
+      conceptaudit correct runs/both --judged judge.csv
+    """
+    from conceptaudit.auditing.judged_run import correct as correct_run
+
+    table, notes = correct_run(run, judged, level=level)
+    if as_json:
+        emit_json({"run": str(run), "n_concepts": _n_judged(table), "notes": list(notes)})
+        return
+    for note in notes:
+        say(f"note: {note}")
+    for side in ("image", "text"):
+        column = f"n_{side}_judged"
+        if column in table and table[column].notna().any():
+            _show(table[table[column].notna()], column, f"n_{side}")
+    say(f"\\nWritten to {run}: frequencies.parquet, frequencies.csv")
+
+
+def _n_judged(table: pd.DataFrame) -> dict[str, int]:
+    columns = [name for name in ("n_image_judged", "n_text_judged") if name in table]
+    return {name: int(table[name].notna().sum()) for name in columns}
+
+
+def _show(table: pd.DataFrame, column: str, raw: str) -> None:
+    say(f"\\n{column}: {len(table):,} concepts, the most frequent")
+    say_table(
+        ["concept", column, "interval", "judged", raw],
+        [
+            [
+                row["concept"],
+                round(float(row[column]), 1),
+                f"{row[f'{column}_low']:,.0f} to {row[f'{column}_high']:,.0f}",
+                int(row[f"{column}_sample"]),
+                int(row[raw]) if row[raw] >= 0 else None,
+            ]
+            for _, row in table.nlargest(SHOWN, column).iterrows()
+        ],
+    )

@@ -1,0 +1,67 @@
+"""``conceptaudit judge``: a sample of an audit for somebody to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from conceptaudit.cli.arguments import AsJson
+from conceptaudit.cli.console import emit_json, say
+
+
+def judge(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished audit.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Table to fill in, .csv or .parquet.")],
+    budget: Annotated[
+        int,
+        typer.Option(help="Images, each judged for all concepts; or captions (--side text)."),
+    ] = 300,
+    concepts: Annotated[
+        list[str] | None,
+        typer.Option("--concepts", "-c", help="Concept of the run to judge; repeat for more."),
+    ] = None,
+    side: Annotated[
+        str,
+        typer.Option(
+            help="'image': does it show the concept? 'text': does the caption mean it (is this "
+            "'crane' the bird)?"
+        ),
+    ] = "image",
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a probability sample of an audit's images or captions, to be judged.
+
+    Images are drawn by strata of how uncertain captions and tags leave the concepts in them. Fill
+    the column 'present' with 1 or 0, by eye, by another tagger or from labels, leave open what you
+    cannot tell, and give the table to 'conceptaudit correct' or 'conceptaudit audit --judged'.
+
+    \u0008
+    Example:
+      conceptaudit judge runs/both --budget 300 -c dog -c cat -o judge.csv
+      conceptaudit correct runs/both --judged judge.csv
+    """
+    from conceptaudit.artifacts import write_csv, write_parquet
+    from conceptaudit.auditing.judging import draw_sample
+    from conceptaudit.errors import ConfigError
+    from conceptaudit.store.outputs import output_files, staged
+
+    if out.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"--out must end in .csv or .parquet. Got {out} instead.")
+    table, notes = draw_sample(run, budget=budget, concepts=concepts or (), side=side, seed=seed)
+    # a table that somebody has filled in is never written over
+    with staged(output_files("judge", [out])) as files:
+        (write_parquet if out.suffix == ".parquet" else write_csv)(files[out], table)
+    n = int(table["key" if side == "image" else "sample_id"].nunique())
+    if as_json:
+        emit_json({"judge": str(out), "n_rows": len(table), "n_drawn": n, "notes": list(notes)})
+        return
+    for note in notes:
+        say(f"note: {note}")
+    say(
+        f"{n:,} {'images' if side == 'image' else 'captions'}, "
+        f"{table['concept'].nunique():,} concepts, {len(table):,} answers to give, in {out}"
+    )
+    say(f"Fill 'present' with 1 or 0, then: conceptaudit correct {run} --judged {out}")
