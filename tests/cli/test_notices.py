@@ -15,9 +15,11 @@ from conceptaudit.cli.notices import HARMLESS, NOTICES, gathered_warnings
 def images(tmp_path):
     from PIL import Image
 
+    folder = tmp_path / "images"
+    folder.mkdir()
     for name in ("a", "b"):
-        Image.new("RGB", (70, 70), "red").save(tmp_path / f"{name}.png")
-    return tmp_path
+        Image.new("RGB", (70, 70), "red").save(folder / f"{name}.png")
+    return folder
 
 
 @pytest.fixture
