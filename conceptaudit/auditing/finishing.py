@@ -18,6 +18,7 @@ from conceptaudit.auditing.calibrating import (
     caption_misalignment,
     with_corrected,
 )
+from conceptaudit.auditing.drawn import sampled_of
 from conceptaudit.auditing.duplicates import with_unique_counts
 from conceptaudit.auditing.estimating import TextEstimate
 from conceptaudit.auditing.extras import count_by_language
@@ -142,7 +143,7 @@ def finish(run: RunningAudit, done: CountedShards) -> AuditRun:
         if side in done.stores
     }
     n_read = max(side["n_samples"] for side in account.values())
-    sampled = run.options.sampled(n_read)
+    sampled = sampled_of(run.dataset, run.options, n_read)
     frequencies = replace(
         frequency_table(
             run.vocabulary, totals, source=run.dataset.location, level=run.options.level
@@ -316,6 +317,7 @@ def _with_captions(
             )
             write_csv(run.folder / ROLL_UP, table)
         made = replace(made, frequencies=frequencies, notes=(*made.notes, *notes))
+        side.write_aliases(run.folder, look_alikes)
         fast = plan.text if isinstance(plan.text, FastTextTagger) else None
         workers = options.engine_choice
         side.write_evidence(run.folder, size=options.evidence, workers=workers, fast=fast)

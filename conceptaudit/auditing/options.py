@@ -130,6 +130,9 @@ class AuditOptions:
         is read is a random sample of it. Curves and predictions then know it.
     share : float or None
         The same as a share of the whole, in (0, 1].
+    sample : int or None
+        Audit about so many samples, drawn at random (shards, then rows); then the audit knows
+        itself of how many they are a sample. At least 1.
     """
 
     dataset_key: str | None = None
@@ -173,6 +176,7 @@ class AuditOptions:
     level: float = LEVEL
     sampled_from: int | None = None
     share: float | None = None
+    sample: int | None = None
 
     def __post_init__(self) -> None:
         _ = self.engine_choice  # which checks itself
@@ -219,6 +223,7 @@ class AuditOptions:
                 f"The 'level' parameter must lie in (0, 1). Got {self.level} instead."
             )
         _check_sample(self.sampled_from, self.share)
+        _check_drawn(self)
         if self.threshold is not None and self.calibration not in ("auto", "none"):
             raise ConfigError(
                 f"A calibration ({self.calibration}) has a threshold per concept: leave the "
@@ -327,6 +332,23 @@ class AuditOptions:
     def calibrates(self) -> bool:
         """Whether the audit is to learn thresholds from its own captions."""
         return self.threshold is None and self.calibration == "auto"
+
+
+def _check_drawn(options: AuditOptions) -> None:
+    """Check the number of samples to draw, and what it cannot be had with."""
+    if options.sample is None:
+        return
+    if options.sample < 1 or options.is_sample:
+        raise ConfigError(
+            "--sample must be at least 1, and leaves --sampled-from and --share out: the audit "
+            f"knows of how many samples it reads some. Got {options.sample}, "
+            f"{options.sampled_from} and {options.share} instead."
+        )
+    if options.approximate_index is not None:
+        raise ConfigError(
+            "--sample reads a part of the rows, and the index of --approximate-index holds all: "
+            "leave one of them out."
+        )
 
 
 def _check_sample(sampled_from: int | None, share: float | None) -> None:

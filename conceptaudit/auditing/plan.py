@@ -10,6 +10,7 @@ import pandas as pd
 
 from conceptaudit.artifacts import Json, file_digest
 from conceptaudit.auditing.calibrating import AUTO, NONE, calibrated_tagger
+from conceptaudit.auditing.drawn import DrawnDataset
 from conceptaudit.auditing.image_tags import TagFile
 from conceptaudit.auditing.mentions import MentionTagger, mention_vocabulary
 from conceptaudit.auditing.options import PAPER, AuditOptions
@@ -45,7 +46,13 @@ Source = str | Path | Dataset | pd.DataFrame | Sequence[str | None]
 
 
 def open_source(dataset: Source, options: AuditOptions) -> Dataset:
-    """Open the dataset as the options say; one that is open stays as it is."""
+    """Open the dataset as the options say, or the part of it that they draw."""
+    opened = _open(dataset, options)
+    return opened if options.sample is None else DrawnDataset.draw(opened, options.sample)
+
+
+def _open(dataset: Source, options: AuditOptions) -> Dataset:
+    """Open a dataset; one that is open stays as it is."""
     if isinstance(dataset, pd.DataFrame | Sequence) and not isinstance(dataset, str):
         return captions_of(
             dataset,

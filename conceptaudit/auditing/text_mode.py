@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from conceptaudit.auditing.drawn import ROWS_OF_UNKNOWN, DrawnDataset
 from conceptaudit.auditing.options import EXACT, FAST, AuditOptions
 from conceptaudit.datasets.base import CAPTION_UNIT, Dataset, Shard
 from conceptaudit.errors import ConfigError
@@ -12,9 +13,6 @@ from conceptaudit.text.tagger import TextTagger, annotator_of
 
 FAST_ABOVE = 1_000_000
 """Captions above which ``auto`` counts fast."""
-
-ROWS_OF_UNKNOWN = 10_000
-"""Samples taken for a shard that does not know its own: what img2dataset puts into a tar file."""
 
 
 def choose_text_mode(
@@ -48,7 +46,7 @@ def choose_text_mode(
     fast = FastTextTagger(exact=tagger, error=options.text_error)
     if options.text_mode == FAST:
         return fast, ()
-    n = _n_captions(dataset.shards())
+    n = dataset.n if isinstance(dataset, DrawnDataset) else _n_captions(dataset.shards())
     if n <= FAST_ABOVE:
         return tagger, ()
     if hindrance is not None:

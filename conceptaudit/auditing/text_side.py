@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from conceptaudit.artifacts import ShardStore, write_parquet
+from conceptaudit.artifacts import ShardStore, write_csv, write_parquet
 from conceptaudit.auditing.fast_evidence import open_evidence
 from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.datasets.base import Shard
@@ -26,12 +26,14 @@ from conceptaudit.text.ambiguity import (
     LookAlikeTotals,
     look_alike_columns,
     look_alike_note,
+    undecided_note,
 )
 from conceptaudit.text.evidence import EVIDENCE, merge_evidence, named_evidence
 from conceptaudit.text.fast import FastTextTagger
 from conceptaudit.text.senses import ambiguity_note, noun_senses
 
 EVIDENCE_FILE = "evidence.parquet"
+ALIASES_FILE = "aliases.csv"
 COOCCURRENCE_FILE = "cooccurrence.parquet"
 
 
@@ -76,16 +78,18 @@ class TextSide:
         Returns
         -------
         frequencies : ConceptFrequencies
-            With ``n_text_rejected``, ``text_rejected_share`` and, for English, ``n_senses``.
+            With ``n_text_rejected``, ``text_rejected_share``, ``text_undecided_share`` and, for
+            English, ``n_senses``.
         notes : tuple of str
         """
         table, notes = frequencies.table.copy(), []
         if strata is not None or look_alikes.n_records == len(self.shards):
-            accepted, rejected = look_alikes.accepted, look_alikes.rejected
+            sums = look_alikes.accepted, look_alikes.rejected, look_alikes.asked
             if strata is not None:
-                accepted, rejected = self._estimated(frequencies, strata)
-            table = pd.concat([table, look_alike_columns(accepted, rejected)], axis=1)
-            notes.append(look_alike_note(self.vocabulary, accepted, rejected))
+                sums = self._estimated(frequencies, strata)
+            table = pd.concat([table, look_alike_columns(*sums)], axis=1)
+            notes.append(look_alike_note(self.vocabulary, *sums[:2]))
+            notes.append(undecided_note(self.vocabulary, *sums))
         if english:
             senses = [noun_senses(name) for name in self.vocabulary.names]
             table["n_senses"] = pd.array(senses, dtype="Int64")
@@ -97,12 +101,21 @@ class TextSide:
 
     def _estimated(
         self, frequencies: ConceptFrequencies, strata: Path
-    ) -> tuple[Int64Array, Int64Array]:
+    ) -> tuple[Int64Array, Int64Array, Int64Array]:
         rows = pd.read_parquet(strata, columns=["concept_id", "n", "share"])
-        rejected = np.zeros(len(self.vocabulary))
+        rejected, asked = np.zeros(len(self.vocabulary)), np.zeros(len(self.vocabulary))
         np.add.at(rejected, rows["concept_id"], rows["n"] * (1.0 - rows["share"]))
+        np.add.at(asked, rows["concept_id"], rows["n"])
         accepted = frequencies.table["n_text"].to_numpy(dtype=np.float64)
-        return np.rint(accepted).astype(np.int64), np.rint(rejected).astype(np.int64)
+        whole = [np.rint(sums).astype(np.int64) for sums in (accepted, rejected, asked)]
+        return whole[0], whole[1], whole[2]
+
+    def write_aliases(self, folder: Path, look_alikes: LookAlikeTotals) -> None:
+        """Write how many captions name a concept by each alias, where every caption was tagged."""
+        target = folder / ALIASES_FILE
+        target.unlink(missing_ok=True)
+        if look_alikes.n_records == len(self.shards) and any(c.aliases for c in self.vocabulary):
+            write_csv(target, look_alikes.alias_table(self.vocabulary))
 
     def write_evidence(
         self,

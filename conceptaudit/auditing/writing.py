@@ -14,6 +14,7 @@ from conceptaudit.artifacts import (
     write_npy,
     write_parquet,
 )
+from conceptaudit.auditing.drawn import sampled_of
 from conceptaudit.auditing.finishing import AuditRun
 from conceptaudit.datasets.base import Shard
 from conceptaudit.records import ConceptVocabulary
@@ -66,7 +67,7 @@ def write_audit(run: RunningAudit, made: AuditRun, shards: Sequence[Shard]) -> N
             "pipeline": None if plan.text is None else pipeline_facts(plan.text.pipeline),
             "configuration": plan.encoder and dict(plan.encoder.clip.configuration),
             "account": made.account,
-            "sampled": options.sampled(made.alignment.n_samples),
+            "sampled": sampled_of(run.dataset, options, made.alignment.n_samples),
             "notes": list(made.notes),
             "shards": [shard.name for shard in shards],
             "versions": package_versions(*RUN_PACKAGES),

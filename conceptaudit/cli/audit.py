@@ -184,6 +184,10 @@ def audit(
     level: Level = 0.9,
     sampled_from: SampledFrom = None,
     share: Share = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(help="Audit about this many samples, drawn at random: shards, then rows."),
+    ] = None,
     resume: Resume = False,
     overwrite: OverwriteRun = False,
     as_json: AsJson = False,
@@ -244,6 +248,7 @@ def audit(
         level=level,
         sampled_from=sampled_from,
         share=share,
+        sample=sample,
     )
     if template:
         options = replace(options, templates=tuple(template))

@@ -15,7 +15,7 @@ import pandas as pd
 
 from conceptaudit.artifacts import Json
 from conceptaudit.records import ConceptVocabulary, Int64Array
-from conceptaudit.text.mentions import Annotated
+from conceptaudit.text.mentions import Annotated, Mention
 
 LOOK_ALIKES = "look_alikes"
 """Key of a shard's sums in its record."""
@@ -33,33 +33,49 @@ class LookAlikes:
 
     Examples
     --------
-    >>> from conceptaudit.text.mentions import Mention
     >>> sums = LookAlikes()
     >>> sums.add(Annotated((Mention(0, 2, 5),), (Mention(0, 9, 12),)))
     >>> sums.as_json()
-    {'accepted': [[0], [1]], 'rejected': [[0], [1]]}
+    {'accepted': [[0], [1]], 'rejected': [[0], [1]], 'asked': [[], []], 'aliases': [[], []]}
     """
 
     accepted: Counter[int] = field(default_factory=Counter)
     rejected: Counter[int] = field(default_factory=Counter)
+    asked: Counter[int] = field(default_factory=Counter)
+    aliases: Counter[int] = field(default_factory=Counter)
+    """Captions by concept and phrase other than the name, see `alias_key`."""
 
     def add(self, annotated: Annotated) -> None:
         """Add the mentions of one caption."""
         for mention in annotated.mentions:
             self.accepted[mention.concept_id] += 1
+            self.asked[mention.concept_id] += mention.asked
         for mention in annotated.rejected:
             self.rejected[mention.concept_id] += 1
+            self.asked[mention.concept_id] += mention.asked
+        self.aliases.update({alias_key(m) for m in annotated.mentions if m.alias})
 
     def as_json(self) -> Json:
         """Lay the sums out sparsely: ids and numbers by kind."""
         return {
             "accepted": _sparse(self.accepted),
             "rejected": _sparse(self.rejected),
+            "asked": _sparse(self.asked),
+            "aliases": _sparse(self.aliases),
         }
 
 
+_ALIAS_BITS = 12
+
+
+def alias_key(mention: Mention) -> int:
+    """Pack concept and phrase of a mention; phrases past 4,095 share a place."""
+    last = (1 << _ALIAS_BITS) - 1
+    return (mention.concept_id << _ALIAS_BITS) | min(mention.alias, last)
+
+
 def _sparse(sums: Counter[int]) -> list[list[int]]:
-    ids = sorted(sums)
+    ids = sorted(i for i, n in sums.items() if n)
     return [ids, [sums[i] for i in ids]]
 
 
@@ -74,44 +90,95 @@ class LookAlikeTotals:
     def __init__(self, n_concepts: int) -> None:
         self.accepted: Int64Array = np.zeros(n_concepts, dtype=np.int64)
         self.rejected: Int64Array = np.zeros(n_concepts, dtype=np.int64)
+        self.asked: Int64Array = np.zeros(n_concepts, dtype=np.int64)
+        self.aliases: Counter[int] = Counter()
         self.n_records = 0
 
     def noted(self, records: Iterable[Json]) -> Iterator[Json]:
         """Yield records as they come, adding up what those that hold sums hold."""
         for record in records:
             if LOOK_ALIKES in record:
-                for kind, total in (("accepted", self.accepted), ("rejected", self.rejected)):
+                for kind in ("accepted", "rejected", "asked"):
                     ids, numbers = record[LOOK_ALIKES][kind]
+                    total = getattr(self, kind)
                     total[np.asarray(ids, dtype=np.int64)] += np.asarray(numbers, dtype=np.int64)
+                self.aliases.update(dict(zip(*record[LOOK_ALIKES]["aliases"], strict=True)))
                 self.n_records += 1
             yield record
 
+    def alias_table(self, vocabulary: ConceptVocabulary) -> pd.DataFrame:
+        """Lay out how many captions name a concept by each of its aliases.
 
-def look_alike_columns(accepted: Int64Array, rejected: Int64Array) -> pd.DataFrame:
-    """Return the columns ``n_text_rejected`` and ``text_rejected_share`` of a frequency table.
+        Returns
+        -------
+        pandas.DataFrame
+            ``concept``, ``alias``, ``n_captions``; a caption that holds several counts for each.
+        """
+        rows = []
+        for number, concept in enumerate(vocabulary):
+            for place, alias in enumerate(concept.aliases, start=1):
+                n = self.aliases[alias_key(Mention(number, 0, 0, alias=place))]
+                rows.append((concept.name, alias, n))
+        return pd.DataFrame(rows, columns=["concept", "alias", "n_captions"])
+
+
+def look_alike_columns(
+    accepted: Int64Array, rejected: Int64Array, asked: Int64Array
+) -> pd.DataFrame:
+    """Return the columns of a frequency table on how far its counts rest on a tagger.
 
     Parameters
     ----------
-    accepted, rejected : numpy.ndarray of int64, shape (n_concepts,)
-        Mentions by concept.
+    accepted, rejected, asked : numpy.ndarray of int64, shape (n_concepts,)
+        Mentions by concept; of both kinds, those of which a tagger was asked.
 
     Returns
     -------
     pandas.DataFrame
-        ``n_text_rejected``: mentions, not captions. ``text_rejected_share``: in [0, 1], NaN for
-        a concept without any match.
+        ``n_text_rejected``: mentions, not captions. ``text_rejected_share`` and
+        ``text_undecided_share`` (what neither the words nor a rule decided): in [0, 1], NaN for a
+        concept without any match.
 
     Examples
     --------
-    >>> columns = look_alike_columns(np.array([3, 0]), np.array([1, 0]))
-    >>> columns["text_rejected_share"].tolist()
-    [0.25, nan]
+    >>> columns = look_alike_columns(np.array([3, 0]), np.array([1, 0]), np.array([2, 0]))
+    >>> columns["text_rejected_share"].tolist(), columns["text_undecided_share"].tolist()
+    ([0.25, nan], [0.5, nan])
     """
     matches = accepted + rejected
-    share = np.full(len(matches), np.nan)
-    np.divide(rejected, matches, out=share, where=matches > 0)
+    shares = np.full((2, len(matches)), np.nan)
+    for share, part in zip(shares, (rejected, asked), strict=True):
+        np.divide(part, matches, out=share, where=matches > 0)
     return pd.DataFrame(
-        {"n_text_rejected": pd.array(rejected, dtype="Int64"), "text_rejected_share": share}
+        {
+            "n_text_rejected": pd.array(rejected, dtype="Int64"),
+            "text_rejected_share": shares[0],
+            "text_undecided_share": shares[1],
+        }
+    )
+
+
+def undecided_note(
+    vocabulary: ConceptVocabulary, accepted: Int64Array, rejected: Int64Array, asked: Int64Array
+) -> str | None:
+    """Say how much of the counts rests on the tagger, and for which concepts most; None for none.
+
+    The intervals of ``n_text`` do not hold this error: they say what another sample would give.
+    """
+    matches = accepted + rejected
+    if not asked.sum():
+        return None
+    worst = sorted(
+        (-int(asked[i]) / int(matches[i]), name)
+        for i, name in enumerate(vocabulary.names)
+        if matches[i] >= _FEW and asked[i] > _MOST * matches[i]
+    )
+    shown = ", ".join(f"{name!r} {-100 * share:.0f} %" for share, name in worst[:_SHOWN])
+    return (
+        f"Noun share undecided: {asked.sum() / matches.sum():.1%} of the phrases found were left "
+        "to the tagger, the others decided by the words themselves (text_undecided_share"
+        + (f"; most: {shown}" if worst else "")
+        + "). The intervals of text counts are those of sampling and hold no error of the tagger."
     )
 
 

@@ -36,6 +36,7 @@ REJECTED_SHARE = 4
 EVIDENCE_COLUMNS = (
     "concept_id",
     "kind",
+    "alias",
     "rank",
     "sample_id",
     "key",
@@ -49,7 +50,8 @@ _MASK = (1 << 64) - 1
 _PRUNE_ROWS = 400_000
 """Rows held while shards are merged before all but the smallest are let go."""
 
-_Row = tuple[int, int, str, int, str, str, str]
+_Row = tuple[int, int, int, str, int, str, str, str]
+"""Rank, alias, sample, key, start, and the text before, matched and after."""
 
 
 def limit_of(kind: str, size: int) -> int:
@@ -141,12 +143,13 @@ class EvidenceReservoir:
                 kept = self._kept.setdefault((concept, kind), _Smallest([]))
                 if len(kept.rows) < limit or rank < -kept.rows[0][0]:
                     context = _context(caption, mention)
-                    kept.add((rank, sample_id, key, mention.start, *context), limit)
+                    row = (rank, mention.alias, sample_id, key, mention.start, *context)
+                    kept.add(row, limit)
 
     def table(self) -> pd.DataFrame:
         """Lay the evidence out, sorted by concept, kind and rank; columns `EVIDENCE_COLUMNS`."""
         rows = [
-            (concept, kind, -row[0], *row[1:])
+            (concept, kind, row[1], -row[0], *row[2:])
             for (concept, kind), kept in self._kept.items()
             for row in kept.rows
         ]
@@ -175,9 +178,12 @@ def merge_evidence(tables: Iterable[pd.DataFrame], *, size: int) -> pd.DataFrame
 
 
 def named_evidence(table: pd.DataFrame, vocabulary: ConceptVocabulary) -> pd.DataFrame:
-    """Put names in place of concept ids, for the run folder."""
+    """Put names in place of concept ids, and phrases of aliases, for the run folder."""
     names = np.asarray(vocabulary.names, dtype=object)
     named = table.drop(columns=["rank"])
+    numbers = zip(named["concept_id"].tolist(), named["alias"].tolist(), strict=True)
+    phrases = [vocabulary[concept].phrases[alias] for concept, alias in numbers]
+    named["alias"] = pd.Series(phrases, dtype="str")
     named["concept_id"] = pd.Series(names[table["concept_id"].to_numpy()], dtype="str")
     return named.rename(columns={"concept_id": "concept"})
 
@@ -194,7 +200,13 @@ def _smallest(tables: list[pd.DataFrame], size: int) -> pd.DataFrame:
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    kinds = {"concept_id": np.int32, "rank": np.uint64, "sample_id": np.int64, "start": np.int32}
+    kinds = {
+        "concept_id": np.int32,
+        "alias": np.int32,
+        "rank": np.uint64,
+        "sample_id": np.int64,
+        "start": np.int32,
+    }
     texts = dict.fromkeys(("kind", "key", "before", "matched", "after"), "str")
     return table.astype({**kinds, **texts})
 

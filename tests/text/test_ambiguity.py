@@ -42,7 +42,7 @@ def test_shards_add_up_to_hand_counts() -> None:
     accepted, rejected = added(shards)
     assert accepted.tolist() == [1, 4, 0]
     assert rejected.tolist() == [4, 0, 0]
-    columns = look_alike_columns(accepted, rejected)
+    columns = look_alike_columns(accepted, rejected, rejected)
     assert columns["n_text_rejected"].tolist() == [4, 0, 0]
     assert columns["text_rejected_share"][:2].tolist() == [0.8, 0.0]
     assert np.isnan(columns["text_rejected_share"][2])
