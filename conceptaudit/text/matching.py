@@ -247,7 +247,7 @@ class CaptionMatcher:
         """Look a distinct word up."""
         key = word_key(text)
         plain = without_tone(key)
-        forms = (key,) if plain == key or key in self._trie.words else (key, plain)
+        forms = (key,) if plain == key else (key, plain)
         self.texts.append(text)
         self._forms.append(forms)
         self._classes.append([_UNKNOWN])

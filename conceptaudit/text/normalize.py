@@ -25,7 +25,9 @@ took 16 seconds.
 _LONG_RUN = re.compile(rf"\S{{{LONGEST_RUN},}}")
 _MARK = re.compile(r"(\W)")
 _HTML_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,300}>")
-_FILE_ENDING = re.compile(r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|heic|avif)\b", re.IGNORECASE)
+_FILE_ENDING = re.compile(
+    r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|heic|avif)(?![\w?&/#=%+-])", re.IGNORECASE
+)
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u00b4\u0060\u2032", "'"))
 _QUALIFIER = re.compile(r"\s*\([^()]*\)\s*$")
 _SEPARATORS = re.compile(r"[\s_]+")

@@ -17,30 +17,8 @@ from conceptaudit.text.normalize import phrase_text
 from conceptaudit.text.word_classes import HYPHENS
 from conceptaudit.text.words import word_key
 
-PREPOSITIONS = frozenset(
-    [
-        "of",
-        "in",
-        "on",
-        "with",
-        "for",
-        "at",
-        "to",
-        "from",
-        "under",
-        "by",
-        "and",
-        "de",
-        "da",
-        "do",
-        "del",
-        "di",
-        "du",
-        "des",
-        "en",
-        "à",
-    ]
-)
+_PREPOSITIONS = "of in on with for at to from under by up and de da do del di du des en à"
+PREPOSITIONS = frozenset(_PREPOSITIONS.split())
 """Words that end the head of a phrase: the head of "bottle of water" is "bottle"."""
 
 MAX_WORDS = 50
@@ -97,7 +75,7 @@ class Match:
 
 
 class PhraseTrie:
-    """A trie of concept phrases: its `root`, its `words` and the number of words of the `longest`.
+    """A trie of concept phrases: its `root` and the number of words of the `longest`.
 
     Parameters
     ----------
@@ -122,7 +100,6 @@ class PhraseTrie:
     ) -> None:
         self.root: Node = {}
         self.longest = 1
-        self.words: set[str] = set()
         self.unmatchable: dict[int, str] = {}
         self._split = split
         self._head_forms = head_forms
@@ -133,8 +110,10 @@ class PhraseTrie:
                 terms = list(dict.fromkeys(tuple(self._terms(text)) for text in spelled))
                 # of "boeing 747" and "boeing-747" the first says that this is a designation
                 numbered = len(terms[0]) > 1 and any(map(_has_digit, terms[0]))
+                # "jacks-in-the-box" are as well "jack-in-the-boxes"
+                joined = "-" in phrase
                 for words in terms:
-                    added |= self._add(words, concept_id, alias, numbered=numbered)
+                    added |= self._add(words, concept_id, alias, numbered=numbered, ends_too=joined)
             if not added:
                 self.unmatchable[concept_id] = (
                     f"{concept.name!r} has no phrase of 1 to {MAX_WORDS} words with a letter, "
@@ -167,7 +146,15 @@ class PhraseTrie:
             if not is_skipped(before, word)
         ]
 
-    def _add(self, terms: Sequence[str], concept_id: int, alias: int, *, numbered: bool) -> bool:
+    def _add(
+        self,
+        terms: Sequence[str],
+        concept_id: int,
+        alias: int,
+        *,
+        numbered: bool,
+        ends_too: bool,
+    ) -> bool:
         if not 1 <= len(terms) <= MAX_WORDS:
             return False
         head = head_of(terms)
@@ -175,22 +162,29 @@ class PhraseTrie:
             return False
         # of a pictograph a tagger knows nothing, as of a number
         certain = numbered or not any(map(str.isalnum, terms[head]))
-        # a name such as "McDonald's" has no plural
-        forms = () if terms[-1] == OWNED else self._head_forms(terms[head], len(terms) == 1)
-        for form in {terms[head], *forms}:
+        alone = len(terms) == 1
+        for path in self._inflected(terms, {head, len(terms) - 1} if ends_too else {head}):
             node = self.root
-            path = (*terms[:head], form, *terms[head + 1 :])
-            self.words.update(path)
             self.longest = max(self.longest, len(path))
             for word in path:
                 node = node.setdefault(word, {})
-            guarded = len(terms) == 1 and form in DRINKWARE and form != terms[0]
+            guarded = alone and path[0] in DRINKWARE and path[0] != terms[0]
             ending = Ending(concept_id, alias, head, certain, guarded)
             endings = node.get(ENDINGS, ())
             # a spelling can be that of an alias, too: the first counts
             if all(other.concept_id != concept_id for other in endings):
                 node[ENDINGS] = (*endings, ending)
         return True
+
+    def _inflected(self, terms: Sequence[str], places: set[int]) -> set[tuple[str, ...]]:
+        """Return a phrase with each of some words in each of its forms."""
+        if terms[-1] == OWNED:  # a name such as "McDonald's" has no plural
+            return {tuple(terms)}
+        return {
+            (*terms[:place], form, *terms[place + 1 :])
+            for place in places
+            for form in {terms[place], *self._head_forms(terms[place], len(terms) == 1)}
+        }
 
 
 def is_skipped(before: str, word: str) -> bool:

@@ -26,22 +26,8 @@ _POSSESSIVE = re.compile(r"(?<=\w)'s(?!\w)", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SHORTEST_PART = 3
 _SHORTEST_OWNER = 4
-_PEOPLE = frozenset(
-    [
-        "man",
-        "woman",
-        "boy",
-        "girl",
-        "kid",
-        "child",
-        "baby",
-        "lady",
-        "gent",
-        "gentleman",
-        "toddler",
-        "infant",
-    ]
-)
+_OWNERS = "man woman boy girl kid child baby lady gent gentleman toddler infant"
+_PEOPLE = frozenset(_OWNERS.split())
 """Owners that captions write without an apostrophe: "mens shoes", "girls dress"."""
 
 _GAPS = re.compile(r"[\s\u2010-\u2015-]+")
