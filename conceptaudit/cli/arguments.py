@@ -100,6 +100,10 @@ Share = Annotated[
     float | None,
     typer.Option(help="The same as the share that was read, in (0, 1]: 0.01 is one in a hundred."),
 ]
+Drawn = Annotated[
+    int | None,
+    typer.Option(help="Audit about this many samples, drawn at random: shards, then rows."),
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Redo in OUT only what other inputs or settings change.")
 ]
