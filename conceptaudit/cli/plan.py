@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +65,7 @@ def plan(
       conceptaudit plan curves/ours --frequencies runs/both --target 0.8 --cost-per-example 0.002
     """
     from conceptaudit.artifacts import write_csv
+    from conceptaudit.curves.planning import ASSUMPTION
     from conceptaudit.curves.planning import plan as make_plan
     from conceptaudit.frequency.readers import read_frequencies, with_share
     from conceptaudit.store.outputs import output_files, staged
@@ -88,7 +90,7 @@ def plan(
             {
                 "target": target,
                 "level": level,
-                "notes": list(notes),
+                "notes": [ASSUMPTION, *notes],
                 "summary": found.summary.to_dict("records"),
                 "classes": found.table.to_dict("records"),
                 "steps": found.steps.to_dict("records"),
@@ -98,8 +100,40 @@ def plan(
         _show(found, notes, [path for path in (out, steps) if path is not None])
 
 
+def shown_examples(examples: float) -> str:
+    """Write a number of examples to the two digits that a curve may have.
+
+    Examples
+    --------
+    >>> shown_examples(10.0), shown_examples(1234.0), shown_examples(float("inf"))
+    ('10 or fewer', '1,200', 'beyond the curve')
+    """
+    from conceptaudit.curves.planning import LEAST_EXAMPLES
+
+    if examples <= LEAST_EXAMPLES:
+        return f"{LEAST_EXAMPLES:.0f} or fewer"
+    return f"{float(f'{examples:.2g}'):,.0f}" if math.isfinite(examples) else "beyond the curve"
+
+
+def shown_interval(low: float, high: float) -> str:
+    """Write an interval of examples.
+
+    Examples
+    --------
+    >>> shown_interval(0.0, 1234.0), shown_interval(88.0, float("inf"))
+    ('0 to 1,200', '88 or more')
+    >>> shown_interval(float("nan"), float("nan"))
+    'none: two datasets'
+    """
+    if math.isnan(low):
+        return "none: two datasets"
+    least = f"{float(f'{low:.2g}'):,.0f}"
+    return f"{least} to {shown_examples(high)}" if math.isfinite(high) else f"{least} or more"
+
+
 def _show(found: Plan, notes: tuple[str, ...], written: list[Path]) -> None:
-    from conceptaudit.curves.planning import REACHABLE
+    from conceptaudit.curves.budget import CHECK_COUNT, REACHABLE
+    from conceptaudit.curves.planning import ASSUMPTION
 
     ahead = found.table[found.table["status"] == REACHABLE]
     if len(ahead):
@@ -112,16 +146,21 @@ def _show(found: Plan, notes: tuple[str, ...], written: list[Path]) -> None:
                     row["concept"],
                     float(row["accuracy"]),
                     int(row["count"]),
-                    int(row["examples"]),
-                    f"{row['examples_low']:,.0f} to {row['examples_high']:,.0f}",
+                    shown_examples(row["examples"]),
+                    shown_interval(row["examples_low"], row["examples_high"]),
                 ]
                 for _, row in ahead.sort_values("order").head(SHOWN).iterrows()
             ],
         )
         say()
+    check = found.table[found.table["status"] == CHECK_COUNT]
+    if len(check):
+        names = ", ".join(str(name) for name in check["concept"].head(SHOWN))
+        say(f"check the count of {len(check):,} classes, accurate at a count of 0: {names}\n")
     summary = found.summary
     say_table(list(summary.columns), summary.astype("object").to_numpy().tolist())
     say()
+    say(f"note: {ASSUMPTION}")
     for note in notes:
         say(f"note: {note}")
     for path in written:

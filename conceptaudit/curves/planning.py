@@ -11,120 +11,53 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import ndtri
 
+from conceptaudit.curves.budget import (
+    CHECK_COUNT,
+    NAMED,
+    REACHABLE,
+    doublings,
+    ordered,
+    spending,
+)
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fit_data import count_at, log_frequency
-from conceptaudit.curves.joining import KEY_COLUMNS, normalise_name
+from conceptaudit.curves.fitted import above_zero
+from conceptaudit.curves.joining import KEY_COLUMNS, normalise_name, numbers
 from conceptaudit.curves.model_predictor import prepare, queries_of
+from conceptaudit.curves.needed_gain import (
+    AccuracyLaw,
+    concept_correlation,
+    expected_law,
+    measured_law,
+    needed_gain,
+    relative_error,
+)
+from conceptaudit.curves.pooling import slope_errors
 from conceptaudit.curves.predicting import predict
-from conceptaudit.curves.records import LineFit, ModelFit
+from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.statistics import FloatArray, check_level
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ConceptFrequencies
 
-REACHABLE = "reachable"
-
-NAMED = ("model", "pretraining", "metric", "dataset", "concept")
-"""Columns that say which class of which model a row is about, where there are such."""
-
-STEP = float(np.log10(2.0))
-"""A step of spending doubles the examples of a class."""
-
-
-def doublings(
-    rows: pd.DataFrame,
-    members: npt.NDArray[np.intp],
-    shape: FloatArray,
-    grid: FloatArray,
-    x: FloatArray,
-    accuracy: FloatArray,
-    ends: FloatArray,
-    *,
-    zero_policy: str,
-) -> pd.DataFrame:
-    """Cut the way of each class, to its target or the end of the curve, into doublings.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        Predictions of all classes, shape (n, ...).
-    members : numpy.ndarray of int
-        Positions of the classes of one dataset.
-    shape, grid : numpy.ndarray of float64, shape (k,)
-        The dataset's curve, never falling, and where it was evaluated, in decades.
-    x, accuracy, ends : numpy.ndarray of float64, shape (n,)
-        Where the classes are, in decades and accuracy, and where they reach the target.
-    zero_policy : str
-        How decades were made of counts, see `log_frequency`.
-    """
-    last = np.where(np.isfinite(ends[members]), ends[members], grid[-1])
-    length = np.maximum(last - x[members], 0.0)
-    n_steps = np.ceil(length / STEP - 1e-9).astype(np.intp)
-    who = np.repeat(members, n_steps)
-    number = np.arange(len(who)) - np.repeat(np.cumsum(n_steps) - n_steps, n_steps)
-    start = x[who] + number * STEP
-    stop = np.minimum(start + STEP, np.repeat(last, n_steps))
-    offset = accuracy[who] - np.interp(x[who], grid, shape)
-    gain = np.clip(np.interp(stop, grid, shape) + offset, 0, 1) - np.clip(
-        np.interp(start, grid, shape) + offset, 0, 1
-    )
-    head = rows.iloc[who][[c for c in NAMED if c in rows]]
-    return head.assign(
-        from_count=np.round(count_at(start, zero_policy)),
-        to_count=np.round(count_at(stop, zero_policy)),
-        examples=np.round(10.0**stop - 10.0**start),
-        gain=gain,
-    )
-
-
-def ordered(table: pd.DataFrame, cost_per_example: float | None) -> pd.DataFrame:
-    """Put reachable classes first, the cheapest gain at the head, and add up what they take.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        ``status, examples, gain_per_1000``.
-    cost_per_example : float or None
-    """
-    price = np.nan if cost_per_example is None else cost_per_example
-    ranked = table.sort_values("gain_per_1000", ascending=False, kind="stable", na_position="last")
-    reachable = (ranked["status"] == REACHABLE).to_numpy()
-    order = np.where(reachable, np.cumsum(reachable), 0)
-    total = ranked["examples"].where(reachable).cumsum()
-    return ranked.assign(
-        cost=ranked["examples"] * price,
-        order=pd.array(np.where(reachable, order, 0), dtype="Int64"),
-        cumulative_examples=total,
-        cumulative_cost=total * price,
-    )
-
-
-def spending(steps: pd.DataFrame, cost_per_example: float | None) -> pd.DataFrame:
-    """Put doublings in the order of gain per example, and add up what they take and give.
-
-    Parameters
-    ----------
-    steps : pandas.DataFrame
-        From `doublings`.
-    cost_per_example : float or None
-    """
-    if steps.empty:
-        return steps
-    price = np.nan if cost_per_example is None else cost_per_example
-    useful = steps[(steps["gain"] > 1e-12) & (steps["examples"] > 0)]
-    rate = useful["gain"] / useful["examples"]
-    ranked = useful.iloc[np.argsort(-rate.to_numpy(), kind="stable")]
-    total = ranked["examples"].cumsum()
-    return ranked.assign(
-        cumulative_examples=total,
-        cumulative_cost=total * price,
-        cumulative_gain=ranked["gain"].cumsum(),
-    )
-
-
 ALREADY, NOT_REACHABLE, UNKNOWN = "reached", "not reachable by frequency alone", "no prediction"
+NEAR = "within test noise of the target"
+LEAST_EXAMPLES = 10.0
+"""Fewer more examples than this are within the error of any curve, whatever a formula says."""
+
+FEW_DATASETS = 3
+"""With fewer evaluation sets, if more than one, nothing tells how much their slopes differ."""
+
+ASSUMPTION = (
+    "This assumes that a class with more examples moves along the curve of its set. Curves are "
+    "fitted across classes, not by adding examples to one: take orders of magnitude and ranks."
+)
 
 N_GRID = 401
+
+MEDIAN = 0.5
+"""The examples of a plan are enough with this chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +70,10 @@ class Plan:
         A row per model and class: ``model, pretraining, metric, dataset`` (where given),
         ``concept, count, accuracy, measured`` (whether that is the class's own accuracy or the
         expected one), ``status``,
-        ``examples, examples_low, examples_high`` (more examples; infinite where the interval
-        reaches classes that cannot get there, 0 to infinite where the slope has no interval or
-        is not positive), ``cost, gain_per_1000`` (accuracy per thousand
+        ``examples, examples_low, examples_high`` (more examples: enough with a chance of one half,
+        and the interval of what it takes, which spans test noise, how classes differ and the slope
+        of the class's own set; infinite where the curve may not get there, NaN where two sets do
+        not tell how much slopes differ), ``cost, gain_per_1000`` (accuracy per thousand
         examples on the way to the target), ``order`` (cheapest gain first, from 1),
         ``cumulative_examples, cumulative_cost``.
     steps : pandas.DataFrame
@@ -160,7 +94,7 @@ class Plan:
         """Per model: classes by status, examples and cost of all that are reachable."""
         groups = self.table.groupby(list(KEY_COLUMNS), sort=True)
         counts = groups["status"].value_counts().unstack(fill_value=0)  # noqa: PD010 -- of counts
-        wanted = [ALREADY, REACHABLE, NOT_REACHABLE, UNKNOWN]
+        wanted = [ALREADY, NEAR, REACHABLE, NOT_REACHABLE, CHECK_COUNT, UNKNOWN]
         totals = groups[["examples", "cost"]].sum(min_count=1)
         return counts.reindex(columns=wanted, fill_value=0).join(totals).reset_index()
 
@@ -186,8 +120,7 @@ def plan(
     cost_per_example : float, optional
         At least 0; costs are NaN without it.
     level : float
-        Of the intervals, in (0, 1). For a class whose accuracy the curve holds it spans the
-        interval of the slope, for any other the accuracies that such a class may have.
+        Of the intervals, in (0, 1).
     model : str, optional
         As for `predict`.
 
@@ -250,99 +183,128 @@ def plan(
 def _of_model(
     curve: Curve, fit: ModelFit, table: pd.DataFrame, rows: pd.DataFrame, target: float
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    measured = _measured(curve, fit, rows)
+    level = float(rows["level"].iloc[0])
+    measured, n_images, never = _known(curve, fit, rows, table)
     counts, expected = (rows[name].to_numpy(np.float64) for name in ("count", "accuracy"))
     own = ~np.isnan(measured)
     accuracy = np.where(own, measured, expected)
-    x = log_frequency(counts, curve.zero_policy)
+    x = log_frequency(counts, curve.zero_policy, never=never)
     usable = ~np.isnan(accuracy) & ~np.isnan(x)
     queries = queries_of(fit, table, counts, x)
-    prepared = prepare(curve, fit, queries)
-    ratios = dict(zip(("best", "low", "high"), (1.0, *_ratios(fit.line)), strict=True))
-    found = {name: np.full(len(rows), np.nan) for name in ratios}
+    predictor = prepare(curve, fit, queries)
+    ends = (rows[end].to_numpy(np.float64) for end in ("high", "low"))
+    width = np.subtract(*ends) / (2 * float(ndtri((1 + level) / 2)))
+    correlation = concept_correlation(predictor.rows, predictor.centre.fitted)
+    slopes, errors = slope_errors(above_zero(predictor.rows))
+    at: dict[float, FloatArray] = {
+        chance: np.full(len(rows), np.nan)
+        for chance in ((1 - level) / 2, MEDIAN, (1 + level) / 2, 1 - level)
+    }
     steps: list[pd.DataFrame] = []
     for group in np.unique(queries.group[usable]):
         members = np.flatnonzero((queries.group == group) & usable)
-        here, mine = x[members], own[members]
+        here = x[members]
         # from where the classes are, which may be below the fitted frequencies
         grid = np.linspace(min(fit.line.x_min, here.min()), fit.line.x_max, N_GRID)
-        shape = prepared.shape(queries, members, grid)
+        shape = predictor.shape(queries, members, grid)
         start = np.interp(here, grid, shape)
-        for name, end in (("best", "accuracy"), ("low", "high"), ("high", "low")):
-            now = np.where(mine, accuracy[members], rows[end].to_numpy(np.float64)[members])
-            ratio = np.where(mine, ratios[name], 1.0)
-            at = _position(shape, grid, start, now, target, ratio, here)
-            found[name][members] = np.where(now >= target, at, np.maximum(at, fit.line.x_min))
-        ends = (grid, x, accuracy, found["best"])
-        steps.append(doublings(rows, members, shape, *ends, zero_policy=curve.zero_policy))
+        law = AccuracyLaw.where(
+            own[members],
+            measured_law(accuracy[members], n_images[members], start, correlation),
+            expected_law(expected[members], width[members]),
+        )
+        dataset = queries.dataset[members] if not predictor.rows.single else 0 * members
+        error = relative_error(slopes, errors, dataset)
+        for chance, found in at.items():
+            gain = needed_gain(law, target, error, shape[-1] - start, chance)
+            found[members] = _position(shape, grid, start, gain, here, fit.line.x_min)
+        lacking = np.where(accuracy >= target, x, at[MEDIAN])
+        steps.append(
+            doublings(
+                rows, members, shape, grid, x, accuracy, lacking, zero_policy=curve.zero_policy
+            )
+        )
     result = rows[[c for c in (*NAMED, "count") if c in rows]].copy()
     result["accuracy"], result["measured"] = accuracy, own
     reached = accuracy >= target
+    strange = own & never & (accuracy >= _usual(curve, fit))
     result["status"] = np.select(
-        [~usable, reached, np.isfinite(found["best"])],
-        [UNKNOWN, ALREADY, REACHABLE],
+        [~usable, reached, strange, at[MEDIAN] <= x, np.isfinite(at[MEDIAN])],
+        [UNKNOWN, ALREADY, CHECK_COUNT, NEAR, REACHABLE],
         NOT_REACHABLE,
     )
-    for column, name in (("examples", "best"), ("examples_low", "low"), ("examples_high", "high")):
-        more = np.ceil(np.round(count_at(found[name], curve.zero_policy) - counts, 6))
-        # under a policy that takes 0 for 1 the curve begins above a count of 0
-        more = np.where(found[name] <= x, 0.0, more)
+    low, best, high, one_sided = at.values()
+    # Where the curve may end before, the interval has one end, which leaves out all that it may.
+    low = np.where(np.isinf(high), one_sided, low)
+    for column, found in (("examples_low", low), ("examples", best), ("examples_high", high)):
+        more = np.ceil(np.round(count_at(found, curve.zero_policy) - counts, 6))
+        least = LEAST_EXAMPLES if column == "examples" else 0.0
+        more = np.where(found <= x, 0.0, np.maximum(more, least))
         result[column] = np.where(usable, np.where(reached, 0.0, more), np.nan)
-    unreachable = (result["status"] == NOT_REACHABLE).to_numpy()
-    result.loc[unreachable, "examples"] = np.nan
+    result["examples_high"] = result[["examples", "examples_high"]].max(axis=1, skipna=False)
+    if 1 < len(predictor.rows.datasets) < FEW_DATASETS:
+        result[["examples_low", "examples_high"]] = np.nan
+    unplanned = result["status"].isin([NOT_REACHABLE, CHECK_COUNT]).to_numpy()
+    result.loc[unplanned, "examples"] = np.nan
     result["gain_per_1000"] = np.where(
         result["status"] == REACHABLE, 1000 * (target - accuracy) / result["examples"], np.nan
     )
     return result, pd.concat(steps, ignore_index=True) if steps else pd.DataFrame()
 
 
-def _measured(curve: Curve, fit: ModelFit, rows: pd.DataFrame) -> FloatArray:
-    """Return the accuracy that the curve holds of each class, NaN where it holds none."""
+def _known(
+    curve: Curve, fit: ModelFit, rows: pd.DataFrame, table: pd.DataFrame
+) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:
+    """Return the measured accuracy and test images of each class, NaN where there are none.
+
+    Also whether it was never counted, in the table of frequencies that is planned for.
+    """
     points = curve.points_of(fit)
+    keys = zip(points["dataset"], points["concept"], strict=True)
+    values = zip(points["accuracy"], points["n_images"], strict=True)
     known = {
-        (normalise_name(str(d)), normalise_name(str(c))): a
-        for d, c, a in zip(points["dataset"], points["concept"], points["accuracy"], strict=True)
+        (normalise_name(str(d)), normalise_name(str(c))): pair
+        for (d, c), pair in zip(keys, values, strict=True)
     }
     if "dataset" in rows:
         datasets = rows["dataset"]
     else:
         only = {d for d, _ in known}
         datasets = pd.Series([only.pop() if len(only) == 1 else ""] * len(rows))
-    keys = [
-        (normalise_name(str(d)), normalise_name(str(c)))
-        for d, c in zip(datasets, rows["concept"], strict=True)
-    ]
-    return np.array([known.get(key, np.nan) for key in keys], dtype=np.float64)
+    found = np.array(
+        [
+            known.get((normalise_name(str(d)), normalise_name(str(c))), (np.nan, np.nan))
+            for d, c in zip(datasets, rows["concept"], strict=True)
+        ],
+        dtype=np.float64,
+    ).reshape(len(rows), 2)
+    counted = numbers(table[curve.count])
+    return found[:, 0], found[:, 1], counted == 0
 
 
-def _ratios(line: LineFit) -> tuple[float, float]:
-    """Return what the ends of the slope's interval are, steep and flat, as shares of the slope.
-
-    Without an interval, or without a slope upwards, nothing is known: from 0 to infinitely many.
-    """
-    ends = (line.slope_high, line.slope_low)
-    if not np.isfinite(ends).all() or line.slope <= 0:
-        return float("inf"), 0.0
-    return max(ends[0] / line.slope, 0.0), max(ends[1] / line.slope, 0.0)
+def _usual(curve: Curve, fit: ModelFit) -> FloatArray | float:
+    """Mean accuracy of the classes that were counted: one that never was should lie below."""
+    points = curve.points_of(fit)
+    counted = points.loc[points["counted"] > 0, "accuracy"]
+    return float(counted.mean()) if len(counted) else np.inf
 
 
 def _position(
     shape: FloatArray,
     grid: FloatArray,
     start: FloatArray,
-    now: FloatArray,
-    target: float,
-    ratio: FloatArray,
+    gain: FloatArray,
     x: FloatArray,
+    x_min: float,
 ) -> FloatArray:
-    """Return where on the grid each class reaches the target; infinite where it does not."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        wanted = start + np.where(ratio > 0, (target - now) / ratio, np.inf)
-    wanted = np.where(now >= target, start, wanted)
+    """Return where on the grid each class has gained so much; infinite where it never does."""
+    finite = np.isfinite(gain)
     # Rounding must not make a target that is the curve's own end unreachable.
-    at = _first_at(shape, grid, np.minimum(wanted, shape[-1]))
-    there = (now >= target) | np.isinf(ratio)
-    return np.where(there, x, np.where(wanted <= shape[-1] + 1e-9, np.maximum(at, x), np.inf))
+    wanted = np.minimum(start + np.where(finite, gain, 0.0), shape[-1])
+    at = np.where(gain > 0, np.maximum(_first_at(shape, grid, wanted), x), x)
+    # below the fitted frequencies the curve is only extended, and nothing ends there
+    at = np.where(gain > 0, np.maximum(at, x_min), at)
+    return np.where(finite, at, np.inf)
 
 
 def _first_at(shape: FloatArray, grid: FloatArray, value: FloatArray) -> FloatArray:

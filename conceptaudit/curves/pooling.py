@@ -234,6 +234,42 @@ def fit_partial_pooling(rows: FitData) -> FittedLine:
     )
 
 
+def slope_errors(rows: FitData) -> tuple[FloatArray, FloatArray]:
+    """Estimate each dataset's slope, drawn towards the others, and how uncertain it is.
+
+    Parameters
+    ----------
+    rows : FitData
+
+    Returns
+    -------
+    slope, error : numpy.ndarray of float64, shape (d + 1,)
+        With posterior standard deviations; the last is that of a dataset that is not in the fit,
+        whose own slope is as uncertain as datasets differ.
+
+    Raises
+    ------
+    FitError
+        The frequency is the same in all rows.
+    """
+    fitted = fit_partial_pooling(rows)
+    sums = sums_of(rows)
+    n, relative = len(rows.datasets), relative_of(fitted.details)
+    residual = fitted.details["residual_variance"]
+    slopes = np.array([*(fitted.slopes or [fitted.slope] * n), fitted.slope])
+    if relative is None:
+        spread = max(float(sums.xx[:, 1, 1].sum()), SMALLEST)
+        return slopes, np.full(n + 1, np.sqrt(residual / spread))
+    shrink, left, _ = weighted(sums, relative)
+    common = np.linalg.inv(left.sum(axis=0))
+    own = relative @ shrink
+    rest = _EYE - own @ sums.xx
+    variance = own + rest @ common @ rest.transpose(0, 2, 1)
+    new = float(relative[1, 1] + common[1, 1])
+    squares = residual * np.maximum(np.append(variance[:, 1, 1], new), 0.0)
+    return slopes, np.sqrt(squares)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equations:
     """Normal equations of a line through (x - centre), summed per cluster.

@@ -71,7 +71,8 @@ def simulate(world: World, *, seed: int) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``dataset, concept, true_count, count, count_low, count_high, n_images, n_correct,
+        ``dataset, concept, true_count, true_accuracy, true_slope`` (of its dataset), ``count,
+        count_low, count_high, n_images, n_correct,
         accuracy``: 15 to 250 concepts per dataset with 10 to 200 images each. `count` carries
         the error that the ends of its 90 % interval tell of.
 
@@ -93,7 +94,8 @@ def simulate(world: World, *, seed: int) -> pd.DataFrame:
     slope = rng.normal(world.slope, world.slope_sd, world.n_datasets)[dataset]
     expected = np.clip(level + slope * np.log10(1.0 + true), 0.001, 0.999)
     n_images = np.round(np.exp(rng.uniform(np.log(10), np.log(200), n))).astype(int)
-    n_correct = rng.binomial(n_images, _concept_rates(expected, world.correlation, rng))
+    rate = _concept_rates(expected, world.correlation, rng)
+    n_correct = rng.binomial(n_images, rate)
     count = np.round(true * 10.0 ** rng.normal(0.0, world.count_error, n))
     reach = 10.0 ** (Z90 * world.count_error)
     return pd.DataFrame(
@@ -101,6 +103,8 @@ def simulate(world: World, *, seed: int) -> pd.DataFrame:
             "dataset": [f"set {index:02}" for index in dataset],
             "concept": [f"concept {index}" for index in range(n)],
             "true_count": true,
+            "true_accuracy": rate,
+            "true_slope": slope,
             "count": count,
             "count_low": count / reach if world.count_error else np.nan,
             "count_high": count * reach if world.count_error else np.nan,
