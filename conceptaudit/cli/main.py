@@ -15,6 +15,7 @@ import typer
 from conceptaudit.cli.arguments import at_home, check_here, check_places
 from conceptaudit.cli.console import complain, say
 from conceptaudit.cli.notices import NOTICES, gathered_warnings
+from conceptaudit.cli.option_names import in_options
 from conceptaudit.cli.parts import ARGUMENTS
 from conceptaudit.cli.streams import ERR, OUT, STREAMS, last_words
 from conceptaudit.errors import ConceptAuditError
@@ -109,7 +110,7 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
         except ConceptAuditError as error:
             if _state.debug:
                 raise
-            complain(f"error: {error}")
+            complain(f"error: {in_options(str(error), verb)}")
             sys.exit(EXIT_USER)
         except OSError as error:  # a disk, a file system, a limit of this machine
             if _state.debug or error.errno is None:
