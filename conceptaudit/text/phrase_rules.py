@@ -79,17 +79,23 @@ def _is_thing(a: Around, back: int) -> Mask:
 def item_of_list(a: Around) -> Mask:
     """Accept an item after another thing: "stove, sink and microwave".
 
-    4 of 4.
+    9 of 9.
     """
-    joined = a.has(-1, listed("conjunction", "comma")) & ~a.has(-2, CLOSED)
+    joined = a.has(-1, listed("conjunction", "comma"))
+    oxford = a.has(-1, listed("conjunction")) & a.has(-2, listed("comma"))
+    thing = np.where(oxford, _is_item(a, -3), _is_item(a, -2))
     ends = a.has(1, NO_WORD | listed("end", "conjunction", "preposition", "before_noun"))
-    marked = a.has(-2, ANY_NOUN) & a.has(-3, listed("determiner", "possessive"))
-    thing = a.has(-2, NOUN_ONLY | NEARLY_NOUN) | marked
-    item = thing & joined & ends & a.is_plain
     clause = listed("modal", "can", "bare_verb_follows", "subject", "to")
-    # "a man takes a picture and poses"
-    no_subject = ~a.has(0, VERB_S) | a.none_before(ANIMATE)
-    return item & a.none_before(clause, 1) & a.no_verb_before(1) & no_subject
+    # "a man takes a picture and poses", "children sit on a bench and watch"
+    nobody = a.none_before(ANIMATE | listed("collective"))
+    alone = nobody | (a.no_verb_before(2) & ~a.has(0, VERB_S))
+    return joined & thing & ends & a.is_plain & a.none_before(clause, 1) & alone
+
+
+def _is_item(a: Around, back: int) -> Mask:
+    """Find words that are nouns by themselves or after an article."""
+    marked = a.has(back, ANY_NOUN) & a.has(back - 1, listed("determiner", "possessive"))
+    return (a.has(back, NOUN_ONLY | NEARLY_NOUN) & ~a.has(back, CLOSED)) | marked
 
 
 def after_singular_phrase(a: Around) -> Mask:
