@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +21,16 @@ import pandas as pd
 from conceptaudit.curves import normalise_name
 from conceptaudit.curves.binned import recipe_for
 from conceptaudit.curves.families import family_named
-from conceptaudit.curves.features import name_features
 from conceptaudit.curves.fit_data import FitData, fit_data_of
+from conceptaudit.curves.meaning import class_names
+from conceptaudit.curves.model_predictor import ModelPredictor
 from conceptaudit.curves.point_model import Estimator, concept_folds
 from conceptaudit.curves.transfer import held_out_transfer
 from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.zeroshot.readers import read_accuracies
 
 PRETRAININGS = ("cc3m", "cc12m", "yfcc15m", "synthci30m", "laion400m")
-PARTS = ("points", "features", "transfer", "datasets", "intervals", "speed")
+PARTS = ("points", "features", "meaning", "transfer", "datasets", "intervals", "speed")
 PLAIN = "partial-pooling"
 
 
@@ -39,7 +41,8 @@ class Model:
         self.table, self.label = table.reset_index(drop=True), label
         self.rows: FitData = fit_data_of(self.table, "log1p")
         self.names = self.table["concept"].tolist()
-        self.features = name_features(self.names, self.rows.dataset)
+        self.class_names = class_names(self.names, self.rows.dataset)
+        self.features = self.class_names.rivals
 
     def estimator(self, family: str, *, use_names: bool = True) -> Estimator:
         """Return how to fit a family to these rows."""
@@ -124,8 +127,8 @@ def family(name: str, *, names: bool) -> Predictor:
 
     def predict(model: Model, train: np.ndarray, test: np.ndarray) -> np.ndarray:
         estimator, rows = model.estimator(name, use_names=names), model.rows
-        fitted = estimator.fit(rows.take(train), model.features[train])
-        return fitted.at(rows.x[test], rows.dataset[test], model.features[test])
+        fitted = estimator.fit(rows.take(train), model.class_names.take(train))
+        return fitted.at(rows.x[test], rows.dataset[test], model.class_names.take(test))
 
     return predict
 
@@ -180,9 +183,9 @@ def features(models: list[Model], splits: int) -> dict[str, dict[str, float]]:
 
     def ridge(pick: Callable[[Model], np.ndarray]) -> Predictor:
         def predict(model: Model, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-            chosen, rows = pick(model), model.rows
-            fitted = model.estimator(PLAIN).fit(rows.take(train), chosen[train])
-            return fitted.at(rows.x[test], rows.dataset[test], chosen[test])
+            rows, names = model.rows, replace(model.class_names, rivals=pick(model))
+            fitted = model.estimator(PLAIN).fit(rows.take(train), names.take(train))
+            return fitted.at(rows.x[test], rows.dataset[test], names.take(test))
 
         return predict
 
@@ -205,6 +208,23 @@ def features(models: list[Model], splits: int) -> dict[str, dict[str, float]]:
         lambda m: np.column_stack([m.features, counts(m, "n_image", "n_text")])
     )
     return _over_splits(models, every, splits, "Features beside frequency")
+
+
+def meaning(models: list[Model]) -> dict[str, dict[str, float]]:
+    """Measure what the default explains of held-out concepts and datasets, step by step."""
+    records = []
+    for model in models:
+        prepared = ModelPredictor(
+            rows=model.rows,
+            names=model.class_names,
+            queried=model.class_names.take(slice(0)),
+            estimator=model.estimator(PLAIN),
+        )
+        for what, found in (("concepts", prepared.by_concept), ("datasets", prepared.by_dataset)):
+            steps = dict(zip(("frequency", "names", "meaning"), found.explained, strict=True))
+            records.append({"what": what, "model": model.label, "split": 0, **steps})
+            print(model.label, what, {k: round(v, 3) for k, v in steps.items()}, flush=True)
+    return averaged(records, "R² of held-out concepts and datasets: frequency, names, meaning")
 
 
 def transfers(
@@ -288,6 +308,8 @@ def main() -> None:
         result["points"] = points(models, given.splits)
     if "features" in parts:
         result["features"] = features(models, given.splits)
+    if "meaning" in parts:
+        result["meaning"] = meaning(models)
     if "transfer" in parts:
         result["transfer"] = transfers(models, counted, wide, given.splits)
     if "datasets" in parts:

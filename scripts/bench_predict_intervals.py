@@ -7,8 +7,8 @@ import pandas as pd
 from bench_predict import PLAIN, Model, averaged
 
 from conceptaudit.curves.diagnostics import cross_predict
-from conceptaudit.curves.features import name_features
 from conceptaudit.curves.known_results import Known
+from conceptaudit.curves.meaning import class_names
 from conceptaudit.curves.model_predictor import ModelPredictor, Queries
 from conceptaudit.curves.predicting import expectations
 
@@ -24,7 +24,7 @@ def intervals(models: list[Model], splits: int) -> dict[str, object]:
         for split in range(splits):
             estimator = model.estimator(PLAIN)
             found = cross_predict(
-                model.rows, model.features, estimator, [LEVEL], n_folds=10, seed=split
+                model.rows, model.class_names, estimator, [LEVEL], n_folds=10, seed=split
             )
             _, low, high = found[0]
             y = model.rows.y
@@ -103,12 +103,12 @@ def _left_out(model: Model, position: int, rng: np.random.Generator) -> dict[str
         names={},
     )
     # As the package would see it: names of the left-out dataset among themselves.
-    queried = name_features([model.names[i] for i in np.flatnonzero(out)], np.zeros(n, dtype=int))
+    queried = model.class_names.take(out)
 
     def ready(family: str, *, names: bool = True) -> ModelPredictor:
         return ModelPredictor(
             rows=rows.take(~out),
-            features=model.features[~out],
+            names=model.class_names.take(~out),
             queried=queried,
             estimator=model.estimator(family, use_names=names),
         )
@@ -118,8 +118,7 @@ def _left_out(model: Model, position: int, rng: np.random.Generator) -> dict[str
     def judged(
         prepared: ModelPredictor, known: Known | None, kept: np.ndarray | None = None
     ) -> pd.DataFrame:
-        expected, band = expectations(prepared, queries, np.arange(n), LEVEL, known)
-        low, high = band.at(expected)
+        expected, low, high, _ = expectations(prepared, queries, np.arange(n), LEVEL, known)
         chosen = np.arange(n) if kept is None else kept
         table = pd.DataFrame(
             {
@@ -171,18 +170,17 @@ def speed(model: Model) -> dict[str, float]:
         )
         names = [f"{model.names[i % len(model.names)]} {i % 97}" for i in range(n)]
         start = time.perf_counter()
-        both = name_features([*model.names, *names], np.concatenate([model.rows.dataset, group]))
+        both = class_names([*model.names, *names], np.concatenate([model.rows.dataset, group]))
         size = len(model.rows)
         prepared = ModelPredictor(
             rows=model.rows,
-            features=both[:size],
-            queried=both[size:],
+            names=both.take(slice(size)),
+            queried=both.take(slice(size, None)),
             estimator=model.estimator(PLAIN),
         )
         for position in np.unique(group):
             members = np.flatnonzero(group == position)
-            expected, band = expectations(prepared, queries, members, LEVEL, None)
-            band.at(expected)
+            expectations(prepared, queries, members, LEVEL, None)
         found[f"seconds_100k_{what}"] = time.perf_counter() - start
     print(f"\n{found}")
     return found

@@ -1,11 +1,10 @@
-"""Pack the published counts and accuracies that the package ships as reference.
+"""Pack the published accuracies that the package ships as reference.
 
     python scripts/make_reference.py --data ../shared/data/reference
 
-Reads the search counts of the paper's main figures (text, image, joint) and the per-class
-accuracies under ensemble prompts, and writes one parquet table: a row per evaluation set and class,
-with the counts in five pretraining sets, the number of test images and how many of them each model
-got right.
+Reads per-class accuracies under ensemble prompts, and writes one parquet table: a row per
+evaluation set and class, with the number of test images and how many of them each model got right.
+Counts are packed by ``make_reference_counts.py``.
 
 The number of test images was not published. It is the smallest that makes whole numbers of correct
 images out of a class's accuracies under all models and prompts; a class for which there is none up
@@ -18,11 +17,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from conceptaudit.curves import normalise_name
-from conceptaudit.curves.published import PACKED, PRETRAINING_SAMPLES, SCALE
-from conceptaudit.frequency.readers import read_frequencies
+from conceptaudit.curves.published import PACKED, SCALE
 from conceptaudit.zeroshot.readers import read_accuracies
 
 LARGEST = 3_000
@@ -58,16 +54,6 @@ def main() -> None:
         for label in table
     }
     result = table.index.to_frame(index=False).assign(n_images=size.astype(np.int16), **packed)
-    result["key"] = [normalise_name(name) for name in result["concept"]]
-    for pretraining in PRETRAINING_SAMPLES:
-        counts = read_frequencies(data / "search_counts", pretraining=pretraining).table
-        counts = counts.assign(key=[normalise_name(name) for name in counts["concept"]])
-        counts = counts.drop_duplicates(["dataset", "key"]).set_index(["dataset", "key"])
-        rows = counts.reindex(pd.MultiIndex.from_frame(result[["dataset", "key"]]))
-        for column in ("n_text", "n_image", "n_joint"):
-            values = rows[column].astype("Int32").array
-            result[f"{column} {pretraining}"] = values
-    result = result.drop(columns="key")
     PACKED.parent.mkdir(parents=True, exist_ok=True)
     result.to_parquet(PACKED, compression="zstd", compression_level=19, index=False)
     print(

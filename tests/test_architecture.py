@@ -38,7 +38,7 @@ ROOMS: dict[str, set[str]] = {
         "errors", "records", "artifacts", "reading", "progress", "image", "datasets", "engine",
         "frequency", "tagtable", "text", "vocabulary",
     },
-    "curves": {"counts", "errors", "records", "progress", "store"},
+    "curves": {"counts", "errors", "records", "progress", "store", "frequency"},
     "auditing": {
         "errors", "records", "artifacts", "paths", "reading", "progress", "datasets",
         "engine", "text", "image", "frequency", "vocabulary",
@@ -69,6 +69,7 @@ ROOMS: dict[str, set[str]] = {
     "__main__": {"cli", "interruption", "ownership"},
 }  # fmt: skip
 LATE = {
+    "curves": {"text"},
     "image": {"lab"},
     "demo": {"engine"},
     "cli": set(ROOMS) - {"cli"},

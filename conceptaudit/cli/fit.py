@@ -215,12 +215,13 @@ def _compared(curve: Curve, progress: Progress) -> pd.DataFrame:
 
 
 def _of_counts(frequencies: list[str], pretraining: str) -> str | None:
-    """Pretraining set to take from the paper's count files; tables hold one audit anyway."""
+    """Pretraining set to take from count files of several; most tables hold one audit anyway."""
     if pretraining in {"auto", "all"}:
         return None
-    from conceptaudit.frequency.readers import holds_table
+    from conceptaudit.frequency.readers import holds_corpora, holds_table
 
-    return None if holds_table(frequencies) else pretraining
+    one = holds_table(frequencies) and not holds_corpora(frequencies)
+    return None if one else pretraining
 
 
 def summary(curve: Curve, out: Path) -> dict[str, object]:

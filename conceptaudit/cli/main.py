@@ -35,6 +35,7 @@ VERBS = {
     "merge": "Finish what ran as parts (--shard).",
     "evidence": "Show captions in which a concept was counted, or not.",
     "compare": "Compare what audits of different datasets counted.",
+    "reference": "List published counts, to compare with and to predict from.",
     "vocab": "List all nouns and noun phrases of captions.",
     "fit": "Fit how accuracy grows with frequency.",
     "predict": "Predict accuracy concept by concept, with intervals.",

@@ -36,6 +36,9 @@ BANDWIDTHS = (0.08, 0.16, 0.32, np.inf)
 
 ENOUGH_ROWS = 40.0
 
+AT_BOUND = 0.02
+"""Distance from 0 or 1 within which an end of an interval counts as there."""
+
 FAR_WEIGHT = 1e-3
 """What a row weighs however far its expectation is, so that no place is without rows."""
 
@@ -62,17 +65,36 @@ class Band:
         At each expectation of `GRID`, in [0, 1].
     basis : str
         What the interval rests on.
+    spread : float, optional
+        The `HeldOut.spread` that these ends are for; None where outcomes scatter alike.
     """
 
     low: FloatArray
     high: FloatArray
     basis: str
+    spread: float | None = None
 
-    def at(self, centre: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the ends of the intervals about these expectations, which they contain."""
-        low = np.interp(centre, GRID, self.low)
-        high = np.interp(centre, GRID, self.high)
-        return np.minimum(low, centre), np.maximum(high, centre)
+    def at(
+        self, centre: FloatArray, spread: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the ends of the intervals about these expectations, which they contain.
+
+        Parameters
+        ----------
+        centre : numpy.ndarray of float64, shape (n,)
+        spread : numpy.ndarray of float64, shape (n,), optional
+            Of these expectations, in the units of the held-out ones.
+        """
+        scale = 1.0 if spread is None or self.spread is None else spread / self.spread
+        low = np.minimum(np.interp(centre, GRID, self.low), centre)
+        high = np.maximum(np.interp(centre, GRID, self.high), centre)
+        # Many accuracies are exactly 0 or 1: an end that reaches there is not drawn back.
+        below = np.where(low < AT_BOUND, 1.0, scale)
+        above = np.where(high > 1.0 - AT_BOUND, 1.0, scale)
+        return (
+            np.maximum(centre - below * (centre - low), 0.0),
+            np.minimum(centre + above * (high - centre), 1.0),
+        )
 
 
 def known_dataset(held: HeldOut, position: int, name: str, level: float) -> Band:
@@ -102,7 +124,7 @@ def known_dataset(held: HeldOut, position: int, name: str, level: float) -> Band
         if n_other
         else f"one dataset ({name}): {n_own} concepts held out in folds"
     )
-    return Band(low=low, high=high, basis=basis + remark)
+    return Band(low=low, high=high, basis=basis + remark, spread=_typical(held))
 
 
 def new_dataset(held: HeldOut, level: float, anchor: str = "") -> Band:
@@ -137,15 +159,19 @@ def new_dataset(held: HeldOut, level: float, anchor: str = "") -> Band:
             "too narrow"
         )
     basis = f"as for a new dataset{anchor}: {n_datasets} datasets held out one by one{remark}"
-    return Band(low=low, high=high, basis=basis)
+    return Band(low=low, high=high, basis=basis, spread=_typical(held))
 
 
 def _over_grid(
     held: HeldOut, judged: npt.NDArray[np.bool_], weights: Weights, unknown: float, level: float
 ) -> tuple[FloatArray, FloatArray, bool]:
     """Compute the shortest interval at each expectation; also whether all are bounded."""
-    order = np.argsort(held.residual, kind="stable")
-    residual = held.residual[order]
+    typical = _typical(held)
+    residual = held.residual
+    if held.spread is not None and typical is not None:
+        residual = residual * (typical / held.spread)
+    order = np.argsort(residual, kind="stable")
+    residual = residual[order]
     low, high, full = np.zeros(len(GRID)), np.ones(len(GRID)), True
     for index, centre in enumerate(GRID):
         weight = weights(_near(held.centre, centre, judged))[order]
@@ -155,6 +181,11 @@ def _over_grid(
         else:
             low[index], high[index] = ends
     return low, high, full
+
+
+def _typical(held: HeldOut) -> float | None:
+    """Spread that the residuals are brought to before intervals are taken of them."""
+    return None if held.spread is None or not len(held.spread) else float(np.median(held.spread))
 
 
 def _near(centres: FloatArray, centre: float, judged: npt.NDArray[np.bool_]) -> FloatArray:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.curves.curve import Curve
-from conceptaudit.curves.features import name_features
 from conceptaudit.curves.fit_data import FitData
+from conceptaudit.curves.meaning import ClassNames, class_names
 from conceptaudit.curves.model_predictor import (
     ModelPredictor,
     Queries,
@@ -140,8 +140,8 @@ def _all_models(
     for fit in curve.select(model):
         rows, concepts = rows_and_names(curve, fit)
         points = curve.points_of(fit)[["dataset", "concept", "count"]].reset_index(drop=True)
-        features = name_features(concepts, rows.dataset)
-        found = cross_predict(rows, features, estimator_of(curve, fit), levels, n_folds=n_folds)
+        names = class_names(concepts, rows.dataset)
+        found = cross_predict(rows, names, estimator_of(curve, fit), levels, n_folds=n_folds)
         for level, (predicted, low, high) in zip(levels, found, strict=True):
             parts.append(
                 points.assign(
@@ -161,7 +161,7 @@ def _all_models(
 
 def cross_predict(
     rows: FitData,
-    features: FloatArray,
+    names: ClassNames,
     estimator: Estimator,
     levels: Sequence[float],
     *,
@@ -173,8 +173,8 @@ def cross_predict(
     Parameters
     ----------
     rows : FitData
-    features : numpy.ndarray of float64, shape (n, k)
-        See `features.name_features`.
+    names : ClassNames
+        Of the rows.
     estimator : Estimator
     levels : sequence of float
     n_folds, seed : int
@@ -189,8 +189,8 @@ def cross_predict(
     for train, test in concept_folds(rows.concept, seed, n_folds):
         prepared = ModelPredictor(
             rows=rows.take(train),
-            features=features[train],
-            queried=features[test],
+            names=names.take(train),
+            queried=names.take(test),
             estimator=estimator,
         )
         queries = Queries(
@@ -204,7 +204,8 @@ def cross_predict(
         for position in np.unique(queries.group):
             members = np.flatnonzero(queries.group == position)
             for (predicted, low, high), level in zip(found, levels, strict=True):
-                expected, band = expectations(prepared, queries, members, level, None)
-                predicted[test[members]] = expected
-                low[test[members]], high[test[members]] = band.at(expected)
+                rows_of_set = test[members]
+                predicted[rows_of_set], low[rows_of_set], high[rows_of_set], _ = expectations(
+                    prepared, queries, members, level, None
+                )
     return [(predicted, low, high) for predicted, low, high in found]

@@ -21,7 +21,7 @@ from scipy.special import expit, logit
 
 from conceptaudit.curves.conformal import Band, new_dataset
 from conceptaudit.curves.joining import normalise_name
-from conceptaudit.curves.model_predictor import NAMES_HELP, ModelPredictor, Queries
+from conceptaudit.curves.model_predictor import ModelPredictor, Queries, remark_on_names
 from conceptaudit.curves.point_model import HeldOut
 from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.statistics import FloatArray, IntArray, group_means
@@ -91,8 +91,7 @@ def anchored(
         held = _with_labels(held, len(known.labelled), prepared.estimator.seed)
         said.append(f"{len(known.labelled)} of its classes labelled")
     band = new_dataset(held, level, anchor=f" ({', '.join(said)})")
-    remark = NAMES_HELP if held.names_help else ""
-    return expected, replace(band, basis=band.basis + remark)
+    return expected, replace(band, basis=band.basis + remark_on_names(held))
 
 
 def shifted_to(expected: FloatArray, mean: float) -> FloatArray:
@@ -149,7 +148,7 @@ def _with_labels(held: HeldOut, n_labelled: int, seed: int) -> HeldOut:
     rng = np.random.default_rng(seed)
     level_sd, row_sd = _spreads(held)
     outcome = held.centre + held.residual
-    centres, residuals, datasets = [], [], []
+    centres, residuals, datasets, chosen = [], [], [], []
     for position in np.unique(held.dataset):
         members = np.flatnonzero(held.dataset == position)
         k = min(n_labelled, len(members) - 1)
@@ -163,11 +162,13 @@ def _with_labels(held: HeldOut, n_labelled: int, seed: int) -> HeldOut:
             centres.append(centre)
             residuals.append(outcome[rest] - centre)
             datasets.append(held.dataset[rest])
+            chosen.append(rest)
     return replace(
         held,
         centre=np.concatenate(centres),
         residual=np.concatenate(residuals),
         dataset=np.concatenate(datasets),
+        spread=None if held.spread is None else held.spread[np.concatenate(chosen)],
     )
 
 

@@ -16,10 +16,10 @@ from conceptaudit.curves.binned import BinRecipe
 from conceptaudit.curves.conformal import Band, known_dataset, new_dataset
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.families import family_named
-from conceptaudit.curves.features import name_features
 from conceptaudit.curves.fit_data import FitData, fit_data_of
 from conceptaudit.curves.fitted import NEW_DATASET
 from conceptaudit.curves.joining import normalise_name
+from conceptaudit.curves.meaning import ClassNames, Encode, Meaning, class_names
 from conceptaudit.curves.point_model import (
     Estimator,
     HeldOut,
@@ -31,6 +31,7 @@ from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.statistics import FloatArray, IntArray
 
 NAMES_HELP = "; class names among their rivals count as well"
+MEANING_HELPS = "; class names, among their rivals and by their meaning, count as well"
 OTHER_MODEL = "; the fitted model stands for another"
 Made = TypeVar("Made")
 
@@ -126,14 +127,14 @@ class ModelPredictor:
     ----------
     rows : FitData
         What it was fitted to.
-    features, queried : numpy.ndarray of float64, shape (n, k)
-        Name features of the rows and of the queries, each among the names of both.
+    names, queried : ClassNames
+        Names of the rows and of the queries, each among those of both.
     estimator : Estimator
     """
 
     rows: FitData
-    features: FloatArray
-    queried: FloatArray
+    names: ClassNames
+    queried: ClassNames
     estimator: Estimator
     _kept: dict[object, Any] = field(default_factory=dict)
 
@@ -141,7 +142,8 @@ class ModelPredictor:
     def by_concept(self) -> HeldOut:
         """Residuals of concepts held out in folds."""
         return self._once(
-            "concept", lambda: held_out_by_concept(self.rows, self.features, self.estimator)
+            "concept",
+            lambda: held_out_by_concept(self.rows, self.names, self.estimator, self.meaning),
         )
 
     @property
@@ -150,22 +152,50 @@ class ModelPredictor:
         if self.rows.single:
             return self.by_concept
         return self._once(
-            "dataset", lambda: held_out_by_dataset(self.rows, self.features, self.estimator)
+            "dataset",
+            lambda: held_out_by_dataset(self.rows, self.names, self.estimator, self.meaning),
         )
 
     @property
     def centre(self) -> PointModel:
-        """The fit to all rows."""
-        return self._once("centre", lambda: self.estimator.fit(self.rows, self.features))
+        """The fit to all rows, without the meaning of names."""
+        return self._once("centre", lambda: self.estimator.fit(self.rows, self.names))
+
+    @property
+    def meaning(self) -> Meaning | None:
+        """What the names of all rows mean; None where that is not used."""
+        return self._once(
+            "meaning", lambda: self.estimator.meaning(self.rows, self.names, self.centre)
+        )
 
     def expected(self, queries: Queries, members: npt.NDArray[np.intp]) -> FloatArray:
         """Expect the accuracy of these query rows, all of one group, shape (len(members),)."""
         position = self._position(queries, members)
         x, dataset = queries.x[members], np.full(len(members), position, dtype=np.intp)
         held = self.by_dataset if position < 0 else self.by_concept
-        if held.names_help:
-            return self.centre.at(x, dataset, self.queried[members])
-        return self.centre.fitted.predict(x, dataset)
+        if not held.names_help:
+            return self.centre.fitted.predict(x, dataset)
+        names = self.queried.take(members)
+        value = self.centre.at(x, dataset, names)
+        if held.meaning_helps and self.meaning is not None:
+            value = np.clip(value + self._meant(members)[0], 0.0, 1.0)
+        return value
+
+    def spread(
+        self, queries: Queries, members: npt.NDArray[np.intp], *, anchored: bool = False
+    ) -> FloatArray | None:
+        """Return how far outcomes of these rows scatter, as `HeldOut.spread`; None if all alike.
+
+        A known dataset that has the interval of a new one (`anchored`, or another model) is surer
+        of its names than those that were held out: its rows count as all alike.
+        """
+        known = self._position(queries, members) >= 0
+        if known and (anchored or self._foreign(queries)):
+            return None
+        held = self.by_concept if known else self.by_dataset
+        if not held.meaning_helps or self.meaning is None:
+            return None
+        return self._meant(members)[1]
 
     def shape(
         self, queries: Queries, members: npt.NDArray[np.intp], grid: FloatArray
@@ -178,12 +208,22 @@ class ModelPredictor:
     def band(self, queries: Queries, members: npt.NDArray[np.intp], level: float) -> Band:
         """Return the interval for these query rows, all of one group."""
         position = self._position(queries, members)
-        foreign = not queries.same_model and not self.rows.single
-        position = NEW_DATASET if foreign else position
+        position = NEW_DATASET if self._foreign(queries) else position
         band = self._once((position, level), lambda: self._band(position, level))
         elsewhere = self.rows.single and queries.group[members[0]] > 0
         remark = (ELSEWHERE if elsewhere else "") + ("" if queries.same_model else OTHER_MODEL)
         return replace(band, basis=band.basis + remark)
+
+    def _meant(self, members: npt.NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+        """Return what meaning adds to these query rows, and their spread."""
+        meaning = self.meaning
+        if meaning is None:
+            return np.zeros(len(members)), np.ones(len(members))
+        key = ("meant", members.tobytes())
+        return self._once(key, lambda: meaning.at(self.queried.take(members)))
+
+    def _foreign(self, queries: Queries) -> bool:
+        return not queries.same_model and not self.rows.single
 
     def _position(self, queries: Queries, members: npt.NDArray[np.intp]) -> int:
         """Position of the dataset that these rows are predicted as, -1 for a new one."""
@@ -197,7 +237,7 @@ class ModelPredictor:
         else:
             held = self.by_concept
             band = known_dataset(held, position, self.rows.datasets[position], level)
-        return replace(band, basis=band.basis + (NAMES_HELP if held.names_help else ""))
+        return replace(band, basis=band.basis + remark_on_names(held))
 
     def _once(self, key: object, make: Callable[[], Made]) -> Made:
         if key not in self._kept:
@@ -206,25 +246,37 @@ class ModelPredictor:
         return made
 
 
-def prepare(curve: Curve, fit: ModelFit, queries: Queries) -> ModelPredictor:
+def remark_on_names(held: HeldOut) -> str:
+    """Say what class names have to do with a prediction, for its basis."""
+    if held.meaning_helps:
+        return MEANING_HELPS
+    return NAMES_HELP if held.names_help else ""
+
+
+def prepare(
+    curve: Curve, fit: ModelFit, queries: Queries, encode: Encode | None = None
+) -> ModelPredictor:
     """Make one model ready to predict these queries.
 
-    A class name is judged among the names of its dataset in the fit and in the queries together.
+    A class name is judged among the names of its dataset in the fit and in the queries together;
+    `encode` gives text vectors of names, see `meaning.class_names`.
     """
     rows, concepts = rows_and_names(curve, fit)
-    return predictor_of_rows(rows, concepts, queries, estimator_of(curve, fit))
+    return predictor_of_rows(rows, concepts, queries, estimator_of(curve, fit), encode)
 
 
 def predictor_of_rows(
-    rows: FitData, concepts: Sequence[str], queries: Queries, estimator: Estimator
+    rows: FitData,
+    concepts: Sequence[str],
+    queries: Queries,
+    estimator: Estimator,
+    encode: Encode | None = None,
 ) -> ModelPredictor:
     """Make rows ready, as `prepare` does; `concepts` has the name of each row."""
-    both = name_features(
-        [*concepts, *queries.concepts], np.concatenate([rows.dataset, queries.group])
-    )
-    return ModelPredictor(
-        rows=rows, features=both[: len(rows)], queried=both[len(rows) :], estimator=estimator
-    )
+    group = np.concatenate([rows.dataset, queries.group])
+    both = class_names([*concepts, *queries.concepts], group, encode)
+    fitted, queried = both.take(slice(len(rows))), both.take(slice(len(rows), None))
+    return ModelPredictor(rows=rows, names=fitted, queried=queried, estimator=estimator)
 
 
 def rows_and_names(curve: Curve, fit: ModelFit) -> tuple[FitData, list[str]]:

@@ -1,7 +1,8 @@
 """The expected accuracy of a concept, and how far off it is for concepts that were held out.
 
-A `PointModel` is a fitted family plus what the class names add (`features`). The names are used
-only where they lower the squared error of concepts held out in folds, by name, in the same fit.
+A `PointModel` is a fitted family plus what class names add: how a name stands among its rivals
+(`features`) and what it means (`meaning`). Each is used only where it lowers the squared error of
+concepts, or datasets, held out in the same fit.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from conceptaudit.curves.families import Family
 from conceptaudit.curves.features import FeatureEffects, fit_effects
 from conceptaudit.curves.fit_data import FitData
 from conceptaudit.curves.fitted import NEW_DATASET, FittedFamily
+from conceptaudit.curves.meaning import ClassNames, Meaning, fit_meaning, held_out_meaning
 from conceptaudit.curves.statistics import FloatArray, IntArray
 from conceptaudit.errors import FitError
 
@@ -32,14 +34,20 @@ class Estimator:
     seed: int
     use_names: bool = True
 
-    def fit(self, rows: FitData, features: FloatArray) -> "PointModel":
-        """Fit the rows; `features` has a row for each, see `features.name_features`."""
+    def fit(self, rows: FitData, names: ClassNames) -> "PointModel":
+        """Fit the rows without the meaning of their names."""
         fitted = self.family.fit(rows, seed=self.seed, recipe=self.recipe)
         if not self.use_names or len(rows) < MIN_NAMED_ROWS:
             return PointModel(fitted=fitted, effects=None)
         residuals = rows.y - fitted.predict(rows.x, rows.dataset)
-        effects = fit_effects(features, residuals, rows.dataset, len(rows.datasets))
+        effects = fit_effects(names.rivals, residuals, rows.dataset, len(rows.datasets))
         return PointModel(fitted=fitted, effects=effects)
+
+    def meaning(self, rows: FitData, names: ClassNames, model: "PointModel") -> Meaning | None:
+        """Fit what the names mean to what a model leaves of the rows; None where that is not."""
+        if not self.use_names or len(rows) < MIN_NAMED_ROWS:
+            return None
+        return fit_meaning(names, rows.y - model.at(rows.x, rows.dataset, names), self.seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +64,7 @@ class PointModel:
     fitted: FittedFamily
     effects: FeatureEffects | None
 
-    def at(self, x: FloatArray, dataset: IntArray, features: FloatArray) -> FloatArray:
+    def at(self, x: FloatArray, dataset: IntArray, names: ClassNames) -> FloatArray:
         """Return the expected accuracy in [0, 1], shape (n,); NaN where x is.
 
         Parameters
@@ -64,11 +72,12 @@ class PointModel:
         x : numpy.ndarray of float64, shape (n,)
         dataset : numpy.ndarray of int, shape (n,)
             Position in the fitted rows' datasets, -1 for a new one.
-        features : numpy.ndarray of float64, shape (n, k)
+        names : ClassNames
+            Of the n rows.
         """
         value = self.fitted.predict(x, dataset)
         if self.effects is not None:
-            value = np.clip(value + self.effects.at(features, dataset), 0.0, 1.0)
+            value = np.clip(value + self.effects.at(names.rivals, dataset), 0.0, 1.0)
         return value
 
 
@@ -81,57 +90,90 @@ class HeldOut:
     centre, residual : numpy.ndarray of float64, shape (n,)
         The expectation, and accuracy minus it.
     dataset : numpy.ndarray of int, shape (n,)
-    names_help : bool
-        Whether class names lowered the squared error, and are in `centre`.
+    names_help, meaning_helps : bool
+        Whether class names among their rivals lowered the squared error, and are in `centre`;
+        and whether their meaning lowered it further, and is.
+    spread : numpy.ndarray of float64, shape (n,), optional
+        Standard deviation of each outcome in the units of `meaning.Meaning.spread`; where there
+        is none, all have the same.
+    explained : tuple of three floats
+        R² of held-out rows, of all their variance: the family alone, with names among their
+        rivals, with their meaning as well (NaN where that was not tried).
     """
 
     centre: FloatArray
     residual: FloatArray
     dataset: IntArray
     names_help: bool
+    meaning_helps: bool = False
+    spread: FloatArray | None = None
+    explained: tuple[float, float, float] = (np.nan, np.nan, np.nan)
 
 
-def held_out_by_concept(rows: FitData, features: FloatArray, estimator: Estimator) -> HeldOut:
+def held_out_by_concept(
+    rows: FitData, names: ClassNames, estimator: Estimator, meaning: Meaning | None = None
+) -> HeldOut:
     """Hold concepts out in folds; all rows of a concept's name are in the same fold."""
     splits = list(concept_folds(rows.concept, estimator.seed))
-    return _held_out(rows, features, estimator, splits, rows.dataset)
+    return _held_out(rows, names, estimator, splits, rows.dataset, meaning)
 
 
-def held_out_by_dataset(rows: FitData, features: FloatArray, estimator: Estimator) -> HeldOut:
+def held_out_by_dataset(
+    rows: FitData, names: ClassNames, estimator: Estimator, meaning: Meaning | None = None
+) -> HeldOut:
     """Hold whole datasets out, one by one, and expect of them what is expected of a new one."""
     present = np.unique(rows.dataset)
     splits = [
         (np.flatnonzero(rows.dataset != one), np.flatnonzero(rows.dataset == one))
         for one in present
     ]
-    return _held_out(rows, features, estimator, splits, np.full_like(rows.dataset, NEW_DATASET))
+    new = np.full_like(rows.dataset, NEW_DATASET)
+    return _held_out(rows, names, estimator, splits, new, meaning)
 
 
 def _held_out(
     rows: FitData,
-    features: FloatArray,
+    names: ClassNames,
     estimator: Estimator,
     splits: list[tuple[IntArray, IntArray]],
     expected_in: IntArray,
+    meaning: Meaning | None,
 ) -> HeldOut:
-    plain = np.full(len(rows), np.nan)
-    named = np.full(len(rows), np.nan)
+    plain, named = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    fitted, residuals = [], []
     for train, test in splits:
         try:
-            centre = estimator.fit(rows.take(train), features[train])
+            model = estimator.fit(rows.take(train), names.take(train))
         except FitError:  # too little is left: these rows have no held-out residual
             continue
-        where = (rows.x[test], expected_in[test])
-        plain[test] = centre.fitted.predict(*where)
-        named[test] = centre.at(*where, features[test])
+        where = rows.dataset.copy()
+        where[test] = expected_in[test]
+        plain[test] = model.fitted.predict(rows.x[test], where[test])
+        # what is expected of the rows in the fit as well, which meaning learns from
+        every = model.at(rows.x, where, names)
+        named[test] = every[test]
+        fitted.append((train, test))
+        residuals.append(rows.y - every)
     usable = np.isfinite(plain)
-    better = bool(np.sum((rows.y - named)[usable] ** 2) < np.sum((rows.y - plain)[usable] ** 2))
-    chosen = (named if better else plain)[usable]
+    meant, spread = np.full(len(rows), np.nan), None
+    if meaning is not None:
+        added, spread = held_out_meaning(meaning, fitted, residuals)
+        meant, spread = np.clip(named + added, 0.0, 1.0), spread[usable]
+    guesses = (plain, named, meant)
+    errors = [float(np.sum((rows.y - guess)[usable] ** 2)) for guess in guesses]
+    total = float(np.sum((rows.y[usable] - rows.y[usable].mean()) ** 2)) if usable.any() else 0.0
+    # NaN is below nothing, so what was not tried is never chosen
+    means, better = errors[2] < min(errors[:2]), errors[1] < errors[0]
+    chosen = guesses[2 if means else int(better)][usable]
+    first, second, third = (1.0 - error / total if total > 0 else np.nan for error in errors)
     return HeldOut(
         centre=chosen,
         residual=rows.y[usable] - chosen,
         dataset=rows.dataset[usable],
-        names_help=better,
+        names_help=better or means,
+        meaning_helps=means,
+        spread=spread if means else None,
+        explained=(first, second, third),
     )
 
 

@@ -23,7 +23,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.counts import available_counts, counts_of
-from conceptaudit.curves.conformal import Band
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fit_data import log_frequency
 from conceptaudit.curves.known_results import Anchors, Known, anchored
@@ -153,12 +152,9 @@ def _predicted(
     basis = np.empty(len(queries), dtype=object)
     for position in np.unique(queries.group):
         members = np.flatnonzero(queries.group == position)
-        expected, band = expectations(
-            prepared, queries, members, level, anchors.of(queries, members, fit)
-        )
-        centre[members] = expected
-        low[members], high[members] = band.at(expected)
-        basis[members] = band.basis
+        known = anchors.of(queries, members, fit)
+        found = expectations(prepared, queries, members, level, known)
+        centre[members], low[members], high[members], basis[members] = found
     return _widened(fit, queries, (centre, low, high), basis) | {
         "level": np.full(len(queries), level)
     }
@@ -170,12 +166,21 @@ def expectations(
     members: npt.NDArray[np.intp],
     level: float,
     known: Known | None,
-) -> tuple[FloatArray, Band]:
-    """Predict the rows of one dataset, or those that name none, given what is known of it."""
+) -> tuple[FloatArray, FloatArray, FloatArray, str]:
+    """Predict the rows of one dataset, or those that name none, given what is known of it.
+
+    Returns
+    -------
+    expected, low, high : numpy.ndarray of float64, shape (len(members),)
+    basis : str
+    """
     expected = prepared.expected(queries, members)
     if known is not None:
-        return anchored(prepared, known, expected, level)
-    return expected, prepared.band(queries, members, level)
+        expected, band = anchored(prepared, known, expected, level)
+    else:
+        band = prepared.band(queries, members, level)
+    low, high = band.at(expected, prepared.spread(queries, members, anchored=known is not None))
+    return expected, low, high, band.basis
 
 
 def _widened(

@@ -1,4 +1,4 @@
-"""The published counts and accuracies that the package ships.
+"""The published accuracies that the package ships; counts are in `frequency.reference`.
 
 References
 ----------
@@ -7,7 +7,6 @@ bethgelab/frequency_determines_performance (MIT, see ``NOTICE``), packed by
 ``scripts/make_reference.py``.
 """
 
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -15,50 +14,17 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.errors import ConfigError
-from conceptaudit.records import FREQUENCY_COLUMNS, ConceptAccuracies, ConceptFrequencies
+from conceptaudit.records import ConceptAccuracies
 
 PACKED = Path(__file__).parent / "data" / "published.parquet"
 
 SCALE = 10_000
 """Accuracies of classes whose number of test images is unknown are kept in these parts."""
 
-PRETRAINING_SAMPLES: Mapping[str, int] = {
-    "cc3m": 3_300_000,
-    "cc12m": 12_000_000,
-    "yfcc15m": 15_000_000,
-    "synthci30m": 30_000_000,
-    "laion400m": 400_000_000,
-}
-"""Pretraining sets with published counts, and how many image-caption pairs each has, roughly."""
-
 
 @cache
 def _packed() -> pd.DataFrame:
     return pd.read_parquet(PACKED)
-
-
-def reference_frequencies(pretraining: str) -> ConceptFrequencies:
-    """Return the published counts in one pretraining set, by evaluation set and class.
-
-    Raises
-    ------
-    ConfigError
-        There are none of that name.
-
-    Examples
-    --------
-    >>> reference_frequencies("cc3m").counted
-    ('n_text', 'n_image', 'n_joint')
-    """
-    if pretraining not in PRETRAINING_SAMPLES:
-        raise ConfigError(
-            f"The 'pretraining' parameter must be 'auto' or one of {list(PRETRAINING_SAMPLES)}. "
-            f"Got {pretraining!r} instead."
-        )
-    table = _packed()
-    columns = {f"{column} {pretraining}": column for column in FREQUENCY_COLUMNS}
-    counts = table[["dataset", "concept", *columns]].rename(columns=columns)
-    return ConceptFrequencies(counts.astype(dict.fromkeys(FREQUENCY_COLUMNS, "Int64")), pretraining)
 
 
 def reference_accuracies(pretraining: str | None = None) -> ConceptAccuracies:

@@ -1,12 +1,15 @@
 """Curves for those who have frequencies and no evaluation: the published ones.
 
-A user's audit is compared with the five pretraining sets that have published counts (`published`),
-and the one whose counts of shared class names are nearest in scale is taken.
+A user's audit is compared with the pretraining sets that have published counts and models, and the
+one whose counts of shared class names are nearest in scale is taken. Several groups counted some
+of them: `frequency.reference` says which counts stand for a corpus, by held-out accuracy. Text
+counts of a name are the same in every evaluation set, so they also serve sets that their authors
+did not count.
 
 References
 ----------
 Udandarao et al., "No 'Zero-Shot' Without Exponential Data", arXiv 2404.04125;
-bethgelab/frequency_determines_performance (MIT).
+bethgelab/frequency_determines_performance (MIT). Counts: see `frequency.reference`.
 """
 
 from collections.abc import Mapping
@@ -19,14 +22,18 @@ from conceptaudit.counts import AUTO_COUNT, CORRECTED_COLUMNS, choose_count
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fitting import fit_curve
 from conceptaudit.curves.joining import normalise_name, numbers
-from conceptaudit.curves.published import (
-    PRETRAINING_SAMPLES,
-    reference_accuracies,
-    reference_frequencies,
-)
+from conceptaudit.curves.published import reference_accuracies
 from conceptaudit.curves.statistics import FloatArray
-from conceptaudit.errors import DataError
-from conceptaudit.records import ConceptFrequencies
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.frequency.reference import (
+    reference_counts,
+    reference_frequencies,
+    registry,
+)
+from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
+
+PRETRAININGS = ("cc3m", "cc12m", "yfcc15m", "synthci30m", "laion400m", "laion2b")
+"""Pretraining sets with published counts and models."""
 
 MIN_SHARED = 20
 """Shared class names with counts above zero below which scales cannot be compared."""
@@ -84,7 +91,8 @@ def reference_curve(
     frequencies : ConceptFrequencies
         Of the user's data.
     pretraining : str
-        ``"auto"``, or one of `PRETRAINING_SAMPLES`.
+        ``"auto"``, one of `PRETRAININGS`, or counts of the registry, such as
+        ``"laion400m/paper"``.
     count : {"auto", "n_text", "n_image", "n_joint"}
         Which count to go by, as for `fit_curve`.
     rescale : bool
@@ -106,11 +114,12 @@ def reference_curve(
     if column in CORRECTED_COLUMNS and count == AUTO_COUNT:
         # published counts have no corrected columns: captions are what both sides have
         column = frequencies.counted[0]
-    compared = {name: _difference(frequencies, name, column) for name in PRETRAINING_SAMPLES}
+    compared = {name: _difference(frequencies, name, column) for name in _settings(column)}
     notes = [OF_OTHERS]
     name, why = _nearest(frequencies, compared, pretraining)
-    notes.append(f"Published setting: {name} ({why}).")
-    difference = compared[name]
+    counts = reference_counts(name, column)
+    notes.append(f"Published setting: {counts.corpus} ({why}); counts by {counts.by}.")
+    difference = _difference(frequencies, name, column)
     factor, spread = float("nan"), float("nan")
     if len(difference) >= MIN_SHARED:
         factor = float(10.0 ** np.median(difference))
@@ -130,8 +139,9 @@ def reference_curve(
             f"Only {len(difference)} class names are counted above zero in both your data and "
             f"{name}: whether counts are on the same scale is unknown."
         )
+    accuracies = reference_accuracies(counts.corpus)
     curve = fit_curve(
-        reference_frequencies(name), reference_accuracies(name), count=column, seed=seed
+        counted_by_name(counts.frequencies(), accuracies), accuracies, count=column, seed=seed
     )
     if rescale:
         scaled = frequencies.table.assign(**{column: numbers(frequencies.table[column]) * factor})
@@ -139,16 +149,53 @@ def reference_curve(
     return Reference(
         curve=curve,
         frequencies=frequencies,
-        pretraining=name,
+        pretraining=counts.corpus,
         factor=factor,
         spread=spread,
         notes=tuple(notes),
     )
 
 
+def _settings(column: str) -> list[str]:
+    """Pretraining sets of which somebody published this count."""
+    return [
+        name
+        for name in PRETRAININGS
+        if any(one.corpus == name and column in one.columns for one in registry().values())
+    ]
+
+
+def counted_by_name(
+    frequencies: ConceptFrequencies, accuracies: ConceptAccuracies
+) -> ConceptFrequencies:
+    """Add rows for evaluation sets that were not counted, from the same names in sets that were.
+
+    Parameters
+    ----------
+    frequencies : ConceptFrequencies
+        Text counts by evaluation set; other counts are returned as they are.
+    accuracies : ConceptAccuracies
+        Its sets that have no row in the frequencies are added, with the names that have one.
+    """
+    table = frequencies.table
+    if frequencies.counted != ("n_text",):
+        return frequencies
+    scored = accuracies.table[["dataset", "concept"]].drop_duplicates()
+    scored = scored[~scored["dataset"].isin(set(table["dataset"]))]
+    counts = pd.Series(
+        table["n_text"].to_numpy(), index=[normalise_name(str(c)) for c in table["concept"]]
+    )
+    counts = counts[~counts.index.duplicated()]
+    keys = [normalise_name(str(name)) for name in scored["concept"]]
+    added = scored.assign(n_text=counts.reindex(keys).to_numpy()).dropna()
+    columns = ["dataset", "concept", "n_text"]
+    both = pd.concat([table[columns], added[columns]], ignore_index=True)
+    return replace(frequencies, table=both.astype({"n_text": "Int64"}))
+
+
 def _difference(frequencies: ConceptFrequencies, name: str, column: str) -> FloatArray:
     """Decades from the user's count to the published one, for each class name in both."""
-    published = reference_frequencies(name).table
+    published = reference_frequencies(name, column).table
     theirs = pd.Series(
         numbers(published[column]), index=[normalise_name(str(c)) for c in published["concept"]]
     )
@@ -167,11 +214,14 @@ def _nearest(
     frequencies: ConceptFrequencies, compared: Mapping[str, FloatArray], pretraining: str
 ) -> tuple[str, str]:
     if pretraining != "auto":
-        if pretraining not in PRETRAINING_SAMPLES:
-            reference_frequencies(pretraining)
+        if pretraining.partition("/")[0] not in PRETRAININGS:
+            raise ConfigError(
+                f"--pretraining must be 'auto', one of {', '.join(PRETRAININGS)}, or counts of one "
+                f"('conceptaudit reference list'). Got {pretraining!r} instead."
+            )
         return pretraining, "as asked for"
     folded = "".join(c for c in frequencies.source.casefold() if c.isalnum())
-    for name in PRETRAINING_SAMPLES:
+    for name in compared:
         if name in folded:
             return name, f"your data are called {frequencies.source!r}"
     usable = {name: d for name, d in compared.items() if len(d) >= MIN_SHARED}
@@ -179,7 +229,7 @@ def _nearest(
         raise DataError(
             f"Fewer than {MIN_SHARED} of your concepts are class names with published counts, so "
             "no published setting can be told to be near. Choose one with --pretraining: "
-            f"{', '.join(PRETRAINING_SAMPLES)}."
+            f"{', '.join(compared)}."
         )
     # Synthetic captions make frequencies of another kind; never a match of size alone.
     sized = {name: abs(float(np.median(d))) for name, d in usable.items() if name != "synthci30m"}

@@ -1,12 +1,6 @@
-"""Read concept frequencies: from a run of ours, from a table, or from the paper's counts.
-
-The paper publishes one JSON file per evaluation set, pretraining set and kind of search, and says
-which only in its name: ``{dataset}_{pretraining}_{search}_search_counts.json``.
-"""
+"""Read concept frequencies: from a run, a table, published count files, or the registry."""
 
 import glob
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,32 +10,16 @@ import pandas as pd
 
 from conceptaudit.artifacts import MANIFEST, read_json
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.frequency.count_files import KNOWN_NAMES, PATTERNS, from_count_files
 from conceptaudit.frequency.intervals import LEVEL
-from conceptaudit.reading import exact_texts, is_text, read_parquet
+from conceptaudit.frequency.reference import PREFIX, reference_frequencies
+from conceptaudit.reading import exact_texts, read_parquet
 from conceptaudit.records import FREQUENCY_COLUMNS, ConceptFrequencies
 
 OUR_FILES = ("frequencies.parquet", "frequencies.csv")
 """What an audit leaves in its folder; the first that exists is read."""
 
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv")
-
-HEADLINE = {
-    "n_text": "lemmatized",
-    "n_image": "rampp0.7",
-    "n_joint": "integrated_tlemmatized_i0.7",
-}
-"""The search behind the paper's main figures, taken where the files hold several of a kind."""
-
-_COUNTS_NAME = re.compile(
-    r"(?P<dataset>[A-Za-z0-9-]+)_(?P<pretraining>[A-Za-z0-9_-]+?)_"
-    r"(?P<search>lemmatized|lowercased|rampp0\.\d+|integrated_tlemmatized_i0\.\d+)"
-    r"_search_counts\.json"
-)
-
-KNOWN_NAMES = (
-    "{dataset}_{pretraining}_{lemmatized|lowercased|rampp0.N|integrated_tlemmatized_i0.N}"
-    "_search_counts.json"
-)
 
 _LOW_HIGH = tuple(f"{column}_{end}" for column in FREQUENCY_COLUMNS for end in ("low", "high"))
 
@@ -58,10 +36,12 @@ def read_frequencies(
     ----------
     source : path or sequence of paths
         An audit's run folder; a CSV, TSV or parquet table with ``concept`` and ``n_text``,
-        ``n_image`` or ``n_joint`` (optionally ``dataset`` and ``n_*_low``, ``n_*_high``); or the
-        paper's count files, as files, a folder or a glob.
+        ``n_image`` or ``n_joint`` (optionally ``dataset``, ``corpus`` and ``n_*_low``,
+        ``n_*_high``); the paper's or NeglectedTails' count files, as files, a folder or a glob; or
+        ``"reference:NAME"`` of the registry (`frequency.reference`).
     pretraining : str, optional
-        Which pretraining set to take from count files of several.
+        Which pretraining set to take from count files, or a table with a ``corpus`` column, of
+        several.
     searches : mapping of str to str, optional
         Search to take for a count column, such as ``{"n_image": "rampp0.5"}``. Without it the
         only one present is taken, or that of the paper's main figures.
@@ -88,21 +68,35 @@ def read_frequencies(
     >>> frequencies.source, frequencies.counted
     ('cc3m', ('n_image',))
     """
+    named = _registered(source)
+    if named is not None:
+        return reference_frequencies(named)
     files = _files(source)
     tables = [path for path in files if path.suffix.lower() in TABLE_SUFFIXES]
     if len(tables) == len(files) == 1:
-        if pretraining is not None or searches is not None:
+        if searches is not None:
             raise ConfigError(
-                "The 'pretraining' and 'searches' parameters of read_frequencies are for the "
-                f"paper's count files. Got them with the table {files[0]} instead."
+                "The 'searches' parameter of read_frequencies is for the paper's count files. Got "
+                f"it with the table {files[0]} instead."
             )
-        return _from_table(files[0])
+        return _from_table(files[0], pretraining)
     if tables:
         raise DataError(
             f"Frequencies must come from one table or from the paper's count files. Got "
             f"{len(files)} files, {tables[0]} among them, instead."
         )
-    return _from_counts(files, pretraining, searches or {})
+    return from_count_files(files, pretraining, searches or {})
+
+
+def _registered(source: str | Path | Sequence[str | Path]) -> str | None:
+    """Name of the registry's counts that a source stands for, None for files."""
+    items = [source] if isinstance(source, str | Path) else list(source)
+    names = [str(item) for item in items if str(item).startswith(PREFIX)]
+    if names and len(items) > 1:
+        raise ConfigError(
+            f"Reference counts stand alone: got {names[0]} beside {len(items) - 1} other sources."
+        )
+    return names[0] if names else None
 
 
 def holds_table(source: str | Path | Sequence[str | Path]) -> bool:
@@ -113,6 +107,8 @@ def holds_table(source: str | Path | Sequence[str | Path]) -> bool:
     DataError
         There is nothing at `source`.
     """
+    if _registered(source) is not None:
+        return True
     return any(path.suffix.lower() in TABLE_SUFFIXES for path in _files(source))
 
 
@@ -122,7 +118,7 @@ def _files(source: str | Path | Sequence[str | Path]) -> list[Path]:
         path = Path(item)
         if path.is_dir():
             ours = [path / name for name in OUR_FILES if (path / name).is_file()]
-            found = ours[:1] or sorted(path.glob("*_search_counts.json"))
+            found = ours[:1] or sorted(name for glob_ in PATTERNS for name in path.glob(glob_))
         elif path.exists():
             found = [path]
         else:
@@ -139,7 +135,7 @@ def _files(source: str | Path | Sequence[str | Path]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def _from_table(path: Path) -> ConceptFrequencies:
+def _from_table(path: Path, pretraining: str | None = None) -> ConceptFrequencies:
     try:
         if path.suffix.lower() == ".parquet":
             table = read_parquet(path)
@@ -162,6 +158,13 @@ def _from_table(path: Path) -> ConceptFrequencies:
             f"{list(table)}."
         )
     table = table.assign(concept=table["concept"].astype("str"))
+    if "corpus" in table and "source" not in table:
+        table = _of_corpus(path, table, pretraining)
+    elif pretraining is not None:
+        raise ConfigError(
+            f"--pretraining {pretraining} chooses among count files of several pretraining sets, "
+            f"or in a table by its 'corpus' column, which {path} has not."
+        )
     for column in (*FREQUENCY_COLUMNS, *_LOW_HIGH):
         if column in table:
             table[column] = _numbers(path, table, column)
@@ -175,6 +178,39 @@ def _from_table(path: Path) -> ConceptFrequencies:
         share=share,
         n_samples=n_samples,
     )
+
+
+def holds_corpora(source: str | Path | Sequence[str | Path]) -> bool:
+    """Tell whether a source is a table whose ``corpus`` column tells pretraining sets apart."""
+    if _registered(source) is not None:
+        return False
+    [path] = files if len(files := _files(source)) == 1 else [Path()]
+    if path.suffix.lower() == ".parquet":
+        names = [str(name) for name in read_parquet(path)]
+    elif path.suffix.lower() in TABLE_SUFFIXES:
+        with path.open(encoding="utf-8-sig", errors="replace") as lines:
+            names = next(lines, "").replace("\t", ",").split(",")
+    else:
+        return False
+    return "corpus" in {name.strip().strip('"').casefold() for name in names}
+
+
+def _of_corpus(path: Path, table: pd.DataFrame, pretraining: str | None) -> pd.DataFrame:
+    """Take the rows of one pretraining set, and name the source after it."""
+    corpora = sorted({str(name) for name in table["corpus"]})
+    if pretraining is None and len(corpora) > 1:
+        raise ConfigError(
+            f"{path} holds counts in several pretraining sets: {', '.join(corpora)}. Choose one "
+            "with --pretraining."
+        )
+    corpus = pretraining or corpora[0]
+    if corpus not in corpora:
+        raise ConfigError(
+            f"--pretraining must be one of {corpora}, which {path} holds. Got {pretraining!r} "
+            "instead."
+        )
+    rows = table[table["corpus"].astype("str") == corpus].reset_index(drop=True)
+    return rows.rename(columns={"corpus": "source"})
 
 
 def level_of(path: Path) -> float:
@@ -303,85 +339,3 @@ def _numbers(path: Path, table: pd.DataFrame, column: str) -> "pd.Series[Any]":
         )
     whole = column in FREQUENCY_COLUMNS and bool((values.dropna() % 1 == 0).all())
     return values.astype("Int64") if whole else values
-
-
-def _from_counts(
-    files: Sequence[Path], pretraining: str | None, searches: Mapping[str, str]
-) -> ConceptFrequencies:
-    named = pd.DataFrame([_described(path) for path in files])
-    origins = sorted(set(named["pretraining"]))
-    if pretraining is None and len(origins) > 1:
-        raise ConfigError(
-            f"The count files must be of one pretraining set. Got {', '.join(origins)} instead. "
-            "Choose one with the 'pretraining' parameter, or name fewer files."
-        )
-    origin = pretraining or origins[0]
-    if origin not in origins:
-        raise ConfigError(
-            f"The 'pretraining' parameter must be one of {origins}. Got {pretraining!r} instead."
-        )
-    kept = named[named["pretraining"] == origin]
-    columns = []
-    for column, group in kept.groupby("column", sort=True):
-        search = _search(str(column), sorted(set(group["search"])), searches)
-        chosen = group[group["search"] == search]
-        counts = pd.concat([_read_counts(path) for path in chosen["path"]])
-        columns.append(counts.rename(columns={"count": str(column)}))
-    merged = columns[0]
-    for other in columns[1:]:
-        merged = merged.merge(other, on=["dataset", "concept"], how="outer")
-    present = [column for column in FREQUENCY_COLUMNS if column in merged]
-    table = merged.sort_values(["dataset", "concept"], kind="stable").reset_index(drop=True)
-    return ConceptFrequencies(table[["dataset", "concept", *present]], origin)
-
-
-def _described(path: Path) -> dict[str, object]:
-    found = _COUNTS_NAME.fullmatch(path.name)
-    if found is None:
-        raise DataError(
-            f"The name {path.name!r} does not tell what was counted. Known names are "
-            f"{KNOWN_NAMES}; any other counts go into a table with the columns concept and "
-            f"{', '.join(FREQUENCY_COLUMNS)}."
-        )
-    search = found["search"]
-    column = "n_image" if search.startswith("rampp") else "n_text"
-    column = "n_joint" if search.startswith("integrated") else column
-    return {**found.groupdict(), "column": column, "path": path}
-
-
-def _search(column: str, present: Sequence[str], searches: Mapping[str, str]) -> str:
-    """Choose one search per count column for all datasets, so that counts are comparable."""
-    wanted = searches.get(column)
-    if wanted is None and len(present) == 1:
-        return present[0]
-    wanted = wanted or HEADLINE[column]
-    if wanted not in present:
-        raise ConfigError(
-            f"The 'searches' parameter must choose among the searches for {column}: "
-            f"{', '.join(present)}. Got {wanted!r} instead."
-        )
-    return wanted
-
-
-def _read_counts(path: Path) -> pd.DataFrame:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"Cannot read {path} as JSON: {error}.") from error
-    if not isinstance(content, dict) or not content:
-        raise DataError(f"{path} must map class names to counts. Got no such mapping instead.")
-    for concept, count in content.items():
-        if not is_text(concept):
-            raise DataError(f"{path}: the concept {concept!r} is no valid Unicode.")
-        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < 1 << 63:
-            raise DataError(
-                f"{path}: counts must be whole numbers of at least 0. Got {count!r} for concept "
-                f"{concept!r} instead."
-            )
-    found = _COUNTS_NAME.fullmatch(path.name)
-    # The published retrieval concepts hold the empty string, which is no concept.
-    named = {concept: count for concept, count in content.items() if concept.strip()}
-    table = pd.DataFrame({"concept": list(named), "count": list(named.values())})
-    return table.astype({"concept": "str", "count": "Int64"}).assign(
-        dataset=found["dataset"] if found else ""
-    )

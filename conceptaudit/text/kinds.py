@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from math import log
 from pathlib import Path
 
 from conceptaudit.text.morphology import english_singular
@@ -101,6 +102,54 @@ def senses_of(name: str, synset: str | None = None) -> tuple[int, ...]:
             if found:
                 return found
     return ()
+
+
+FIRST_SENSES = 5
+"""Senses of a name that are looked at: later ones are rare."""
+
+POWER = 0.5
+"""What a kind's information content is raised to; see `weighted_kinds`."""
+
+
+@cache
+def _information() -> tuple[float, ...]:
+    """Return the information content of each sense: minus the log of its share of all senses.
+
+    A sense under two kinds counts in both, so that counts come from one pass.
+    """
+    above = _kinds().above
+    below = [1.0] * len(above)
+    for number in range(len(above) - 1, -1, -1):  # a kind stands before what is of it
+        for parent in above[number]:
+            below[parent] += below[number]
+    return tuple(max(log(len(above) / n), 0.0) for n in below)
+
+
+def weighted_kinds(name: str) -> dict[int, float]:
+    """Return what a name is a kind of, the more telling the heavier: "animal" little, "husky" much.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    dict of int to float
+        Numbers of senses in the lexicon; each weighs the share of the name's first
+        `FIRST_SENSES` senses that are of that kind, times the root of its information content.
+        Empty for a name that the lexicon does not have.
+
+    References
+    ----------
+    Resnik, "Using information content to evaluate semantic similarity in a taxonomy", IJCAI 1995.
+    """
+    senses = senses_of(name)[:FIRST_SENSES]
+    shares: dict[int, float] = defaultdict(float)
+    for sense in senses:
+        for kind in _ancestors(sense):
+            shares[kind] += 1.0 / len(senses)
+    content = _information()
+    return {k: share * content[k] ** POWER for k, share in sorted(shares.items()) if content[k]}
 
 
 def is_kind_of(name: str, parent: str, synset: str | None = None) -> bool | None:

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from conceptaudit.cli.main import main
-from conceptaudit.curves.published import reference_accuracies, reference_frequencies
+from conceptaudit.curves.published import reference_accuracies
+from conceptaudit.frequency.reference import reference_frequencies
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def world(tmp_path, quick, monkeypatch):
     """A part of the published numbers as a user's files: three sets, one of them not evaluated."""
     monkeypatch.chdir(tmp_path)
     sets = ["cifar100", "food101", "dtd", "caltech101"]
-    counts = reference_frequencies("cc12m").table
+    counts = reference_frequencies("cc12m/paper").table
     counts = counts[counts["dataset"].isin(sets)]
     counts[["dataset", "concept", "n_joint"]].to_csv("counts.csv", index=False)
     scores = reference_accuracies().table.drop(columns=["n_correct", "n_images"])

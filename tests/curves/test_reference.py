@@ -6,15 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conceptaudit.curves import predict, reference_curve
-from conceptaudit.curves.published import (
-    PACKED,
-    PRETRAINING_SAMPLES,
-    reference_accuracies,
-    reference_frequencies,
-)
+from conceptaudit.curves import join, normalise_name, predict, reference_curve
+from conceptaudit.curves.families import DEFAULT_RECIPE, family_named
+from conceptaudit.curves.fit_data import fit_data_of
+from conceptaudit.curves.meaning import class_names
+from conceptaudit.curves.point_model import Estimator, held_out_by_concept
+from conceptaudit.curves.published import PACKED, reference_accuracies
+from conceptaudit.curves.reference import PRETRAININGS, counted_by_name
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.records import ConceptFrequencies
+from conceptaudit.frequency.reference import reference_frequencies
+from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
+
+PLAIN = Estimator(
+    family=family_named("partial-pooling"), recipe=DEFAULT_RECIPE, seed=0, use_names=False
+)
 
 
 def test_the_packed_table_is_small_and_whole() -> None:
@@ -34,7 +39,7 @@ def test_the_packed_numbers_are_the_published_ones(realdata, pretraining) -> Non
     folder = realdata / "reference"
     name = f"food101_{pretraining}_integrated_tlemmatized_i0.7_search_counts.json"
     published = json.loads((folder / "search_counts" / name).read_text())
-    ours = reference_frequencies(pretraining).table
+    ours = reference_frequencies(f"{pretraining}/paper").table
     ours = ours[ours["dataset"] == "food101"].set_index("concept")["n_joint"].astype(int).to_dict()
     assert {key.replace("_", " "): n for key, n in published.items()} == {
         key.replace("_", " "): n for key, n in ours.items()
@@ -54,7 +59,7 @@ def test_the_packed_numbers_are_the_published_ones(realdata, pretraining) -> Non
 
 
 def audit_like(pretraining, factor=1.0):
-    table = reference_frequencies(pretraining).table
+    table = reference_frequencies(f"{pretraining}/paper").table
     table = table[table["dataset"].isin(["food101", "cifar100"]) & table["n_joint"].notna()]
     counts = np.round(table["n_joint"].astype(float) * factor)
     return ConceptFrequencies(
@@ -102,7 +107,7 @@ def test_a_name_decides_before_scale() -> None:
 
 
 def test_choices_that_do_not_exist(make_frequencies) -> None:
-    with pytest.raises(ConfigError, match="must be 'auto' or one of"):
+    with pytest.raises(ConfigError, match="must be 'auto', one of"):
         reference_curve(audit_like("cc12m"), pretraining="laion5b")
     with pytest.raises(ConfigError, match="--count must be"):
         reference_curve(audit_like("cc12m"), count="text")
@@ -116,8 +121,44 @@ def test_choices_that_do_not_exist(make_frequencies) -> None:
 
 
 def test_every_published_setting_has_counts_and_models() -> None:
-    for name in PRETRAINING_SAMPLES:
-        assert reference_frequencies(name).counted == ("n_text", "n_image", "n_joint")
+    for name in PRETRAININGS:
+        assert "n_text" in reference_frequencies(name).counted
         assert set(reference_accuracies(name).table["pretraining"]) == {name}
     with pytest.raises(ConfigError, match="published models"):
         reference_accuracies("laion5b")
+
+
+@pytest.mark.parametrize("pretraining", ["cc12m", "yfcc15m", "laion400m"])
+def test_text_counts_of_others_predict_better_than_the_papers(pretraining) -> None:
+    """On the five sets that both counted and whose accuracies are published, in every model."""
+    better = reference_frequencies(f"{pretraining}/clip-beyond-tail")
+    paper = reference_frequencies(f"{pretraining}/paper")
+    accuracies = reference_accuracies(pretraining)
+    shared = set(better.table["dataset"]) & set(accuracies.table["dataset"])
+    assert shared == {"cub", "dtd", "eurosat", "food101", "imagenet"}
+    rows = accuracies.table[accuracies.table["dataset"].isin(shared)]
+    for model, scores in rows.groupby("model"):
+        one = ConceptAccuracies(scores.reset_index(drop=True))
+        explained = {}
+        for name, counts in {"better": better, "paper": paper}.items():
+            for column in counts.counted:
+                table = join(counts, one, count=column).table
+                data = fit_data_of(table[table["count"].notna()], "log1p")
+                names = class_names(table["concept"].tolist(), data.dataset)
+                found = held_out_by_concept(data, names, PLAIN)
+                explained[name, column] = found.explained[0]
+        best = explained.pop(("better", "n_text"))
+        assert all(best > other + 0.01 for other in explained.values()), (model, explained, best)
+
+
+def test_names_that_were_counted_serve_sets_that_were_not() -> None:
+    accuracies = reference_accuracies("cc12m")
+    counts = reference_frequencies("cc12m")
+    table = counted_by_name(counts, accuracies).table
+    assert not table.duplicated(["dataset", "concept"]).any()
+    table["concept"] = [normalise_name(name) for name in table["concept"]]
+    sketch = table[table["dataset"] == "imagenet-sketch"].set_index("concept")["n_text"]
+    image = table[table["dataset"] == "imagenet"].set_index("concept")["n_text"]
+    assert len(sketch) > 990
+    assert (sketch == image.reindex(sketch.index)).all()
+    assert counted_by_name(reference_frequencies("cc3m"), accuracies).counted[0] == "n_text"

@@ -167,7 +167,7 @@ def test_tables_do_not_mix_with_count_files(write):
     assert not holds_table(counts)
     with pytest.raises(DataError, match="one table or from the paper's count files"):
         read_frequencies([table, counts])
-    with pytest.raises(ConfigError, match="are for the paper's count files"):
+    with pytest.raises(ConfigError, match="chooses among count files"):
         read_frequencies(table, pretraining="cc3m")
 
 
