@@ -17,6 +17,7 @@ PACKAGE = Path(conceptaudit.__file__).parent
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "records": {"errors"},
+    "names": set(),
     "progress": set(),
     "counts": {"errors", "records"},
     "paths": set(),
@@ -32,13 +33,13 @@ ROOMS: dict[str, set[str]] = {
         "tagtable", "text",
     },
     "frequency": {
-        "errors", "records", "artifacts", "reading", "datasets", "progress",
+        "names", "errors", "records", "artifacts", "reading", "datasets", "progress",
     },
     "zeroshot": {
         "errors", "records", "artifacts", "reading", "progress", "image", "datasets", "engine",
         "frequency", "tagtable", "text", "vocabulary",
     },
-    "curves": {"counts", "errors", "records", "progress", "store", "frequency"},
+    "curves": {"names", "counts", "errors", "records", "progress", "store", "frequency"},
     "auditing": {
         "errors", "records", "artifacts", "paths", "reading", "progress", "datasets",
         "engine", "text", "image", "frequency", "vocabulary",

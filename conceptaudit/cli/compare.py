@@ -24,8 +24,12 @@ SURE = 0.05
 
 def compare(
     runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN RUN...", help="Audit folders; the first is the baseline."),
+        list[str],
+        typer.Argument(
+            metavar="RUN RUN...",
+            help="Audit folders, tables of counts ('concept' and n_text, n_image or n_joint), or "
+            "published counts as reference:NAME; the first is the baseline.",
+        ),
     ],
     count: Annotated[
         list[str] | None,
@@ -55,6 +59,7 @@ def compare(
     \u0008
     Example:
       conceptaudit compare runs/laion runs/datacomp -o compared.csv --figure compared.png
+      conceptaudit compare reference:laion400m runs/mine
     """
     from conceptaudit.artifacts import write_csv
     from conceptaudit.frequency.comparing import compare_audits
@@ -106,6 +111,9 @@ def _show(found: Comparison) -> None:
         ],
     )
     for (dataset, count), rows in found.concepts.groupby(["dataset", "count"], sort=False):
+        if rows["q"].isna().all():
+            _show_ranks(rows)
+            continue
         sure = rows[rows["q"] <= SURE]
         more = sure["per_million"] > sure["per_million_baseline"]
         baseline = rows["baseline"].iloc[0]
@@ -134,3 +142,27 @@ def _show_ends(more: pd.DataFrame, less: pd.DataFrame, level: float) -> None:
     ]
     if rows:
         say_table(["concept", "per million", "in baseline", "ratio", f"{level:.0%} interval"], rows)
+
+
+def _show_ranks(rows: pd.DataFrame) -> None:
+    """Show where concepts stand most differently, where there are no rates to compare."""
+    apart = rows["rank"] - rows["rank_baseline"]
+    ordered = rows.assign(apart=apart).sort_values(["apart", "concept"], kind="stable")
+    ends = [*ordered.tail(SHOWN).index[::-1], *ordered.head(SHOWN).index]
+    shown = ordered.loc[list(dict.fromkeys(ends))]
+    first = rows.iloc[0]
+    dataset, baseline = first["dataset"], first["baseline"]
+    say(f"\n{first['count']}: ranks furthest apart, {dataset} and {baseline}")
+    say_table(
+        ["concept", "count", "in baseline", "less frequent", "in baseline"],
+        [
+            [
+                row["concept"],
+                int(row["n"]),
+                int(row["n_baseline"]),
+                f"{row['rank']:.0%}",
+                f"{row['rank_baseline']:.0%}",
+            ]
+            for _, row in shown.iterrows()
+        ],
+    )

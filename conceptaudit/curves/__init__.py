@@ -8,7 +8,7 @@ from conceptaudit.curves.comparison import compare_families
 from conceptaudit.curves.controls import similar_to_test, with_law, without_samples
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fitting import fit_curve
-from conceptaudit.curves.joining import Joined, join, normalise_name
+from conceptaudit.curves.joining import Joined, join
 from conceptaudit.curves.known_results import Anchors
 from conceptaudit.curves.planning import Plan, plan
 from conceptaudit.curves.predicting import predict
@@ -23,6 +23,7 @@ from conceptaudit.curves.records import (
 )
 from conceptaudit.curves.reference import Reference, reference_curve
 from conceptaudit.curves.transfer import transfer
+from conceptaudit.names import normalise_name
 
 __all__ = [
     "Anchors",

@@ -13,8 +13,8 @@ from itertools import chain
 
 import numpy as np
 
-from conceptaudit.curves.joining import normalise_name
 from conceptaudit.curves.statistics import FloatArray, IntArray, group_means
+from conceptaudit.names import normalise_name
 
 FEATURES = ("words", "letters", "same_head", "same_start", "shared_words")
 """Columns of `name_features`.

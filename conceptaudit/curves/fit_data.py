@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from conceptaudit.curves.joining import normalise_name
 from conceptaudit.curves.statistics import FloatArray, IntArray
+from conceptaudit.names import normalise_name
 
 ZERO_POLICIES = ("log1p", "exclude", "hurdle")
 """What a user can ask for.

@@ -4,8 +4,6 @@ Names are compared as they are first and only then through `normalise_name`; a n
 one side only is listed, one that could mean two rows is refused. Position is never identity.
 """
 
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +18,7 @@ from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
 from conceptaudit.curves.sampled_counts import expected_counts
 from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.names import normalise_name
 from conceptaudit.records import (
     ACCURACY_COLUMNS,
     ConceptAccuracies,
@@ -73,8 +72,6 @@ LEVEL = 0.9
 
 DUPLICATE_POLICIES = ("refuse", "sum", "first")
 
-_SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015]+")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
@@ -101,21 +98,6 @@ class Joined:
     folded: pd.DataFrame = field(repr=False)
     count: str
     notes: tuple[str, ...]
-
-
-def normalise_name(name: str) -> str:
-    """Fold what differs between two spellings of one class name.
-
-    Unicode compatibility forms and case are folded; runs of spaces, underscores and hyphens
-    become one space.
-
-    Examples
-    --------
-    >>> normalise_name("Golden_Retriever") == normalise_name("golden-retriever ")
-    True
-    """
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    return _SEPARATORS.sub(" ", unicodedata.normalize("NFC", folded)).strip()
 
 
 def join(

@@ -20,12 +20,12 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 
 from conceptaudit.curves.conformal import Band, new_dataset
-from conceptaudit.curves.joining import normalise_name
 from conceptaudit.curves.model_predictor import ModelPredictor, Queries, remark_on_names
 from conceptaudit.curves.point_model import HeldOut
 from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.statistics import FloatArray, IntArray, group_means
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.names import normalise_name
 from conceptaudit.records import ConceptAccuracies
 
 N_DRAWS = 5

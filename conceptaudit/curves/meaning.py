@@ -29,9 +29,9 @@ import numpy.typing as npt
 from scipy import linalg, sparse
 
 from conceptaudit.curves.features import name_features
-from conceptaudit.curves.joining import normalise_name
 from conceptaudit.curves.statistics import FloatArray, IntArray
 from conceptaudit.errors import DataError
+from conceptaudit.names import normalise_name
 
 KINDS, KINDS_OWN, LETTERS_OWN = 0.4, 0.3, 0.3
 """Weights of names alone: kinds over all sets and within a set, letters within a set."""

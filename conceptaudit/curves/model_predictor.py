@@ -18,7 +18,6 @@ from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.families import family_named
 from conceptaudit.curves.fit_data import FitData, fit_data_of
 from conceptaudit.curves.fitted import NEW_DATASET
-from conceptaudit.curves.joining import normalise_name
 from conceptaudit.curves.meaning import ClassNames, Encode, Meaning, class_names
 from conceptaudit.curves.point_model import (
     Estimator,
@@ -29,6 +28,7 @@ from conceptaudit.curves.point_model import (
 )
 from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.statistics import FloatArray, IntArray
+from conceptaudit.names import normalise_name
 
 NAMES_HELP = "; class names among their rivals count as well"
 MEANING_HELPS = "; class names, among their rivals and by their meaning, count as well"

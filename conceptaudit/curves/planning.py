@@ -24,7 +24,7 @@ from conceptaudit.curves.budget import (
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fit_data import count_at, log_frequency
 from conceptaudit.curves.fitted import above_zero
-from conceptaudit.curves.joining import KEY_COLUMNS, normalise_name, numbers
+from conceptaudit.curves.joining import KEY_COLUMNS, numbers
 from conceptaudit.curves.model_predictor import prepare, queries_of
 from conceptaudit.curves.needed_gain import (
     AccuracyLaw,
@@ -39,6 +39,7 @@ from conceptaudit.curves.predicting import predict
 from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.statistics import FloatArray, check_level
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.names import normalise_name
 from conceptaudit.records import ConceptFrequencies
 
 ALREADY, NOT_REACHABLE, UNKNOWN = "reached", "not reachable by frequency alone", "no prediction"

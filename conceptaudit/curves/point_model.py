@@ -25,6 +25,10 @@ MIN_NAMED_ROWS = 60
 """Fewer rows than this cannot show that names help, and are fitted without."""
 
 
+SURE_GAIN = 2.0
+"""Standard errors that the gain of meaning must lie above zero for it to be used."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimator:
     """How a centre is fitted: the family and what it needs beside rows."""
@@ -160,10 +164,14 @@ def _held_out(
         added, spread = held_out_meaning(meaning, fitted, residuals)
         meant, spread = np.clip(named + added, 0.0, 1.0), spread[usable]
     guesses = (plain, named, meant)
-    errors = [float(np.sum((rows.y - guess)[usable] ** 2)) for guess in guesses]
+    squares = [(rows.y - guess)[usable] ** 2 for guess in guesses]
+    errors = [float(values.sum()) for values in squares]
     total = float(np.sum((rows.y[usable] - rows.y[usable].mean()) ** 2)) if usable.any() else 0.0
-    # NaN is below nothing, so what was not tried is never chosen
-    means, better = errors[2] < min(errors[:2]), errors[1] < errors[0]
+    better = errors[1] < errors[0]
+    gain = squares[int(better)] - squares[2]
+    # A smoother over names follows chance as well: its gain has to stand out of its own noise.
+    # NaN stands out of nothing, so what was not tried is never chosen.
+    means = bool(gain.sum() > SURE_GAIN * np.sqrt(len(gain)) * gain.std()) if len(gain) else False
     chosen = guesses[2 if means else int(better)][usable]
     first, second, third = (1.0 - error / total if total > 0 else np.nan for error in errors)
     return HeldOut(

@@ -15,12 +15,13 @@ import pandas as pd
 
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.families import family_named
-from conceptaudit.curves.joining import COUNTED, join, normalise_name
+from conceptaudit.curves.joining import COUNTED, join
 from conceptaudit.curves.model_fitting import ModelSettings, fit_model, usable_rows
 from conceptaudit.curves.model_predictor import estimator_of
 from conceptaudit.curves.predicting import predict
 from conceptaudit.curves.records import LineFit, ModelFit
 from conceptaudit.errors import DataError, FitError
+from conceptaudit.names import normalise_name
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 TOP1 = ("accuracy", "acc1")

@@ -21,7 +21,7 @@ import pandas as pd
 from conceptaudit.counts import AUTO_COUNT, CORRECTED_COLUMNS, choose_count
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fitting import fit_curve
-from conceptaudit.curves.joining import normalise_name, numbers
+from conceptaudit.curves.joining import numbers
 from conceptaudit.curves.published import reference_accuracies
 from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import ConfigError, DataError
@@ -30,6 +30,7 @@ from conceptaudit.frequency.reference import (
     reference_frequencies,
     registry,
 )
+from conceptaudit.names import normalise_name
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 PRETRAININGS = ("cc3m", "cc12m", "yfcc15m", "synthci30m", "laion400m", "laion2b")

@@ -3,7 +3,8 @@
 What is hard for one model is hard for its sibling: per-class results of other models say far more
 about a class than its frequency does. They are regressed by ridge, together with the frequency,
 with effects common to all datasets and effects of each dataset drawn towards those; the level of
-a dataset is its own as far as its number of known classes allows.
+a dataset is its own as far as its number of known classes allows. A dataset of which no class is
+known has the level that other models have there, by a regression between datasets.
 """
 
 from collections.abc import Sequence
@@ -15,15 +16,15 @@ import pandas as pd
 
 from conceptaudit.curves.conformal import Band, known_dataset, new_dataset
 from conceptaudit.curves.curve import Curve
-from conceptaudit.curves.features import FeatureEffects, fit_effects
+from conceptaudit.curves.features import COMMON_PENALTY, FeatureEffects, fit_effects
 from conceptaudit.curves.fit_data import log_frequency
-from conceptaudit.curves.joining import normalise_name
 from conceptaudit.curves.model_predictor import rows_and_names
 from conceptaudit.curves.point_model import HeldOut, concept_folds
 from conceptaudit.curves.predicting import predict
 from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.statistics import FloatArray, IntArray, check_level, group_means
 from conceptaudit.errors import DataError
+from conceptaudit.names import normalise_name
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 MIN_COMMON = 20
@@ -32,11 +33,47 @@ MIN_COMMON = 20
 MIN_COVERAGE = 0.5
 """Share of the model's classes that another model must have results for, to be used."""
 
+BETWEEN_ROWS = 100.0
+"""Rows of classes that the mean of one dataset weighs as much as."""
+
+SMALLEST = 1e-12
+"""Keeps the regression between datasets solvable where all have the same means."""
+
+BETWEEN_RIDGE = 0.02
+"""Penalty on what means of datasets add to effects within, as a share of their mean square."""
+
 LEVEL_ROWS = 5.0
 """Known classes at which a dataset's own level weighs as much as what the others say of it."""
 
 
 NOT_WIDENED = "; outside the fitted range of frequencies: the level is not assured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDataset:
+    """What is expected in a dataset of which no class is known.
+
+    Parameters
+    ----------
+    level : float
+        Mean over datasets of their mean accuracies.
+    centre : numpy.ndarray of float64, shape (k,)
+        The same of the predictors.
+    within, between : numpy.ndarray of float64, shape (k,)
+        Effects of a class's distance from its dataset's mean, and of that mean's from `centre`.
+    """
+
+    level: float
+    centre: FloatArray
+    within: FloatArray
+    between: FloatArray
+
+    def at(self, predictors: FloatArray) -> FloatArray:
+        """Return the expected accuracies in [0, 1] of all classes of the dataset, shape (n,)."""
+        mean = predictors.mean(axis=0)
+        level = self.level + (mean - self.centre) @ self.between
+        value: FloatArray = level + (predictors - mean) @ self.within
+        return np.clip(value, 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +91,7 @@ class Transfer:
     offsets : numpy.ndarray of float64, shape (d + 1,)
         Level of each dataset about what common effects say; the last, for a new one, is 0.
     effects : FeatureEffects
+    new : NewDataset
     """
 
     mean: float
@@ -61,9 +99,10 @@ class Transfer:
     means: FloatArray
     offsets: FloatArray
     effects: FeatureEffects
+    new: "NewDataset"
 
     def at(self, predictors: FloatArray, dataset: IntArray) -> FloatArray:
-        """Return the expected accuracy in [0, 1], shape (n,); dataset -1 is a new one."""
+        """Return the expected accuracy in [0, 1], shape (n,), in datasets of the fit."""
         scaled = (self.means[dataset] - self.centre) / self.effects.scale
         level = self.mean + scaled @ self.effects.common + self.offsets[dataset]
         within = self.effects.at(predictors - self.means[dataset], dataset)
@@ -78,7 +117,7 @@ def fit_transfer(
     Parameters
     ----------
     predictors : numpy.ndarray of float64, shape (n, k)
-        Other models' accuracies, and the frequency in decades.
+        Other models' accuracies, and last the frequency in decades.
     accuracy : numpy.ndarray of float64, shape (n,)
     dataset : numpy.ndarray of int, shape (n,)
     n_datasets : int
@@ -99,13 +138,47 @@ def fit_transfer(
     effects = fit_effects(predictors - means[dataset], accuracy - own[dataset], dataset, n_datasets)
     expected = mean + (means - centre) / effects.scale @ effects.common
     offsets = (own - expected) * seen / (seen + LEVEL_ROWS)
+    middle, level = means[seen > 0].mean(axis=0), float(own[seen > 0].mean())
+    between_sets = (means[seen > 0] - middle) / effects.scale
+    between_sets[:, -1] = 0.0  # how frequent a set's classes are says less than models' levels
+    within, between = _new_effects(
+        (predictors - means[dataset]) / effects.scale,
+        accuracy - own[dataset],
+        between_sets,
+        own[seen > 0] - level,
+    )
+    between[-1] = 0.0
     return Transfer(
+        new=NewDataset(
+            level=level,
+            centre=middle,
+            within=within / effects.scale,
+            between=between / effects.scale,
+        ),
         mean=mean,
         centre=centre,
         means=np.vstack([means, centre]),
         offsets=np.append(offsets, 0.0),
         effects=effects,
     )
+
+
+def _new_effects(
+    x: FloatArray, y: FloatArray, means: FloatArray, levels: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Effects in a dataset that is not in the fit, within it and of its means.
+
+    Means of datasets are rows of the same ridge; what they have beside it is a ridge of its own,
+    since 14 datasets say little of 19 models, but most of what they say is the level.
+    """
+    k = x.shape[1]
+    weighted = BETWEEN_ROWS * means.T
+    left = x.T @ x + weighted @ means + COMMON_PENALTY * np.eye(k)
+    within = np.asarray(np.linalg.solve(left, x.T @ y + weighted @ levels), dtype=np.float64)
+    kernel = means @ means.T
+    spread = np.trace(kernel) / max(len(means), 1)
+    ridge = (BETWEEN_RIDGE * spread + SMALLEST) * np.eye(len(means))
+    return within, within + means.T @ np.linalg.solve(kernel + ridge, levels - means @ within)
 
 
 def held_out_transfer(
@@ -121,9 +194,10 @@ def held_out_transfer(
     centre = np.full(len(accuracy), np.nan)
     for train, test in splits:
         fitted = fit_transfer(predictors[train], accuracy[train], dataset[train], n_datasets)
-        where = np.full(len(test), -1, dtype=np.intp) if new else dataset[test]
-        centre[test] = fitted.at(predictors[test], where)
-    # A new dataset's own predictors centre it, see `Transfer.at`; here they are the common ones.
+        if new:
+            centre[test] = fitted.new.at(predictors[test])
+        else:
+            centre[test] = fitted.at(predictors[test], dataset[test])
     return HeldOut(centre=centre, residual=accuracy - centre, dataset=dataset, names_help=False)
 
 
@@ -211,14 +285,17 @@ def _transferred(
         predictors, accuracy, dataset, list(concept_folds(concept, curve.seed)), new=False
     )
     result = table.copy()
-    for position in np.unique(where[usable]):
-        members = np.flatnonzero(usable & (where == position))
+    named = np.array([key[0] for key in asked], dtype=object)
+    for name in sorted(set(named[usable])):
+        members = np.flatnonzero(usable & (named == name))
+        position = int(where[members[0]])
         if position >= 0:
-            band = known_dataset(by_concept, int(position), rows.datasets[position], level)
+            band = known_dataset(by_concept, position, rows.datasets[position], level)
+            expected = fitted.at(asked_of[members], where[members])
         else:
             held = held_out_transfer(predictors, accuracy, dataset, _by_dataset(dataset), new=True)
             band = new_dataset(held, level)
-        expected = fitted.at(asked_of[members], where[members])
+            expected = fitted.new.at(asked_of[members])
         _fill(result, members, expected, band, used)
     return result
 

@@ -2,7 +2,7 @@
 
 The paper has one JSON file per evaluation set, pretraining set and kind of search,
 ``{dataset}_{pretraining}_{search}_search_counts.json``; NeglectedTails and SWAT one per evaluation
-and pretraining set, with the hits of all names of a class, ``{dataset}_metrics-{PRETRAINING}.json``.
+and pretraining set, ``{dataset}_metrics-{PRETRAINING}.json``, with the hits of a class by any name.
 """
 
 import json

@@ -46,7 +46,10 @@ def draw_comparison(found: Comparison, path: Path | str) -> Path:
     ConfigError, DataError
         The ending names no format, or the file cannot be written.
     """
-    panels = list(found.concepts.groupby(["dataset", "count"], sort=False))
+    panels = [
+        (key, _places(rows))
+        for key, rows in found.concepts.groupby(["dataset", "count"], sort=False)
+    ]
     styles = dataset_styles(found.concepts["dataset"])
     columns = min(len(panels), 3)
 
@@ -59,7 +62,7 @@ def draw_comparison(found: Comparison, path: Path | str) -> Path:
 
 
 def _panel(axis: Axes, rows: pd.DataFrame, dataset: str, count: str, colour: str) -> None:
-    rates = [rows[name].to_numpy(np.float64) for name in ("per_million_baseline", "per_million")]
+    rates = [rows[name].to_numpy(np.float64) for name in ("at_baseline", "at")]
     positive = np.concatenate(rates)[np.concatenate(rates) > 0]
     least = np.floor(np.log10(positive.min())) if len(positive) else 0.0
     x, lowest_x, strip_x = count_places(rates[0] / 10.0**least)
@@ -85,17 +88,32 @@ def _panel(axis: Axes, rows: pd.DataFrame, dataset: str, count: str, colour: str
         limit((lowest - 0.15) if strip is None else strip - 0.4, highest + 0.35)
     _name_ends(axis, rows, x, y)
     baseline = shortened(str(rows["baseline"].iloc[0]), 30)
-    axis.set_xlabel(plain(f"{baseline}: per million samples"))
-    axis.set_ylabel(plain(f"{shortened(dataset, 30)}: per million samples"))
+    unit = "samples" if rows["per_million"].isna().any() else "per million samples"
+    axis.set_xlabel(plain(f"{baseline}: {unit}"))
+    axis.set_ylabel(plain(f"{shortened(dataset, 30)}: {unit}"))
     axis.set_title(f"{len(rows):,} concepts {TITLES.get(count, count)}", fontsize=9)
 
 
+def _places(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add where each concept is drawn: at its rates, or its counts where a total is unknown."""
+    known = rows["per_million"].notna().all() and rows["per_million_baseline"].notna().all()
+    names = ("per_million", "per_million_baseline") if known else ("n", "n_baseline")
+    return rows.assign(at=rows[names[0]], at_baseline=rows[names[1]])
+
+
 def _name_ends(axis: Axes, rows: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> None:
-    """Name the concepts that differ most surely, above the diagonal and below."""
-    above = (rows["per_million"] > rows["per_million_baseline"]).to_numpy()
-    order = np.argsort(rows["p"].to_numpy(np.float64), kind="stable")
+    """Name the concepts that differ most: most surely, or in rank where there is no test."""
+    apart = (rows["rank"] - rows["rank_baseline"]).to_numpy(np.float64)
+    if tested := bool(rows["p"].notna().all()):
+        # a thousandth per million keeps zeros finite, and in the order of the other side
+        rates = (rows[["per_million", "per_million_baseline"]] + 1e-3).to_numpy(np.float64)
+        apart = np.log(rates[:, 0] / rates[:, 1])
+    above = apart > 0
+    # of concepts that are as sure, as in tables of millions most are, the furthest apart
+    order = np.lexsort((-np.abs(apart), rows["p"].to_numpy(np.float64)))
+    sure = rows["q"].to_numpy(np.float64) <= 0.05 if tested else np.ones(len(rows), dtype=bool)
     for side, anchor, shift in ((above, "right", (-4, 2)), (~above, "left", (4, -6))):
-        for place in [i for i in order if side[i] and rows["q"].iloc[i] <= 0.05][:NAMED]:
+        for place in [i for i in order if side[i] and sure[i]][:NAMED]:
             axis.annotate(
                 plain(shortened(str(rows["concept"].iloc[place]), 20)),
                 (x[place], y[place]),

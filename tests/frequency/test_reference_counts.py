@@ -175,3 +175,34 @@ def test_list_and_show(capsys) -> None:
 
 def test_default_sources_hold_every_corpus() -> None:
     assert set(reference.DEFAULT_SOURCES) == {one.source for one in registry().values()}
+
+
+@pytest.mark.parametrize(("one", "other"), [("cc3m", "laion400m"), ("cc12m", "yfcc15m")])
+def test_compare_says_the_same_of_corpora(one, other, tmp_path, capsys) -> None:
+    figure = tmp_path / "compared.svg"
+    names = [f"reference:{corpus}/paper" for corpus in (one, other)]
+    call = ["compare", *names, "--count", "n_joint", "--json", "--figure", str(figure)]
+    assert main(call) == 0
+    found = json.loads(capsys.readouterr().out)
+    [pair] = found["datasets"]
+    assert pair["spearman"] == pytest.approx(CORRELATIONS[one, other], abs=0.005)
+    assert pair["n_samples"] == reference.CORPUS_SAMPLES[other]
+    assert sum("was counted by Udandarao" in note for note in found["notes"]) == 2
+    assert figure.stat().st_size > 10_000
+
+
+def test_a_table_without_a_total_is_compared_by_rank(tmp_path, capsys) -> None:
+    path = tmp_path / "mine.csv"
+    counts = {"T_shirt": 900, "BEACH": 500, "jeans": 20, "abacus": 30, "no such class": 7}
+    pd.DataFrame({"concept": list(counts), "n_text": list(counts.values())}).to_csv(path)
+    assert main(["compare", "reference:laion400m", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = pd.DataFrame(found["concepts"])
+    assert rows["concept"].tolist() == ["abacus", "beach", "jeans", "T-shirt"]
+    assert rows["ratio"].isna().all()
+    assert rows["rank"].tolist() == pytest.approx([1 / 3, 2 / 3, 0.0, 1.0])
+    assert any("compared by rank" in note for note in found["notes"])
+    assert main(["compare", "reference:laion400m", str(path)]) == 0
+    assert "ranks furthest apart" in capsys.readouterr().out
+    path.write_text("concept,n_text\ndog,3\nDog,4\n")
+    assert main(["compare", "reference:laion400m", str(path)]) == 2

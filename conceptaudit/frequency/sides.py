@@ -1,0 +1,245 @@
+"""What a comparison is made of: audits, tables of counts, and published reference counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.artifacts import MANIFEST, Json, read_json
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.frequency.clustering import count_dispersion
+from conceptaudit.frequency.intervals import poisson_interval
+from conceptaudit.frequency.ratios import Counted, FloatArray
+from conceptaudit.frequency.readers import read_frequencies
+from conceptaudit.frequency.reference import PREFIX, ReferenceCounts, reference_counts
+from conceptaudit.names import normalise_name
+from conceptaudit.records import ConceptFrequencies
+
+SIDES = {"n_text": ("text",), "n_image": ("image",), "n_joint": ("text", "image")}
+"""Sides of a dataset that a count is made from."""
+
+CORRECTED = "_corrected"
+
+ALIKE = ("text", "image", "clip", "threshold", "calibration")
+"""What should be the same in all audits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One dataset of a comparison.
+
+    Parameters
+    ----------
+    name : str
+    folder : Path or None
+        Of an audit; None for a table or reference counts.
+    manifest : dict
+        Of an audit; empty otherwise.
+    frequencies : ConceptFrequencies
+        A row per concept name.
+    total : int or None
+        Samples that a table was counted in; None where that is unknown, and for an audit, whose
+        manifest says it.
+    by : ReferenceCounts or None
+        Whose reference counts these are.
+    """
+
+    name: str
+    folder: Path | None
+    manifest: dict[str, Any]
+    frequencies: ConceptFrequencies
+    total: int | None = None
+    by: ReferenceCounts | None = None
+
+    @property
+    def keys(self) -> list[str]:
+        """Folded names of the concepts, by which they are joined."""
+        return [normalise_name(str(name)) for name in self.frequencies.table["concept"]]
+
+    def held(self, count: str) -> frozenset[str]:
+        """Folded names of the concepts that have this count."""
+        known = self.frequencies.table[count].notna().to_numpy(dtype=bool)
+        return frozenset(key for key, has in zip(self.keys, known, strict=True) if has)
+
+    def counted(self, count: str, keys: Sequence[str]) -> Counted:
+        """Take one count of some concepts, by their folded names.
+
+        Samples are 0 where they are unknown: such a side has no rates.
+        """
+        table = self.frequencies.table.set_index(pd.Index(self.keys)).loc[list(keys)]
+        values = pd.to_numeric(table[count]).to_numpy(np.float64)
+        level = self.frequencies.level
+        if f"{count}_low" in table:
+            ends = [pd.to_numeric(table[f"{count}_{end}"]) for end in ("low", "high")]
+            low, high = (end.to_numpy(np.float64) for end in ends)
+        else:
+            low, high = poisson_interval(values, level)
+        return Counted(
+            count=values,
+            low=low,
+            high=high,
+            n_samples=self.n_samples(count) or 0,
+            level=level,
+            dispersion=self._dispersion(count, keys, values, low, high),
+        )
+
+    def _dispersion(
+        self,
+        count: str,
+        keys: Sequence[str],
+        counts: FloatArray,
+        low: FloatArray,
+        high: FloatArray,
+    ) -> FloatArray:
+        """Return the variance of counts over their means: of clusters, or of estimates."""
+        # An estimated count has a wider interval than a Poisson count of its size.
+        poisson = np.subtract(*poisson_interval(counts, self.frequencies.level)[::-1])
+        estimated = ((high - low) / poisson) ** 2
+        if self.folder is None:
+            return np.asarray(np.fmax(1.0, estimated), dtype=np.float64)
+        sides = SIDES[count.removesuffix(CORRECTED)]
+        clustered = count_dispersion(self.folder, sides, len(self.frequencies.table))
+        own = pd.Series(clustered, index=self.keys).loc[list(keys)].to_numpy(np.float64)
+        return np.asarray(np.fmax(own, estimated), dtype=np.float64)
+
+    def n_samples(self, count: str) -> int | None:
+        """Return how many samples could be counted; of two sides, of the one that has fewer."""
+        if self.folder is None:
+            return self.total
+        account = self.manifest["account"]
+        return min(int(account[s]["n_used"]) for s in SIDES[count.removesuffix(CORRECTED)])
+
+    @property
+    def counts(self) -> list[str]:
+        """Counts that this side holds: of an audit, those with intervals."""
+        table = self.frequencies.table
+        names = [name for raw in SIDES for name in (raw, f"{raw}{CORRECTED}")]
+        held = [name for name in names if name in table and table[name].count()]
+        return [n for n in held if self.folder is None or f"{n}_low" in table]
+
+
+def read_side(source: str | Path, name: str, counts: Sequence[str]) -> Side:
+    """Read one dataset of a comparison.
+
+    Parameters
+    ----------
+    source : str or Path
+        An audit's run folder, a table of counts, or ``"reference:NAME"``.
+    name : str
+    counts : sequence of str
+        Counts asked for, by which reference counts of several sources are chosen.
+
+    Raises
+    ------
+    ConfigError, DataError
+        There are no such reference counts; a folder is no finished audit; a table has a concept
+        with several different counts.
+    """
+    if str(source).startswith(PREFIX):
+        found = reference_counts(str(source), counts[0] if counts else None)
+        table = _by_name(found.frequencies(), name, refuse=False)
+        return Side(
+            name=name, folder=None, manifest={}, frequencies=table, total=found.n_samples, by=found
+        )
+    path = Path(source)
+    if not path.is_dir():
+        frequencies = read_frequencies(path)
+        table = _by_name(frequencies, name, refuse=True)
+        return Side(
+            name=name, folder=None, manifest={}, frequencies=table, total=frequencies.n_samples
+        )
+    manifest = read_json(path / MANIFEST) if (path / MANIFEST).is_file() else None
+    if not isinstance(manifest, dict) or manifest.get("kind") != "audit":
+        raise DataError(
+            f"{path} is not a finished audit. Name the folder that 'conceptaudit audit … -o RUN' "
+            f"wrote, a table of counts, or {PREFIX}NAME ('conceptaudit reference list')."
+        )
+    account = manifest.get("account")
+    parts = list(account.values()) if isinstance(account, dict) else []
+    if not parts or not all(isinstance(s, dict) and _whole(s.get("n_used")) for s in parts):
+        raise DataError(
+            f"{path / MANIFEST} is damaged: its account does not say how many samples were used."
+        )
+    return Side(name=name, folder=path, manifest=manifest, frequencies=read_frequencies(path))
+
+
+def _by_name(frequencies: ConceptFrequencies, name: str, *, refuse: bool) -> ConceptFrequencies:
+    """Reduce counts by evaluation set to one row per name: the first that was counted."""
+    table = frequencies.table
+    counted = [column for column in frequencies.counted if column in table]
+    keys = pd.Series([normalise_name(str(concept)) for concept in table["concept"]])
+    if refuse and "dataset" not in table and bool(keys.duplicated().any()):
+        twice = table["concept"].iloc[int(keys.duplicated().to_numpy().argmax())]
+        raise DataError(f"{name} has the concept {twice!r} more than once. Keep one row of it.")
+    # a name of several sets may be counted for some of them only
+    order = table[counted].isna().any(axis=1).to_numpy().argsort(kind="stable")
+    first = order[~keys.iloc[order].duplicated().to_numpy()]
+    return ConceptFrequencies(
+        table.iloc[np.sort(first)].reset_index(drop=True), frequencies.source, frequencies.level
+    )
+
+
+def _whole(value: Json) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def side_names(sources: Sequence[str | Path]) -> list[str]:
+    """Name each source: a folder by its own name where that tells them apart.
+
+    Raises
+    ------
+    ConfigError
+        One is named twice.
+    """
+    short = [
+        str(source).removeprefix(PREFIX)
+        if str(source).startswith(PREFIX)
+        else Path(source).resolve().name
+        for source in sources
+    ]
+    names = short if len(set(short)) == len(short) else [str(source) for source in sources]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"Every audit must be named once. Got {names} instead.")
+    return names
+
+
+def unlike(sides: Sequence[Side]) -> list[str]:
+    """Name what was not done alike on all sides."""
+    notes = [
+        f"{side.name} was counted by {side.by.by} ({side.by.method}), in about "
+        f"{side.by.n_samples or 0:,} samples: ratios are of the countings as well as of the data."
+        for side in sides
+        if side.by is not None
+    ]
+    notes += [
+        f"How many samples {side.name} was counted in is not known: concepts are compared by rank."
+        for side in sides
+        if side.folder is None and not side.total
+    ]
+    audits = [side for side in sides if side.folder is not None]
+    for audit in audits[1:]:
+        how, first = _how(audit.manifest), _how(audits[0].manifest)
+        other = [name for name in ALIKE if how.get(name) != first.get(name)]
+        if other:
+            notes.append(
+                f"{audit.name} was not counted as {audits[0].name} was: {', '.join(other)} "
+                "differ. Ratios are of the countings as well as of the data; corrected image "
+                "counts suffer least."
+            )
+    return notes
+
+
+def _how(manifest: Json) -> dict[str, Json]:
+    """Return the settings that change counts."""
+    how = {name: manifest.get(name) for name in ("clip", "threshold", "calibration")}
+    for stage in manifest.get("settings") or []:
+        if isinstance(stage, dict) and stage.get("stage") == "text":
+            how["text"] = {
+                name: stage.get(name) for name in ("pipeline", "pos", "nested", "normalizer")
+            }
+    return how
