@@ -2,10 +2,12 @@
 
     python scripts/bench_text.py --data ../shared/data
     python scripts/bench_text.py --million 5 --names lvis --ways pipe exact fast
+    python scripts/bench_text.py --models bundled sm=PATH md=PATH --ways pipe exact --rounds 3
     python scripts/bench_text.py --sets all --repeat-samples 10
     python scripts/bench_text.py --sets --million 5 --names lvis --workers 1 2
 
-Ways: ``pipe`` is the bare spaCy pipeline (tagger and lemmatizer, nothing done with it), ``paper``
+Ways: ``pipe`` is the bare spaCy pipeline (``--models``: the bundled one, others by name or path;
+tagger and lemmatizer, nothing done with it), ``paper``
 the published algorithm, ``strings`` an Aho-Corasick search for the names as strings, ``exact`` and
 ``fast`` ours as an audit runs them, from the file to the counts. Each runs in a process of its own,
 on one core, timed by that process's processor time without loading models; its peak memory is that
@@ -101,15 +103,17 @@ def recombined(captions: list[str], n: int, path: Path) -> None:
             writer.write_table(pa.table({"caption": joined}, schema=schema), row_group_size=20_000)
 
 
-def count_with_us(path: Path, concepts: Any, mode: str, folder: Path) -> tuple[Counts, float]:
+def count_with_us(
+    path: Path, concepts: Any, mode: str, folder: Path, model: str
+) -> tuple[Counts, float]:
     """Count as an audit does, on this process's one core; return counts and seconds."""
     from conceptaudit.auditing import AuditOptions, audit
     from conceptaudit.text.pipeline import find_pipeline
     from conceptaudit.text.tagger import TextTagger, annotator_of
 
-    tagger = TextTagger(vocabulary=concepts, pipeline=find_pipeline())
+    tagger = TextTagger(vocabulary=concepts, pipeline=find_pipeline(model))
     annotator_of(tagger).tag(["a dog"])  # loads and compiles everything
-    options = AuditOptions(text_mode=mode, workers=1)
+    options = AuditOptions(text_mode=mode, workers=1, spacy_model=model)
     start = time.process_time()
     run = audit(path, concepts, folder / "run", options=options)
     seconds = time.process_time() - start
@@ -160,11 +164,11 @@ def count_as_published(captions: list[str], concepts: Any) -> tuple[Counts, floa
     return np.bincount(named, minlength=len(concepts)).astype(np.int64), seconds
 
 
-def run_pipe(captions: list[str]) -> float:
+def run_pipe(captions: list[str], model: str) -> float:
     """Run the bare pipeline and do nothing with it."""
     from conceptaudit.text.pipeline import load_pipeline
 
-    nlp = load_pipeline("bundled")
+    nlp = load_pipeline(model)
     list(nlp.pipe(captions[:64]))
     start = time.process_time()
     for doc in nlp.pipe(captions, batch_size=256):
@@ -184,13 +188,13 @@ def measure(arguments: argparse.Namespace) -> None:
     counts: Counts | None = None
     with tempfile.TemporaryDirectory() as folder:
         if way == "pipe":
-            seconds, n = run_pipe(captions), len(captions)
+            seconds, n = run_pipe(captions, arguments.models[0]), len(captions)
         elif way == "paper":
             (_, seconds), n = count_as_published(captions, concepts), len(captions)
         elif way == "strings":
             (counts, seconds), n = count_strings(captions, concepts), len(captions)
         else:
-            counts, seconds = count_with_us(path, concepts, way, Path(folder))
+            counts, seconds = count_with_us(path, concepts, way, Path(folder), arguments.models[0])
             import pyarrow.parquet as pq
 
             n = pq.ParquetFile(path).metadata.num_rows
@@ -252,11 +256,13 @@ def compare_samples(
     return {"corpus": title, "names": names, "samples": row}
 
 
-def child(way: str, corpus: Path, names: str, arguments: argparse.Namespace) -> dict[str, Any]:
+def child(
+    way: str, corpus: Path, names: str, arguments: argparse.Namespace, model: str
+) -> dict[str, Any]:
     """Measure one way in a process of its own, on one thread."""
     command = [
         *(sys.executable, __file__, "--one", way, "--corpus", str(corpus), "--names", names),
-        *("--data", arguments.data, "--sample", str(arguments.sample)),
+        *("--data", arguments.data, "--sample", str(arguments.sample), "--models", model),
     ]
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     environment = {**os.environ, **dict.fromkeys(threads, "1")}
@@ -280,9 +286,23 @@ def agreement(counts: list[int], truth: list[int]) -> dict[str, float]:
 
 
 def compare(title: str, corpus: Path, names: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure all ways on one corpus with every pipeline."""
+    return {
+        "corpus": title,
+        "names": names,
+        "models": [
+            compare_ways(title, corpus, names, arguments, model) for model in arguments.models
+        ],
+    }
+
+
+def compare_ways(
+    title: str, corpus: Path, names: str, arguments: argparse.Namespace, model: str
+) -> dict[str, Any]:
     """Measure all ways on one corpus, rounds alternating, and print a table."""
+    label, _, path = model.rpartition("=")
     rounds = [
-        {way: child(way, corpus, names, arguments) for way in arguments.ways}
+        {way: child(way, corpus, names, arguments, path) for way in arguments.ways}
         for _ in range(arguments.rounds)
     ]
     rows: dict[str, Any] = {}
@@ -300,7 +320,7 @@ def compare(title: str, corpus: Path, names: str, arguments: argparse.Namespace)
         if exact is not None and tries[0]["counts"] is not None:
             row |= agreement(tries[0]["counts"], exact["counts"])
         rows[way] = row
-    print(f"\n{title}, {names}")
+    print(f"\n{title}, {names}, {label or path}")
     for way, row in rows.items():
         print(
             f"  {way:<8}{row['rate']:>10,.0f} captions/s {row.get('ratio', float('nan')):>7.1f} x "
@@ -310,7 +330,7 @@ def compare(title: str, corpus: Path, names: str, arguments: argparse.Namespace)
             f"worst {row.get('worst', float('nan')):.1%}",
             flush=True,
         )
-    return {"corpus": title, "names": names, "rows": rows}
+    return {"model": label or path, "rows": rows}
 
 
 def main() -> None:
@@ -324,6 +344,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--million", type=float, default=0.0, help="recombined captions")
     parser.add_argument("--sample", type=int, default=3_000, help="captions for pipe and paper")
+    parser.add_argument("--models", nargs="+", default=["bundled"], metavar="[NAME=]PIPELINE")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--repeat-samples", type=int, default=0, metavar="N")
     parser.add_argument("--workers", type=int, nargs="+", default=[], metavar="N")

@@ -35,9 +35,10 @@ from conceptaudit.frequency.intervals import LEVEL
 from conceptaudit.frequency.stage import read_counts
 from conceptaudit.image.calibration import Calibration
 from conceptaudit.records import ConceptFrequencies, Int64Array
-from conceptaudit.text.ambiguity import LookAlikeTotals
+from conceptaudit.text.ambiguity import LookAlikeTotals, unspaced_note
 from conceptaudit.text.fast import FastTextTagger
 from conceptaudit.text.pipeline import load_pipeline
+from conceptaudit.text.windows import splits_at_spaces
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -317,6 +318,11 @@ def _with_captions(
             )
             write_csv(run.folder / ROLL_UP, table)
         made = replace(made, frequencies=frequencies, notes=(*made.notes, *notes))
+        nlp = load_pipeline(plan.text.pipeline.name)
+        if nlp.lang == "en" or splits_at_spaces(nlp):
+            n_captions = made.account["text"]["n_used"]
+            note = unspaced_note(look_alikes.n_unspaced, n_captions, options.spacy_model)
+            made = replace(made, notes=(*made.notes, *filter(None, [note])))
         side.write_aliases(run.folder, look_alikes)
         fast = plan.text if isinstance(plan.text, FastTextTagger) else None
         workers = options.engine_choice

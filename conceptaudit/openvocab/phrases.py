@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from conceptaudit.errors import ConfigError
+from conceptaudit.text.morphology import common_singular
 from conceptaudit.text.normalize import normalize
 from conceptaudit.text.paper import caption_key
 from conceptaudit.text.word_classes import HYPHENS
@@ -92,6 +93,7 @@ class PhraseFinder:
         self._nouns = frozenset({NOUN, PROPN})
         self._adjective = ADJ
         self._hyphens = frozenset(nlp.vocab.strings.add(mark) for mark in HYPHENS)
+        self._english = nlp.lang == "en" and not rule.as_published
         self._spelled: dict[int, str] = {}
 
     def __call__(self, doc: Doc) -> frozenset[tuple[str, str]]:
@@ -100,7 +102,7 @@ class PhraseFinder:
         for run in self._runs(doc):
             nouns = [i for i, (_, _, noun) in enumerate(run) if noun]
             if self._rule.words:
-                found.update((WORD, self._spell(run[i][1])) for i in nouns)
+                found.update((WORD, self._noun(run[i][1])) for i in nouns)
             if self._rule.phrases and nouns:
                 found.add((PHRASE, self._phrase(run[: nouns[-1] + 1])))
         return frozenset((kind, text) for kind, text in found if text)
@@ -123,10 +125,15 @@ class PhraseFinder:
             yield run
 
     def _phrase(self, run: Sequence[tuple[int, int, bool]]) -> str:
-        head = self._spell(run[-1][1])
+        head = self._noun(run[-1][1])
         words = [word for text, _, _ in run[:-1] if (word := self._spell(text))]
         kept = words[1 - self._rule.max_words :]
         return " ".join([*kept, head]) if kept and head else ""
+
+    def _noun(self, lemma: int) -> str:
+        spelled = self._spell(lemma)
+        # some pipelines leave capitalised plurals as they are: "Photos" beside "photo"
+        return common_singular(spelled) if self._english else spelled
 
     def _spell(self, word: int) -> str:
         spelled = self._spelled.get(word)

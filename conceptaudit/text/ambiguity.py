@@ -20,6 +20,12 @@ from conceptaudit.text.mentions import Annotated, Mention
 LOOK_ALIKES = "look_alikes"
 """Key of a shard's sums in its record."""
 
+UNSPACED = "unspaced"
+"""Key of a shard's number of captions in scripts without spaces in its record."""
+
+_FILLS = 0.05
+"""Share of captions from which a script that cannot be split is worth a note."""
+
 _SHOWN = 5
 _FEW = 20
 """Fewer matches than this say little about a concept's share."""
@@ -92,7 +98,7 @@ class LookAlikeTotals:
         self.rejected: Int64Array = np.zeros(n_concepts, dtype=np.int64)
         self.asked: Int64Array = np.zeros(n_concepts, dtype=np.int64)
         self.aliases: Counter[int] = Counter()
-        self.n_records = 0
+        self.n_records = self.n_unspaced = 0
 
     def noted(self, records: Iterable[Json]) -> Iterator[Json]:
         """Yield records as they come, adding up what those that hold sums hold."""
@@ -104,6 +110,7 @@ class LookAlikeTotals:
                     total[np.asarray(ids, dtype=np.int64)] += np.asarray(numbers, dtype=np.int64)
                 self.aliases.update(dict(zip(*record[LOOK_ALIKES]["aliases"], strict=True)))
                 self.n_records += 1
+            self.n_unspaced += record.get(UNSPACED, 0)
             yield record
 
     def alias_table(self, vocabulary: ConceptVocabulary) -> pd.DataFrame:
@@ -155,6 +162,18 @@ def look_alike_columns(
             "text_rejected_share": shares[0],
             "text_undecided_share": shares[1],
         }
+    )
+
+
+def unspaced_note(n_unspaced: int, n_captions: int, pipeline: str) -> str | None:
+    """Say that many captions are in scripts that a pipeline cannot split; None for few."""
+    if n_unspaced <= _FILLS * n_captions:
+        return None
+    return (
+        f"{n_unspaced:,} of {n_captions:,} captions are in scripts without spaces between words "
+        f"(Chinese, Japanese, Thai …), which the pipeline {pipeline!r} cannot split: names are "
+        "found there only between spaces or marks. Audit them with a pipeline for their language "
+        "(--spacy-model, --language)."
     )
 
 

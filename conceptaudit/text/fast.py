@@ -15,9 +15,10 @@ from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import ConfigError
 from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch
 from conceptaudit.tagtable import check_account, drop_table, part_account
+from conceptaudit.text.ambiguity import UNSPACED
 from conceptaudit.text.annotator import ZONE_CAPTIONS
 from conceptaudit.text.gathering import Gathered, gather
-from conceptaudit.text.normalize import caption_texts
+from conceptaudit.text.normalize import caption_texts, n_unspaced
 from conceptaudit.text.pipeline import NounPipeline
 from conceptaudit.text.sampling import CERTAIN, N_KINDS, Pairs
 from conceptaudit.text.tagger import TextTagger, annotator_of
@@ -111,19 +112,20 @@ class FastTextTagger:
         tables: list[pa.Table] = []
         captions: list[pa.Table] = []
         drops: list[Drop] = []
-        n_rows = n_used = 0
+        n_rows = n_used = unspaced = 0
         for gathered in gather(batches, ZONE_CAPTIONS):
             drops.extend(gathered.drops)
             n_rows += gathered.n_rows
             texts = caption_texts(gathered.captions)
             pairs = annotator.pairs(texts)
             n_used += len(texts)
+            unspaced += n_unspaced(texts)
             tables.append(_tags(gathered, pairs))
             captions.append(_captions(gathered, texts, pairs))
         account = part_account(n_rows, drops, part=CAPTION)
         check_account(account, n_used, f"captions of shard {shard.name}")
         return ShardResult(
-            summary=account,
+            summary={**account, UNSPACED: unspaced},
             tables={
                 ".parquet": _frame(tables),
                 ".drops.parquet": drop_table(drops),

@@ -86,6 +86,18 @@ def english_singular(word: str) -> str:
 
 
 @lru_cache(maxsize=100_000)
+def common_singular(word: str) -> str:
+    """Return the singular of a plural that is no word of its own, else the word itself.
+
+    Examples
+    --------
+    >>> common_singular("photos"), common_singular("shoes"), common_singular("paris")
+    ('photo', 'shoes', 'paris')
+    """
+    return word if _is_noun(word) else english_lexicon().lemma(word, "NOUN")
+
+
+@lru_cache(maxsize=100_000)
 def english_plurals(word: str) -> tuple[str, ...]:
     """Return the plurals that an English noun may have, the lexicon's irregular ones first.
 

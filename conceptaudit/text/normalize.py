@@ -8,7 +8,7 @@ digest: results made with another normaliser are never mixed.
 import html
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -32,6 +32,11 @@ _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u00b4\u0060\u2032
 _QUALIFIER = re.compile(r"\s*\([^()]*\)\s*$")
 _SEPARATORS = re.compile(r"[\s_]+")
 _LATIN_ACCENTS = re.compile(r"([a-z])[\u0300-\u036f]+")
+
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
+)
+"""Letters of Thai, Lao, Burmese, Khmer, Japanese and Chinese."""
 
 # Before NFKC, which would make a space with an accent of the acute that stands for an apostrophe.
 # The soft hyphen, zero-width space and byte order mark divide no words; the bidirectional controls
@@ -160,6 +165,17 @@ def _plain(text: str) -> str:
 
 def _printable(text: str) -> str:
     return "".join(_CONTROLS.get(unicodedata.category(c), c) for c in text)
+
+
+def n_unspaced(captions: Iterable[str]) -> int:
+    """Count captions in scripts that put no spaces between words: Chinese, Japanese, Thai ….
+
+    Examples
+    --------
+    >>> n_unspaced(["a dog", "一只狗", "สุนัข", "犬 dog"])
+    3
+    """
+    return sum(1 for text in captions if not text.isascii() and _UNSPACED.search(text))
 
 
 def normalize(text: str) -> str:

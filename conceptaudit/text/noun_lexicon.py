@@ -34,11 +34,6 @@ from conceptaudit.text.word_forms import (
 
 FACTORY = "conceptaudit_noun_lexicon"
 
-# https://universaldependencies.org/u/pos, and spaCy's SPACE
-_UNIVERSAL_POS = (
-    *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM"),
-    *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X", "SPACE", ""),
-)
 EMBED_LAYER = "lexicon_embed"
 N_FEATURES = 6
 _FORMS_FILE = "word_forms.txt.gz"
@@ -216,39 +211,6 @@ class NounLexicon(Pipe):
                 token.pos_ = "NOUN"
                 token.set_morph(f"Number={number}")  # type: ignore[attr-defined]
         return doc
-
-    def possible_lemmas(self, word: str) -> frozenset[str]:
-        """Return every lemma that a word can get here, in any context, in lower case.
-
-        So a caption none of whose words can ever have a wanted lemma need not be tagged.
-        """
-        return frozenset(
-            self.forms.lemma(word, pos, plural=plural).lower()
-            for pos in _UNIVERSAL_POS
-            for plural in (None, False, True)
-        )
-
-    def outcomes(self, word: str, tags: Iterable[tuple[str, bool]]) -> tuple[tuple[bool, str], ...]:
-        """Return whether a word ends as a noun, and its lemma, for each tag it might be given.
-
-        Parameters
-        ----------
-        word
-            Surface form.
-        tags
-            Part of speech, and whether it is marked as plural.
-        """
-        forms = self.forms
-        number = _forced_number(forms, word)
-        found: dict[tuple[str, bool], tuple[bool, str]] = {}
-        ordered = tuple(tags)
-        for pos, plural in ordered:
-            if (pos, plural) not in found:
-                is_noun = pos in {"NOUN", "PROPN"}
-                forced = None if is_noun else number
-                lemma = _lemma(forms, word, pos, plural=plural, forced=forced)
-                found[pos, plural] = (is_noun or number is not None, lemma)
-        return tuple(found[tag] for tag in ordered)
 
     def _decide(self, word: str, pos: str, *, plural: bool) -> tuple[str | None, str]:
         """Return the number to give a token that has to become a noun, and the lemma."""

@@ -12,8 +12,6 @@ from conceptaudit.errors import ConfigError, MissingDependencyError
 if TYPE_CHECKING:
     from spacy.language import Language
 
-    from conceptaudit.text.noun_lexicon import NounLexicon
-
 BUNDLED = "bundled"
 """Name of the pipeline that ships with the package."""
 
@@ -119,21 +117,6 @@ def _load(name: str) -> Language:
             f"Install it (python -m spacy download {Path(name).name}), give a path, or leave "
             "--spacy-model out to use the bundled English one."
         ) from error
-
-
-def final_lexicon(nlp: Language) -> NounLexicon | None:
-    """Return the component that sets a pipeline's lemmas, where it is the bundled kind.
-
-    It tells everything that a word can become in any context; a learnt lemmatiser cannot.
-    """
-    from conceptaudit.text.noun_lexicon import FACTORY, NounLexicon
-
-    setters = [pipe for pipe in nlp.pipe_names if "token.lemma" in nlp.get_pipe_meta(pipe).assigns]
-    if not setters or setters[-1] != nlp.pipe_names[-1]:
-        return None
-    component = nlp.get_pipe(setters[-1])
-    is_lexicon = nlp.get_pipe_meta(setters[-1]).factory == FACTORY
-    return component if is_lexicon and isinstance(component, NounLexicon) else None
 
 
 def assigned(nlp: Language) -> set[str]:

@@ -12,12 +12,12 @@ from conceptaudit.datasets.base import CAPTION, CAPTION_UNIT, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch, Tags
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
-from conceptaudit.text.ambiguity import LOOK_ALIKES, LookAlikes
+from conceptaudit.text.ambiguity import LOOK_ALIKES, UNSPACED, LookAlikes
 from conceptaudit.text.annotator import CaptionAnnotator
 from conceptaudit.text.documents import tag_documents
 from conceptaudit.text.evidence import DEFAULT_EVIDENCE, EVIDENCE, EvidenceReservoir
 from conceptaudit.text.mentions import NOTHING
-from conceptaudit.text.normalize import NORMALIZER
+from conceptaudit.text.normalize import NORMALIZER, n_unspaced
 from conceptaudit.text.pipeline import ANY_POS, NounPipeline, load_pipeline
 
 __all__ = ["CaptionAnnotator", "TextTagger", "annotator_of", "unmatchable_concepts"]
@@ -78,13 +78,14 @@ class TextTagger:
         look_alikes = LookAlikes()
         rows: list[tuple[int, str, int, int]] = []
         drops: list[Drop] = []
-        n_rows = n_tagged = 0
+        n_rows = n_tagged = unspaced = 0
         for batch in batches:
             drops.extend(batch.drops)
             n_rows += len(batch)
             captions = batch.captions if batch.captions is not None else [None] * len(batch)
             used = {i: caption for i, caption in enumerate(captions) if caption is not None}
             texts = list(used.values())
+            unspaced += n_unspaced(texts)
             if self.unit == CAPTION_UNIT:
                 found = annotator.tag(texts)
             else:
@@ -116,7 +117,7 @@ class TextTagger:
             scores=np.array([mentions for _, _, _, mentions in rows], dtype=np.float32),
         )
         return ShardResult(
-            summary={**account, LOOK_ALIKES: look_alikes.as_json()},
+            summary={**account, LOOK_ALIKES: look_alikes.as_json(), UNSPACED: unspaced},
             tables={
                 ".parquet": tag_table(tags, modality="text"),
                 ".drops.parquet": drop_table(drops),

@@ -53,9 +53,6 @@ _RULES = {
     ),
     "r": (),
 }
-ENDINGS = frozenset((suffix, new) for rules in _RULES.values() for suffix, new, _ in rules)
-"""What a rule may take off the end of a form, and put there: all that `strip_plural` does, too."""
-
 _BASE = {"n": NOUN_SINGULAR, "v": VERB_BASE, "a": ADJECTIVE, "r": ADVERB}
 CAPTION_NOUNS = frozenset({"t"})
 """Nouns in captions that web text uses otherwise: the t of "t-shirt", which is "don t" there."""
@@ -131,11 +128,6 @@ class WordForms:
                     if form != lemma:
                         table.setdefault(form, []).append((pos, lemma))
         return table
-
-    @cached_property
-    def special_forms(self) -> frozenset[str]:
-        """Forms whose lemmas are listed; every other lemma comes of a rule for endings."""
-        return frozenset(self._irregular).union(form for form, _ in self.lemma_exceptions)
 
     def _has(self, lemma: str, pos: str) -> bool:
         entry = self.entries.get(lemma)

@@ -340,3 +340,18 @@ def test_parts_of_another_run_are_redone(corpus: Path, tmp_path: Path) -> None:
     options = VocabOptions(keep_parts=True, shard_rows=3, rule=PhraseRule(words=False))
     list_vocabulary(corpus, out, options=options)
     assert listed(out) == {k: v for k, v in BY_HAND.items() if k[0] == "phrase"}
+
+
+def test_capitalised_plurals_are_one_word_with_the_others() -> None:
+    import spacy
+    from spacy.tokens import Doc
+
+    from conceptaudit.openvocab.phrases import PhraseFinder
+
+    nlp = spacy.blank("en")
+    find = PhraseFinder(nlp, PhraseRule(phrases=False))
+    # as en_core_web_sm tags it: a proper noun in the plural keeps its form
+    words, lemmas = ["Photos", "of", "Paris", "photos"], ["Photos", "of", "Paris", "photo"]
+    tags = ["PROPN", "ADP", "PROPN", "NOUN"]
+    doc = Doc(nlp.vocab, words=words, lemmas=lemmas, pos=tags)
+    assert find(doc) == {("word", "photo"), ("word", "paris")}

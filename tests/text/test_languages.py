@@ -156,3 +156,16 @@ def test_the_command_line(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert main([*arguments, "--workers", "1", "--language", "en", "--by-language", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["account"]["text"]["dropped"]["sample:language_de"] == 3
+
+
+def test_scripts_that_cannot_be_split_are_named(tmp_path: Path) -> None:
+    import conceptaudit as ca
+
+    captions = ["一只狗在草地上", "a dog", "สุนัขบนหญ้า", "a 狗 alone"]
+    path = tmp_path / "captions.parquet"
+    pd.DataFrame({"url": list("abcd"), "caption": captions}).to_parquet(path)
+    for mode in ("exact", "fast"):
+        options = ca.AuditOptions(text_mode=mode)
+        run = ca.audit(path, ["dog", "狗"], tmp_path / mode, options=options)
+        assert any("3 of 4 captions" in note and "Thai" in note for note in run.notes)
+        assert run.table["n_text"].tolist() == [1, 1]
