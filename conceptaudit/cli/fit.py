@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from conceptaudit.progress import Progress
 
 
+SPOKEN = 5
+"""Models whose fit is said in sentences."""
+
+
 def fit(
     frequencies: Annotated[
         list[str],
@@ -243,6 +247,14 @@ def summary(curve: Curve, out: Path) -> dict[str, object]:
 
 
 def _show(curve: Curve, *, binned: bool) -> None:
+    from conceptaudit.curves.plain_words import fit_sentences
+
+    for one in curve.fits[:SPOKEN]:
+        head = f"{one.label}: " if len(curve.fits) > 1 else ""
+        say(head + " ".join(fit_sentences(curve, one)))
+    if len(curve.fits) > SPOKEN:
+        say(f"(and {len(curve.fits) - SPOKEN:,} models more in the table)")
+    say()
     for note in curve.notes:
         say(f"note: {note}")
     say()
@@ -270,10 +282,15 @@ def _show(curve: Curve, *, binned: bool) -> None:
         say(f"note: {remark}")
     if corrected:
         say(
-            "note: 'without count error' takes the intervals of the counts as errors of what the "
-            "model learned from: they are where a sample of its training data was audited, not "
-            "where all of it was"
+            "note: 'without count error' takes intervals wider than Poisson's as errors of the "
+            "counts. Where a sample of the training data was audited, give --sampled-from or "
+            "--share instead"
         )
+    lacking = curve.unmatched[curve.unmatched["side"] == "accuracies"]
+    for dataset, classes in lacking.groupby("dataset", sort=True):
+        names = ", ".join(str(name) for name in classes["concept"].head(3))
+        of = str(dataset) or "the results"
+        say(f"note: no frequency for {len(classes):,} classes of {of}, such as {names}")
     dropped = {reason for one in curve.fits for reason in one.usage.dropped}
     for reason in sorted(dropped):
         most = max(one.usage.dropped.get(reason, 0) for one in curve.fits)
@@ -281,12 +298,16 @@ def _show(curve: Curve, *, binned: bool) -> None:
 
 
 def _cells(fit: ModelFit, *, corrected: bool, binned: bool) -> list[object]:
+    from conceptaudit.curves.plain_words import has_interval
+
     line, effects, error = fit.line, fit.effects, fit.count_error
     return [
         fit.label,
         fit.usage.n_used,
         fit.usage.n_zero,
-        f"{line.slope:+.4f} [{line.slope_low:+.4f}, {line.slope_high:+.4f}]",
+        f"{line.slope:+.4f} [{line.slope_low:+.4f}, {line.slope_high:+.4f}]"
+        if has_interval(line)
+        else f"{line.slope:+.4f} (no interval)",
         *([f"{error.slope:+.4f}" if error else ""] if corrected else []),
         f"{effects.slope_within:+.4f} ({effects.p_within:.3f})",
         f"{effects.n_negative} of {effects.n_sloped}",

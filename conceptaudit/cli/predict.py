@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SHOWN = 10
 """Rows shown from each end of the predictions."""
 
+MOST_LINES = 40
+"""Lines, one per model and dataset, that the predictions end with at most."""
+
 REFERENCE = "reference"
 """What stands in place of a curve for the published ones."""
 
@@ -224,6 +227,8 @@ def circular(curve: Curve) -> tuple[str, ...]:
 
 
 def _show(table: pd.DataFrame, level: float, notes: tuple[str, ...], out: Path | None) -> None:
+    from conceptaudit.curves.plain_words import prediction_sentences
+
     predicted = table[table["accuracy"].notna()]
     ordered = predicted.sort_values("accuracy", ascending=False, kind="stable")
     rest = ordered.iloc[SHOWN:]
@@ -250,5 +255,7 @@ def _show(table: pd.DataFrame, level: float, notes: tuple[str, ...], out: Path |
         say(f"note: {note}")
     for reason, n in table["basis"].value_counts().head(SHOWN).items():
         say(f"{n:,} rows: {reason}")
+    for sentence in prediction_sentences(table)[:MOST_LINES]:
+        say(sentence)
     if out is not None:
         say(f"Written to {out}")

@@ -29,6 +29,9 @@ from conceptaudit.errors import FitError
 N_SHUFFLES = 999
 MIN_POINTS = 3
 
+MOST_SETS = 4
+"""Evaluation sets named where their concepts are dropped."""
+
 LARGEST_COUNT = 1e12
 """No pretraining set has more samples; a count above it is more likely a hash or an id."""
 
@@ -86,7 +89,7 @@ def usable_rows(
     used = counted[~zero] if policy == "exclude" else counted
     dropped = {
         "no frequency row": total - len(rows),
-        f"{count} missing": len(rows) - len(counted),
+        f"{count} missing{_of_sets(rows[rows['count'].isna()])}": len(rows) - len(counted),
         "zero frequency excluded": len(counted) - len(used),
     }
     usage = Usage(
@@ -113,6 +116,13 @@ def usable_rows(
             "zero_policy='log1p'."
         )
     return usage, used, counted
+
+
+def _of_sets(rows: pd.DataFrame) -> str:
+    """Name the evaluation sets of some rows."""
+    names = [str(name) for name in rows["dataset"].unique() if name]
+    more = f" and {len(names) - MOST_SETS} sets more" if len(names) > MOST_SETS else ""
+    return f" in {', '.join(names[:MOST_SETS])}{more}" if names else ""
 
 
 def fit_model(used: pd.DataFrame, counted: pd.DataFrame, settings: ModelSettings) -> Fitted:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conceptaudit.curves import Curve, ModelFit
+from conceptaudit.curves import Curve, LineFit, ModelFit
+from conceptaudit.curves.plain_words import has_interval
 from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.report.figure_style import (
     Styles,
@@ -208,12 +209,18 @@ def _numbers(fit: ModelFit) -> str:
     dropped = f", {sum(usage.dropped.values()):,} dropped" if usage.dropped else ""
     return (
         f"{usage.n_used:,} concepts used, {usage.n_zero:,} with frequency zero{dropped}\n"
-        f"slope {line.slope:+.3f} per decade [{line.slope_low:+.3f}, {line.slope_high:+.3f}], "
+        f"slope {line.slope:+.3f} per decade{_interval(line)}, "
         f"within datasets {fit.effects.slope_within:+.3f}\n"
         f"r per concept {_r(line.r)} [{_r(line.r_low)}, {_r(line.r_high)}]\n"
         f"r of bin means {_r(binned.r)}; accuracies shuffled within datasets: "
         f"{_r(binned.r_shuffled)} [{_r(binned.r_shuffled_low)}, {_r(binned.r_shuffled_high)}]"
     )
+
+
+def _interval(line: LineFit) -> str:
+    if not has_interval(line):
+        return " (no interval)"
+    return f" [{line.slope_low:+.3f}, {line.slope_high:+.3f}]"
 
 
 def _r(value: float) -> str:

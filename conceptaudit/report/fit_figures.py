@@ -115,9 +115,11 @@ def _draw_dataset(
             linewidth=2.2,
             zorder=5,
         )
+    slope = f"{one.slope:+.3f} per decade" if np.isfinite(one.slope) else "no slope"
     axis.set_title(
         f"{plain(shortened(one.dataset or 'one dataset', NAME_LENGTH))}\n"
-        f"n {one.n:,}, {one.slope:+.3f} per decade",
+        f"n {one.n:,}, "
+        + (f"{one.slope:+.3f} per decade" if np.isfinite(one.slope) else "no slope"),
         fontsize=8,
         loc="left",
     )

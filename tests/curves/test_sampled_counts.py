@@ -112,6 +112,7 @@ def test_the_share_travels_with_an_audit(tmp_path, capsys):
     assert read_frequencies(run).share == 1.0
     assert main([*call, "--sampled-from", "299", "--resume"]) == 2
     assert "at least the 300 samples read" in capsys.readouterr().err
+    assert main([*call, "--resume"]) == 0
     options = AuditOptions(share=0.1)
     made = audit(tmp_path / "c.parquet", ["dog"], tmp_path / "other", options=options)
     assert (made.frequencies.share, made.frequencies.n_samples) == (0.1, 300)

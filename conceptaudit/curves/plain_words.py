@@ -1,0 +1,128 @@
+"""Fits and predictions in sentences that a practitioner understands, before any statistic."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from conceptaudit.curves.comparison import held_out
+from conceptaudit.curves.curve import Curve
+from conceptaudit.curves.fit_data import FitData, fit_data_of
+from conceptaudit.curves.fitted import above_zero
+from conceptaudit.curves.model_predictor import estimator_of
+from conceptaudit.curves.records import LineFit, ModelFit
+from conceptaudit.curves.statistics import group_means
+
+FEW_FREEDOM = 2.0
+"""Degrees of freedom below which an interval over datasets says nothing."""
+
+RANKED = 0.2
+"""Share of classes with a count of zero from which it is said that names alone tell them apart."""
+
+
+def has_interval(line: LineFit) -> bool:
+    """Whether the interval of a slope means anything: two datasets do not make one."""
+    finite = math.isfinite(line.slope_low) and math.isfinite(line.slope_high)
+    return finite and not (line.resampled == "dataset" and line.df < FEW_FREEDOM)
+
+
+def fit_sentences(curve: Curve, fit: ModelFit) -> tuple[str, ...]:
+    """Say what a fit means: its slope in points, how far off it is, and what it explains.
+
+    Parameters
+    ----------
+    curve : Curve
+    fit : ModelFit
+        One of its models.
+
+    Returns
+    -------
+    tuple of str
+        Errors are mean absolute errors on classes, and on whole sets, that the fit had not seen.
+    """
+    estimator = estimator_of(curve, fit)
+    rows = fit_data_of(curve.points_of(fit), curve.zero_policy)
+    line = fit.line
+    ends = (
+        f" ({100 * line.slope_low:+.1f} to {100 * line.slope_high:+.1f})"
+        if has_interval(line)
+        else " (no interval: two datasets)"
+        if line.resampled == "dataset"
+        else " (no interval)"
+    )
+    said = [f"Ten times more examples go with {100 * line.slope:+.1f} points of accuracy{ends}."]
+    missed = {
+        scheme: np.nanmean(
+            np.abs(
+                held_out(rows, estimator.family, scheme, seed=curve.seed, recipe=estimator.recipe)
+                - rows.y
+            )
+        )
+        for scheme in (("concepts",) if rows.single else ("concepts", "datasets"))
+    }
+    known = f"A class of a known set is typically missed by {100 * missed['concepts']:.0f} points"
+    new = f", of a new set by {100 * missed['datasets']:.0f}" if "datasets" in missed else ""
+    said.append(f"{known}{new}.")
+    said.extend(_explained(rows))
+    return tuple(said)
+
+
+def _explained(rows: FitData) -> Iterator[str]:
+    """Say which share of the variance of accuracy is the set's, and which is frequency's."""
+    chosen = above_zero(rows)
+    n = len(chosen.datasets)
+    level = group_means(chosen.y, chosen.dataset, n)[chosen.dataset]
+    dx = chosen.x - group_means(chosen.x, chosen.dataset, n)[chosen.dataset]
+    dy = chosen.y - level
+    inside, total = float(dy @ dy), float(((chosen.y - chosen.y.mean()) ** 2).sum())
+    spread = float(dx @ dx)
+    if inside <= 0 or spread <= 0 or total <= 0:
+        return
+    share = float(dx @ dy) ** 2 / spread / inside
+    own = f"; the set itself {1 - inside / total:.0%} of all that differs" if n > 1 else ""
+    yield f"Frequency explains {share:.0%} of what differs between classes of one set{own}."
+
+
+def prediction_sentences(table: pd.DataFrame) -> tuple[str, ...]:
+    """Sum predictions up, a line per model and dataset.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `predict`.
+
+    Returns
+    -------
+    tuple of str
+    """
+    named = table if "dataset" in table else table.assign(dataset="")
+    several = named[["model", "pretraining", "metric"]].drop_duplicates().shape[0] > 1
+    return tuple(
+        _dataset_line(str(model) if several else "", str(dataset), rows)
+        for (model, _, _, dataset), rows in named.groupby(
+            ["model", "pretraining", "metric", "dataset"], sort=False, dropna=False
+        )
+    )
+
+
+def _dataset_line(model: str, dataset: str, rows: pd.DataFrame) -> str:
+    head = " ".join(part for part in (model, dataset) if part and part != "nan") or "all classes"
+    told = rows[rows["accuracy"].notna()]
+    if told.empty:
+        return f"{head}: {len(rows):,} classes, no prediction ({rows['basis'].iloc[0]})"
+    width = 100 * float((told["high"] - told["low"]).mean())
+    lost = f", {len(rows) - len(told):,} without a prediction" if len(told) < len(rows) else ""
+    return (
+        f"{head}: {len(rows):,} classes{lost}, mean {100 * told['accuracy'].mean():.0f} %, from "
+        f"{100 * told['accuracy'].min():.0f} to {100 * told['accuracy'].max():.0f} %; a class's "
+        f"interval is {width:.0f} points wide on average{_zeros(told)}"
+    )
+
+
+def _zeros(rows: pd.DataFrame) -> str:
+    """Say where most classes have no count, and nothing but names tells them apart."""
+    share = float((rows["count"] == 0).mean())
+    if share < RANKED:
+        return ""
+    return f". {share:.0%} of these classes have count 0: only their names tell them apart"
