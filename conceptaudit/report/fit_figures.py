@@ -117,9 +117,7 @@ def _draw_dataset(
         )
     slope = f"{one.slope:+.3f} per decade" if np.isfinite(one.slope) else "no slope"
     axis.set_title(
-        f"{plain(shortened(one.dataset or 'one dataset', NAME_LENGTH))}\n"
-        f"n {one.n:,}, "
-        + (f"{one.slope:+.3f} per decade" if np.isfinite(one.slope) else "no slope"),
+        f"{plain(shortened(one.dataset or 'one dataset', NAME_LENGTH))}\nn {one.n:,}, {slope}",
         fontsize=8,
         loc="left",
     )
