@@ -22,8 +22,14 @@ _OTHER_MARKS = {
 }
 _PEEK_ROWS = 200
 _PEEK_BYTES = 1 << 20
-MAX_LINE_BYTES = 1 << 28
-"""Longer lines are no captions, and no documents of a corpus either."""
+MAX_LINE_BYTES = 1 << 26
+"""Longer lines, and records of several, are no captions, and no documents of a corpus either."""
+
+# Python's own limit of 128 KiB is less than documents have; ours is the line's, checked below
+csv.field_size_limit(MAX_LINE_BYTES)
+
+MAX_BLANK_LINES = 1_000_000
+"""In a row: a few packed kilobytes can hold billions, and each takes its time."""
 
 MAX_RECORD_LINES = 10_000
 """A quotation mark that is open for longer opens no field, in CSV; documents have fewer lines."""
@@ -32,7 +38,7 @@ _AHEAD = 100
 """The same in TSV, where most quotation marks that open a field are bare."""
 
 _SHOWN = 200
-SWALLOWED, UNBALANCED = "rows_swallowed", "unbalanced_quote"
+SWALLOWED, UNBALANCED, TOO_LONG = "rows_swallowed", "unbalanced_quote", "record_too_long"
 
 
 def inspect(path: str, named: Sequence[str] = ()) -> Dialect:
@@ -59,8 +65,8 @@ def inspect(path: str, named: Sequence[str] = ()) -> Dialect:
             stream.seek(0)
         size = 0
         for line in _lines(stream, path):
-            lines += [text] if (text := _text(line)) else []
-            size += len(line)
+            lines += [text] if isinstance(line, bytes) and (text := _text(line)) else []
+            size += _size(line)
             if len(lines) >= _PEEK_ROWS or size >= _PEEK_BYTES:
                 break
     if not lines:
@@ -85,15 +91,15 @@ class _Lines:
 
     def __init__(self, stream: IO[bytes], path: str) -> None:
         self._stream = _lines(stream, path)
-        self._back: list[bytes] = []
+        self._back: list[bytes | int] = []
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes | int]:
         return self
 
-    def __next__(self) -> bytes:
+    def __next__(self) -> bytes | int:
         return self._back.pop() if self._back else next(self._stream)
 
-    def put_back(self, lines: Sequence[bytes]) -> None:
+    def put_back(self, lines: Sequence[bytes | int]) -> None:
         self._back += reversed(lines)
 
 
@@ -105,7 +111,8 @@ def records(
     Blank lines are no records. Without `parse` the fields are left empty, which is faster.
     Bytes that are not UTF-8 arrive as lone surrogates. The remark is `SWALLOWED` where a quoted
     text holds lines that look like rows, `UNBALANCED` where a mark that opens a field never
-    closes it, so that the line was taken as it stands; else empty.
+    closes it, so that the line was taken as it stands, `TOO_LONG` where a line was not read
+    because of its length; else empty.
     """
     offset = 0
     if stream.tell() == 0:
@@ -115,8 +122,11 @@ def records(
             stream.seek(0)
     lines = _Lines(stream, path)
     for line in lines:
-        size, remark = len(line), ""
-        if b'"' in line and dialect.delimiter != LINES:
+        size, remark = _size(line), ""
+        fields: list[str] = []
+        if isinstance(line, int):
+            remark = TOO_LONG
+        elif b'"' in line and dialect.delimiter != LINES:
             fields, taken, remark = _quoted(line, lines, dialect)
             size += taken
         elif not line.strip(b"\r\n"):
@@ -130,15 +140,30 @@ def records(
         offset += size
 
 
-def _lines(stream: IO[bytes], path: str) -> Iterator[bytes]:
-    """Yield lines, none so long that it takes all memory: a few packed kilobytes can hold one."""
+def _lines(stream: IO[bytes], path: str) -> Iterator[bytes | int]:
+    """Yield lines; of one so long that it takes all memory, its size and not its bytes."""
+    n_blank = 0
     for line in iter(partial(stream.readline, MAX_LINE_BYTES), b""):
-        if len(line) == MAX_LINE_BYTES:
+        n_blank = n_blank + 1 if len(line) <= 2 and not line.strip(b"\r\n") else 0
+        if n_blank > MAX_BLANK_LINES:
             raise DataError(
-                f"A line of {path} is longer than {MAX_LINE_BYTES >> 20} MB; it begins "
-                f"{_text(line[:60])!r}. Cut it, or remove it."
+                f"The file {path} holds more than {MAX_BLANK_LINES:,} blank lines in a row: it is "
+                "damaged, or made to take time. Fetch or write it again."
             )
-        yield line
+        yield line if len(line) < MAX_LINE_BYTES else len(line) + _skip_line(stream, line)
+
+
+def _skip_line(stream: IO[bytes], line: bytes) -> int:
+    """Read the rest of a line and forget it; return its size."""
+    size = 0
+    while line and not line.endswith(b"\n"):
+        line = stream.readline(_PEEK_BYTES)
+        size += len(line)
+    return size
+
+
+def _size(line: bytes | int) -> int:
+    return line if isinstance(line, int) else len(line)
 
 
 def _text(line: bytes) -> str:
@@ -161,28 +186,50 @@ def _quoted(line: bytes, lines: _Lines, dialect: Dialect) -> tuple[list[str], in
     width = len(dialect.names)
     if not dialect.quoted and not _opens(plain, width):
         return plain, 0, ""
-    taken: list[bytes] = []
-    extra: bytes | None = line
+    taken: list[bytes | int] = []
     texts = [_quotable(line)]
     most = MAX_RECORD_LINES if dialect.quoted else _AHEAD
-    while extra is not None:
-        # a line without a mark closes nothing
-        fields = _parsed(texts, dialect.delimiter) if b'"' in extra else None
-        if fields is not None and (dialect.quoted or len(fields) == width):
-            alike = [text for text in texts[1:] if dialect.is_record(text.strip("\n"))]
-            return fields, sum(map(len, taken)), SWALLOWED if alike else ""
-        row_by_itself = len(texts) > 1 and not dialect.quoted and dialect.is_record(texts[-1][:-1])
-        broken = b'"' in extra and _is_broken(texts, dialect.delimiter)
-        if broken or row_by_itself or len(taken) == most or fields is not None:
-            break
-        extra = next(lines, None)
-        if extra is not None:
+    is_over = False
+    size = len(line)
+
+    def record() -> Iterator[str]:
+        """Yield the record's lines; the csv module asks for another while a field is open."""
+        nonlocal is_over, size
+        yield texts[0]
+        while len(taken) < most and size <= MAX_LINE_BYTES:
+            if len(texts) > 1 and not dialect.quoted and dialect.is_record(texts[-1][:-1]):
+                return  # a row by itself
+            extra = next(lines, None)
+            is_over = extra is None
+            if extra is None:
+                return
             taken.append(extra)
+            size += _size(extra)
+            if isinstance(extra, int):
+                return
             texts.append(_quotable(extra))
+            yield texts[-1]
+
+    fields = _parsed(record(), dialect.delimiter)
+    if fields is not None and (dialect.quoted or len(fields) == width):
+        alike = [text for text in texts[1:] if dialect.is_record(text.strip("\n"))]
+        return fields, size - len(line), SWALLOWED if alike else ""
+    if size > MAX_LINE_BYTES and fields is None:
+        return [], size - len(line) + _skip_record(lines, most - len(taken)), TOO_LONG
     lines.put_back(taken)
-    if len(texts) == 1 and extra is not None:  # bare marks, as the csv module takes them
+    if not taken and not is_over:  # bare marks, as the csv module takes them
         return (_lenient(texts, dialect.delimiter) if dialect.quoted else plain), 0, ""
     return plain, 0, UNBALANCED if dialect.quoted else ""
+
+
+def _skip_record(lines: _Lines, most: int) -> int:
+    """Pass over the lines of an open record up to the one that closes it; return their size."""
+    size = 0
+    for line in islice(lines, most):
+        size += _size(line)
+        if isinstance(line, bytes) and line.count(b'"') % 2:
+            break
+    return size
 
 
 def _opens(fields: Sequence[str], width: int) -> bool:
@@ -192,22 +239,12 @@ def _opens(fields: Sequence[str], width: int) -> bool:
     return is_open or (len(fields) != width and any(field.startswith('"') for field in fields))
 
 
-def _parsed(texts: Sequence[str], delimiter: str) -> list[str] | None:
-    """Parse lines as one record by CSV's rules; None where they are none, or not whole."""
+def _parsed(texts: Iterator[str], delimiter: str) -> list[str] | None:
+    """Parse one record by CSV's rules; None where it is none, or is not whole."""
     try:
-        rows = list(csv.reader(texts, delimiter=delimiter, strict=True))
+        return next(csv.reader(texts, delimiter=delimiter, strict=True))
     except csv.Error:
         return None
-    return rows[0] if len(rows) == 1 else None
-
-
-def _is_broken(texts: Sequence[str], delimiter: str) -> bool:
-    """Whether no further line can make a record of these: a quoted field goes on after its end."""
-    try:
-        list(csv.reader(texts, delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        return "unexpected end" not in str(error)
-    return True
 
 
 def _lenient(texts: Sequence[str], delimiter: str) -> list[str]:
@@ -268,7 +305,10 @@ def rows(
 
 def _faults(block: Sequence[tuple[int, list[str], str]], first: int, width: int) -> Iterator[Fault]:
     for i, (_, fields, remark) in enumerate(block):
-        if len(fields) != width:
+        if remark == TOO_LONG:
+            detail = f"more than {MAX_LINE_BYTES >> 20} MB"
+            yield Fault(row=first + i, reason=TOO_LONG, detail=detail)
+        elif len(fields) != width:
             detail = f"{len(fields)} fields instead of {width}"
             yield Fault(row=first + i, reason="wrong_field_count", detail=detail)
         elif remark:

@@ -10,24 +10,37 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import IO, Any, cast
 
 from conceptaudit.datasets._remote import info_of, open_remote
 from conceptaudit.datasets._unpack import Unpacked
 from conceptaudit.datasets.base import Shard
-from conceptaudit.errors import ConfigError, DataError, MissingDependencyError
+from conceptaudit.errors import (
+    ConceptAuditError,
+    ConfigError,
+    DataError,
+    MissingDependencyError,
+)
 from conceptaudit.paths import is_there
+from conceptaudit.records import SampleBatch
 
 _STAMPS = ("ETag", "etag", "checksum", "md5Hash", "LastModified", "last_modified", "mtime")
-# zipfile raises NotImplementedError for versions and methods of compression that do not exist
+# what libraries raise on purpose; zipfile's NotImplementedError is a compression that is none
 _DAMAGE = (
     OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile,
     NotImplementedError,
 )  # fmt: skip
+
+MAX_UNPACKED_RATIO = 200
+"""Captions, URLs and JSON shrink to a tenth or a thirtieth when they are packed."""
+
+MIN_BOMB_BYTES = 1 << 27
+"""A file that unpacks to less harms nobody, whatever its ratio: tests repeat one caption."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,29 +126,77 @@ def open_file(path: str) -> IO[bytes]:
 
 @contextmanager
 def open_unpacked(path: str) -> Iterator[IO[bytes]]:
-    """Like `open_file`, with ``.gz``, ``.tgz``, ``.bz2``, ``.xz``, ``.zst`` decompressed."""
+    """Like `open_file`, with ``.gz``, ``.tgz``, ``.bz2``, ``.xz``, ``.zst`` decompressed.
+
+    A packed file that unpacks to what no captions unpack to raises `DataError` when it gets there;
+    archives of images hold zeros between their members, and are held to a limit of their own.
+    """
+    name = path.lower()
     with open_file(path) as stream:
-        if path.lower().endswith((".bz2", ".xz")):
-            unpack = bz2.BZ2File if path.lower().endswith(".bz2") else lzma.LZMAFile
-            with unpack(stream) as unpacked_small:
-                yield cast("IO[bytes]", unpacked_small)
-            return
-        if path.lower().endswith(".zst"):
-            with io.BufferedReader(Unpacked(stream)) as unpacked_zst:
-                yield cast("IO[bytes]", unpacked_zst)
-            return
-        if not path.lower().endswith((".gz", ".tgz")):
+        unpack = next((unpack for end, unpack in _UNPACKERS.items() if name.endswith(end)), None)
+        if unpack is None:
             yield stream
             return
-        with gzip.GzipFile(fileobj=stream, mode="rb") as unpacked:
-            yield cast("IO[bytes]", unpacked)
+        with unpack(stream) as unpacked:
+            if name.endswith((".tgz", ".tar.gz")):
+                yield unpacked
+                return
+            with io.BufferedReader(_Bounded(unpacked, stream, path), 1 << 16) as bounded:
+                yield cast("IO[bytes]", bounded)
+
+
+_UNPACKERS: Mapping[str, Callable[[IO[bytes]], Any]] = {
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+    ".zst": lambda stream: io.BufferedReader(Unpacked(stream)),
+    ".gz": lambda stream: gzip.GzipFile(fileobj=stream, mode="rb"),
+    ".tgz": lambda stream: gzip.GzipFile(fileobj=stream, mode="rb"),
+}
+
+
+class _Bounded(io.RawIOBase):
+    """An unpacked stream that ends with an error where it grows out of all proportion."""
+
+    def __init__(self, unpacked: Any, packed: IO[bytes], path: str) -> None:
+        super().__init__()
+        self._unpacked = unpacked
+        self._packed = packed
+        self._path = path
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return int(self._unpacked.tell())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return int(self._unpacked.seek(offset, whence))
+
+    def readinto(self, buffer: Any, /) -> int:
+        n = self._unpacked.readinto(buffer)
+        size = self._unpacked.tell()
+        if size > MIN_BOMB_BYTES and size > MAX_UNPACKED_RATIO * self._packed.tell():
+            raise DataError(
+                f"The file {self._path} unpacks to more than {MAX_UNPACKED_RATIO} times its size: "
+                "it is made to fill memory. Remove it; if it is what it should be, unpack it first."
+            )
+        return int(n)
 
 
 @contextmanager
 def reading(path: str, what: str = "file") -> Iterator[None]:
-    """Turn every way in which a file can be missing or damaged into a `DataError`."""
+    """Turn everything that a file can make a reader raise into a `DataError` that names the file.
+
+    Whatever a library raises counts: of a damaged file nobody can list it beforehand, and one bad
+    file must not end the run of a user who allowed to skip it.
+    """
     try:
         yield
+    except ConceptAuditError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"The {what} {path} does not exist (any more).") from error
     except _DAMAGE as error:
@@ -144,6 +205,37 @@ def reading(path: str, what: str = "file") -> Iterator[None]:
             f"The {what} {path} cannot be read to its end: {found}. "
             "It is truncated, damaged or not what its name says; fetch or write it again."
         ) from error
+    except MemoryError as error:
+        raise DataError(
+            f"The {what} {path} asks for more memory than there is. It is damaged or made to fill "
+            "memory; fetch or write it again, or give the program more memory."
+        ) from error
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}".splitlines()[0][:_SHOWN]
+        raise DataError(
+            f"The {what} {path} cannot be read ({found}). It is damaged or made by a program "
+            "that writes it otherwise; fetch or write it again. --debug shows where it fails."
+        ) from error
+
+
+_SHOWN = 200
+"""Characters of an unforeseen error: some quote what they failed on."""
+
+
+def names_its_file(
+    read: Callable[[Any, Shard, frozenset[str]], Iterator[SampleBatch]],
+) -> Callable[[Any, Shard, frozenset[str]], Iterator[SampleBatch]]:
+    """Decorate a layout's `read`, so that it raises nothing but errors that name the shard's file.
+
+    Inner readers say more where they can: which row, which table beside it.
+    """
+
+    @wraps(read)
+    def guarded(self: Any, shard: Shard, parts: frozenset[str]) -> Iterator[SampleBatch]:
+        with reading(shard.files[0]):
+            yield from read(self, shard, parts)
+
+    return guarded
 
 
 PACKINGS = (".gz", ".zst", ".bz2", ".xz")

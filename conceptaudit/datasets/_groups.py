@@ -1,6 +1,5 @@
 """Samples whose parts are separate members or files of one name: ``{key}.jpg``, ``{key}.txt``."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -8,6 +7,7 @@ from typing import Any
 
 from conceptaudit.datasets._columns import CAPTION_ALIASES
 from conceptaudit.datasets._extra import extra_of_records
+from conceptaudit.datasets._json import parse_json
 from conceptaudit.datasets._samples import Missing, ids_of, key_text, make_batch
 from conceptaudit.datasets._several import CAPTIONS_PER_ROW, captions_of
 from conceptaudit.datasets.base import (
@@ -193,8 +193,8 @@ def _record(group: Group, fetch: Fetch) -> Any:
     if isinstance(content, Missing):
         return content
     try:
-        return json.loads(content.decode("utf-8", "surrogateescape"))
-    except (ValueError, RecursionError):
+        return parse_json(content.decode("utf-8", "surrogateescape"))
+    except ValueError:
         return Missing(reason="invalid_json", detail=repr(content[:80]))
 
 

@@ -36,8 +36,8 @@ def columns_of_lines(path: str) -> dict[str, str]:
     found: dict[str, str] = {}
     objects = 0
     with reading(path), open_unpacked(path) as stream:
-        for _, (line,), _ in islice(_delimited.records(stream, _LINES, path), _PEEK_ROWS):
-            value = _parse(line)
+        for _, fields, _ in islice(_delimited.records(stream, _LINES, path), _PEEK_ROWS):
+            value = _parse(fields[0]) if fields else None
             if isinstance(value, dict):
                 objects += 1
                 _merge_kinds(found, value)
@@ -69,9 +69,39 @@ def _merged(before: str, kind: str) -> str:
 
 def _parse(line: str) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        return parse_json(line)
+    except ValueError:
         return None
+
+
+MAX_DEPTH = 64
+"""Lists in lists that a sample may have; Python's own limit of a thousand is for all callers."""
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON that everything here can go through: nested no deeper than captions are.
+
+    Raises
+    ------
+    ValueError
+        It is no JSON, or is nested deeper.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        level = [value]
+        for _ in range(MAX_DEPTH):
+            level = [item for inner in level for item in _items(inner)]
+        if level:
+            raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def _items(value: Any) -> list[Any]:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [item for item in items if isinstance(item, (dict, list))]
 
 
 def is_lines(head: bytes) -> bool:
@@ -88,7 +118,7 @@ def cut_lines(path: str, shard_rows: int) -> list[Cut]:
 def rows_of_lines(path: str, cut: Cut, columns: Sequence[str], batch_rows: int) -> Iterator[Rows]:
     """Read the lines of one cut; a line that is not a JSON object is a fault."""
     for block in _delimited.rows(path, _LINES, cut, ("line",), batch_rows):
-        numbers, values, faults = [], [], []
+        numbers, values, faults = [], [], list(block.faults)
         for row, line in zip(block.numbers, block.columns["line"], strict=True):
             value = _parse(line)
             if isinstance(value, dict):
@@ -113,8 +143,8 @@ def _load(file: File) -> Any:
             "be read whole. Write it as JSON Lines (.jsonl)."
         )
     try:
-        return json.loads(content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape"))
-    except (ValueError, RecursionError) as error:
+        return parse_json(content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape"))
+    except ValueError as error:
         raise DataError(
             f"The file {file.path} is not valid JSON: {error}. It may be truncated."
         ) from error

@@ -30,6 +30,13 @@ _BAD_HEADER = (
 )  # fmt: skip
 
 
+MAX_HEADER_BYTES = 1 << 16
+"""A header of two dimensions has some hundred bytes; numpy parses 10,000 at most."""
+
+MAX_DIMENSION = 1 << 16
+"""Numbers in an embedding; the largest models give some ten thousand."""
+
+
 @dataclass(slots=True, kw_only=True)
 class ArrayReader:
     """An open array: its shape and type, and the stream that stands at its next row.
@@ -110,6 +117,7 @@ def open_array(path: str, member: str | None = None) -> Iterator[ArrayReader]:
 def _reader(stream: IO[bytes], size: int, path: str) -> ArrayReader:
     try:
         version = npy_format.read_magic(stream)
+        _check_header(stream, version)
         shape, by_column, dtype = _HEADERS[version](stream)
     except _BAD_HEADER as error:
         raise DataError(
@@ -130,6 +138,11 @@ def _reader(stream: IO[bytes], size: int, path: str) -> ArrayReader:
         raise DataError(
             f"The array {path} must be of shape (rows, dimension) and floating point. "
             f"Got shape {shape}, dtype {dtype} instead."
+        )
+    if shape[1] > MAX_DIMENSION:
+        raise DataError(
+            f"The array {path} claims {shape[1]:,} numbers per row, which no embedding has. Its "
+            "header is damaged, or it is another array; fetch or write it again."
         )
     if by_column and isinstance(stream, zipfile.ZipExtFile):
         raise DataError(
@@ -156,6 +169,15 @@ def _reader(stream: IO[bytes], size: int, path: str) -> ArrayReader:
         by_column=by_column,
         start=stream.tell(),
     )
+
+
+def _check_header(stream: IO[bytes], version: tuple[int, int]) -> None:
+    """Refuse a long header before numpy reads it: its length has up to four bytes."""
+    n_bytes = 2 if version == (1, 0) else 4
+    length = int.from_bytes(stream.read(n_bytes), "little")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"its header claims {length:,} bytes")
+    stream.seek(-n_bytes, 1)
 
 
 def array_names(path: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Rows of a parquet file, a range at a time and in bounded memory."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,21 @@ MAX_CUTS_PER_ROW_GROUP = 64
 """A range within a row group decodes the rows before it, so more cuts cost more than they save."""
 
 _BUFFER_BYTES = 1 << 20
+
+MAX_DICTIONARY_BYTES = 1 << 28
+"""Writers stop at some megabytes; a value in it may stand in a million rows."""
+
+MAX_DECODED_BYTES = 1 << 36
+"""Of a column of a row group, whose rows each repeat a value of its dictionary: a minute's work."""
+
+MAX_BATCH_BYTES = 1 << 29
+"""Of a batch whose rows all hold the whole dictionary."""
+
+MAX_RATIO, MIN_BOMB_BYTES = 200, 1 << 30
+"""A column that unpacks to more, times its size and in all, holds nothing that was said."""
+
+MAX_ROWS = 1 << 32
+"""No writer puts four billion rows in one file; a few bytes of nulls can claim any number."""
 
 
 @contextmanager
@@ -101,6 +117,11 @@ def cuts(path: str, shard_rows: int) -> list[Cut]:
     """Cut the file into row ranges, aligned to nothing."""
     with _opened(path) as file:
         groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        if not 0 <= sum(groups) <= MAX_ROWS or min(groups, default=0) < 0:
+            raise DataError(
+                f"The parquet file {path} claims to hold {sum(groups):,} rows: its footer is "
+                "damaged. Fetch or write it again."
+            )
     rows = max(shard_rows, -(-max(groups, default=0) // MAX_CUTS_PER_ROW_GROUP))
     return even_cuts(sum(groups), rows)
 
@@ -126,6 +147,8 @@ def rows(
             return
         row = base
         chosen = _minimal(columns)
+        _check_names(file, chosen, path)
+        batch_rows = min(batch_rows, _rows_that_fit(file, path, groups, chosen))
         for batch in file.iter_batches(batch_rows, row_groups=groups, columns=chosen):
             low, high = max(start - row, 0), min(stop - row, batch.num_rows)
             if low < high:
@@ -137,6 +160,76 @@ def rows(
             row += batch.num_rows
             if row >= stop:
                 return
+
+
+def _check_names(file: Any, columns: Sequence[str], path: str) -> None:
+    """Refuse a file that has a column twice: nothing says which of them is meant."""
+    names = file.schema_arrow.names
+    twice = next((name for name in columns if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"The parquet file {path} has {names.count(twice)} columns {twice!r}. Write it again "
+            "with one of them, or under different names."
+        )
+
+
+def _rows_that_fit(file: Any, path: str, groups: Sequence[int], columns: Sequence[str]) -> int:
+    """Rows of a batch that fit in memory even where each holds its column's whole dictionary.
+
+    Raises
+    ------
+    DataError
+        A column unpacks to what no captions or images unpack to.
+    """
+    longest = 1
+    for group in groups:
+        about = file.metadata.row_group(group)
+        for number in range(about.num_columns):
+            column = about.column(number)
+            name = column.path_in_schema
+            if not any(name == one or name.startswith(f"{one}.") for one in columns):
+                continue
+            packed, unpacked = column.total_compressed_size, column.total_uncompressed_size
+            size, n_values = _dictionary(path, column.dictionary_page_offset)
+            decoded = size * about.num_rows // max(n_values, 1)
+            if (
+                size > MAX_DICTIONARY_BYTES
+                or decoded > MAX_DECODED_BYTES
+                or unpacked > max(MAX_RATIO * packed, MIN_BOMB_BYTES)
+            ):
+                raise DataError(
+                    f"The column {name!r} of the parquet file {path} unpacks from {packed:,} to "
+                    f"{max(unpacked, size, decoded):,} bytes: it is made to fill memory. Remove "
+                    "the file, or write it again."
+                )
+            longest = max(longest, size)
+    return max(MAX_BATCH_BYTES // longest, 1)
+
+
+_NUMBER = rb"\x15([\x80-\xff]{0,4}[\x00-\x7f])"
+_PAGE_HEADER = re.compile(_NUMBER * 3 + rb"(?:" + _NUMBER + rb")?[\x3c\x4c]" + _NUMBER, re.DOTALL)
+
+
+def _dictionary(path: str, offset: int | None) -> tuple[int, int]:
+    """Size of a dictionary page once it is unpacked, and its values; 0 where there is none.
+
+    pyarrow does not say them. A page begins with its type, this size and its packed one, perhaps a
+    checksum, and a record that begins with the number of values (PageHeader in parquet.thrift),
+    as numbers of Thrift's compact protocol.
+    """
+    if not offset or offset < 0:
+        return 0, 0
+    with open_file(path) as stream:
+        stream.seek(offset)
+        match = _PAGE_HEADER.match(stream.read(40))
+    if match is None:
+        return 0, 0  # and Arrow says what is wrong
+    return _unsigned(match[2]), _unsigned(match[5])
+
+
+def _unsigned(written: bytes) -> int:
+    """Read a zigzag varint that is not negative."""
+    return sum((byte & 0x7F) << (7 * i) for i, byte in enumerate(written)) >> 1
 
 
 def _minimal(columns: Sequence[str]) -> list[str]:

@@ -105,6 +105,11 @@ def open_table_file(
     ConfigError
         A column that the user named is not there.
     """
+    with reading(path):  # parsing what was read may fail as well
+        return _open(path, choice, usual, required=required)
+
+
+def _open(path: str, choice: Choice, usual: Choice | None, *, required: bool) -> TableFile:
     kind, dialect = format_of(path), None
     if kind == PARQUET:
         found = _parquet.columns_of(path)

@@ -12,6 +12,7 @@ from typing import IO
 
 from conceptaudit.datasets._files import is_remote, open_unpacked, reading, stat_file
 from conceptaudit.datasets._groups import CAPTION_ENDINGS, IMAGE_ENDINGS, Group, Member
+from conceptaudit.datasets._tar_header import CheckedHeader
 from conceptaudit.errors import DataError
 
 _NAME = re.compile(r"(?:\./)?((?:.*/)?[^./][^./]*)\.([^/]*)")
@@ -187,8 +188,12 @@ def _apart(groups: Sequence[tuple[Group, list[str]]], first_row: int) -> list[Gr
 
 def _members(stream: IO[bytes], path: str) -> Iterator[tuple[str, Member]]:
     with _opened(stream, path) as archive:
+        before = 0
         while (info := _next(archive, path)) is not None:
             archive.members = []  # type: ignore[attr-defined] # tarfile would keep every header of a huge archive
+            if info.size < 0 or archive.offset <= before:  # a pax record may say the size, too
+                raise _damaged(path, before, ValueError(f"a size of {info.size:,} bytes"))
+            before = archive.offset
             if info.isdir():
                 continue
             fault = "" if info.isreg() and not info.issparse() else "not_a_regular_file"
@@ -196,13 +201,15 @@ def _members(stream: IO[bytes], path: str) -> Iterator[tuple[str, Member]]:
         _check_end(stream, archive.offset, path)
 
 
-_IMPOSSIBLE = (ValueError, OverflowError)
-"""What the tarfile module raises for sizes that no file has."""
+_IMPOSSIBLE = (ValueError, OverflowError, RecursionError)
+"""Raised for sizes that no file has, and for headers about headers about headers."""
 
 
 def _opened(stream: IO[bytes], path: str) -> tarfile.TarFile:
     try:
-        return tarfile.open(fileobj=stream, mode="r:")  # which reads the first header
+        return tarfile.open(
+            fileobj=stream, mode="r:", tarinfo=CheckedHeader
+        )  # which reads the first header
     except _IMPOSSIBLE as error:
         raise _damaged(path, 0, error) from error
 

@@ -8,7 +8,15 @@ from typing import Any
 
 from conceptaudit.datasets._coco_json import Annotation, annotations, is_coco, uncaptioned
 from conceptaudit.datasets._extra import LICENSE, URL
-from conceptaudit.datasets._files import File, if_exists, is_remote, make_shard, open_file, suffix
+from conceptaudit.datasets._files import (
+    File,
+    if_exists,
+    is_remote,
+    make_shard,
+    names_its_file,
+    open_file,
+    suffix,
+)
 from conceptaudit.datasets._listing import Listing, list_files
 from conceptaudit.datasets._rows import Cut, even_cuts
 from conceptaudit.datasets._samples import (
@@ -77,6 +85,7 @@ class CocoDataset:
         folder = find_images(path, rows, self.images) if IMAGE in self.provides else None
         return {file.name: file for file in list_files(folder).files} if folder else {}
 
+    @names_its_file
     def read(self, shard: Shard, parts: frozenset[str]) -> Iterator[SampleBatch]:
         """Read a range of captions, each with its image; several captions share an image."""
         check_parts(parts, self.provides, self.layout)

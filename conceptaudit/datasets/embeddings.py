@@ -9,7 +9,7 @@ import numpy as np
 
 from conceptaudit.datasets import _parquet
 from conceptaudit.datasets._columns import Choice, Columns
-from conceptaudit.datasets._files import File, make_shard, stat_file
+from conceptaudit.datasets._files import File, make_shard, names_its_file, stat_file
 from conceptaudit.datasets._listing import Listing, list_files
 from conceptaudit.datasets._npy import ArrayReader, choose_array, open_array
 from conceptaudit.datasets._pairs import Pair, require_pairs, stray_metadata
@@ -83,6 +83,7 @@ class EmbeddingDataset:
     def _member(self, path: str) -> str | None:
         return choose_array(path, self.embedding_array) if path.endswith(".npz") else None
 
+    @names_its_file
     def read(self, shard: Shard, parts: frozenset[str]) -> Iterator[SampleBatch]:
         """Read one row range of one pair, after checking that both files have as many rows."""
         check_parts(parts, self.provides, self.layout)

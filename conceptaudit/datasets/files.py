@@ -3,7 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from conceptaudit.datasets._files import File, make_shard, open_file, reading, suffix
+from conceptaudit.datasets._files import (
+    File,
+    make_shard,
+    names_its_file,
+    open_file,
+    reading,
+    suffix,
+)
 from conceptaudit.datasets._groups import (
     CAPTION_ENDINGS,
     IMAGE_ENDINGS,
@@ -94,6 +101,7 @@ class FilesDataset:
             for stem, files in sorted(groups.items())
         ]
 
+    @names_its_file
     def read(self, shard: Shard, parts: frozenset[str]) -> Iterator[SampleBatch]:
         """Read a range of a folder's samples, in the order of their names."""
         check_parts(parts, self.provides, self.layout)

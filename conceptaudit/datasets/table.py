@@ -6,7 +6,14 @@ from functools import lru_cache
 from typing import Any
 
 from conceptaudit.datasets._columns import Choice
-from conceptaudit.datasets._files import File, is_packed, make_shard, stat_file, suffix
+from conceptaudit.datasets._files import (
+    File,
+    is_packed,
+    make_shard,
+    names_its_file,
+    stat_file,
+    suffix,
+)
 from conceptaudit.datasets._listing import Listing, list_files
 from conceptaudit.datasets._rows import Cut
 from conceptaudit.datasets._rules import RowRules
@@ -79,6 +86,7 @@ class TableDataset:
             ]
         return tuple(shards)
 
+    @names_its_file
     def read(self, shard: Shard, parts: frozenset[str]) -> Iterator[SampleBatch]:
         """Read one row range; rows whose download failed are drops of part ``"sample"``."""
         check_parts(parts, self.provides, self.layout)

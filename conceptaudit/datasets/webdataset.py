@@ -6,7 +6,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from conceptaudit.datasets._columns import Choice
-from conceptaudit.datasets._files import File, if_exists, make_shard, open_unpacked, reading
+from conceptaudit.datasets._files import (
+    File,
+    if_exists,
+    make_shard,
+    names_its_file,
+    open_unpacked,
+    reading,
+)
 from conceptaudit.datasets._groups import IMAGE_ENDINGS, Parts, caption_of, group_drop, read_groups
 from conceptaudit.datasets._listing import Listing, list_files
 from conceptaudit.datasets._samples import (
@@ -56,6 +63,7 @@ class WebDataset:
             for index, file in enumerate(archives(listing))
         )
 
+    @names_its_file
     def read(self, shard: Shard, parts: frozenset[str]) -> Iterator[SampleBatch]:
         """Read an archive's samples in the order of their first members."""
         check_parts(parts, self.provides, self.layout)
