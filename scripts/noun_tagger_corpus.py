@@ -80,6 +80,9 @@ _NOT_ADJECTIVES = _words("cherry salmon coral velvet caramel carnation canary bi
 MAX_RARE = 0.06
 """Uses of a rare reading per use as a noun, at most."""
 
+MAX_RARE_ADJECTIVE = 0.1
+"""The same for adjectives: what stands before a noun is one by the lexicon, "a motor boat"."""
+
 MAX_RARE_MOTION, MIN_NOUN_MOTION = 0.03, 20
 """The same for verbs of motion, which captions have more than any corpus: "canoe", "bike"."""
 
@@ -231,7 +234,9 @@ def rare_readings(
             continue
         for pos in entry.senses.keys() & {"v", "a"}:
             in_motion = pos == "v" and lemma in motion
-            share, least = (MAX_RARE_MOTION, MIN_NOUN_MOTION) if in_motion else (MAX_RARE, MIN_NOUN)
+            share, least = MAX_RARE if pos == "v" else MAX_RARE_ADJECTIVE, MIN_NOUN
+            if in_motion:
+                share, least = MAX_RARE_MOTION, MIN_NOUN_MOTION
             if uses[lemma, "n"] >= least and uses[lemma, pos] <= share * uses[lemma, "n"]:
                 rare.add((lemma, pos))
     return {(lemma, pos) for lemma, pos in rare if pos != "v" or lemma not in _CAPTION_VERBS}

@@ -35,7 +35,7 @@ from conceptaudit.text.word_forms import (
 def singular_phrase(a: Around) -> Mask:
     """Accept a base form in a singular noun phrase: "a dark colored watch".
 
-    75 of 75.
+    73 of 73.
     """
     found = np.zeros(len(a.at), dtype=bool)
     open_ = a.disagrees

@@ -148,6 +148,8 @@ def word_class(word: str) -> int:
     elif bits & LETTERS:
         lexicon = english_lexicon()
         code = lexicon.code(word)
+        if (word, "a") in lexicon.rare:
+            code &= ~ADJECTIVE  # "a motor boat" has no adjective for running text
         bits |= code | (KNOWN if code else 0)
         if lexicon.is_noun_only(word, code):
             bits |= NOUN_ONLY

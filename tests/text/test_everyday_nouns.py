@@ -23,29 +23,26 @@ if TYPE_CHECKING:
 LABELS = Path(__file__).parent / "everyday_nouns.csv"
 
 MISSED = {
-    "barrel": 1,
+    "bear": 1,
     "bow": 1,
-    "clip": 1,
-    "cover": 3,
+    "coin": 1,
+    "cover": 1,
     "drive": 2,
     "drum": 2,
-    "file": 1,
-    "iron": 1,
     "key": 1,
-    "monitor": 1,
+    "light": 1,
+    "motor": 1,
     "nail": 1,
-    "pan": 1,
     "parachute": 1,
     "piano": 1,
-    "plant": 2,
-    "pot": 1,
+    "plant": 1,
     "shovel": 1,
-    "sign": 2,
-    "sink": 1,
+    "sign": 1,
     "sock": 1,
     "sponge": 1,
     "spray": 1,
     "tag": 1,
+    "tape": 1,
     "umpire": 2,
     "watch": 1,
 }
@@ -58,13 +55,15 @@ TOO_MANY = {
     "flash": 2,
     "home": 1,
     "motor": 1,
-    "orange": 2,
+    "orange": 1,
     "paddle": 1,
+    "sail": 1,
     "shovel": 1,
     "ski": 1,
+    "stick": 1,
     "strap": 1,
     "tower": 1,
-    "watch": 1,
+    "watch": 2,
 }
 """Matches labelled as something else that count, of the nouns that have any."""
 
@@ -114,7 +113,7 @@ def test_nothing_else_is_counted_as_one(judged: pd.DataFrame) -> None:
 
 def test_the_shares_are_what_is_documented(judged: pd.DataFrame) -> None:
     is_noun = judged["label"] == "noun"
-    for part, recall, accuracy in (("develop", 0.98, 0.98), ("held_out", 0.96, 0.95)):
+    for part, recall, accuracy in (("develop", 0.985, 0.975), ("held_out", 0.965, 0.955)):
         here = judged["part"] == part
         assert judged.loc[is_noun & here, "counted"].mean() >= recall
         assert (judged["counted"] == is_noun)[here].mean() >= accuracy

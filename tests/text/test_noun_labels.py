@@ -45,7 +45,7 @@ def test_the_sample_is_large_mixed_and_holds_no_captions() -> None:
 
 # What was measured, less two tokens: other processors round sums of floats in another order.
 @pytest.mark.parametrize(
-    ("part", "least"), [("develop", 0.949), ("held_out", 0.909), ("all", 0.932)]
+    ("part", "least"), [("develop", 0.952), ("held_out", 0.918), ("all", 0.938)]
 )
 def test_accuracy_on_ambiguous_words(judged: pd.DataFrame, part: str, least: float) -> None:
     rows = judged if part == "all" else judged[judged["part"] == part]
@@ -53,15 +53,15 @@ def test_accuracy_on_ambiguous_words(judged: pd.DataFrame, part: str, least: flo
     assert rows["right"].mean() >= least, wrong.to_string() if part == "develop" else len(wrong)
 
 
-@pytest.mark.xfail(reason="web alt-texts: 90 % on LAION, 91 % on CC3M; see docs/benchmarks-text.md")
+@pytest.mark.xfail(reason="web alt-texts: 91 % on LAION, 89 % on CC3M; see docs/benchmarks-text.md")
 def test_the_aim_is_ninety_five_per_cent(judged: pd.DataFrame) -> None:
     assert judged["right"].mean() >= 0.95
 
 
 @pytest.mark.parametrize(
     ("corpus", "least"),
-    [("flickr30k_en", 0.96), ("flickr8k", 0.93), ("laion_alt_text_10k", 0.88),
-     ("cc3m_validation", 0.89)],
+    [("flickr30k_en", 0.97), ("flickr8k", 0.95), ("laion_alt_text_10k", 0.90),
+     ("cc3m_validation", 0.87)],
 )  # fmt: skip
 def test_accuracy_on_each_set(judged: pd.DataFrame, corpus: str, least: float) -> None:
     assert judged.loc[judged["corpus"] == corpus, "right"].mean() >= least

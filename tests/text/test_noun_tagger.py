@@ -142,7 +142,7 @@ def test_card_is_true_on_english_ewt(
         assert value == pytest.approx(accuracy["ewt_test"][case][name], abs=5e-4), name
     assert measured["pos"] >= 0.94
     assert measured["noun_precision"] >= 0.95
-    assert measured["noun_recall"] >= 0.965
+    assert measured["noun_recall"] >= 0.96
     assert measured["lemma_of_nouns"] >= 0.98
 
 
