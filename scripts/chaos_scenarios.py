@@ -217,11 +217,11 @@ def prepare(data: Path, names: set[str], captions: int, run: Callable[[Command],
         n_samples=n_images, shard_size=n_images // 8, image_size=48, truncated_rate=0.05
     )
     generate(config, data / "lab")
-    names = lab_vocabulary(config).names
-    (data / "lab.txt").write_text("\n".join(names) + "\n")
+    classes = lab_vocabulary(config).names
+    (data / "lab.txt").write_text("\n".join(classes) + "\n")
     if bases & {"evaluate", "longtail"}:
         write_image_folder(config, data / "testset", per_concept=2)
-    rows = [f"m,lab,{name},{number % 10},10" for number, name in enumerate(names)]
+    rows = [f"m,lab,{name},{number % 10},10" for number, name in enumerate(classes)]
     header = "model,dataset,concept,n_correct,n_images"
     (data / "accuracies.csv").write_text("\n".join([header, *rows]) + "\n")
     commands = []

@@ -204,7 +204,8 @@ def staged(outputs: Iterable[OutputFile]) -> Iterator[Staged]:
             made.places[output.path] = scratch[folder] / output.path.name
         yield made
         digests = {str(path): file_digest(place) for path, place in made.places.items()}
-        made.about.setdefault("digest", digest_of([made.about, digests]))
+        # of the files' contents, wherever they are written
+        made.about.setdefault("digest", digest_of([made.about, sorted(digests.values())]))
         for output in outputs:
             others = {
                 os.path.relpath(path, output.path.parent): digest

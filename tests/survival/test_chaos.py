@@ -4,6 +4,8 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "chaos.py"
 
 
@@ -22,6 +24,13 @@ def test_killed_runs_and_parts_end_like_undisturbed_ones(program):
     )
     assert found["kills"] >= 3  # two and one
     assert {where.split(",")[0] for where in found["where"]} == {"text-exact-parts", "embed"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fit", "compare", "index", "calibrate", "longtail", "evaluate"])
+def test_every_verb_may_be_killed_before_any_of_its_files_is_in_place(program, name):
+    found = chaos(program, "--every", "--only", name, "--captions", "160", "--step", "3")
+    assert found["kills"] >= 1
 
 
 def test_a_run_may_be_killed_before_any_of_its_files_is_in_place(program):

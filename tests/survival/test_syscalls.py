@@ -41,11 +41,12 @@ class Server:
     def __init__(self, shim: Path, folder: Path) -> None:
         environment = {**os.environ, "LD_PRELOAD": str(shim), "OMP_NUM_THREADS": "1"}
         self.log = folder / "log"
+        self._errors = (folder / "server.log").open("w")
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "fault_server.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=(folder / "server.log").open("w"),
+            stderr=self._errors,
             env=environment,
             text=True,
         )
@@ -69,6 +70,7 @@ class Server:
     def close(self) -> None:
         """End the process."""
         self._process.communicate()
+        self._errors.close()
 
 
 @pytest.fixture(scope="module")
