@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -216,3 +217,22 @@ def test_no_module_outgrows_its_job() -> None:
         if (n := len(path.read_text(encoding="utf-8").splitlines())) > 400
     }
     assert not long
+
+
+def test_the_oldest_versions_that_are_tested_are_the_oldest_allowed() -> None:
+    root = Path(__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    bounds = dict(one.split(">=") for one in project["dependencies"] if one.count(">=") == 1)
+    lines = (root / ".ci" / "oldest.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert set(pinned) == {"numpy", "pandas", "pyarrow"}
+    for name, version in pinned.items():
+        assert f"{version}.".startswith(f"{bounds[name]}."), name
+
+
+def test_nothing_removes_files_but_the_store() -> None:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.relative_to(PACKAGE).parts[0] == "store":
+            continue
+        for word in (".unlink(", "rmtree", "os.remove"):
+            assert word not in path.read_text(encoding="utf-8"), f"{path.name} holds {word}"

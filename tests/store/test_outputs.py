@@ -83,7 +83,7 @@ def test_a_failed_command_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     write(path, "one")
     with (
-        pytest.raises(IsADirectoryError),
+        pytest.raises(DataError, match="Cannot read"),
         staged(output_files("predictions", [path])) as files,
     ):
         files[path].mkdir()
