@@ -113,7 +113,7 @@ class TextSide:
     def write_aliases(self, folder: Path, look_alikes: LookAlikeTotals) -> None:
         """Write how many captions name a concept by each alias, where every caption was tagged."""
         target = folder / ALIASES_FILE
-        target.unlink(missing_ok=True)
+        remove(folder, [ALIASES_FILE])
         if look_alikes.n_records == len(self.shards) and any(c.aliases for c in self.vocabulary):
             write_csv(target, look_alikes.alias_table(self.vocabulary))
 

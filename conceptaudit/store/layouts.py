@@ -132,6 +132,7 @@ _KINDS = (
             "duplicates.parquet", "evidence.parquet", "cooccurrence.parquet",
             "image_tags_unknown_keys.parquet", "image_tags_unknown_concepts.csv",
             "text_strata.parquet", "text_estimate.json", "image_cells.parquet", "rollup.csv",
+            "aliases.csv",
         ),
         stages=(
             "text", "mentions", "terms", "languages", "embeddings", "image", "image_tags", "strata",
