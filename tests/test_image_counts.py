@@ -1,6 +1,8 @@
 """Counts of images on photographs and vectors that nobody here made: right, or not given."""
 
 import os
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,12 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conceptaudit.auditing import AuditOptions, AuditRun, audit
+from conceptaudit.auditing import AuditOptions, AuditRun, audit, correct, draw_sample
+from conceptaudit.cli.main import main
 from conceptaudit.errors import DataError
 from conceptaudit.records import Concept, ConceptVocabulary
 from conceptaudit.text.kinds import kinds_of
 from conceptaudit.text.pipeline import find_pipeline
 from conceptaudit.text.tagger import TextTagger, annotator_of
+from conceptaudit.validation import validate
 
 REAL = Path(os.environ.get("CONCEPTAUDIT_REALDATA", "../shared/data")) / "clip"
 pytestmark = pytest.mark.skipif(
@@ -138,3 +142,50 @@ def test_background_vectors_are_checked(tmp_path: Path) -> None:
     np.save(file, vectors[:9])
     with pytest.raises(DataError, match="--background-vectors must be a float array"):
         run_on(PHOTOS, concepts, vectors, tmp_path / "x", background_vectors=str(file))
+
+
+def test_a_judged_sample_counts_what_captions_cannot_tell(
+    run: AuditRun, truth: Callable[[str, str | None], int], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    names = ["dog", "bench", "sports ball"]
+    table, _ = draw_sample(folder, budget=60, concepts=names)
+    assert len(table) == 180
+    assert (table.drop_duplicates("key")["inclusion_probability"] ** -1).sum() == pytest.approx(488)
+    captions = pd.read_parquet(PHOTOS / "metadata" / "metadata_0.parquet")
+    said = captions.groupby("image_path")["caption"].agg(" ".join).str.lower()
+    words = {"dog": r"\bdogs?\b", "bench": r"\bbench(es)?\b", "sports ball": r"\bballs?\b"}
+    table["present"] = [
+        int(bool(re.search(words[c], said[k])))
+        for k, c in zip(table["key"], table["concept"], strict=True)
+    ]
+    table.loc[0, "present"] = pd.NA  # left open
+    table.to_csv(tmp_path / "judge.csv", index=False)
+    corrected, notes = correct(folder, tmp_path / "judge.csv")
+    assert any("1 rows" in note for note in notes)
+    rows = corrected.set_index("concept").loc[names]
+    true = [int(said.str.contains(words[name]).sum()) for name in names]
+    assert (rows["n_image_judged_low"] <= true).all()
+    assert (rows["n_image_judged_high"] >= true).all()
+    assert rows["n_image_judged_sample"].tolist().count(60) == 2
+    assert not validate(folder).faults
+    assert main(["judge", str(folder), "-c", "dog", "-o", str(tmp_path / "judge.csv")]) == 2
+
+
+def test_captions_are_judged_for_their_sense(run: AuditRun, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    table, _ = draw_sample(folder, budget=30, concepts=["orange"], side="text")
+    assert table["caption"].str.contains("orange", case=False).all()
+    table["present"] = 1
+    table.to_parquet(tmp_path / "judge.parquet")
+    corrected, _ = correct(folder, tmp_path / "judge.parquet")
+    row = corrected.set_index("concept").loc["orange"]
+    assert row["n_text_judged"] == row["n_text"] == row["n_text_judged_sample"]
+    (tmp_path / "odd.csv").write_text("key,concept,present\nx,orange,perhaps\n")
+    with pytest.raises(DataError, match="must be 1, 0 or empty"):
+        correct(folder, tmp_path / "odd.csv")
+    (tmp_path / "odd.csv").write_text("key,concept,present\nelsewhere.jpg,orange,1\n")
+    with pytest.raises(DataError, match="None of the 1 keys"):
+        correct(folder, tmp_path / "odd.csv")

@@ -170,7 +170,12 @@ def finish(run: RunningAudit, done: CountedShards) -> AuditRun:
     made = _with_duplicates(run, done, made)
     reports = {**done.reports, **more}
     failures = failed_shards(reports)
-    first = suspicions(made.table, made.account, run.vocabulary, run.dataset.settings)
+    # a model without signal counts no image: that comes first, and nothing is missing there
+    silent = "image" in made.account and not bool(made.table["n_image"].notna().any())
+    sides = {side: one for side, one in made.account.items() if side == "text" or not silent}
+    first = suspicions(made.table, sides, run.vocabulary, run.dataset.settings)
+    if silent:
+        made, first = replace(made, notes=made.notes[1:]), (*made.notes[:1], *first)
     return replace(
         made,
         notes=(*first, *made.notes, *(f"Skipped: {why}" for why in failures.values())),

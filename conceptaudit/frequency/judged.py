@@ -38,6 +38,8 @@ SHIFT_SPREAD = 4.0
 """Nearly no opinion; developed on single captions of half of Flickr8k's photographs, see docs."""
 
 DRAWS = 400
+EXACT_UP_TO = 2_000
+"""Captions that were not judged, up to which each is decided on its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,23 +228,17 @@ def _posterior(
     probability /= probability.sum()
     chosen = rng.choice(probability.size, size=DRAWS, p=probability.ravel())
     slope, first, second = np.unravel_index(chosen, probability.shape)
-    tails = [(1 - level) / 2, (1 + level) / 2]
     parts = [
         _drawn(table[1][slope, place], table[2][slope, place], rng)
         for table, place in zip(tables, (first, second), strict=True)
     ]
-    means = [
-        float((probability * tables[0][1][:, :, None]).sum()),
-        float((probability * tables[1][1][:, None, :]).sum()),
-    ]
     limits = [float(remaining[g].sum()) for g in groups]
     parts = [np.minimum(part, limit) for part, limit in zip(parts, limits, strict=True)]
     known = [float(seen[g].sum()) for g in groups]
-    low, high = np.quantile(parts[0] + parts[1], tails)
-    image = (sum(known) + sum(means), sum(known) + np.floor(low), sum(known) + np.ceil(high))
-    low, high = np.quantile(parts[0], tails)
-    joint = (known[0] + means[0], known[0] + np.floor(low), known[0] + np.ceil(high))
-    return _ordered(image), _ordered(joint)
+    return (
+        _summary(sum(known), parts[0] + parts[1], level),
+        _summary(known[0], parts[0], level),
+    )
 
 
 def _group(
@@ -277,9 +273,14 @@ def _drawn(mean: FloatArray, variance: FloatArray, rng: np.random.Generator) -> 
     return np.asarray(rng.gamma(np.maximum(mean, 1e-9) / scale, scale))
 
 
-def _ordered(count: tuple[float, float, float]) -> _Count:
-    value, low, high = (float(x) for x in count)
-    return value, min(low, value), max(high, value)
+def _summary(known: float, drawn: FloatArray, level: float) -> _Count:
+    """Return the median of a count and its interval, in whole images.
+
+    The median and not the mean: of a rare concept the posterior has a long upper tail, and its
+    mean lies far above what is there in most cases.
+    """
+    low, middle, high = np.quantile(drawn, [(1 - level) / 2, 0.5, (1 + level) / 2])
+    return known + float(middle), known + float(np.floor(low)), known + float(np.ceil(high))
 
 
 def share_judged(
@@ -297,7 +298,12 @@ def share_judged(
     """
     remaining = max(round(size) - n_judged, 0)
     a, b = n_relevant + 0.5, n_judged - n_relevant + 0.5
-    tails = np.asarray(stats.betabinom.ppf([(1 - level) / 2, (1 + level) / 2], remaining, a, b))
+    ends = np.array([(1 - level) / 2, (1 + level) / 2])
+    if remaining > EXACT_UP_TO:
+        # among many captions their own chance is nothing beside that of the share
+        tails = remaining * np.asarray(stats.beta.ppf(ends, a, b))
+    else:
+        tails = np.asarray(stats.betabinom.ppf(ends, remaining, a, b))
     value = n_relevant + remaining * a / (a + b)
     return value, float(n_relevant + tails[0]), float(n_relevant + tails[1])
 

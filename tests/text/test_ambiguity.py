@@ -88,4 +88,4 @@ def test_the_note_says_how_many_and_which() -> None:
     assert note is not None
     assert note.startswith("1 of 3 names")
     assert f"'bank' {MANY_SENSES}" in note
-    assert ambiguity_note(WORDS, [1, None, 2]) is None
+    assert ambiguity_note(WORDS, [1, None, 1]) is None
