@@ -28,6 +28,10 @@ LEAST_RECALL = 0.7
 is assumed of look-alikes; at 0.7 the error of single captions' counts on Flickr8k falls from 0.5
 to 0.1 (log error, docs/benchmarks-calibration.md)."""
 
+CERTAIN_RECALL = 0.5
+"""Lower end of that share's interval, where single captions tell it: three of four images that look
+like the named ones say little."""
+
 ENOUGH_REFERENCE = 100
 """Mentions of common nouns from which they alone tell whether a model sees anything."""
 
@@ -122,17 +126,17 @@ def measure_signal(
     overall = _overall(*_auc(judges), judges, z)
     named = histograms.positive.sum(axis=1)
     in_region, region = _typical_region(histograms)
-    recall = np.maximum(in_region / np.maximum(region, 1), _recaptured(named, repeats))
+    at_least = stats.beta.ppf((1 - LEVEL) / 2, in_region, region - in_region + 1)
+    share = in_region / np.maximum(region, 1)
+    told = (share >= LEAST_RECALL) & (at_least >= CERTAIN_RECALL)
+    told |= _recaptured(named, repeats) >= LEAST_RECALL
     reasons = np.where(
         named < LEAST_NAMED,
         FEW_MENTIONS,
-        np.where(
-            ~(low >= LEAST_AUC), NOT_SEPARATED, np.where(recall < LEAST_RECALL, RECALL_UNKNOWN, "")
-        ),
+        np.where(~(low >= LEAST_AUC), NOT_SEPARATED, np.where(told, IDENTIFIED, RECALL_UNKNOWN)),
     )
     if overall[1] < LEAST_AUC:
         reasons = np.full(len(named), NO_SIGNAL)
-    at_least = stats.beta.ppf((1 - LEVEL) / 2, in_region, region - in_region + 1)
     bounded = (named >= 3) & (low > 0.5) & (reasons != NO_SIGNAL)
     n_images = histograms.total.sum(axis=1)
     upper = named / np.maximum(at_least, 1e-9)
