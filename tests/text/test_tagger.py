@@ -146,8 +146,10 @@ def test_a_shard_gives_sorted_tags_with_mentions(tagger: TextTagger) -> None:
 
 def test_the_account_adds_up(tagger: TextTagger) -> None:
     summary = tagger(SHARD, batches(["a dog", "a cat"])).summary
-    look_alikes = {"accepted": [[0], [1]], "rejected": [[], []]}
-    account = {"n_samples": 2, "n_used": 2, "dropped": {}, "noted": {}}
+    nothing: list[list[int]] = [[], []]
+    look_alikes = {"accepted": [[0], [1]], "rejected": nothing, "asked": nothing}
+    look_alikes["aliases"] = nothing
+    account = {"n_samples": 2, "n_used": 2, "dropped": {}, "noted": {}, "unspaced": 0}
     assert summary == {**account, "look_alikes": look_alikes}
 
 
