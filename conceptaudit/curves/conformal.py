@@ -44,6 +44,9 @@ FAR_WEIGHT = 1e-3
 
 SHARED_ROWS = 8.0
 
+ATOM = 1e-9
+"""An accuracy this near 0 or 1 is that."""
+
 TAIL_SPLITS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 """How much of what an interval leaves out may lie below it. Few choices, because the shortest of
 many intervals is shortest partly by chance, and then holds too little."""
@@ -170,12 +173,17 @@ def _over_grid(
     residual = held.residual
     if held.spread is not None and typical is not None:
         residual = residual * (typical / held.spread)
-    order = np.argsort(residual, kind="stable")
-    residual = residual[order]
+    # A class that is all wrong (or all right) is so wherever it was expected: moving it with its
+    # residual would smear what is a mass at 0, and low levels would step over it.
+    accuracy = held.centre + held.residual
+    none, every = accuracy <= ATOM, accuracy >= 1.0 - ATOM
     low, high, full = np.zeros(len(GRID)), np.ones(len(GRID)), True
     for index, centre in enumerate(GRID):
-        weight = weights(_near(held.centre, centre, judged))[order]
-        ends = _shortest(np.clip(centre + residual, 0.0, 1.0), weight, unknown, level)
+        outcomes = np.clip(centre + residual, 0.0, 1.0)
+        outcomes = np.where(none, 0.0, np.where(every, 1.0, outcomes))
+        order = np.argsort(outcomes, kind="stable")
+        weight = weights(_near(held.centre, centre, judged))
+        ends = _shortest(outcomes[order], weight[order], unknown, level)
         if ends is None:
             full = False
         else:

@@ -20,6 +20,11 @@ from conceptaudit.errors import ConfigError, FitError
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
+GALLERY = (
+    "Recall@k falls as the gallery grows (COCO's has 5,000 images, Flickr30k's 1,000): levels of "
+    "sets differ by that too, and the curve holds for galleries as large as those of the fit."
+)
+
 OFF_THE_LINE = (
     "A count of zero in a sample is not zero in the whole, and nothing but accuracy tells where it "
     "lies: concepts without a count have a level of their own, off the line (zero policy 'hurdle')."
@@ -167,6 +172,7 @@ def fit_curve(
             *selected,
             *accuracies.notes,
             *joined.notes,
+            *([GALLERY] if any("recall@" in fit.metric for fit in fits) else []),
             *(f"Not fitted: {failure}" for failure in failures),
         ),
         points=table,

@@ -86,3 +86,20 @@ def test_an_interval_contains_its_expectation_and_stays_in_the_unit_interval() -
     assert (high >= GRID).all()
     assert low.min() >= 0
     assert high.max() <= 1
+
+
+def test_a_mass_at_zero_is_not_stepped_over() -> None:
+    """Two thirds of the classes are all wrong: the interval of any level holds 0."""
+    rng = np.random.default_rng(5)
+    centre = rng.uniform(0.0, 0.06, 600)
+    accuracy = np.where(rng.random(600) < 0.66, 0.0, rng.uniform(0, 0.3, 600))
+    residuals = HeldOut(
+        centre=centre,
+        residual=accuracy - centre,
+        dataset=np.zeros(600, dtype=int),
+        names_help=False,
+    )
+    band = known_dataset(residuals, 0, "birds", 0.5)
+    low, high = band.at(centre)
+    assert (low == 0.0).all()
+    assert ((low <= accuracy) & (accuracy <= high)).mean() >= 0.5

@@ -6,7 +6,11 @@ import pytest
 
 from conceptaudit.curves import fit_curve, predict
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
+from conceptaudit.zeroshot.readers import read_accuracies
+
+SETS = ("coco", "flickr")
 
 COUNTS = [10**k - 1 for k in range(5)] * 10
 VALUES = [0.1 + 0.1 * k for k in range(5)] * 10
@@ -270,3 +274,23 @@ def test_a_hundred_thousand_concepts(make_frequencies, straight):
     found = predict(straight, make_frequencies(np.arange(100_000), names))
     assert len(found) == 100_000
     assert found["accuracy"].is_monotonic_increasing
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("pretraining", ["cc3m", "yfcc15m"])
+def test_a_curve_of_one_retrieval_set_holds_on_another(realdata, pretraining):
+    """COCO's curve on Flickr30k: another set, and a gallery a fifth as large."""
+    folder = realdata / "reference"
+    results = read_accuracies(folder / "retrieval_evaluations").table
+    mine = results[(results["pretraining"] == pretraining) & (results["model"] == "RN50")]
+    search = f"{pretraining}_integrated_tlemmatized_i0.7_search_counts.json"
+    counts = read_frequencies([folder / "search_counts" / f"{d}_{search}" for d in SETS])
+    coco = mine[mine["dataset"] == SETS[0]].reset_index(drop=True)
+    curve = fit_curve(counts, ConceptAccuracies(coco), count="n_joint")
+    assert any("Recall@k falls as the gallery grows" in note for note in curve.notes)
+    flickr = counts.table[counts.table["dataset"] == SETS[1]].reset_index(drop=True)
+    predicted = predict(curve, ConceptFrequencies(flickr, counts.source))
+    assert predicted["basis"].str.contains("of another dataset than the only one").all()
+    both = predicted.merge(mine[mine["dataset"] == SETS[1]], on=["metric", "concept"])
+    held = both["accuracy_y"].between(both["low"], both["high"])
+    assert held.groupby(both["metric"]).mean().min() >= 0.87

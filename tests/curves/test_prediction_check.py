@@ -51,7 +51,9 @@ def test_a_tail_on_the_same_law_comes_out_as_foretold(classes, counts, before):
     assert len(found.table) == 150
     assert found.table["count"].is_monotonic_increasing
     assert found.table["known"].sum() == 50
-    assert 0.84 <= found.n_inside / 150 <= 0.97
+    # of one set, asked of another: its interval allows for another level
+    assert found.n_inside / 150 >= 0.84
+    assert "another dataset" in found.basis
     assert abs(found.mean_error) < 0.03
     assert found.mean_absolute_error < 0.15
     inside = found.table["measured"].between(found.table["low"], found.table["high"])
@@ -73,7 +75,7 @@ def test_a_tail_off_the_law_is_told(classes, counts, before):
     off = classes[:100].assign(expected=classes["expected"] + 0.4)
     [found] = check_predictions(before, counts, results(off, "tail", 2))
     assert found.mean_error == pytest.approx(0.4, abs=0.05)
-    assert found.n_inside < 50
+    assert found.n_inside < 75
 
 
 @pytest.mark.parametrize(("fitted", "asked"), [("tail", "tail"), ("Tail", "tail"), ("x", "tail")])
