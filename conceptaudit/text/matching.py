@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -250,18 +249,18 @@ class CaptionMatcher:
         forms = (key,) if plain == key else (key, plain)
         self.texts.append(text)
         self._forms.append(forms)
-        self._classes.append([_UNKNOWN])
-        self._marks.append([mark_of(key)])
+        self._classes.append(_UNKNOWN)
+        self._marks.append(mark_of(key))
         nodes = [node for form in forms if (node := self._trie.root.get(form)) is not None]
         endings = dict.fromkeys(e for node in nodes for e in node.get(ENDINGS, ()))
         longer = any(len(node) > (ENDINGS in node) for node in nodes)
         bits = word_class(key) if endings else 0
         noun = bits & NOUN_ONLY or not bits & KNOWN
-        self._openings.append([len(self._endings), len(endings), int(longer)])
+        self._openings.append(len(self._endings), len(endings), int(longer))
         for ending in endings:
             certain = self._any_pos or ending.certain or noun
             verdict = ACCEPT if certain else UNDECIDED
-            self._endings.append([ending.concept_id, ending.alias, verdict, int(ending.guarded)])
+            self._endings.append(ending.concept_id, ending.alias, verdict, int(ending.guarded))
 
 
 def _skipped(marks: npt.NDArray[np.integer], captions: Int32) -> Mask:
@@ -276,20 +275,21 @@ class _Rows:
     """Rows of integers that grow."""
 
     def __init__(self, width: int, kind: type[np.signedinteger]) -> None:
-        self._array = np.zeros((1024, width), dtype=kind)
-        self._n = 0
+        self._array = np.zeros((0, width), dtype=kind)
+        self._new: list[tuple[int, ...]] = []
 
     def __len__(self) -> int:
-        return self._n
+        return len(self._array) + len(self._new)
 
     @property
     def rows(self) -> npt.NDArray[np.signedinteger]:
         """What was appended."""
-        return self._array[: self._n]
+        if self._new:
+            new = np.array(self._new, dtype=self._array.dtype)
+            self._array = np.concatenate([self._array, new])
+            self._new = []
+        return self._array
 
-    def append(self, row: Sequence[int]) -> None:
+    def append(self, *row: int) -> None:
         """Add a row."""
-        if self._n == len(self._array):
-            self._array = np.concatenate([self._array, np.zeros_like(self._array)])
-        self._array[self._n] = row
-        self._n += 1
+        self._new.append(row)

@@ -13,9 +13,10 @@ from conceptaudit.engine.stage import ShardResult
 from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch, Tags
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
 from conceptaudit.text.ambiguity import LOOK_ALIKES, UNSPACED, LookAlikes
-from conceptaudit.text.annotator import CaptionAnnotator
+from conceptaudit.text.annotator import ZONE_CAPTIONS, CaptionAnnotator
 from conceptaudit.text.documents import tag_documents
 from conceptaudit.text.evidence import DEFAULT_EVIDENCE, EVIDENCE, EvidenceReservoir
+from conceptaudit.text.gathering import gather
 from conceptaudit.text.mentions import NOTHING
 from conceptaudit.text.normalize import NORMALIZER, n_unspaced
 from conceptaudit.text.pipeline import ANY_POS, NounPipeline, load_pipeline
@@ -79,35 +80,25 @@ class TextTagger:
         rows: list[tuple[int, str, int, int]] = []
         drops: list[Drop] = []
         n_rows = n_tagged = unspaced = 0
-        for batch in batches:
-            drops.extend(batch.drops)
-            n_rows += len(batch)
-            captions = batch.captions if batch.captions is not None else [None] * len(batch)
-            used = {i: caption for i, caption in enumerate(captions) if caption is not None}
-            texts = list(used.values())
+        is_caption = self.unit == CAPTION_UNIT
+        for gathered in gather(batches, ZONE_CAPTIONS if is_caption else 1):
+            drops.extend(gathered.drops)
+            n_rows += gathered.n_rows
+            texts = gathered.captions
             unspaced += n_unspaced(texts)
-            if self.unit == CAPTION_UNIT:
-                found = annotator.tag(texts)
-            else:
-                found = tag_documents(annotator.tag, texts)
-            for i, annotated in zip(used, found, strict=True):
-                sample, key = int(batch.sample_ids[i]), batch.keys[i]
+            tagged = annotator.tag(texts) if is_caption else tag_documents(annotator.tag, texts)
+            for i, annotated in enumerate(tagged):
                 if isinstance(annotated, str):
-                    failure = Drop(
-                        sample_id=sample,
-                        key=key,
-                        part=CAPTION,
-                        reason="tagger_failed",
-                        detail=annotated,
-                    )
-                    drops.append(failure)
+                    drops.append(gathered.failure(i, annotated))
                     continue
                 n_tagged += 1
+                if annotated is NOTHING:
+                    continue
+                sample, key = int(gathered.sample_ids[i]), gathered.keys[i]
                 counts = sorted(annotated.counts.items())
                 rows.extend((sample, key, concept, n) for concept, n in counts)
-                if annotated is not NOTHING:
-                    look_alikes.add(annotated)
-                    reservoir.add(sample, key, used[i], annotated)
+                look_alikes.add(annotated)
+                reservoir.add(sample, key, texts[i], annotated)
         account = part_account(n_rows, drops, part=CAPTION)
         check_account(account, n_tagged, f"captions of shard {shard.name}")
         tags = Tags(

@@ -69,6 +69,10 @@ class NounAsker:
         self._needless = [*needless, *self._rulers]
         self._nouns: dict[tuple[str, str], bool] = {}
         self._by_run = splits_at_spaces(nlp)
+        tokenizer: Any = nlp.tokenizer
+        self._special: frozenset[str] = (
+            frozenset(tokenizer.rules or ()) if self._by_run else frozenset()
+        )
         self._runs: dict[str, tuple[list[str], list[int]]] = {}
 
     def __call__(self, captions: Sequence[str], words: Sequence[tuple[int, int]]) -> list[Any]:
@@ -170,9 +174,24 @@ class NounAsker:
         if known is None:
             if len(self._runs) >= _MAX_CACHED:
                 self._runs.clear()
-            doc = self._nlp.make_doc(run)
-            known = self._runs[run] = [t.text for t in doc], [t.idx for t in doc]
+            if self._is_one_word(run):
+                known = [run], [0]
+            else:
+                doc = self._nlp.make_doc(run)
+                known = [token.text for token in doc], [token.idx for token in doc]
+            self._runs[run] = known
         return known
+
+    def _is_one_word(self, run: str) -> bool:
+        """Tell that the tokenizer would find nothing to split off: far cheaper than splitting."""
+        tokenizer: Any = self._nlp.tokenizer
+        searches = (tokenizer.prefix_search, tokenizer.suffix_search)
+        return (
+            run != ""
+            and run not in self._special
+            and not any(search is not None and search(run) for search in searches)
+            and (tokenizer.infix_finditer is None or not any(tokenizer.infix_finditer(run)))
+        )
 
     def _tagged(self, texts: Sequence[Any], batch_size: int) -> Iterator[Doc | str]:
         """Yield each text tagged, or how that failed, which is found by halving."""

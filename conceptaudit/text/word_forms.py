@@ -53,6 +53,7 @@ _RULES = {
     ),
     "r": (),
 }
+_LAST_LETTERS = {pos: {suffix[-1] for suffix, _, _ in rules} for pos, rules in _RULES.items()}
 _BASE = {"n": NOUN_SINGULAR, "v": VERB_BASE, "a": ADJECTIVE, "r": ADVERB}
 CAPTION_NOUNS = frozenset({"t"})
 """Nouns in captions that web text uses otherwise: the t of "t-shirt", which is "don t" there."""
@@ -134,7 +135,9 @@ class WordForms:
         return entry is not None and pos in entry.senses
 
     def _regular(self, form: str, pos: str) -> list[tuple[str, int]]:
-        found = []
+        found: list[tuple[str, int]] = []
+        if form[-1:] not in _LAST_LETTERS[pos]:
+            return found
         for suffix, replacement, bit in _RULES[pos]:
             if form.endswith(suffix) and not (suffix == "s" and form.endswith("ss")):
                 stem = form[: -len(suffix)] + replacement
