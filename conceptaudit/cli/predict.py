@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from conceptaudit.curves import Curve
     from conceptaudit.curves.known_results import Anchors
+    from conceptaudit.curves.meaning import Encode
     from conceptaudit.records import ConceptFrequencies
 
 SHOWN = 10
@@ -22,6 +24,11 @@ SHOWN = 10
 
 MOST_LINES = 40
 """Lines, one per model and dataset, that the predictions end with at most."""
+
+MODELS_FIRST = (
+    "Results of other models on these classes say far more than frequency does (R² on new sets "
+    "about 0.72 against 0.15): where there are any, give them with --from-models."
+)
 
 REFERENCE = "reference"
 """What stands in place of a curve for the published ones."""
@@ -100,10 +107,17 @@ def predict(
         bool,
         typer.Option(
             "--rescale",
-            help="With 'reference': multiply counts to the published scale, for counters unlike "
-            "the paper's on data about as large.",
+            help="With 'reference': take counts as a sample of the published scale, for counters "
+            "that find fewer on data about as large.",
         ),
     ] = False,
+    clip: Annotated[
+        str | None,
+        typer.Option(
+            help="The model that is predicted, as for `conceptaudit evaluate`: its text vectors of "
+            "the class names tell which classes are alike. ImageNet's names have vectors anyway."
+        ),
+    ] = None,
     sampled_from: SampledFrom = None,
     share: Share = None,
     out: Annotated[
@@ -123,6 +137,7 @@ def predict(
     """
     from conceptaudit.artifacts import write_csv
     from conceptaudit.curves import predict as predict_accuracy
+    from conceptaudit.curves.predicting import near
     from conceptaudit.curves.transfer import transfer
     from conceptaudit.frequency.readers import read_frequencies, with_share
     from conceptaudit.store.outputs import output_files, staged
@@ -134,15 +149,26 @@ def predict(
         curve, counted, pretraining=pretraining, count=count, rescale=rescale
     )
     anchors = read_anchors(mean or [], labelled or [], imagenet)
+    encode = text_encoder(clip) if clip else None
     if from_models:
         refuse_both(anchors, other_model=other_model or curve == REFERENCE)
         table = transfer(fitted, counted, read_accuracies(from_models), model=model, level=level)
     else:
         same_model = not (other_model or curve == REFERENCE or imagenet is not None)
         table = predict_accuracy(
-            fitted, counted, level=level, model=model, anchors=anchors, same_model=same_model
+            fitted,
+            counted,
+            level=level,
+            model=model,
+            anchors=anchors,
+            same_model=same_model,
+            encode=encode,
         )
-    notes = (*notes, *circular(fitted))
+    notes = (*notes, *circular(fitted), *([] if from_models else [MODELS_FIRST]))
+
+    def near_of(rows: pd.DataFrame) -> list[str]:
+        return near(fitted, rows, encode=encode)
+
     with staged(outputs) as files:
         files.about.update(curve=fitted.digest, level=level, notes=list(notes))
         for place in files.places.values():
@@ -150,7 +176,7 @@ def predict(
     if as_json:
         emit_json({"level": level, "notes": list(notes), "predictions": table.to_dict("records")})
     else:
-        _show(table, level, notes, out)
+        _show(table, level, notes, out, near_of)
 
 
 def open_curve(
@@ -170,6 +196,14 @@ def open_curve(
             f"'reference' in place of the curve. Got {curve!r} instead."
         )
     return Curve.load(Path(curve)), frequencies, ()
+
+
+def text_encoder(clip: str) -> Encode:
+    """Return what turns class names into a model's text vectors."""
+    from conceptaudit.image.clip import find_clip
+
+    model = find_clip(clip)
+    return lambda names: model.encode_texts([f"a photo of a {name}" for name in names])
 
 
 def read_anchors(mean: list[str], labelled: list[str], imagenet: float | None) -> Anchors:
@@ -226,18 +260,26 @@ def circular(curve: Curve) -> tuple[str, ...]:
     return (remark,)
 
 
-def _show(table: pd.DataFrame, level: float, notes: tuple[str, ...], out: Path | None) -> None:
+def _show(
+    table: pd.DataFrame,
+    level: float,
+    notes: tuple[str, ...],
+    out: Path | None,
+    near_of: Callable[[pd.DataFrame], list[str]],
+) -> None:
     from conceptaudit.curves.plain_words import prediction_sentences
 
     predicted = table[table["accuracy"].notna()]
     ordered = predicted.sort_values("accuracy", ascending=False, kind="stable")
     rest = ordered.iloc[SHOWN:]
+    if MODELS_FIRST in notes:
+        say(MODELS_FIRST)
     shown = [("highest", ordered.head(SHOWN)), ("lowest", rest.tail(SHOWN))]
     for title, rows in shown:
         if len(rows):
             say(f"{title} predicted accuracy")
             say_table(
-                ["model", "concept", "frequency", "accuracy", f"{level:.0%} interval", ""],
+                ["model", "concept", "frequency", "accuracy", f"{level:.0%} interval", "", "near"],
                 [
                     [
                         row["model"],
@@ -246,13 +288,15 @@ def _show(table: pd.DataFrame, level: float, notes: tuple[str, ...], out: Path |
                         float(row["accuracy"]),
                         f"{row['low']:.3f} to {row['high']:.3f}",
                         "extrapolated" if row["extrapolated"] else "",
+                        alike,
                     ]
-                    for _, row in rows.iterrows()
+                    for (_, row), alike in zip(rows.iterrows(), near_of(rows), strict=True)
                 ],
             )
             say()
     for note in notes:
-        say(f"note: {note}")
+        if note != MODELS_FIRST:
+            say(f"note: {note}")
     for reason, n in table["basis"].value_counts().head(SHOWN).items():
         say(f"{n:,} rows: {reason}")
     for sentence in prediction_sentences(table)[:MOST_LINES]:

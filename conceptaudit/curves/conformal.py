@@ -24,9 +24,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from conceptaudit.curves.point_model import HeldOut
-from conceptaudit.curves.statistics import FloatArray
+from conceptaudit.curves.statistics import FloatArray, group_means
 
 GRID = np.linspace(0.0, 1.0, 41)
 """Expectations at which intervals are computed; between them they are interpolated."""
@@ -163,6 +164,48 @@ def new_dataset(held: HeldOut, level: float, anchor: str = "") -> Band:
         )
     basis = f"as for a new dataset{anchor}: {n_datasets} datasets held out one by one{remark}"
     return Band(low=low, high=high, basis=basis, spread=_typical(held))
+
+
+def mean_of_set(
+    held: HeldOut, position: int, expected: FloatArray, level: float
+) -> tuple[float, float, float]:
+    """Expect the mean accuracy of a dataset's classes, with its interval.
+
+    Parameters
+    ----------
+    held : HeldOut
+        By datasets for a new one, by concepts for one of the fit.
+    position : int
+        Of the dataset, -1 for a new one.
+    expected : numpy.ndarray of float64, shape (n,)
+        Of its classes.
+    level : float
+
+    Returns
+    -------
+    mean, low, high : float
+        Of a new dataset the interval is that of mean errors of datasets held out, of a known one
+        that of as many of its classes held out; NaN where there are too few.
+    """
+    usable = expected[np.isfinite(expected)]
+    if not len(usable):
+        return np.nan, np.nan, np.nan
+    mean = float(usable.mean())
+    if position < 0:
+        errors = group_means(held.residual, held.dataset, int(held.dataset.max(initial=0)) + 1)
+        errors = errors[np.isfinite(errors)]
+        # About zero: that new datasets are expected too high or too low counts as error as well.
+        freedom, variance = len(errors), float(np.mean(errors**2)) if len(errors) else np.nan
+        variance *= 1 + 1 / max(freedom, 1)
+    else:
+        residual = held.residual[held.dataset == position]
+        freedom = len(residual) - 1
+        variance = float(residual.var(ddof=1)) if freedom > 0 else np.nan
+        variance *= 1 / len(usable) + 1 / max(len(residual), 1)
+    if freedom < 2:
+        return mean, np.nan, np.nan
+    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * np.sqrt(variance)
+    return mean, max(mean - reach, 0.0), min(mean + reach, 1.0)
 
 
 def _over_grid(

@@ -204,37 +204,39 @@ class Meaning:
                 spread[members] = np.sqrt(variance)
         return added, spread
 
-    def near(self, names: ClassNames, accuracy: FloatArray, n: int = 3) -> list[str]:
-        """Name the fitted classes that are nearest in meaning, and what they score.
 
-        Parameters
-        ----------
-        names : ClassNames
-        accuracy : numpy.ndarray of float64
-            Of the fitted rows.
-        n : int
-            Classes to name at most.
+def near_classes(
+    known: ClassNames, accuracy: FloatArray, asked: ClassNames, n: int = 3
+) -> list[str]:
+    """Name the classes that are nearest in meaning to others, and what they score.
 
-        Returns
-        -------
-        list of str
-            Such as ``"Siberian husky 0.31, malamute 0.35"``; empty where none is near.
-        """
-        result = []
-        for start in range(0, len(names), CHUNK):
-            part = names.take(slice(start, start + CHUNK))
-            alike = similarity(part, self.names)
-            best = np.argsort(-alike, axis=1, kind="stable")[:, : 2 * n]
-            for row, columns in enumerate(best):
-                own = normalise_name(part.spelt[row])
-                said = {
-                    normalise_name(self.names.spelt[c]): f"{self.names.spelt[c]} {accuracy[c]:.2f}"
-                    for c in columns[::-1]
-                    if alike[row, c] >= NEAR
-                }
-                said.pop(own, None)
-                result.append(", ".join(list(said.values())[::-1][:n]))
-        return result
+    Parameters
+    ----------
+    known : ClassNames
+    accuracy : numpy.ndarray of float64, shape (len(known),)
+    asked : ClassNames
+        Of the same `class_names`.
+    n : int
+        Classes to name at most.
+
+    Returns
+    -------
+    list of str, length len(asked)
+        Such as ``"Siberian husky 0.31, malamute 0.35"``; empty where none is near.
+    """
+    result = []
+    for start in range(0, len(asked), CHUNK):
+        part = asked.take(slice(start, start + CHUNK))
+        alike = similarity(part, known)
+        # twice as many, as one name may stand in several sets
+        best = np.argsort(-alike, axis=1, kind="stable")[:, : 2 * n + 2]
+        for row, columns in enumerate(best):
+            said: dict[str, str] = {normalise_name(part.spelt[row]): ""}
+            for column in columns[alike[row, columns] >= NEAR]:
+                name = known.spelt[column]
+                said.setdefault(normalise_name(name), f"{name} {accuracy[column]:.2f}")
+            result.append(", ".join(list(said.values())[1 : n + 1]))
+    return result
 
 
 def fit_meaning(names: ClassNames, residual: FloatArray, seed: int = 0) -> Meaning | None:

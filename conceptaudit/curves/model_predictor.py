@@ -14,7 +14,13 @@ import pandas as pd
 from scipy.special import ndtri
 
 from conceptaudit.curves.binned import BinRecipe
-from conceptaudit.curves.conformal import GRID, Band, known_dataset, new_dataset
+from conceptaudit.curves.conformal import (
+    GRID,
+    Band,
+    known_dataset,
+    mean_of_set,
+    new_dataset,
+)
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.families import family_named
 from conceptaudit.curves.fit_data import FitData, fit_data_of
@@ -231,6 +237,28 @@ class ModelPredictor:
             return np.zeros(len(members)), np.ones(len(members))
         key = ("meant", members.tobytes())
         return self._once(key, lambda: meaning.at(self.queried.take(members)))
+
+    def set_mean(
+        self,
+        queries: Queries,
+        members: npt.NDArray[np.intp],
+        expected: FloatArray,
+        level: float,
+        *,
+        anchored: bool = False,
+    ) -> tuple[float, float, float]:
+        """Expect the mean accuracy of these rows, all of one group, with its interval.
+
+        Of a new dataset the interval is that of the means of datasets held out; of a known one
+        that of as many of its classes held out. NaN for an `anchored` dataset.
+        """
+        elsewhere = self.rows.single and queries.group[members[0]] != 0
+        if anchored or elsewhere:
+            usable = expected[np.isfinite(expected)]
+            return (float(usable.mean()) if len(usable) else np.nan), np.nan, np.nan
+        position = NEW_DATASET if self._foreign(queries) else self._position(queries, members)
+        held = self.by_dataset if position < 0 else self.by_concept
+        return mean_of_set(held, position, expected, level)
 
     def _foreign(self, queries: Queries) -> bool:
         return not queries.same_model and not self.rows.single

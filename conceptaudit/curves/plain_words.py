@@ -114,10 +114,19 @@ def _dataset_line(model: str, dataset: str, rows: pd.DataFrame) -> str:
     width = 100 * float((told["high"] - told["low"]).mean())
     lost = f", {len(rows) - len(told):,} without a prediction" if len(told) < len(rows) else ""
     return (
-        f"{head}: {len(rows):,} classes{lost}, mean {100 * told['accuracy'].mean():.0f} %, from "
+        f"{head}: {len(rows):,} classes{lost}, mean {100 * told['accuracy'].mean():.0f} %"
+        f"{_mean_interval(told)}, from "
         f"{100 * told['accuracy'].min():.0f} to {100 * told['accuracy'].max():.0f} %; a class's "
         f"interval is {width:.0f} points wide on average{_zeros(told)}"
     )
+
+
+def _mean_interval(rows: pd.DataFrame) -> str:
+    """Say how sure the mean over the classes is."""
+    if "set_low" not in rows or not np.isfinite(rows["set_low"].iloc[0]):
+        return ""
+    low, high, level = (float(rows[name].iloc[0]) for name in ("set_low", "set_high", "level"))
+    return f" ({100 * low:.0f} to {100 * high:.0f} at {level:.0%})"
 
 
 def _zeros(rows: pd.DataFrame) -> str:

@@ -26,7 +26,14 @@ from conceptaudit.counts import available_counts, counts_of
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fit_data import log_frequency
 from conceptaudit.curves.known_results import Anchors, Known, anchored
-from conceptaudit.curves.model_predictor import ModelPredictor, Queries, prepare, queries_of
+from conceptaudit.curves.meaning import Encode, class_names, near_classes
+from conceptaudit.curves.model_predictor import (
+    ModelPredictor,
+    Queries,
+    prepare,
+    queries_of,
+    rows_and_names,
+)
 from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.sampled_counts import expected_counts
 from conceptaudit.curves.statistics import FloatArray, check_level
@@ -46,8 +53,9 @@ def predict(
     model: str | None = None,
     anchors: Anchors | None = None,
     same_model: bool = True,
+    encode: Encode | None = None,
 ) -> pd.DataFrame:
-    """Predict zero-shot accuracy, concept by concept.
+    """Predict zero-shot accuracy, concept by concept, and its mean over each dataset.
 
     Parameters
     ----------
@@ -66,6 +74,9 @@ def predict(
         False where the model to be evaluated is not one that the curve was fitted on, as with
         published curves: the levels of known datasets then are as uncertain as those of new
         ones, and intervals are those of left-out datasets.
+    encode : callable, optional
+        Text vectors of class names by the model whose accuracy is predicted, see
+        `meaning.class_names`.
 
     Returns
     -------
@@ -73,7 +84,9 @@ def predict(
         A row per model and frequency row: ``model, pretraining, metric, dataset`` (where given),
         ``concept, count, accuracy, low, high`` (all in [0, 1]), ``level``, ``extrapolated`` (the
         frequency lies outside the fitted range) and ``basis`` (what the prediction rests on, or
-        why there is none and the numbers are NaN).
+        why there is none and the numbers are NaN); and, the same in all rows of a dataset,
+        ``set_accuracy, set_low, set_high``: the mean over its classes, with an interval (NaN
+        where something is known of it already).
 
     Raises
     ------
@@ -126,7 +139,7 @@ def predict(
                     "metric": fit.metric,
                     **head,
                     "count": counts,
-                    **_predicted(curve, fit, queries, level, given),
+                    **_predicted(curve, fit, queries, level, given, encode),
                 }
             )
         )
@@ -144,19 +157,63 @@ def whole_counts(frequencies: ConceptFrequencies, counted: FloatArray) -> FloatA
     return expected_counts(counted, groups, frequencies.share).count
 
 
+def near(curve: Curve, rows: pd.DataFrame, *, encode: Encode | None = None) -> list[str]:
+    """Name classes of the fit that are near in meaning to predicted ones, and what they score.
+
+    Parameters
+    ----------
+    curve : Curve
+    rows : pandas.DataFrame
+        Some rows of `predict`.
+    encode : callable, optional
+        As for `predict`.
+
+    Returns
+    -------
+    list of str
+        One per row, such as ``"Siberian husky 0.31, malamute 0.35"``; empty where none is near.
+    """
+    result = dict.fromkeys(rows.index, "")
+    for fit in curve.fits:
+        of_fit = (rows["model"] == fit.model) & (rows["pretraining"] == fit.pretraining)
+        asked = rows[of_fit & (rows["metric"] == fit.metric)]
+        if asked.empty:
+            continue
+        data, concepts = rows_and_names(curve, fit)
+        counts = asked["count"].to_numpy(np.float64)
+        queries = queries_of(fit, asked, counts, counts)
+        group = np.concatenate([data.dataset, queries.group])
+        both = class_names([*concepts, *queries.concepts], group, encode)
+        known, queried = both.take(slice(len(data))), both.take(slice(len(data), None))
+        result.update(zip(asked.index, near_classes(known, data.y, queried), strict=True))
+    return list(result.values())
+
+
 def _predicted(
-    curve: Curve, fit: ModelFit, queries: Queries, level: float, anchors: Anchors
+    curve: Curve,
+    fit: ModelFit,
+    queries: Queries,
+    level: float,
+    anchors: Anchors,
+    encode: Encode | None,
 ) -> dict[str, npt.NDArray[np.generic]]:
-    prepared = prepare(curve, fit, queries)
+    prepared = prepare(curve, fit, queries, encode)
     centre, low, high = (np.full(len(queries), np.nan) for _ in range(3))
+    of_set = np.full((3, len(queries)), np.nan)
     basis = np.empty(len(queries), dtype=object)
     for position in np.unique(queries.group):
         members = np.flatnonzero(queries.group == position)
         known = anchors.of(queries, members, fit)
         found = expectations(prepared, queries, members, level, known)
         centre[members], low[members], high[members], basis[members] = found
+        anchored_here = known is not None
+        mean = prepared.set_mean(queries, members, found[0], level, anchored=anchored_here)
+        of_set[:, members] = np.array(mean)[:, None]
     return _widened(fit, queries, (centre, low, high), basis) | {
-        "level": np.full(len(queries), level)
+        "level": np.full(len(queries), level),
+        "set_accuracy": of_set[0],
+        "set_low": of_set[1],
+        "set_high": of_set[2],
     }
 
 

@@ -53,7 +53,7 @@ class Reference:
     ----------
     curve : Curve
     frequencies : ConceptFrequencies
-        The user's, multiplied by `factor` if that was asked for.
+        The user's, as a share of the published scale if that was asked for.
     pretraining : str
         The published pretraining set.
     factor : float
@@ -97,8 +97,9 @@ def reference_curve(
     count : {"auto", "n_text", "n_image", "n_joint"}
         Which count to go by, as for `fit_curve`.
     rescale : bool
-        Multiply the counts by the factor to the published ones: for counters unlike the paper's
-        (spaCy lemmas in captions, RAM++ tags in images) on data about as large.
+        Take the counts as those of a sample of the published scale, so that zeros too become what
+        is expected of the whole: for counters that find fewer on data about as large. Without
+        effect where they find more.
     seed : int
 
     Returns
@@ -125,7 +126,7 @@ def reference_curve(
     if len(difference) >= MIN_SHARED:
         factor = float(10.0 ** np.median(difference))
         spread = float(np.subtract(*np.quantile(difference, [0.75, 0.25])) / 2)
-        done = "were multiplied by that" if rescale else "were taken as they are"
+        done = "count as a sample of those" if rescale and factor > 1 else "were taken as they are"
         notes.append(
             f"Counts in {name} are {factor:.3g} times yours: median over {len(difference):,} class "
             f"names counted in both, give or take {spread:.2f} decades. Your {column} {done}."
@@ -144,9 +145,8 @@ def reference_curve(
     curve = fit_curve(
         counted_by_name(counts.frequencies(), accuracies), accuracies, count=column, seed=seed
     )
-    if rescale:
-        scaled = frequencies.table.assign(**{column: numbers(frequencies.table[column]) * factor})
-        frequencies = replace(frequencies, table=scaled)
+    if rescale and factor > 1.0:
+        frequencies = replace(frequencies, share=frequencies.share / factor)
     return Reference(
         curve=curve,
         frequencies=frequencies,

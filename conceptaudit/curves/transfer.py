@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from conceptaudit.curves.conformal import Band, known_dataset, new_dataset
+from conceptaudit.curves.conformal import Band, known_dataset, mean_of_set, new_dataset
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.features import COMMON_PENALTY, FeatureEffects, fit_effects
 from conceptaudit.curves.fit_data import log_frequency
@@ -289,14 +289,17 @@ def _transferred(
     for name in sorted(set(named[usable])):
         members = np.flatnonzero(usable & (named == name))
         position = int(where[members[0]])
+        held = by_concept
         if position >= 0:
-            band = known_dataset(by_concept, position, rows.datasets[position], level)
+            band = known_dataset(held, position, rows.datasets[position], level)
             expected = fitted.at(asked_of[members], where[members])
         else:
             held = held_out_transfer(predictors, accuracy, dataset, _by_dataset(dataset), new=True)
             band = new_dataset(held, level)
             expected = fitted.new.at(asked_of[members])
         _fill(result, members, expected, band, used)
+        of_set = mean_of_set(held, position, expected, level)
+        result.loc[result.index[members], ["set_accuracy", "set_low", "set_high"]] = of_set
     return result
 
 

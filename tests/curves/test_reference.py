@@ -95,10 +95,13 @@ def test_published_curves_predict_with_the_intervals_of_new_datasets(found) -> N
     assert inside.mean() > 0.85
 
 
-def test_rescaling_multiplies_counts(found) -> None:
-    scaled = reference_curve(found.frequencies, pretraining="cc12m", rescale=True)
-    ratio = scaled.frequencies.table["n_joint"] / found.frequencies.table["n_joint"]
-    assert ratio.dropna().to_numpy() == pytest.approx(0.5, rel=0.01)
+def test_rescaled_counts_are_a_sample_of_the_published_scale(found) -> None:
+    half = reference_curve(audit_like("cc12m", 0.5), pretraining="cc12m", rescale=True)
+    assert half.factor == pytest.approx(2.0, rel=0.02)
+    assert half.frequencies.share == pytest.approx(1 / half.factor)
+    more = reference_curve(found.frequencies, pretraining="cc12m", rescale=True)
+    assert more.frequencies.share == 1.0
+    assert any("taken as they are" in note for note in more.notes)
 
 
 def test_a_name_decides_before_scale() -> None:
