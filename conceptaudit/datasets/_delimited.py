@@ -212,7 +212,9 @@ def _quoted(line: bytes, lines: _Lines, dialect: Dialect) -> tuple[list[str], in
 
     fields = _parsed(record(), dialect.delimiter)
     if fields is not None and (dialect.quoted or len(fields) == width):
-        alike = [text for text in texts[1:] if dialect.is_record(text.strip("\n"))]
+        # the line that closes a field holds the delimiter of the next, and half a pair of marks
+        whole = [text for text in texts[1:] if text.count('"') % 2 == 0]
+        alike = [text for text in whole if dialect.is_record(text.strip("\n"))]
         return fields, size - len(line), SWALLOWED if alike else ""
     if size > MAX_LINE_BYTES and fields is None:
         return [], size - len(line) + _skip_record(lines, most - len(taken)), TOO_LONG
