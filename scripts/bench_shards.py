@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-NOUNS = "dog cat car tree house boat bird horse lamp chair".split()
+NOUNS = ["dog", "cat", "car", "tree", "house", "boat", "bird", "horse", "lamp", "chair"]
 CONCEPTS = NOUNS[:5]
 FEW = 3
 """Archives that the samples are compared in."""

@@ -1,10 +1,11 @@
+import gzip
 import json
 
 import pytest
 
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import Concept
-from conceptaudit.vocabulary import read_concepts
+from conceptaudit.vocabulary import _files, read_concepts
 
 
 def concepts(source):
@@ -176,3 +177,29 @@ def test_lvis_categories(realdata):
     assert (
         "'bow': bow_(weapon)" in found.notes[-1] or "phrases count for several" in found.notes[-1]
     )
+
+
+@pytest.mark.parametrize("ending", ["txt", "csv", "json", "yaml"])
+@pytest.mark.parametrize("n", [1_001, 3_000_000])
+def test_a_name_of_millions_of_characters_is_refused_in_one_line(tmp_path, ending, n):
+    name = "a" * n
+    content = {
+        "txt": f"dog\n{name}\n",
+        "csv": f"concept\ndog\n{name}\n",
+        "json": json.dumps(["dog", name]),
+        "yaml": f"- dog\n- {name}\n",
+    }[ending]
+    (tmp_path / f"c.{ending}").write_text(content, encoding="utf-8")
+    with pytest.raises(
+        DataError, match=rf"a name of {n:,} characters|larger than field limit"
+    ) as caught:
+        read_concepts(tmp_path / f"c.{ending}")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_packed_list_cannot_take_all_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(_files, "MAX_LIST_BYTES", 1 << 16)
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(b"dog\n" * (1 << 16)))
+    with pytest.raises(DataError, match=r"c\.txt\.gz holds more than"):
+        read_concepts(tmp_path / "c.txt.gz")

@@ -15,7 +15,7 @@ from conceptaudit.artifacts import ShardStore
 from conceptaudit.datasets.base import Shard
 from conceptaudit.engine import Engine
 from conceptaudit.frequency.adaptive import RankBounds
-from conceptaudit.frequency.open_pairs import is_joint
+from conceptaudit.frequency.open_pairs import is_joint, read_numbers
 from conceptaudit.progress import Progress
 from conceptaudit.records import Int64Array
 from conceptaudit.text.fast import OPEN_CAPTIONS, FastTextTagger
@@ -60,8 +60,8 @@ def open_pairs(store: ShardStore, places: Iterable[Place], *, seed: int) -> Iter
         path = store.path(shard, ".parquet")
         if not path.exists():
             continue
-        pairs = pd.read_parquet(path, columns=list(COLUMNS))
-        pairs = pairs[pairs["form"] != CERTAIN]
+        pairs = read_numbers(path, COLUMNS)
+        pairs = pairs[pairs["form"].to_numpy() != CERTAIN]
         rank = ranks(pairs["sample_id"].to_numpy(), pairs["form"].to_numpy(), seed=seed)
         yield pairs.assign(rank=rank, shard=np.int32(number))
 

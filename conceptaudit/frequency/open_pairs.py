@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from conceptaudit.artifacts import Json, ShardStore, digest_of, file_digest, write_parquet
+from conceptaudit.artifacts import Json, ShardStore, digest_of, write_parquet
 from conceptaudit.datasets.base import Shard
 from conceptaudit.store.removing import remove
 
@@ -46,18 +48,17 @@ class CountStrata:
     def __call__(self, shard: Shard) -> None:
         """Count a shard and write its record."""
         pairs = read_pairs(self.text, self.image, shard.name)
-        certain = pairs[pairs["form"] == CERTAIN]
-        is_open = pairs[pairs["form"] != CERTAIN]
-        strata = _add_up(is_open)
+        is_open = pairs["form"].to_numpy() != CERTAIN
         files = {}
         path = self.store.path(shard.name, STRATA)
         remove(path.parent, [path.name])
-        if len(strata):
-            write_parquet(path, strata)
+        if is_open.any():
+            write_parquet(path, _add_up(pairs[is_open]))
             files[STRATA] = path
+        concepts, joint = pairs["concept_id"].to_numpy(np.int64), pairs["joint"].to_numpy(bool)
         record = {
-            "text": _sparse(certain["concept_id"]),
-            "joint": _sparse(certain.loc[certain["joint"], "concept_id"]),
+            "text": _sparse(concepts[~is_open]),
+            "joint": _sparse(concepts[~is_open & joint]),
         }
         self.store.write(shard.name, shard.fingerprint, record, files)
 
@@ -92,10 +93,19 @@ def read_pairs(text: ShardStore, image: ShardStore | None, shard: str) -> pd.Dat
     columns = ["sample_id", "concept_id", "form", "context"]
     path = text.path(shard, ".parquet")
     if path.exists():
-        pairs = pd.read_parquet(path, columns=columns)
+        pairs = read_numbers(path, columns)
     else:
         pairs = pd.DataFrame({column: np.zeros(0, dtype=np.int64) for column in columns})
     return pairs.assign(joint=is_joint(pairs, image, shard))
+
+
+def read_numbers(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read columns of numbers of a shard's table; pandas' reader takes milliseconds more."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        table = file.read(list(columns))
+    return pd.DataFrame({name: table.column(name).to_numpy() for name in columns})
 
 
 def is_joint(pairs: pd.DataFrame, image: ShardStore | None, shard: str) -> npt.NDArray[np.bool_]:
@@ -104,7 +114,7 @@ def is_joint(pairs: pd.DataFrame, image: ShardStore | None, shard: str) -> npt.N
     if path is None or not path.exists() or not len(pairs):
         return np.zeros(len(pairs), dtype=bool)
     columns = ["sample_id", "concept_id"]
-    tags = pd.MultiIndex.from_frame(pd.read_parquet(path, columns=columns).astype("int64"))
+    tags = pd.MultiIndex.from_frame(read_numbers(path, columns).astype("int64"))
     return pd.MultiIndex.from_frame(pairs[columns].astype("int64")).isin(tags)
 
 
@@ -139,49 +149,104 @@ def expected_agreement(pairs: pd.DataFrame, image_samples: npt.NDArray[np.int64]
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """How many pairs of each form and context name their concept, ready to be looked up.
+
+    Parameters
+    ----------
+    forms, contexts : numpy.ndarray
+        Those that occur, sorted.
+    cells : numpy.ndarray of int64, shape (n,)
+        Each row's form and context as one number, sorted.
+    joint, other : numpy.ndarray of float64, shape (n,)
+        Share of the pairs whose image has the tag, and of the others.
+    """
+
+    forms: npt.NDArray[Any]
+    contexts: npt.NDArray[Any]
+    cells: npt.NDArray[np.int64]
+    joint: npt.NDArray[np.float64]
+    other: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Shares:
+        """Prepare a table of ``form``, ``context``, ``n``, ``n_joint``, ``share``, ``share_joint``.
+
+        ``n`` and ``n_joint`` are pairs, and those whose image has the tag; ``share`` and
+        ``share_joint`` of each name the concept.
+        """
+        n, n_joint = (table[name].to_numpy(np.float64) for name in ("n", "n_joint"))
+        among, joint = (table[name].to_numpy(np.float64) for name in ("share", "share_joint"))
+        # the pairs whose image lacks the tag are named as often as makes both come to all
+        rest = among * n - joint * n_joint
+        other = np.divide(rest, n - n_joint, out=among.copy(), where=n > n_joint)
+        form, context = table["form"].to_numpy(), table["context"].to_numpy()
+        forms, contexts = np.unique(form), np.unique(context)
+        cells = np.searchsorted(forms, form) * len(contexts) + np.searchsorted(contexts, context)
+        order = np.argsort(cells, kind="stable")
+        return cls(
+            forms=forms,
+            contexts=contexts,
+            cells=cells[order],
+            joint=joint[order],
+            other=np.clip(other, 0.0, 1.0)[order],
+        )
+
+    def look_up(
+        self, form: npt.NDArray[Any], context: npt.NDArray[Any], is_joint: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float64]:
+        """Return the share of each pair's cell; 0 where there is no such cell."""
+        if not len(self.cells):
+            return np.zeros(len(form))
+        i, known = _places(self.forms, form)
+        j, known_too = _places(self.contexts, context)
+        at, there = _places(self.cells, i * len(self.contexts) + j)
+        share = np.where(is_joint, self.joint[at], self.other[at])
+        return np.where(known & known_too & there, share, 0.0)
+
+
+def _places(
+    ordered: npt.NDArray[Any], values: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Find values in a sorted array that is not empty, and whether they are there."""
+    at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    return at, ordered[at] == values
+
+
 @lru_cache(maxsize=2)
-def _shares(path: Path, digest: str) -> pd.DataFrame:  # noqa: ARG001 -- tells contents apart
+def _shares(path: Path, stamp: tuple[int, int, int]) -> Shares:  # noqa: ARG001 -- tells files apart
     columns = ["form", "context", "n", "n_joint", "share", "share_joint"]
-    return pd.read_parquet(path, columns=columns)
+    return Shares.of(pd.read_parquet(path, columns=columns))
 
 
-def read_shares(path: Path) -> pd.DataFrame:
+def read_shares(path: Path) -> Shares:
     """Read the shares of each form and context that were estimated, once per process."""
-    return _shares(path, file_digest(path))
+    status = path.stat()  # a digest of the table would be computed for every shard
+    return _shares(path, (status.st_ino, status.st_size, status.st_mtime_ns))
 
 
-def with_shares(pairs: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
+def with_shares(pairs: pd.DataFrame, shares: Shares) -> pd.DataFrame:
     """Add to every pair the probability that the caption names the concept.
 
     Parameters
     ----------
     pairs : pandas.DataFrame
         ``form``, ``context`` and ``joint``.
-    shares : pandas.DataFrame
-        ``form``, ``context``, ``n`` and ``n_joint`` (pairs, and those whose image has the tag),
-        ``share`` and ``share_joint`` (of each that name the concept).
+    shares : Shares
 
     Examples
     --------
     >>> pairs = pd.DataFrame({"form": [0, 7, 7], "context": 1, "joint": [True, True, False]})
     >>> shares = pd.DataFrame({"form": [7], "context": 1, "n": 4, "n_joint": 2, "share": 0.5})
-    >>> with_shares(pairs, shares.assign(share_joint=0.8))["share"].round(3).tolist()
+    >>> with_shares(pairs, Shares.of(shares.assign(share_joint=0.8)))["share"].round(3).tolist()
     [1.0, 0.8, 0.2]
     """
-    n, n_joint = (shares[name].to_numpy(np.float64) for name in ("n", "n_joint"))
-    among, among_joint = (shares[name].to_numpy(np.float64) for name in ("share", "share_joint"))
-    # the pairs whose image lacks the tag are named as often as makes both come to the share of all
-    rest = among * n - among_joint * n_joint
-    others = np.clip(np.divide(rest, n - n_joint, out=among.copy(), where=n > n_joint), 0.0, 1.0)
-    told = shares[["form", "context", "share_joint"]].assign(share_other=others)
-    joined = pairs.merge(told, on=["form", "context"], how="left")
-    share = joined["share_joint"].where(joined["joint"], joined["share_other"])
-    certain = joined["form"] == CERTAIN
-    return joined.drop(columns=["share_joint", "share_other"]).assign(
-        share=share.where(~certain, 1.0).fillna(0.0)
-    )
+    form, context = pairs["form"].to_numpy(), pairs["context"].to_numpy()
+    share = shares.look_up(form, context, pairs["joint"].to_numpy(bool))
+    return pairs.assign(share=np.where(form == CERTAIN, 1.0, share))
 
 
-def _sparse(ids: pd.Series) -> list[list[int]]:
-    found, counts = np.unique(ids.to_numpy(np.int64), return_counts=True)
+def _sparse(ids: npt.NDArray[np.int64]) -> list[list[int]]:
+    found, counts = np.unique(ids, return_counts=True)
     return [found.tolist(), counts.tolist()]

@@ -58,6 +58,12 @@ class Record:
     concept: Concept | None
 
 
+MAX_NAME_CHARS = 1_000
+"""Class names have some tens, and definitions that stand for them some hundreds."""
+
+_SHOWN_CHARS = 60
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """The records of a list, and what was made of its shape, a sentence each."""
@@ -304,9 +310,17 @@ def _concept(entry: Any, where: str, number: int) -> Concept | None:
     name = _plain(found["name"])
     if not name:
         return None
+    aliases = _several(found["aliases"])
+    for text in (name, *aliases):
+        if len(text) > MAX_NAME_CHARS:
+            raise DataError(
+                f"Entry {number} of {where} has a name of {len(text):,} characters, which begins "
+                f"{text[:_SHOWN_CHARS]!r}; a concept's may have {MAX_NAME_CHARS:,}. The file may "
+                "be no list of concepts, or one with other separators than expected."
+            )
     return Concept(
         name=name,
-        aliases=_several(found["aliases"]),
+        aliases=aliases,
         prompts=_several(found["prompts"]),
         synset=_plain(found["synset"]) or None,
         dataset=_plain(found["dataset"]) or None,

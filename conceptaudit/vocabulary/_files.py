@@ -11,7 +11,8 @@ import lzma
 import re
 import tomllib
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,12 @@ _CLASSNAMES = "classnames.txt"
 _TEMPLATES = "zeroshot_classification_templates.txt"
 """File names and the ``{c}`` placeholder are CLIP_benchmark's."""
 
-_UNPACK = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
+_UNPACK: Mapping[str, Callable[[Path], Any]] = {
+    ".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open
+}  # fmt: skip
+MAX_LIST_BYTES = 1 << 28
+"""A million concepts with aliases and prompts have less; a few packed kilobytes can hold more."""
+
 _TABLES = (".csv", ".tsv", ".tab")
 _DELIMITERS = ",;\t|"
 _ZIP, _PARQUET = b"PK\x03\x04", b"PAR1"
@@ -69,12 +75,16 @@ def read_source(path: Path, dataset_key: str | None = None) -> Source:
 
 def _text(path: Path) -> str:
     try:
-        content = path.read_bytes()
-        unpack = _UNPACK.get(path.suffix.lower())
-        content = content if unpack is None else unpack(content)
+        with _UNPACK.get(path.suffix.lower(), partial(Path.open, mode="rb"))(path) as stream:
+            content: bytes = stream.read(MAX_LIST_BYTES + 1)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise DataError(f"The concept file {path} cannot be read: {why}.") from error
+    if len(content) > MAX_LIST_BYTES:
+        raise DataError(
+            f"The concept file {path} holds more than {MAX_LIST_BYTES >> 20} MB: it is no list of "
+            "concepts. Name the file that is."
+        )
     encoding = "utf-8-sig"
     if content[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):  # begins as UTF-16's does
         encoding = "utf-32"
@@ -102,7 +112,8 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
             names = {name for name in file.schema_arrow.names if _is_known(name)}
             rows: list[dict[str, Any]] = file.read(sorted(names)).to_pylist()
             columns = file.schema_arrow.names
-    except (OSError, ValueError, pa.ArrowException) as error:
+    # a damaged file makes Arrow fail in many ways, and a made-up one ask for all memory
+    except (OSError, ValueError, LookupError, MemoryError, pa.ArrowException) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise DataError(f"The concept file {path} cannot be read as parquet: {why}.") from error
     if column(columns, "name") is None:

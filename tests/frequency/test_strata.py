@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conceptaudit.frequency.open_pairs import UNIT, expected_agreement, with_shares
+from conceptaudit.frequency.open_pairs import UNIT, Shares, expected_agreement, with_shares
 from conceptaudit.frequency.strata import (
     ALL_BELOW,
     Estimate,
@@ -108,7 +108,7 @@ def test_no_more_pairs_are_joint_than_named(seed: int, m: int) -> None:
 def test_expected_agreement_knows_that_images_tell() -> None:
     pairs = telling_images(2)
     cells = estimate_cells(strata_of(pairs), pairs)
-    told = with_shares(pairs.assign(sample_id=np.arange(len(pairs))), cells)
+    told = with_shares(pairs.assign(sample_id=np.arange(len(pairs))), Shares.of(cells))
     found = expected_agreement(told, np.flatnonzero(pairs["joint"]))
     assert found["n_agreeing"] / UNIT == pytest.approx((pairs["named"] & pairs["joint"]).sum())
     assert found["n_text_tagged"] / UNIT == pytest.approx(pairs["named"].sum())
