@@ -20,9 +20,7 @@ from conceptaudit.text.tagger import TextTagger, annotator_of
 from conceptaudit.validation import validate
 
 REAL = Path(os.environ.get("CONCEPTAUDIT_REALDATA", "../shared/data")) / "clip"
-pytestmark = pytest.mark.skipif(
-    not REAL.is_dir() and "CI" not in os.environ, reason="no real vectors (CONCEPTAUDIT_REALDATA)"
-)
+pytestmark = pytest.mark.usefixtures("realdata")
 PHOTOS = REAL / "flickr8k_vitb32_photos"
 DETIC = REAL / "detic_text_embeddings"
 
