@@ -38,13 +38,20 @@ def test_corrected_joint_counts_are_for_all_concepts_or_for_none(share, column):
         (("n_text",), "n_text"),
         (("n_image",), "n_image"),
         (("n_joint",), "n_joint"),
-        (("n_image", "n_joint"), "n_image"),
+        (("n_image", "n_joint"), "n_joint"),
         (("n_text", "n_joint"), "n_text"),
     ],
 )
 def test_captions_come_before_image_tags(columns, column):
     choice = choose_count(frequencies(**{name: RAW[name] for name in columns}))
     assert choice.column == column
+
+
+def test_a_count_that_many_concepts_lack_is_passed_over():
+    half = [1.0] * 60 + [None] * 40
+    choice = choose_count(frequencies(n_text=half, n_image=half, n_joint=RAW["n_joint"]))
+    assert choice.column == "n_joint"
+    assert "only 60% of the concepts have a text count" in choice.reason
 
 
 def test_images_alone_are_corrected_where_nearly_all_are():

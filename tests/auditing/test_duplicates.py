@@ -148,6 +148,9 @@ class TestEmbeddings:
     def test_fast_text_leaves_joint_counts_of_pictures_out(
         self, folder: Path, tmp_path: Path
     ) -> None:
+        path = folder / "metadata/metadata_1.parquet"
+        rows = pd.read_parquet(path)  # no rule decides "watch" here, so that it is left open
+        rows.assign(caption=rows["caption"].replace("my watch", "Watch Online")).to_parquet(path)
         options = replace(self.options(folder, "exact"), text_mode="fast")
         run = audit(folder, CONCEPTS, tmp_path / "run", options=options)
         assert run.table["n_image_unique"].tolist() == [2, 1, 1]
@@ -192,6 +195,6 @@ def test_bad_similarities(near: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "c.txt").write_text("dog\n")
     command = ["audit", str(tmp_path / "t.parquet"), "-c", str(tmp_path / "c.txt")]
     assert main([*command, "-o", str(tmp_path / "o"), "--near-duplicates", near]) == 2
-    assert "near_duplicates" in capsys.readouterr().err
+    assert "--near-duplicates" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="near_duplicates"):
         AuditOptions(near_duplicates="maybe")

@@ -13,7 +13,7 @@ from PIL import Image
 from conceptaudit.errors import ArtifactMismatchError, DataError
 from conceptaudit.longtail import LongTailOptions, build_long_tail
 from conceptaudit.longtail.sheet import ContactSheet
-from conceptaudit.longtail.stored import building
+from conceptaudit.longtail.stored import building, work_folder
 
 OPTIONS = LongTailOptions(k=3, per_class=5, oversample=4)
 
@@ -143,12 +143,14 @@ def test_damaged_pool_file_stops_the_work_unless_skipping_is_allowed(
 
 def test_killed_replacement_is_repaired(tmp_path):
     out = tmp_path / "out"
-    site = tmp_path / ".out.building"
-    (site / "old").mkdir(parents=True)  # killed between the two renames
-    (site / "old" / "manifest.json").write_text("{}")
+    work = work_folder(out, ())
+    site = work.path
+    with work.hold(resume=True):  # killed between the two renames
+        (site / "old").mkdir()
+        (site / "old" / "manifest.json").write_text("{}")
 
     def fail():
-        with building(out):
+        with building(out, ()):
             assert (out / "manifest.json").exists()
             raise KeyError
 
@@ -160,11 +162,11 @@ def test_killed_replacement_is_repaired(tmp_path):
 
 def test_two_builders_of_one_set_do_not_meet(tmp_path):
     out = tmp_path / "out"
-    with building(out) as site:
+    with building(out, ()) as (site, _):
         (site / "manifest.json").write_text("{}")
         with (
             pytest.raises(ArtifactMismatchError, match="Another run is writing"),
-            building(out),
+            building(out, ()),
         ):
             pass
         assert site.exists()

@@ -233,11 +233,13 @@ def test_another_dataset_is_refused(captions: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_audit(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
     with pytest.raises(ConfigError, match=r"has no manifest\.json"):
-        write_report(tmp_path / "r.html", run=tmp_path)
-    (tmp_path / "manifest.json").write_text('{"kind": "longtail"}')
+        write_report(tmp_path / "r.html", run=run)
+    (run / "manifest.json").write_text('{"kind": "longtail"}')
     with pytest.raises(ConfigError, match="of another kind"):
-        write_report(tmp_path / "r.html", run=tmp_path)
+        write_report(tmp_path / "r.html", run=run)
 
 
 def test_predictions_that_cannot_be_used(tmp_path: Path) -> None:
