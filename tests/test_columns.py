@@ -71,7 +71,7 @@ def frequencies() -> set[str]:
     return {
         *add_corrected(table.table, corrected),
         *(f"{name}{end}" for name in unique for end in ("", "_low", "_high")),
-        *look_alike_columns(count, count),
+        *look_alike_columns(count, count, count),
         *(*KIND_COLUMNS, *SIGNAL_COLUMNS, *JUDGED_COUNTS),
         *("n_senses", approximate.RECALL, approximate.CHECKED_TAGS),
     }
