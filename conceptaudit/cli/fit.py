@@ -106,6 +106,14 @@ def fit(
             "often intervals hold. Takes seconds per model.",
         ),
     ] = False,
+    placebo: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--placebo",
+            help="Accuracies, as for --accuracies, of models that never saw the audited data, such "
+            "as supervised ones: what slope appears where frequency cannot be its cause.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the curve that the folder holds.")
     ] = False,
@@ -133,7 +141,7 @@ def fit(
         share=share,
     )
     measured = read_accuracies(accuracies, dataset=dataset, model=model)
-    asked = [count, family, zero_policy, pretraining, level, seed, compare, figures]
+    asked = [count, family, zero_policy, pretraining, level, seed, compare, figures, placebo]
     run = curve_folder(
         out,
         inputs=(*frequencies, *accuracies),
@@ -153,18 +161,55 @@ def fit(
             progress=progress,
         )
         comparison = _compared(curve, progress) if compare else None
+        control = None
+        if placebo:
+            control = fit_curve(
+                counted,
+                read_accuracies(placebo, dataset=dataset),
+                count=curve.count,
+                family=family,
+                zero_policy=zero_policy,
+                pretraining="all",
+                level=level,
+                seed=seed,
+                progress=progress,
+            ).slopes
         with run.hold(overwrite=overwrite):
             written = _write(curve, comparison, run, progress if figures else None)
     if as_json:
         emit_json(
             summary(curve, out)
             | ({} if comparison is None else {"comparison": comparison.to_dict("records")})
+            | ({} if control is None else {"placebo": control.to_dict("records")})
         )
         return
     _show(curve, binned=binned)
+    if control is not None:
+        _show_placebo(curve.slopes, control)
     if comparison is not None:
         _show_comparison(comparison, curve.level)
     say(f"\nWritten to {out}: {', '.join(written)}")
+
+
+def _show_placebo(slopes: pd.DataFrame, control: pd.DataFrame) -> None:
+    """Show the slopes of models that never saw the data, beside the curve's on the same sets."""
+    say("\nslope per decade within a set; of a placebo, frequency in the audited data is no cause")
+    same = slopes[slopes["dataset"].isin(set(control["dataset"]))]
+    say_table(
+        ["", "model", "dataset", "slope", "interval", "r"],
+        [
+            [
+                what,
+                str(row["model"]),
+                str(row["dataset"]),
+                float(row["slope"]),
+                f"{row['slope_low']:.3f} to {row['slope_high']:.3f}",
+                float(row["r"]),
+            ]
+            for what, rows in (("curve", same), ("placebo", control))
+            for _, row in rows.iterrows()
+        ],
+    )
 
 
 def curve_folder(out: Path, *, inputs: tuple[str, ...], made_from: object) -> RunFolder:
