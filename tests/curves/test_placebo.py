@@ -28,8 +28,8 @@ def test_supervised_models_on_web_counts(realdata, tmp_path, capsys) -> None:
     assert len(found) == 3
     counts = reference_frequencies("laion400m").table
     counts = counts[counts["dataset"] == "imagenet"].set_index("concept")["n_text"]
-    for model, rows in supervised.groupby("model"):
-        rows = rows[rows["concept"].isin(counts.index)]
+    for model, scores in supervised.groupby("model"):
+        rows = scores[scores["concept"].isin(counts.index)]
         x = np.log10(1 + counts.reindex(rows["concept"]).to_numpy(np.float64))
         slope = np.polyfit(x, rows["n_correct"] / rows["n_images"], 1)[0]
         mine = found[found["model"].str.startswith(model)]
