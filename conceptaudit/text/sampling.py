@@ -162,7 +162,8 @@ def _hashes(words: Words, matches: Matches, matcher: CaptionMatcher) -> UInt64:
         "\x1f".join(matcher.key(word) for word in words.ids[a : b + 1].tolist())
         for a, b in zip(matches.first.tolist(), matches.last.tolist(), strict=True)
     ]
-    return np.array([text_hash(text) for text in texts], dtype=np.uint64)
+    # mixed, as a concept's salt is the hash of its name, which its words often are
+    return mixed(np.array([text_hash(text) for text in texts], dtype=np.uint64))
 
 
 @lru_cache(maxsize=500_000)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc, Token
 
-WINDOWS_PER_BATCH = 1_024
+WINDOWS_PER_BATCH = 256
 CAPTIONS_PER_BATCH = 256
 """Texts per forward pass; more gained nothing in measurements and costs memory."""
 

@@ -75,6 +75,16 @@ def test_forms_and_contexts_by_hand(annotator: CaptionAnnotator) -> None:
     assert pairs.mentions[by_caption[3]] == 2
 
 
+def test_a_form_is_of_one_concept(annotator: CaptionAnnotator) -> None:
+    texts = [f"Free {name} now" for name in NAMES] + [f"they {name} it" for name in NAMES]
+    pairs = annotator.pairs(texts)
+    is_open = pairs.forms != CERTAIN
+    concepts = {}
+    for form, concept in zip(pairs.forms[is_open], pairs.concepts[is_open], strict=True):
+        assert concepts.setdefault(int(form), int(concept)) == concept
+    assert len(set(concepts.values())) > 1
+
+
 def test_another_seed_is_another_order() -> None:
     samples, forms = np.arange(50), np.full(50, 7)
     one, two = (np.argsort(ranks(samples, forms, seed=seed)).tolist() for seed in (0, 1))
