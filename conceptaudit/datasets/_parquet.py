@@ -182,13 +182,21 @@ def _rows_that_fit(file: Any, path: str, groups: Sequence[int], columns: Sequenc
         A column unpacks to what no captions or images unpack to.
     """
     longest = 1
+    names = [file.schema.column(number).path for number in range(len(file.schema))]
+    chosen = [
+        number
+        for number, name in enumerate(names)
+        if any(name == one or name.startswith(f"{one}.") for one in columns)
+    ]
     for group in groups:
         about = file.metadata.row_group(group)
-        for number in range(about.num_columns):
-            column = about.column(number)
-            name = column.path_in_schema
-            if not any(name == one or name.startswith(f"{one}.") for one in columns):
-                continue
+        if not about.num_rows:
+            continue
+        # pyarrow ends the process where it is asked about a column whose footer is damaged, and
+        # raises where it is to read it: so a row is read first
+        next(file.iter_batches(1, row_groups=[group], columns=list(columns)), None)
+        for number in chosen:
+            name, column = names[number], about.column(number)
             packed, unpacked = column.total_compressed_size, column.total_uncompressed_size
             size, n_values = _dictionary(path, column.dictionary_page_offset)
             decoded = size * about.num_rows // max(n_values, 1)
