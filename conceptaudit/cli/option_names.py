@@ -11,7 +11,7 @@ _PARAMETER = re.compile(r"(?:The )?'(?P<name>\w+)' parameter(?: of [\w.]+)?")
 SYNONYMS = {
     "location": ("dataset", "images", "location"),
     "source": ("concepts", "class_names", "frequencies"),
-    "target": ("out",),
+    "target": ("target", "out"),
     "models": ("clip",),
     "model": ("clip", "model"),
     "templates": ("template", "templates"),

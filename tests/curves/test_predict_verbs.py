@@ -82,7 +82,7 @@ MISTAKES = [
     (["predict", "curve", "-f", "counts.csv", "--mean", "pets=0.5"], "Got 'pets'"),
     (["predict", "curve", "-f", "counts.csv", "--mean", "dtd=50"], "divide per cent"),
     (["predict", "curve", "-f", "counts.csv", "--imagenet", "0.5"], "ImageNet"),
-    (["predict", "curve", "-f", "counts.csv", "--level", "90"], "'level'"),
+    (["predict", "curve", "-f", "counts.csv", "--level", "90"], "--level"),
     (["predict", "curve", "-f", "counts.csv", "--rescale"], "'reference'"),
     (
         [
@@ -100,7 +100,7 @@ MISTAKES = [
     (["predict", "old.json", "-f", "counts.csv"], "schema version"),
     (["predict", "curve", "-f", "text.csv"], "fitted on n_joint"),
     (["predict", "reference", "-f", "text.csv"], "Fewer than 20"),
-    (["plan", "curve", "-f", "counts.csv", "--target", "80"], "'target'"),
+    (["plan", "curve", "-f", "counts.csv", "--target", "80"], "--target"),
     (["plan", "curve", "-f", "text.csv", "--target", "0.8"], "fitted on n_joint"),
 ]
 
