@@ -19,7 +19,7 @@ and 5.4 (leaving out). Open English WordNet, https://en-word.net, CC BY 4.0.
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -226,8 +226,11 @@ def near_classes(
         Such as ``"Siberian husky 0.31, malamute 0.35"``; empty where none is near.
     """
     result = []
+    # as if all were of one set: how near names are does not depend on where they stand
+    known = replace(known, group=np.zeros_like(known.group))
     for start in range(0, len(asked), CHUNK):
         part = asked.take(slice(start, start + CHUNK))
+        part = replace(part, group=np.zeros_like(part.group))
         alike = similarity(part, known)
         # twice as many, as one name may stand in several sets
         best = np.argsort(-alike, axis=1, kind="stable")[:, : 2 * n + 2]
