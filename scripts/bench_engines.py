@@ -262,9 +262,12 @@ def stage_seconds(run: Path) -> dict[str, float]:
 
 def digest_of_run(run: Path) -> str:
     """Digest of everything that a run wrote except its log."""
-    from conceptaudit.auditing.writing import digests_of_run
-
-    return hashlib.sha256(json.dumps(digests_of_run(run)).encode()).hexdigest()
+    digests = {
+        str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(run.rglob("*"))
+        if path.is_file() and path.name not in ("log.jsonl", ".lock")
+    }
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
 def main() -> None:

@@ -197,8 +197,9 @@ def _record_seeds() -> list[Files]:
 
 def _read_record(folder: Path) -> object:
     """Decide whether a shard record is valid, and whether the folder may be resumed."""
-    from conceptaudit.artifacts import ShardStore, claim
+    from conceptaudit.artifacts import ShardStore
     from conceptaudit.errors import ConceptAuditError
+    from conceptaudit.store.run_folder import RunFolder
 
     store = ShardStore(folder=folder / "text", digest="d")
     found = store.fault(SHARD, "f")
@@ -210,7 +211,7 @@ def _read_record(folder: Path) -> object:
             raise BrokenPromiseError("a record is valid without its files")
     with suppress(ConceptAuditError):
         store.read(SHARD)
-    return claim(folder, "d", resume=False, overwrite=False)
+    return RunFolder.at(folder, kind="audit", digest="d" * 64).check()
 
 
 def _part_seeds() -> list[Files]:

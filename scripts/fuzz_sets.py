@@ -66,7 +66,7 @@ def _read_set(folder: Path) -> object:
     made = find_finished(folder, "d") or read_long_tail(folder)
     _ = made.concepts, made.notes
     inputs = ReportInputs(run=_NO_RUN, longtail=made)
-    return str(longtail_section(inputs, PictureBudget(), SilentProgress()).body)
+    return str(longtail_section(inputs, None, PictureBudget(), SilentProgress()).body)
 
 
 def _read_evaluated(folder: Path) -> None:

@@ -287,8 +287,12 @@ def _calibration_seeds() -> list[Files]:
     n = len(CONCEPTS)
     column = np.linspace(0.1, 0.3, n)
     made = Calibration(
-        method="captions", rule="f1", concepts=CONCEPTS, vocabulary="v", vectors="w", dimension=4,
+        method="captions", rule="f1", concepts=CONCEPTS, vocabulary="v", vectors="w",
+        background="common nouns", centre=np.zeros(4),
         n_images=9, evidence=np.arange(n), thresholds=column, precision=column, prevalence=column,
+        precision_low=column / 2, precision_high=column, recall_low=column / 2, recall_high=column,
+        auc=column, auc_low=column / 2, auc_high=column, overall_auc=(0.8, 0.7, 0.9),
+        reasons=("",) * n, upper=column,
         prevalence_low=column / 2, prevalence_high=column * 2,
         rates=dict.fromkeys(("recall", "false_alarm", "caption_recall", "caption_mistake"),
                             np.tile(column[:, None], (1, 3))),

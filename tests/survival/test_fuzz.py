@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conceptaudit.artifacts import STARTED, ShardStore, claim, digest_of
+from conceptaudit.artifacts import STARTED, ShardStore, digest_of
 from conceptaudit.auditing.array_jobs import merge_audit
-from conceptaudit.auditing.collecting import collect_parts
 from conceptaudit.datasets import open_dataset
 from conceptaudit.errors import ArtifactMismatchError, ConceptAuditError, ConfigError, DataError
 from conceptaudit.frequency.readers import read_frequencies
@@ -29,6 +28,7 @@ from conceptaudit.longtail.pretraining import open_pretraining
 from conceptaudit.longtail.source import read_audit
 from conceptaudit.reading import read_parquet
 from conceptaudit.report.inputs import read_predictions, read_run
+from conceptaudit.store.run_folder import RunFolder
 from conceptaudit.validation import validate
 from conceptaudit.vocabulary import read_concepts
 from conceptaudit.zeroshot.readers import read_accuracies
@@ -210,9 +210,10 @@ def test_text_in_parquet_that_is_no_text(tmp_path):
 @pytest.mark.parametrize("content", ["[]", '"x"', "{", "", '{"digest": ["d"]}'])
 def test_a_folder_whose_start_is_damaged_is_not_resumed(tmp_path, content):
     (tmp_path / STARTED).write_text(content)
-    with pytest.raises(ArtifactMismatchError, match="other inputs or settings"):
-        claim(tmp_path, "d", resume=False, overwrite=False)
-    assert claim(tmp_path, "d", resume=True, overwrite=False) == "resume"
+    run = RunFolder.at(tmp_path, kind="audit", digest="d" * 64)
+    for how in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(ArtifactMismatchError, match="not an audit of conceptaudit"):
+            run.check(**how)
 
 
 def test_names_that_are_longer_than_a_file_system_allows(fuzz, tmp_path):
@@ -320,13 +321,6 @@ def test_aliases_of_an_audit_that_are_none(tmp_path, aliases):
     (tmp_path / "concepts.json").write_text(json.dumps([{"concept": "dog", "aliases": aliases}]))
     with pytest.raises(DataError, match=r"concepts\.json is damaged: aliases of 'dog'"):
         read_audit(tmp_path)
-
-
-@pytest.mark.parametrize("started", ["[]", "3", "{}", '{"digest": 3}'])
-def test_parts_are_not_brought_to_a_run_that_does_not_say_which(tmp_path, started):
-    (tmp_path / STARTED).write_text(started)
-    with pytest.raises(DataError, match="does not say which run this is"):
-        collect_parts([], tmp_path)
 
 
 @pytest.mark.parametrize(
