@@ -167,7 +167,11 @@ def _parse_yaml(text: str, path: Path) -> Any:
     Plain.yaml_implicit_resolvers = {}
 
     try:
-        return yaml.load(text, Loader=Plain)  # noqa: S506 -- a safe loader
+        loader = Plain(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         found = " ".join(str(error).split())
         raise DataError(f"The concept file {path} is not valid YAML: {found}.") from error
