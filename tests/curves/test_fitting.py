@@ -71,7 +71,7 @@ def test_every_concept_is_accounted_for(make_frequencies, make_accuracies):
     ).fits[0]
     assert fit.usage.dropped == {
         "no frequency row": 1,
-        "n_text missing": 1,
+        "n_text missing in zoo": 1,
         "zero frequency excluded": 1,
     }
     assert fit.usage.n_concepts == 6

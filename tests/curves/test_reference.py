@@ -163,5 +163,7 @@ def test_names_that_were_counted_serve_sets_that_were_not() -> None:
     sketch = table[table["dataset"] == "imagenet-sketch"].set_index("concept")["n_text"]
     image = table[table["dataset"] == "imagenet"].set_index("concept")["n_text"]
     assert len(sketch) > 990
-    assert (sketch == image.reindex(sketch.index)).all()
+    # three names are counted by other sets too, with other synonyms
+    shared = sketch.drop(["hot dog", "ice cream", "indigo bunting"])
+    assert (shared == image.reindex(shared.index)).all()
     assert counted_by_name(reference_frequencies("cc3m"), accuracies).counted[0] == "n_text"
