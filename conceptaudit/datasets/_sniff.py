@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from conceptaudit.datasets._columns import (
@@ -112,13 +112,33 @@ def find_dialect(lines: Sequence[str], ending: str, named: Sequence[str]) -> Dia
 
 def _split(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     if delimiter == TABS:
-        return [line.split(TABS) for line in lines]
+        return [line.split(TABS) for line in _whole(lines)]
     try:
         return [
             row for row in csv.reader((f"{line}\n" for line in lines), delimiter=delimiter) if row
         ]
     except csv.Error:
         return [line.split(delimiter) for line in lines]
+
+
+def _whole(lines: Sequence[str]) -> Iterator[str]:
+    """Join the lines of a quoted text of a TSV file: those up to its mark that hold no tab.
+
+    Bare marks are common there, so that a line with a tab is taken for a row of its own.
+    """
+    at = 0
+    while at < len(lines):
+        line, end = lines[at], at + 1
+        last = line.rpartition(TABS)[2]
+        if last.startswith('"') and last.count('"') % 2:
+            while end < len(lines) and TABS not in lines[end] and lines[end].count('"') % 2 == 0:
+                end += 1
+            if end < len(lines) and lines[end].partition(TABS)[0].endswith('"'):
+                yield "\n".join(lines[at : end + 1])
+                at = end + 1
+                continue
+        yield line
+        at += 1
 
 
 def _headed(rows: Sequence[Sequence[str]], delimiter: str, known: frozenset[str]) -> Dialect | None:

@@ -97,6 +97,20 @@ def test_csv_with_newlines_quotes_and_blank_lines(tmp_path, read_all):
     assert len(open_dataset(path, shard_rows=1).shards()) == 4
 
 
+@pytest.mark.parametrize("order", [("url", "caption"), ("caption", "url")])
+def test_line_breaks_in_quotes_of_a_headerless_tsv(tmp_path, read_all, order):
+    rows = [
+        {"url": "https://a/1", "caption": '"a dog\nand a cat"'},
+        {"url": "https://a/2", "caption": "a horse"},
+    ]
+    path = tmp_path / "a.tsv"
+    path.write_text("".join("\t".join(row[c] for c in order) + "\n" for row in rows))
+    assert read_all(open_dataset(path)).pairs == [
+        ("https://a/1", "a dog\nand a cat"),
+        ("https://a/2", "a horse"),
+    ]
+
+
 @pytest.mark.parametrize("before", [1, 500])
 def test_an_unclosed_quote_swallows_nothing(tmp_path, read_all, before):
     path = tmp_path / "a.csv"
