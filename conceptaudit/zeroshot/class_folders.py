@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from conceptaudit.errors import ConfigError
 from conceptaudit.zeroshot.naming import SHOWN, ClassNames, folded
 
-_NUMBERED = re.compile(r"(\D*)(\d{1,9})", re.ASCII)
+_NUMBERED = re.compile(r"(\D*)(\d{1,9})(?:\.0+)?", re.ASCII)
+_PREFIXED = re.compile(r"\d{1,9}[\s._-]+(\D.*)", re.ASCII)
+"""``001.Black_footed_Albatross``, ``0_ant``: the name after its index."""
 _WORDLESS = re.compile(
     r"(?:(?:class|label|category|cls|id|target|index|idx|no)?[\s_-]*\d+(?:\.\d*)?|n\d{8})",
     re.ASCII | re.IGNORECASE,
@@ -87,6 +89,9 @@ def folders_of_classes(
     """
     names = given.names
     by_name = {folded(name): folder for name, folder in zip(own_names, folders, strict=True)}
+    after_index = {folder: _PREFIXED.fullmatch(folder) for folder in folders}
+    if all(after_index.values()):
+        by_name |= {folded(match[1]): folder for folder, match in after_index.items() if match}
     by_name |= {folded(folder): folder for folder in folders}
     matched = tuple(by_name.get(folded(name), "") for name in names)
     if set(folders) <= set(matched):

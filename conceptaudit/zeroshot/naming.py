@@ -6,6 +6,7 @@ list or merge two names: a list with a gap is refused.
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import json
@@ -30,6 +31,8 @@ SHOWN = 5
 """Names that a message lists."""
 
 _WORDNET_LINE = re.compile(r"(n\d{8})[\s,]+(.+)")
+_INDEXED_LINE = re.compile(r"(\d{1,9})(?:\s*[:,;.)\t]\s*|\s+)(\S.*)", re.ASCII)
+"""``0: dog``, ``0 dog``, ``1. dog``: an index only where the numbers of all lines are one."""
 _QUOTED = re.compile(r"""(['"])(.*)\1,?""")
 
 
@@ -119,6 +122,9 @@ def named_classes(names: str | Path | Sequence[str], key: DatasetKey = NO_KEY) -
             "line, or 'imagenet' or 'lvis' for the lists that ship."
         )
     ending = path.suffix.lower()
+    printed = None if ending in {".json", ".csv", ".tsv"} else _printed(path)
+    if printed is not None:
+        return _from_json(printed, path, key)
     if ending == ".json":
         return _from_json(parsed_json(path), path, key)
     if ending in {".csv", ".tsv"}:
@@ -129,7 +135,8 @@ def named_classes(names: str | Path | Sequence[str], key: DatasetKey = NO_KEY) -
 def listed_names(path: Path) -> ClassNames:
     """Read a text file with a class name per line.
 
-    Lines that are all quoted, or all begin with a WordNet id, are read without these.
+    Lines that are all quoted, or all begin with a WordNet id or a class index, are read without
+    these.
 
     Raises
     ------
@@ -151,7 +158,30 @@ def listed_names(path: Path) -> ClassNames:
             str(path),
             [match[1] for match in matches],
         )
+    indexed = [_INDEXED_LINE.fullmatch(line) for line in lines]
+    if len(lines) > 1 and all(indexed):
+        numbers = [int(match[1]) for match in indexed if match]
+        first = min(numbers)
+        if first <= 1 and sorted(numbers) == list(range(first, first + len(numbers))):
+            written = [match[2].strip() for match in indexed if match]
+            return _by_index(dict(zip([n - first for n in numbers], written, strict=True)), path)
     return _complete(lines, str(path))
+
+
+def _printed(path: Path) -> Any:
+    """Read JSON, or a list or mapping as Python prints it (``imagenet1000_clsidx_to_labels.txt``).
+
+    None where the text is neither.
+    """
+    text = text_of(path).strip()
+    if text[:1] not in ("{", "["):
+        return None
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            continue
+    return None
 
 
 def _complete(names: Sequence[str], where: str, synsets: Sequence[str] = ()) -> ClassNames:

@@ -14,8 +14,9 @@ from conceptaudit.image.clip import find_clip
 from conceptaudit.image.embed import embed
 from conceptaudit.vocabulary import read_concepts
 from conceptaudit.zeroshot.answers import class_scores, count_ties
+from conceptaudit.zeroshot.class_folders import folders_of_classes, ordered_folders
 from conceptaudit.zeroshot.evaluate import evaluate
-from conceptaudit.zeroshot.naming import listed_names, named_classes
+from conceptaudit.zeroshot.naming import ClassNames, listed_names, named_classes
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
 from .conftest import add_member, write_lines
@@ -394,3 +395,33 @@ def test_reported_sets(folder, options, accuracy, tmp_path):
 def test_reported_sets_that_are_refused(folder):
     with pytest.raises(DataError):
         open_evaluation_set(REPORTS / folder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{0: 'tench',\n 1: 'hot dog'}",
+        '["tench", "hot dog"]',
+        "0: tench\n1: hot dog\n",
+        "1 tench\n2 hot dog\n",
+        "1\thot dog\n0\ttench\n",
+    ],
+)
+def test_class_names_with_their_index_in_a_text_file(tmp_path, text):
+    path = tmp_path / "names.txt"
+    path.write_text(text)
+    assert named_classes(path).names == ("tench", "hot dog")
+
+
+def test_numbers_that_are_no_index_stay_in_names(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("30 km sign\n50 km sign\n")
+    assert named_classes(path).names == ("30 km sign", "50 km sign")
+
+
+def test_folders_with_their_index_before_or_in_the_name_take_their_own_name():
+    names = [f"thing {letter}" for letter in "abcdefghijkl"]
+    for folder_of in (lambda i: f"{i}_{names[i]}", lambda i: f"{i}.0"):
+        folders = ordered_folders(folder_of(i) for i in range(12))
+        found, _ = folders_of_classes(folders, folders, ClassNames(names=tuple(names)), "set")
+        assert found == tuple(folder_of(i) for i in range(12))
