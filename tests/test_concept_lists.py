@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conceptaudit.errors import ConfigError
+from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import Concept
 from conceptaudit.vocabulary import read_concepts
 
@@ -203,3 +203,32 @@ def test_categories_of_coco(realdata):
     found = read_concepts(path)
     assert len(found.vocabulary) == 80
     assert {"person", "hot dog", "teddy bear"} <= set(found.vocabulary.names)
+
+
+def test_bullets_counts_and_printed_aliases_are_no_part_of_names(tmp_path):
+    for text in ("- dog\n* hot dog\n", "dog\t120\nhot dog\t30\n", "dog: 120\nhot dog: 30\n"):
+        assert [c.name for c in read(tmp_path, "a.txt", text).vocabulary.concepts] == [
+            "dog",
+            "hot dog",
+        ]
+    assert [
+        c.name for c in read(tmp_path, "b.txt", "Boeing 747\nBoeing 737\n").vocabulary.concepts
+    ] == [
+        "Boeing 747",
+        "Boeing 737",
+    ]
+    table = "concept,aliases\ncat,\"['kitty', 'house cat']\"\ndog,[]\n"
+    assert [c.aliases for c in read(tmp_path, "a.csv", table).vocabulary.concepts] == [
+        ("kitty", "house cat"),
+        (),
+    ]
+
+
+def test_one_line_with_commas_is_refused(tmp_path):
+    with pytest.raises(DataError, match="one line with commas"):
+        read(tmp_path, "a.txt", "dog, cat, hot dog\n")
+
+
+def test_a_dataset_of_one_class_is_a_dataset(tmp_path):
+    with pytest.raises(ConfigError, match="--dataset-key"):
+        read(tmp_path, "a.json", {"pets": ["dog", "cat"], "food": ["hot dog"]})

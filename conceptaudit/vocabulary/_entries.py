@@ -9,7 +9,7 @@ from typing import Any
 
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import Concept
-from conceptaudit.vocabulary._lines import ENTITY, synonymous, synonyms
+from conceptaudit.vocabulary._lines import ENTITY, printed_list, synonymous, synonyms
 
 COLUMNS = {
     "name": (
@@ -136,6 +136,8 @@ def _is_by_dataset(content: Mapping[str, Any]) -> bool:
         if (isinstance(value, list) and len(value) > 1)
         or (isinstance(value, Mapping) and value and not _is_record(value))
     }
+    if lists and all(map(_texts, content.values())) and all(map(DATASET_NAMES.search, content)):
+        return not _are_sentences(content)  # a set of one class, or of two, is a set still
     if not lists or len(lists) < len(content):
         return False
     if any(isinstance(value, Mapping) for value in lists.values()):
@@ -370,7 +372,12 @@ def _plain(value: Any) -> str:
 
 
 def _several(value: Any) -> tuple[str, ...]:
-    """Split at ``|``, or take the list (or the names of a mapping) as it is."""
+    """Split at ``|``, or take the list (or the names of a mapping) as it is.
+
+    A table written with pandas has lists as Python prints them.
+    """
+    if isinstance(value, str) and value.strip()[:1] == "[":
+        value = printed_list(value)
     items = value.split("|") if isinstance(value, str) else value if value is not None else ()
     if not isinstance(items, (list, tuple, Mapping)):
         items = (items,)

@@ -229,6 +229,11 @@ def _of_lines(lines: Sequence[str], path: Path, templates: Sequence[str] = ()) -
     while lines and not lines[-1].strip():
         lines = lines[:-1]
     entries = entries_of_lines(lines)
+    if len(lines) == 1 and lines[0].count(",") > 1 and entries[0]["concept"] == lines[0].strip():
+        raise DataError(
+            f"The concept list {path} is one line with commas ({lines[0][:60]!r}), which would be "
+            "one name that no caption holds. Write a name per line, or a JSON list."
+        )
     for entry in entries:
         if entry is not None and templates:
             entry["prompts"] = [template.replace("{c}", entry["concept"]) for template in templates]

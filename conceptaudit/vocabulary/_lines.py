@@ -1,5 +1,6 @@
 """Lists with a name per line, and the habits of their authors: quotes, ids, numbers, synonyms."""
 
+import ast
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,6 +23,10 @@ _INDEX_LAST = re.compile(r"(?P<names>\S.*?)(?:\s*[:,;\t]\s*|\s+)(?P<index>\d+)")
 _NUMBERED = re.compile(r"\d{3}[._](?P<name>\S.*)")
 """CUB-200's ``001.Black_footed_Albatross``, Stanford Dogs' and Caltech's folders."""
 
+_BULLET = re.compile(r"[-*+\u2022]\s+(?P<name>\S.*)")
+_COUNTED = re.compile(r"(?P<name>\S.*?)\s*[\t,;:]\s*\d+(?:\.\d+)?")
+"""A name and how often it occurs, where the numbers are no index."""
+
 _SYNONYMS = re.compile(r",\s+")
 _QUOTED = tuple(
     re.compile(rf"{mark}(?:[^{mark}\\]|\\.|{mark}{mark})*{mark}") for mark in ('"', "'")
@@ -43,14 +48,19 @@ def entries_of_lines(lines: Sequence[str]) -> list[Any]:
     >>> entry["concept"], entry["aliases"], entry["synset"]
     ('dog', ['domestic dog'], 'n02084071')
     """
-    plain = unquoted([line.strip() for line in lines])
+    plain = [line.strip() for line in lines]
+    bulleted = _all(_BULLET, plain)
+    if bulleted is not None:
+        plain = [match["name"] if match else "" for match in bulleted]
+    plain = unquoted(plain)
     for parse in (_with_ids, _places, _indexed(_INDEX_FIRST), _indexed(_INDEX_LAST)):
         entries = parse(plain)
         if entries is not None:
             return entries
-    numbered = _all(_NUMBERED, plain)
-    if numbered is not None:
-        plain = [match["name"] if match else "" for match in numbered]
+    for habit in (_NUMBERED, _COUNTED):
+        matches = _all(habit, plain)
+        if matches is not None and (habit is _NUMBERED or len(plain) > 1):
+            plain = [match["name"] if match else "" for match in matches]
     split = synonymous(plain)
     return [_named(line, number, split=split) for number, line in enumerate(plain)]
 
@@ -81,6 +91,16 @@ def synonymous(names: Sequence[str]) -> bool:
 def synonyms(names: str) -> list[str]:
     """Split a list of synonyms at its commas."""
     return [part for part in _SYNONYMS.split(names.strip().strip("\"'")) if part]
+
+
+def printed_list(text: str) -> str | list[str]:
+    """Read a list of texts as Python prints it; any other text stays as it is."""
+    try:
+        items = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return text
+    is_list = isinstance(items, list) and all(isinstance(item, str) for item in items)
+    return items if is_list else text
 
 
 def _all(pattern: re.Pattern[str], lines: Sequence[str]) -> list[re.Match[str] | None] | None:
