@@ -128,8 +128,8 @@ def torment(
 
 
 def torment_everywhere(site: Site, expected: dict[str, str], step: int, tally: Tally) -> None:
-    """Kill a run of one process before it renames its n-th file, for every n; compare each."""
-    number = 1
+    """Kill a run of one process before it renames its n-th file, for every `step`-th n."""
+    number = (step + 1) // 2
     while True:
         site.clear()
         command = site.plan()[0][0]

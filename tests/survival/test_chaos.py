@@ -31,11 +31,11 @@ def test_killed_runs_and_parts_end_like_undisturbed_ones(program):
     ("name", "step"),
     [
         ("fit", 3),
-        ("compare", 3),
+        ("compare", 5),
         ("index", 3),
-        ("calibrate", 20),
-        ("longtail", 20),
-        ("evaluate", 20),
+        ("calibrate", 30),
+        ("longtail", 30),
+        ("evaluate", 30),
     ],
 )
 def test_every_verb_may_be_killed_before_any_of_its_files_is_in_place(program, name, step):
