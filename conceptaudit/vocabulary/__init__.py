@@ -11,7 +11,7 @@ from conceptaudit.records import Concept, ConceptVocabulary
 from conceptaudit.text.normalize import normalize
 from conceptaudit.vocabulary._entries import Record, records_of
 from conceptaudit.vocabulary._files import read_source
-from conceptaudit.vocabulary._lines import ENTITY, SYNSET_NAME
+from conceptaudit.vocabulary.lines import ENTITY, SYNSET_NAME
 from conceptaudit.vocabulary.shipped import shipped_list
 
 _SHOWN = 5

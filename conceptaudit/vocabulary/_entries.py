@@ -9,7 +9,7 @@ from typing import Any
 
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import Concept
-from conceptaudit.vocabulary._lines import ENTITY, printed_list, synonymous, synonyms
+from conceptaudit.vocabulary.lines import ENTITY, printed_list, synonymous, synonyms
 
 COLUMNS = {
     "name": (

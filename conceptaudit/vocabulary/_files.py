@@ -18,7 +18,7 @@ from typing import Any
 
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.vocabulary._entries import COLUMNS, Source, column, records_of
-from conceptaudit.vocabulary._lines import ENTITY, entries_of_lines
+from conceptaudit.vocabulary.lines import ENTITY, entries_of_lines
 
 _CLASSNAMES = "classnames.txt"
 _TEMPLATES = "zeroshot_classification_templates.txt"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.vocabulary.lines import bare_lines, indexed_entries
 from conceptaudit.vocabulary.shipped import shipped_list
 
 CLASS_NAMES = "classnames.txt"
@@ -29,11 +30,6 @@ SYNSET_FIELDS = ("synset", "wnid")
 
 SHOWN = 5
 """Names that a message lists."""
-
-_WORDNET_LINE = re.compile(r"(n\d{8})[\s,]+(.+)")
-_INDEXED_LINE = re.compile(r"(\d{1,9})(?:\s*[:,;.)\t]\s*|\s+)(\S.*)", re.ASCII)
-"""``0: dog``, ``0 dog``, ``1. dog``: an index only where the numbers of all lines are one."""
-_QUOTED = re.compile(r"""(['"])(.*)\1,?""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,12 +118,17 @@ def named_classes(names: str | Path | Sequence[str], key: DatasetKey = NO_KEY) -
             "line, or 'imagenet' or 'lvis' for the lists that ship."
         )
     ending = path.suffix.lower()
+    if ending in {".yaml", ".yml", ".toml"}:
+        raise DataError(
+            f"Class names (--class-names) are read from text, CSV or JSON. {path} is none of "
+            "these: write one name per line."
+        )
     printed = None if ending in {".json", ".csv", ".tsv"} else _printed(path)
     if printed is not None:
         return _from_json(printed, path, key)
     if ending == ".json":
         return _from_json(parsed_json(path), path, key)
-    if ending in {".csv", ".tsv"}:
+    if ending in {".csv", ".tsv"} or _has_header(path):
         return _from_table(path, underscores=shipped_list(names) is not None)
     return listed_names(path)
 
@@ -146,26 +147,18 @@ def listed_names(path: Path) -> ClassNames:
     lines = [line.strip() for line in text_of(path).splitlines()]
     while lines and not lines[-1]:  # a file may end in line breaks; a class cannot
         lines.pop()
-    quoted = [_QUOTED.fullmatch(line) for line in lines]
-    if all(quoted):
-        lines = [match[2].strip() for match in quoted if match]
-    named = [_WORDNET_LINE.fullmatch(line) for line in lines]
-    if lines and all(named):
-        # a synset's words are separated by commas; the first is its name
-        matches = [match for match in named if match]
-        return _complete(
-            [match[2].split(",")[0].strip() for match in matches],
-            str(path),
-            [match[1] for match in matches],
-        )
-    indexed = [_INDEXED_LINE.fullmatch(line) for line in lines]
-    if len(lines) > 1 and all(indexed):
-        numbers = [int(match[1]) for match in indexed if match]
-        first = min(numbers)
-        if first <= 1 and sorted(numbers) == list(range(first, first + len(numbers))):
-            written = [match[2].strip() for match in indexed if match]
-            return _by_index(dict(zip([n - first for n in numbers], written, strict=True)), path)
-    return _complete(lines, str(path))
+    lines = bare_lines(lines)
+    plain = _complete(lines, str(path))
+    entries = indexed_entries(lines)
+    if entries is None or not all(entries):
+        return plain
+    first = min(entry["class_index"] for entry in entries)  # some count from 1
+    by_index = {entry["class_index"] - first * (first == 1): entry for entry in entries}
+    if len(by_index) < len(entries):
+        raise DataError(f"{path} gives several names the same class index.")
+    names = _by_index({index: entry["concept"] for index, entry in by_index.items()}, path).names
+    synsets = tuple(by_index[index].get("synset", "") for index in sorted(by_index))
+    return ClassNames(names=names, synsets=synsets if all(synsets) else ())
 
 
 def _printed(path: Path) -> Any:
@@ -254,7 +247,7 @@ def _from_json(content: Any, path: Path, key: DatasetKey) -> ClassNames:
 
 def _from_table(path: Path, *, underscores: bool) -> ClassNames:
     text = text_of(path)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    delimiter = _delimiter(text, "\t" if path.suffix.lower() == ".tsv" else ",")
     try:
         rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
     except csv.Error as error:
@@ -285,6 +278,20 @@ def _from_table(path: Path, *, underscores: bool) -> ClassNames:
     return ClassNames(
         names=read.names, synsets=tuple(synsets[order[i]] for i in sorted(order)) if synsets else ()
     )
+
+
+def _delimiter(text: str, usual: str) -> str:
+    """Find what parts the columns: what the ending says, unless the header has only another."""
+    header = text.partition("\n")[0]
+    return usual if usual in header else max(",;\t|", key=header.count)
+
+
+def _has_header(path: Path) -> bool:
+    """Whether a text file is a table: its first line names the column of names and another."""
+    text = text_of(path)
+    header = text.partition("\n")[0].lower().split(_delimiter(text, ","))
+    names = {name.strip().strip('"') for name in header}
+    return bool(names & {*NAME_FIELDS}) and bool(names & {*INDEX_FIELDS, *SYNSET_FIELDS})
 
 
 def _by_index(names: Mapping[int, str], path: Path) -> ClassNames:

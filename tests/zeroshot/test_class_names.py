@@ -405,6 +405,13 @@ def test_reported_sets_that_are_refused(folder):
         "0: tench\n1: hot dog\n",
         "1 tench\n2 hot dog\n",
         "1\thot dog\n0\ttench\n",
+        "0 - tench\n1 - hot dog\n",
+        "tench 0\nhot dog 1\n",
+        "1 001.tench\n2 002.hot dog\n",
+        "n00000001 1 tench\nn00000002 2 hot dog\n",
+        "- tench\n- hot dog\n",
+        "index;name\n1;hot dog\n0;tench\n",
+        "class_index,name\n0,tench\n1,hot dog\n",
     ],
 )
 def test_class_names_with_their_index_in_a_text_file(tmp_path, text):
@@ -415,8 +422,22 @@ def test_class_names_with_their_index_in_a_text_file(tmp_path, text):
 
 def test_numbers_that_are_no_index_stay_in_names(tmp_path):
     path = tmp_path / "names.txt"
-    path.write_text("30 km sign\n50 km sign\n")
-    assert named_classes(path).names == ("30 km sign", "50 km sign")
+    for names in (("30 km sign", "50 km sign"), ("class 0", "class 1"), ("0", "1")):
+        path.write_text("\n".join(names))
+        assert named_classes(path).names == names
+
+
+def test_class_names_of_places_lose_their_letter(tmp_path):
+    path = tmp_path / "categories_places365.txt"
+    path.write_text("/a/airfield 0\n/b/bakery/shop 1\n")
+    assert named_classes(path).names == ("airfield", "bakery (shop)")
+
+
+def test_class_names_in_yaml_are_refused(tmp_path):
+    path = tmp_path / "names.yaml"
+    path.write_text("names:\n  0: tench\n")
+    with pytest.raises(DataError, match="one name per line"):
+        named_classes(path)
 
 
 def test_folders_with_their_index_before_or_in_the_name_take_their_own_name():

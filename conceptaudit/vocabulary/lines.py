@@ -18,7 +18,7 @@ _WITH_ID = re.compile(rf"(?P<id>{_ID})[\s,;:]+(?:(?P<index>\d+)[\s,;:]+)?(?P<nam
 _PLACE = re.compile(r"/[a-z]/(?P<name>[^\s/]+)(?:/(?P<kind>[^\s]+))?(?:\s+(?P<index>\d+))?")
 """Places365's ``/a/airfield 0`` and ``/b/bakery/shop 31``."""
 
-_INDEX_FIRST = re.compile(r"(?P<index>\d+)(?:\s*[:,;.)\t]\s*|\s+)(?P<names>\S.*)")
+_INDEX_FIRST = re.compile(r"(?P<index>\d+)(?:\s*[:,;.)\t]\s*|\s+(?:-\s+)?)(?P<names>\S.*)")
 _INDEX_LAST = re.compile(r"(?P<names>\S.*?)(?:\s*[:,;\t]\s*|\s+)(?P<index>\d+)")
 _NUMBERED = re.compile(r"\d{3}[._](?P<name>\S.*)")
 """CUB-200's ``001.Black_footed_Albatross``, Stanford Dogs' and Caltech's folders."""
@@ -48,21 +48,34 @@ def entries_of_lines(lines: Sequence[str]) -> list[Any]:
     >>> entry["concept"], entry["aliases"], entry["synset"]
     ('dog', ['domestic dog'], 'n02084071')
     """
-    plain = [line.strip() for line in lines]
-    bulleted = _all(_BULLET, plain)
-    if bulleted is not None:
-        plain = [match["name"] if match else "" for match in bulleted]
-    plain = unquoted(plain)
-    for parse in (_with_ids, _places, _indexed(_INDEX_FIRST), _indexed(_INDEX_LAST)):
-        entries = parse(plain)
-        if entries is not None:
-            return entries
+    plain = bare_lines(lines)
+    entries = indexed_entries(plain)
+    if entries is not None:
+        return entries
     for habit in (_NUMBERED, _COUNTED):
         matches = _all(habit, plain)
         if matches is not None and (habit is _NUMBERED or len(plain) > 1):
             plain = [match["name"] if match else "" for match in matches]
     split = synonymous(plain)
     return [_named(line, number, split=split) for number, line in enumerate(plain)]
+
+
+def bare_lines(lines: Sequence[str]) -> list[str]:
+    """Take off the bullets and quotation marks that every line has."""
+    plain = [line.strip() for line in lines]
+    bulleted = _all(_BULLET, plain)
+    if bulleted is not None:
+        plain = [match["name"] if match else "" for match in bulleted]
+    return unquoted(plain)
+
+
+def indexed_entries(lines: Sequence[str]) -> list[Any] | None:
+    """Make entries of lines that all have an id or a class index beside the name; else None."""
+    for parse in (_with_ids, _places, _indexed(_INDEX_FIRST), _indexed(_INDEX_LAST)):
+        entries = parse(lines)
+        if entries is not None:
+            return entries
+    return None
 
 
 def unquoted(lines: Sequence[str]) -> list[str]:
@@ -153,6 +166,8 @@ def _indexed(pattern: re.Pattern[str]) -> Callable[[Sequence[str]], list[Any] | 
             return None
         names = unquoted([match["names"].strip().rstrip(",") if match else "" for match in matches])
         names = [found["name"] if (found := _NUMBERED.fullmatch(name)) else name for name in names]
+        if len(set(names)) == 1:  # "class 0", "class 1": the number is the name
+            return None
         split = synonymous(names)
         return [
             _named(name, int(match["index"]), split=split) if match else None
