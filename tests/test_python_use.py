@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import conceptaudit as ca
+from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.errors import ConfigError, DataError
 
 CAPTIONS = ["a dog runs", "a cat and a dog", None, "", "a horse"]
@@ -43,6 +44,15 @@ def test_captions_that_are_none():
         ca.audit([], ["dog"], "nowhere")
     with pytest.raises(ConfigError, match="column such as caption or text"):
         ca.audit(pd.DataFrame({"a": [1]}), ["dog"], "nowhere")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"languages": ("en",)}, {"language_column": "lang"}, {"url_column": "u"}, {"key_column": "k"}],
+)
+def test_options_of_files_are_refused_for_captions_in_memory(tmp_path, options):
+    with pytest.raises(ConfigError, match=f"{next(iter(options))!r}.*captions in memory"):
+        ca.audit(CAPTIONS, ["dog"], tmp_path / "run", options=AuditOptions(**options))
 
 
 def test_fit_of_tables():

@@ -54,6 +54,7 @@ def open_source(dataset: Source, options: AuditOptions) -> Dataset:
 def _open(dataset: Source, options: AuditOptions) -> Dataset:
     """Open a dataset; one that is open stays as it is."""
     if isinstance(dataset, pd.DataFrame | Sequence) and not isinstance(dataset, str):
+        _refuse_file_options(dataset, options)
         return captions_of(
             dataset,
             caption_column=options.caption_column,
@@ -76,6 +77,22 @@ def _open(dataset: Source, options: AuditOptions) -> Dataset:
         unit=options.unit,
         shard_rows=options.shard_rows,
     )
+
+
+def _refuse_file_options(
+    dataset: pd.DataFrame | Sequence[str | None], options: AuditOptions
+) -> None:
+    """Refuse what chooses rows or columns that captions in memory do not have."""
+    unread = ["languages", "language_column", "url_column", "image_column"]
+    if not isinstance(dataset, pd.DataFrame):
+        unread += ["caption_column", "key_column"]
+    given = next((name for name in unread if getattr(options, name)), None)
+    if given is not None:
+        raise ConfigError(
+            f"The {given!r} parameter is for tables in files and would change nothing here: the "
+            f"'dataset' parameter is captions in memory. Got {getattr(options, given)!r} instead; "
+            "choose the rows before, or write them as parquet and give its path."
+        )
 
 
 def read_vocabulary(
