@@ -198,6 +198,9 @@ def open_table(
 def _vectors_beside(listing: Listing) -> list[str]:
     """Name arrays beside the tables, which a table's layout does not read."""
     arrays = [f.name for f in listing.files if suffix(f.name) in (".npy", ".npz")]
+    bare = [f.name for f in listing.files if not suffix(f.name) and "img_emb" in f.name]
+    if not arrays and bare:
+        return [f"{bare[0]} is not read. If it is a NumPy array, rename it to {bare[0]}.npy."]
     if not arrays:
         return []
     note = (

@@ -302,3 +302,18 @@ def test_lists_of_captions_share_their_vector(tmp_path, read_all, rows):
     expected = array[[0, 0, 1, 2]].astype(np.float32)
     np.testing.assert_array_equal(np.stack(found.embeddings), expected)
     assert read_all(dataset, frozenset({EMBEDDING})).ids == found.ids
+
+
+def test_vectors_without_an_ending_are_named_and_the_remedy_works(tmp_path):
+    vectors = tmp_path / "img_emb" / "img_emb_0"
+    vectors.parent.mkdir()
+    with vectors.open("wb") as stream:
+        np.save(stream, np.eye(2, dtype=np.float32))
+    (tmp_path / "metadata").mkdir()
+    pd.DataFrame({"image_path": ["a", "b"], "caption": ["a dog", "a cat"]}).to_parquet(
+        tmp_path / "metadata" / "metadata_0.parquet"
+    )
+    notes = open_dataset(tmp_path).notes
+    assert any("rename it to img_emb/img_emb_0.npy" in note for note in notes)
+    vectors.rename(vectors.with_suffix(".npy"))
+    assert open_dataset(tmp_path).layout == "embeddings"
