@@ -3,23 +3,27 @@ r"""Long-tail sets: how fast they are made, and how much of what was planted is 
     python scripts/bench_longtail.py faults
     python scripts/bench_longtail.py faults --clean
     python scripts/bench_longtail.py faults --cifar DATA/cifar100
+    python scripts/bench_longtail.py copies --photos DATA/photos/coco-mini
     python scripts/bench_longtail.py duplicates --candidates 30000
     python scripts/bench_longtail.py speed --pool SCRATCH --rows 1000000 --concepts 300
 
 `faults` plants copies, leaks, other senses and other classes among the lab's pictures, or training
 images of CIFAR-100 among its test images, and says how many are found and how pure classes are.
-`duplicates` times their removal among made-up candidates. `speed` makes a pool of clustered
-embeddings in SCRATCH (1 GB, kept for the next run; delete it afterwards) and measures a whole
-build. Each ends with a JSON line.
+`copies` plants altered copies of photographs (mirrored, cropped, framed, turned) and counts by kind
+how many the leak check and the search for duplicates find. `duplicates` times the latter among
+made-up candidates. `speed` makes a pool of clustered embeddings in SCRATCH (1 GB, kept for the next
+run; delete it afterwards) and measures a whole build. Each ends with a JSON line.
 """
 
 import argparse
 
+import longtail_copies
 import longtail_duplicates
 import longtail_faults
 import longtail_speed
 
 COMMANDS = {
+    "copies": longtail_copies,
     "duplicates": longtail_duplicates,
     "faults": longtail_faults,
     "speed": longtail_speed,
