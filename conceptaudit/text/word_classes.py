@@ -139,8 +139,8 @@ def word_class(word: str) -> int:
     --------
     >>> bool(word_class("helmet") & NOUN_ONLY), bool(word_class("watch") & NOUN_ONLY)
     (True, False)
-    >>> word_class("of") & ANY_NOUN, bool(word_class("of") & listed("preposition"))
-    (0, True)
+    >>> bool(word_class("of") & NOUN_ONLY), bool(word_class("of") & listed("preposition"))
+    (False, True)
     """
     bits = _BITS_OF.get(word, 0) | (LETTERS if word[:1].isalpha() else 0)
     if bits & CLOSED:
