@@ -39,6 +39,7 @@ from conceptaudit.longtail.stored import (
     KIND,
     building,
     check_target,
+    discard_work,
     find_finished,
     read_long_tail,
 )
@@ -126,11 +127,13 @@ def build_long_tail(
         progress=progress or SilentProgress(),
     )
     identity = job.identity()
+    shards = [shard.name for shard in made.looked_at]
     finished = find_finished(folder, digest_of(identity))
     if finished is not None:
+        discard_work(folder, shards)
         return finished
     check_target(folder, overwrite=overwrite)
-    with building(folder, [shard.name for shard in made.looked_at]) as (site, work):
+    with building(folder, shards) as (site, work):
         job.execute(site, work, identity)
     return read_long_tail(folder)
 

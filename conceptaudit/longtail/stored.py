@@ -175,6 +175,15 @@ def building(folder: Path, shards: Iterable[str]) -> Iterator[tuple[Path, Path]]
         raise DataError(f"Cannot write {folder}: {error.strerror or error}.") from error
 
 
+def discard_work(folder: Path, shards: Iterable[str]) -> None:
+    """Remove the shards of a finished set that a run left which was killed at its very end."""
+    run = work_folder(folder, shards)
+    if run.path.is_dir():
+        # where another process holds it, the folder is in use and stays
+        with suppress(ArtifactMismatchError), run.hold(resume=True):
+            run.discard()
+
+
 def _repair(site: Path, folder: Path) -> None:
     """Finish what a run was doing that was killed while it put a set in the place of another."""
     if (site / OLD).is_dir() and not folder.exists():

@@ -23,6 +23,7 @@ from spacy.util import registry
 from spacy.vocab import Vocab
 from thinc.api import HashEmbed, Maxout, Model, chain, concatenate
 
+from conceptaudit.text.bundled import FACTORY
 from conceptaudit.text.word_forms import (
     ANIMATE,
     ANY_NOUN,
@@ -31,8 +32,6 @@ from conceptaudit.text.word_forms import (
     WordForms,
     parse_forms,
 )
-
-FACTORY = "conceptaudit_noun_lexicon"
 
 EMBED_LAYER = "lexicon_embed"
 N_FEATURES = 6
