@@ -34,8 +34,8 @@ def test_killed_runs_and_parts_end_like_undisturbed_ones(program):
         ("compare", 5),
         ("index", 3),
         ("calibrate", 30),
-        ("longtail", 30),
-        ("evaluate", 30),
+        ("longtail", 20),
+        ("evaluate", 15),
     ],
 )
 def test_every_verb_may_be_killed_before_any_of_its_files_is_in_place(program, name, step):
