@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ settings.load_profile("conceptaudit")
 ROOT = Path(__file__).parent.parent
 REALDATA = "CONCEPTAUDIT_REALDATA"
 REQUIRE_REALDATA = "CONCEPTAUDIT_REQUIRE_REALDATA"
+
+
+@pytest.fixture(autouse=True)
+def same_working_folder() -> Iterator[None]:
+    """A test that leaves the process in another folder breaks the relative paths of later ones."""
+    before = Path.cwd()
+    yield
+    assert Path.cwd() == before
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ from conceptaudit.text.pipeline import find_pipeline
 from conceptaudit.text.tagger import TextTagger, annotator_of
 from conceptaudit.validation import validate
 
-REAL = Path(os.environ.get("CONCEPTAUDIT_REALDATA", "../shared/data")) / "clip"
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+REAL = Path(os.environ.get("CONCEPTAUDIT_REALDATA", SHARED)) / "clip"
 pytestmark = pytest.mark.usefixtures("realdata")
 PHOTOS = REAL / "flickr8k_vitb32_photos"
 DETIC = REAL / "detic_text_embeddings"

@@ -83,7 +83,10 @@ def test_an_error_of_the_task_comes_out_as_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_run_folder_that_workers_do_not_see_is_refused(tmp_path: Path) -> None:
+def test_a_run_folder_that_workers_do_not_see_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a worker goes to the folder of its run; this one is our process
     write_json(tmp_path / STARTED, {"digest": "x"})
     task = Fail(at=-1, how="", folder=tmp_path)
     assert len(dict(engine(folder=tmp_path).run(task, range(3)))) == 3
