@@ -27,9 +27,10 @@ from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies, ConceptVocabulary
 from conceptaudit.report import write_report
 from conceptaudit.report.curve_figures import draw_curve
+from conceptaudit.store.checking import identify
 from conceptaudit.store.layouts import LAYOUTS
 from conceptaudit.store.removing import contents_of, remove
-from conceptaudit.store.run_folder import NEW, OVERWRITE, RESUME, identify
+from conceptaudit.store.run_folder import NEW, OVERWRITE, RESUME
 from conceptaudit.zeroshot.evaluate import evaluate
 from conceptaudit.zeroshot.options import EvaluationOptions
 from conceptaudit.zeroshot.sets import open_evaluation_set

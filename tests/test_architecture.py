@@ -25,7 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "store": {"errors", "paths"},
     "artifacts": {"store"},
     "tagtable": {"errors", "records", "artifacts"},
-    "vocabulary": {"errors", "records", "text"},
+    "vocabulary": {"errors", "records", "store", "text"},
     "datasets": {"errors", "records", "artifacts", "paths"},
     "engine": {"errors", "records", "artifacts", "progress", "datasets", "ownership"},
     "text": {"errors", "records", "artifacts", "datasets", "engine", "tagtable", "ownership"},

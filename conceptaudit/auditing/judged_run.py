@@ -15,7 +15,6 @@ from conceptaudit.artifacts import (
     file_digest,
     read_json,
     write_csv,
-    write_json,
     write_parquet,
 )
 from conceptaudit.errors import ConfigError, DataError
@@ -31,6 +30,9 @@ from conceptaudit.image.calibration import Calibration
 from conceptaudit.image.calibration.labels import read_labels
 from conceptaudit.reading import concept_names, exact_texts, read_parquet
 from conceptaudit.records import Concept, ConceptVocabulary
+from conceptaudit.store.checking import check_written
+from conceptaudit.store.run_folder import replace_files
+from conceptaudit.store.scratch import ScratchFolder
 
 CELLS_FILE = "image_cells.parquet"
 CELL_COLUMNS = ("n_both", "n_named", "n_tagged", "n_neither")
@@ -108,6 +110,7 @@ def read_judged(path: str | Path, names: Sequence[str]) -> Judged:
         The file cannot be read or used; the message says why.
     """
     file = Path(path)
+    check_written(file)
     try:
         table = (
             read_parquet(file)
@@ -218,7 +221,15 @@ def correct(
     ConfigError, DataError
         The folder holds no audit with image tags, or the judgements do not fit it.
     """
-    with exclusive(Path(run)):
+    folder = Path(run)
+    if not (folder / MANIFEST).is_file():
+        raise ConfigError(
+            f"{run} is no finished audit: it holds no {MANIFEST}. Name the folder that "
+            "'conceptaudit audit … -o RUN' wrote."
+        )
+    with exclusive(folder):
+        for name in ("concepts.json", CELLS_FILE):
+            check_written(folder / name)
         return put_judged(Path(run), judged, level=level)
 
 
@@ -243,13 +254,12 @@ def put_judged(
             continue  # an earlier file judged the other side
         if not bool(new.isna().all()):
             table[name] = new
-    write_parquet(folder / "frequencies.parquet", table)
-    write_csv(folder / "frequencies.csv", table)
-    manifest = read_json(folder / MANIFEST)
-    for name in ("frequencies.parquet", "frequencies.csv"):
-        manifest["files"][name] = file_digest(folder / name)
-    manifest["judged"] = {"file": str(judged), "sha256": file_digest(Path(judged))}
-    write_json(folder / MANIFEST, manifest)
+    about = {"judged": {"file": str(judged), "sha256": file_digest(Path(judged))}}
+    with ScratchFolder(folder) as scratch:
+        files = {name: scratch / name for name in ("frequencies.parquet", "frequencies.csv")}
+        write_parquet(files["frequencies.parquet"], table)
+        write_csv(files["frequencies.csv"], table)
+        replace_files(folder, files, about)
     notes = []
     if answers.n_open:
         notes.append(f"{answers.n_open:,} rows of {judged} have no answer and do not count.")

@@ -25,6 +25,7 @@ from conceptaudit.datasets.base import CAPTION, IMAGE, Dataset
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.judged import NEITHER
 from conceptaudit.reading import concept_names, read_parquet
+from conceptaudit.store.checking import check_written
 
 MOST_STRATA = 8
 PER_STRATUM = 4
@@ -59,6 +60,8 @@ class _Run:
             raise DataError(f"{folder / STARTED} names no dataset. Run the audit again.")
         options = AuditOptions.restored(started.get("options", {}))
         source = open_source(started["dataset"], options)
+        for name in ("concepts.json", "frequencies.parquet", CELLS_FILE):
+            check_written(folder / name)
         return cls(folder=folder, source=source, names=concept_names(folder / "concepts.json"))
 
     def store(self, stage: str) -> ShardStore:

@@ -21,6 +21,7 @@ from conceptaudit.frequency.stage import shards_to_count
 from conceptaudit.progress import Progress
 from conceptaudit.reading import concept_names, read_parquet
 from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, Int64Array
+from conceptaudit.store.checking import check_written
 from conceptaudit.store.removing import remove
 from conceptaudit.text.ambiguity import (
     LookAlikeTotals,
@@ -217,6 +218,8 @@ def read_run_table(run: Path, what: str, concept: str) -> pd.DataFrame:
         raise DataError(
             f"{run} holds no {file}. Run the audit of its captions again with {option}."
         )
+    for name in (file, "concepts.json"):
+        check_written(run / name)
     names = concept_names(run / "concepts.json")
     if concept not in names:
         near = ", ".join(map(repr, get_close_matches(concept, names, n=3)))

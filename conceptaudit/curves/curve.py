@@ -26,8 +26,8 @@ from conceptaudit.curves.records import (
     ModelFit,
 )
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.store.checking import check_finished
 from conceptaudit.store.partials import whole
-from conceptaudit.store.run_folder import check_finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from conceptaudit.frequency.intervals import LEVEL
 from conceptaudit.frequency.reference import PREFIX, reference_frequencies
 from conceptaudit.reading import exact_texts, read_parquet
 from conceptaudit.records import FREQUENCY_COLUMNS, ConceptFrequencies
+from conceptaudit.store.checking import check_written
 
 OUR_FILES = ("frequencies.parquet", "frequencies.csv")
 """What an audit leaves in its folder; the first that exists is read."""
@@ -136,6 +137,7 @@ def _files(source: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def _from_table(path: Path, pretraining: str | None = None) -> ConceptFrequencies:
+    check_written(path)
     try:
         if path.suffix.lower() == ".parquet":
             table = read_parquet(path)

@@ -44,8 +44,8 @@ from conceptaudit.longtail.stored import (
     read_long_tail,
 )
 from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.store.checking import VERSION
 from conceptaudit.store.places import check_apart, folder_of, output_path
-from conceptaudit.store.run_folder import VERSION
 
 if TYPE_CHECKING:
     from conceptaudit.image.clip import ClipModel

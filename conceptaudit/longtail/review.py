@@ -23,6 +23,7 @@ from conceptaudit.errors import DataError
 from conceptaudit.frequency.intervals import wilson_interval
 from conceptaudit.longtail.naming import csv_text
 from conceptaudit.longtail.records import REJECTED, Candidate, LongTailSet, Removal
+from conceptaudit.store.checking import check_written
 
 COLUMNS = ("id", "concept", "file", "key", "score", "suspect", "verdict", "comment")
 ID_DIGITS = 16
@@ -209,6 +210,7 @@ def read_review(path: str | Path, concepts: Sequence[str]) -> Review:
         class is not selected.
     """
     source = Path(path)
+    check_written(source)
     known = {name: name for name in concepts} | {csv_text(name): name for name in concepts}
     verdicts: dict[tuple[str, str], bool | None] = {}
     suspects: set[tuple[str, str]] = set()

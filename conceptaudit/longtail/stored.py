@@ -14,9 +14,9 @@ from conceptaudit.longtail.export import CLASS_TABLE, IMAGE_TABLE, REMOVED_TABLE
 from conceptaudit.longtail.records import LongTailSet
 from conceptaudit.longtail.set_checks import check_images, check_manifest
 from conceptaudit.paths import is_there
+from conceptaudit.store.checking import check_written, identify
 from conceptaudit.store.layouts import LAYOUTS
 from conceptaudit.store.removing import contents_of, refuse_links, remove
-from conceptaudit.store.run_folder import identify
 from conceptaudit.store.scratch import ScratchFolder
 
 KIND = "longtail"
@@ -58,6 +58,7 @@ def read_long_tail(folder: str | Path) -> LongTailSet:
 
 
 def _table(path: Path) -> pd.DataFrame:
+    check_written(path)
     try:
         texts = dict.fromkeys((*_TEXTS, *_MORE_TEXTS), str)
         table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={})

@@ -16,6 +16,7 @@ from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.reading import concept_names, exact_text, read_parquet
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 from conceptaudit.report.run_checks import check_alignment, check_counts, check_manifest
+from conceptaudit.store.checking import check_written
 
 if TYPE_CHECKING:
     from conceptaudit.longtail import LongTailSet
@@ -149,6 +150,8 @@ def read_run(folder: Source) -> RunRecord:
             "whose manifest is of another kind, instead."
         )
     check_manifest(folder / MANIFEST, manifest)
+    for name in ("concepts.json", "alignment.json"):
+        check_written(folder / name)
     found = read_frequencies(folder)
     check_counts(folder, found)
     names = tuple(concept_names(folder / "concepts.json"))
@@ -181,6 +184,7 @@ def read_predictions(source: Source | pd.DataFrame) -> pd.DataFrame:
         table, where = source, "The predictions"
     else:
         path, where = Path(source), str(source)
+        check_written(path)
         try:
             table = (
                 read_parquet(path)

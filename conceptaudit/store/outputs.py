@@ -16,12 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
-from conceptaudit.store.files import Json, digest_of, file_digest, is_digest, read_json, write_json
+from conceptaudit.store.checking import REPLACES, VERSION, read_bound, record_path
+from conceptaudit.store.files import Json, digest_of, file_digest, write_json
 from conceptaudit.store.places import output_path
-from conceptaudit.store.run_folder import VERSION
 from conceptaudit.store.scratch import ScratchFolder
-
-REPLACES = "replaces"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +44,12 @@ class OutputFile:
     @property
     def manifest(self) -> Path:
         """Where its record is."""
-        return self.path.with_name(f"{self.path.name}.json")
+        return record_path(self.path)
 
     def record(self) -> dict[str, Json] | None:
         """Read its record; None where there is none, or a file of anybody's."""
-        try:
-            value = read_json(self.manifest)
-        except DataError:
-            return None
-        if not isinstance(value, dict) or value.get("version") != VERSION:
-            return None
-        ours = value.get("kind") == self.kind and is_digest(value.get("digest"))
-        return value if ours and is_digest(value.get("sha256")) else None
+        record = read_bound(self.path)
+        return record if record is not None and record["kind"] == self.kind else None
 
     def is_whole(self) -> bool:
         """Whether the file is there as its record has it."""
@@ -214,21 +206,3 @@ def staged(outputs: Iterable[OutputFile]) -> Iterator[Staged]:
             }
             about = made.about | ({"with": others} if others else {})
             output.put(made.places[output.path], about)
-
-
-def check_bound(path: Path, kind: str) -> None:
-    """Refuse a file that is not the one that its record was written for.
-
-    A file without a record, as any other program writes it, passes.
-
-    Raises
-    ------
-    DataError
-        They differ: the command that wrote them was stopped in between, or the file was changed.
-    """
-    output = OutputFile(path=path, kind=kind)
-    if path.is_file() and output.record() is not None and not output.is_whole():
-        raise DataError(
-            f"{path} is not the file that {output.manifest.name} beside it was written for. Run "
-            "the command that wrote them again, or remove the record where you changed the file."
-        )

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
-from conceptaudit.paths import is_there
-from conceptaudit.store.files import Json, file_digest, is_digest, read_json, write_json
+from conceptaudit.store.checking import REPLACES, VERSION, digest_in, identify
+from conceptaudit.store.files import Json, file_digest, read_json, write_json
 from conceptaudit.store.layouts import (
     LAYOUTS,
     LOCK,
@@ -29,91 +29,7 @@ from conceptaudit.store.removing import (
     remove_partials,
 )
 
-VERSION = 1
-"""Of the protocol; a folder of another version is left alone."""
-
 NEW, RESUME, OVERWRITE = "new", "resume", "overwrite"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """What a folder says that it holds.
-
-    Parameters
-    ----------
-    kind : str
-        One of `LAYOUTS`.
-    digest : str
-        Of the run's inputs and settings.
-    """
-
-    kind: str
-    digest: str
-
-
-def identify(folder: Path) -> Identity | None:
-    """Read which run a folder holds; None where it is none of ours.
-
-    A ``run.json`` or ``manifest.json`` of any other program has not our kinds, our version and a
-    digest.
-
-    Examples
-    --------
-    >>> identify(Path("no-such-folder")) is None
-    True
-    """
-    for name in (STARTED, MANIFEST):
-        try:
-            value = read_json(folder / name)
-        except DataError:
-            continue
-        if not isinstance(value, dict) or value.get("version") != VERSION:
-            continue
-        kind, digest = value.get("kind"), value.get("digest")
-        if (
-            isinstance(kind, str)
-            and kind in LAYOUTS
-            and isinstance(digest, str)
-            and is_digest(digest)
-        ):
-            return Identity(kind=kind, digest=digest)
-    return None
-
-
-def check_finished(folder: Path) -> None:
-    """Refuse a run folder that is unfinished, or whose files are not those of its manifest.
-
-    A folder that is none of ours passes, and so does a run from which files were taken away.
-
-    Raises
-    ------
-    DataError
-        It is unfinished, or a file has changed.
-    """
-    if identify(folder) is None:
-        return
-    if not (folder / MANIFEST).is_file():
-        raise DataError(
-            f"{folder} holds a run that is not finished: run the command that writes it again."
-        )
-    manifest = read_json(folder / MANIFEST)
-    files = manifest.get("files") if isinstance(manifest, dict) else None
-    for name, digest in files.items() if isinstance(files, dict) else ():
-        path = folder / str(name)
-        if is_there(path) and file_digest(path) != digest:
-            raise DataError(
-                f"{path} is not the file that {MANIFEST} beside it was written for. Run the "
-                "command that wrote them again."
-            )
-
-
-def digest_in(record: Path) -> Json:
-    """Digest that a ``run.json`` or a manifest carries; None where it is damaged."""
-    try:
-        value = read_json(record)
-    except DataError:
-        return None
-    return value.get("digest") if isinstance(value, dict) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,6 +274,45 @@ class RunFolder:
                 "files": dict(sorted(files.items())),
             },
         )
+
+
+def replace_files(folder: Path, new: Mapping[str, Path], about: Mapping[str, Json]) -> None:
+    """Replace files of a finished run, and its manifest with them.
+
+    The manifest comes first and names what its files are about to replace. So whoever is killed
+    in between leaves a run that no reader takes for the old or the new one, and can run again.
+
+    Parameters
+    ----------
+    folder : Path
+        A finished run, which this process holds.
+    new : mapping of str to Path
+        The new files on the same file system, by their names in the folder.
+    about : mapping
+        What changes in the manifest beside the digests.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written to, or holds no manifest.
+    """
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise DataError(f"{folder / MANIFEST} is damaged: it names no files.")
+    old = {name: file_digest(folder / name) for name in new if (folder / name).exists()}
+    digests = {name: file_digest(path) for name, path in new.items()}
+    changed = {name: digest for name, digest in old.items() if digest != digests[name]}
+    files = dict(sorted({**manifest["files"], **digests}.items()))
+    whole = {**manifest, **about, "files": files}
+    whole.pop(REPLACES, None)
+    write_json(folder / MANIFEST, whole | ({REPLACES: changed} if changed else {}))
+    for name, path in new.items():
+        try:
+            path.replace(folder / name)
+        except OSError as error:
+            raise DataError(f"Cannot write {folder / name}: {error.strerror or error}.") from error
+    if changed:
+        write_json(folder / MANIFEST, whole)
 
 
 def _passing(name: str) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.store.checking import check_written
 from conceptaudit.vocabulary._entries import COLUMNS, Source, column, records_of
 from conceptaudit.vocabulary.lines import ENTITY, entries_of_lines
 
@@ -52,6 +53,7 @@ def read_source(path: Path, dataset_key: str | None = None) -> Source:
             "The 'source' parameter of read_concepts must be a list of names or an existing file "
             f"or folder. Got {str(path)!r} instead, which does not exist."
         )
+    check_written(path)
     packed = path.suffix.lower() in _UNPACK
     ending = Path(path.stem if packed else path.name).suffix.lower()
     if ending == ".parquet":

@@ -8,7 +8,8 @@ import pytest
 
 from conceptaudit.artifacts import read_json, write_text
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
-from conceptaudit.store.outputs import OutputFile, check_bound, output_files, staged
+from conceptaudit.store.checking import check_written
+from conceptaudit.store.outputs import OutputFile, output_files, staged
 
 
 def write(path: Path, text: str) -> None:
@@ -24,7 +25,7 @@ def test_a_file_is_written_with_its_record_and_replaced(tmp_path: Path) -> None:
     path = tmp_path / "new" / "p.csv"
     write(path, "one")
     record = path.with_name("p.csv.json").read_bytes()
-    check_bound(path, "predictions")
+    check_written(path)
     write(path, "two")
     assert path.read_text() == "two"
     assert names(path.parent) == {"p.csv", "p.csv.json"}
@@ -110,8 +111,8 @@ def test_a_command_killed_between_record_and_file_can_be_run_again(
         with pytest.raises(KeyboardInterrupt):
             output.put(tmp_path / "new", {"digest": digest})
     with pytest.raises(DataError, match="is not the file"):
-        check_bound(path, "predictions")
+        check_written(path)
     write(path, "two")
-    check_bound(path, "predictions")
+    check_written(path)
     assert path.read_text() == "two"
     assert "replaces" not in read_json(path.with_name("p.csv.json"))

@@ -21,9 +21,9 @@ from conceptaudit.artifacts import (
     write_parquet,
 )
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+from conceptaudit.store.checking import check_finished, identify
 from conceptaudit.store.layouts import LAYOUTS
 from conceptaudit.store.removing import remove
-from conceptaudit.store.run_folder import check_finished, identify
 
 SHARDS = ("0000000-0000000000000", "0000000-0000000000040")
 FIRST, SECOND = digest_of("first"), digest_of("second")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ACCURACY_COLUMNS, ConceptAccuracies
+from conceptaudit.store.checking import check_written
 from conceptaudit.zeroshot.readers.overall import refuse_overall_results
 from conceptaudit.zeroshot.readers.paper import is_paper_results, read_paper_results
 from conceptaudit.zeroshot.readers.tidy import TABLE_SUFFIXES, read_table, tidy_accuracies
@@ -148,6 +149,7 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _read_file(path: Path, overrides: Overrides) -> tuple[pd.DataFrame, list[str]]:
+    check_written(path)
     suffix = path.suffix.lower()
     if suffix in TABLE_SUFFIXES:
         table = read_table(path)

@@ -1,0 +1,178 @@
+"""Whether a file is the one that its record was written for: what every reader of results asks.
+
+Two kinds of record bind files: the manifest of a run folder, and ``NAME.json`` beside a single
+output (see `outputs`). A command that is killed between a record and its file leaves a pair that
+does not belong together, and so does an editor; neither is taken for a result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from conceptaudit.errors import DataError
+from conceptaudit.paths import is_there
+from conceptaudit.store.files import Json, file_digest, is_digest, read_json
+from conceptaudit.store.layouts import LAYOUTS, MANIFEST, STARTED
+
+VERSION = 1
+"""Of the protocol; a folder or record of another version is none of ours."""
+
+REPLACES = "replaces"
+"""Key of a record: digests of the files that its own are about to replace."""
+
+FOR_EDITING = frozenset({"concepts", "download-list", "judge", "review", "vocab"})
+"""Kinds of outputs that a user is meant to fill in or shorten: a changed one is read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a folder says that it holds.
+
+    Parameters
+    ----------
+    kind : str
+        One of `LAYOUTS`.
+    digest : str
+        Of the run's inputs and settings.
+    """
+
+    kind: str
+    digest: str
+
+
+def identify(folder: Path) -> Identity | None:
+    """Read which run a folder holds; None where it is none of ours.
+
+    A ``run.json`` or ``manifest.json`` of any other program has not our kinds, our version and a
+    digest.
+
+    Examples
+    --------
+    >>> identify(Path("no-such-folder")) is None
+    True
+    """
+    for name in (STARTED, MANIFEST):
+        try:
+            value = read_json(folder / name)
+        except DataError:
+            continue
+        if not isinstance(value, dict) or value.get("version") != VERSION:
+            continue
+        kind, digest = value.get("kind"), value.get("digest")
+        if (
+            isinstance(kind, str)
+            and kind in LAYOUTS
+            and isinstance(digest, str)
+            and is_digest(digest)
+        ):
+            return Identity(kind=kind, digest=digest)
+    return None
+
+
+def check_finished(folder: Path) -> None:
+    """Refuse a run folder that is unfinished, or whose files are not those of its manifest.
+
+    A folder that is none of ours passes, and so does a run from which files were taken away.
+
+    Raises
+    ------
+    DataError
+        It is unfinished, or a file has changed.
+    """
+    if identify(folder) is None:
+        return
+    manifest = _manifest(folder)
+    replaced = manifest.get(REPLACES)
+    for name, digest in manifest["files"].items():
+        path = folder / str(name)
+        if is_there(path):
+            before = replaced.get(name) if isinstance(replaced, dict) else None
+            _compare(path, folder / MANIFEST, digest, before, edited=False)
+
+
+def digest_in(record: Path) -> Json:
+    """Digest that a ``run.json`` or a manifest carries; None where it is damaged."""
+    try:
+        value = read_json(record)
+    except DataError:
+        return None
+    return value.get("digest") if isinstance(value, dict) else None
+
+
+def record_path(path: Path) -> Path:
+    """Return where the record of a single output is."""
+    return path.with_name(f"{path.name}.json")
+
+
+def read_bound(path: Path) -> dict[str, Json] | None:
+    """Read the record of a single output; None where there is none, or a file of anybody's."""
+    try:
+        value = read_json(record_path(path))
+    except DataError:
+        return None
+    if not isinstance(value, dict) or value.get("version") != VERSION:
+        return None
+    ours = isinstance(value.get("kind"), str) and is_digest(value.get("digest"))
+    return value if ours and is_digest(value.get("sha256")) else None
+
+
+def check_written(path: Path) -> None:
+    """Refuse a result that is not the one which its record was written for.
+
+    A file without a record, as any other program writes it, passes; and so does a list that its
+    user has edited (`FOR_EDITING`).
+
+    Parameters
+    ----------
+    path : Path
+        A single output, or a file that stands at the top of a run folder.
+
+    Raises
+    ------
+    DataError
+        They differ: the command that wrote them was stopped in between, or the file was changed.
+        Or the run is unfinished.
+    """
+    if not path.is_file():
+        return
+    bound = read_bound(path)
+    if bound is not None:
+        edited = bound["kind"] in FOR_EDITING
+        _compare(path, record_path(path), bound["sha256"], bound.get(REPLACES), edited=edited)
+        return
+    held = identify(path.parent)
+    if held is None or not LAYOUTS[held.kind].is_file(path.name):
+        return
+    manifest = _manifest(path.parent)
+    digest, replaced = manifest["files"].get(path.name), manifest.get(REPLACES)
+    before = replaced.get(path.name) if isinstance(replaced, dict) else None
+    if digest is not None:
+        _compare(path, path.with_name(MANIFEST), digest, before, edited=False)
+
+
+def _compare(path: Path, record: Path, digest: Json, before: Json, *, edited: bool) -> None:
+    """Refuse a file that is neither what a record says nor may have been edited."""
+    now = file_digest(path)
+    if now == digest or (edited and now != before):
+        return
+    if now == before:
+        why = "The command that was to replace it was stopped: run it again."
+    else:
+        why = "Run the command that wrote them again" + (
+            "." if record.name == MANIFEST else ", or remove the record where you changed the file."
+        )
+    raise DataError(f"{path} is not the file that {record.name} beside it was written for. {why}")
+
+
+def _manifest(folder: Path) -> dict[str, Json]:
+    """Read the manifest of a run folder of ours; ``files`` is a mapping in it."""
+    if not (folder / MANIFEST).is_file():
+        raise DataError(
+            f"{folder} holds a run that is not finished: run the command that writes it again."
+        )
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict):
+        raise DataError(f"{folder / MANIFEST} is damaged: it is no object.")
+    files = manifest.get("files")
+    return {**manifest, "files": files if isinstance(files, dict) else {}}
