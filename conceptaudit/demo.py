@@ -35,8 +35,11 @@ from conceptaudit.zeroshot.evaluate import evaluate
 from conceptaudit.zeroshot.options import EvaluationOptions
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
-RUNS = ("audit", "evaluation", "tail-evaluation", "longtail", ".longtail.building")
-"""Folders of a demo that are runs of their own."""
+RUNS = (
+    "audit", "evaluation", "tail-evaluation", "longtail", ".longtail.building",
+    "data", "pool", "test",
+)  # fmt: skip
+"""Folders of a demo that are runs of their own, the data while they are drawn."""
 
 REPORT = "report.html"
 """Written last: a demo that lacks it was stopped, and starts over."""

@@ -53,7 +53,7 @@ ROOMS: dict[str, set[str]] = {
         "counts", "errors", "records", "artifacts", "paths", "reading", "progress", "datasets",
         "engine", "text", "image", "frequency", "vocabulary",
     },
-    "lab": {"errors", "records", "artifacts", "progress", "reading"},
+    "lab": {"errors", "records", "artifacts", "progress", "reading", "engine"},
     "report": {
         "counts", "errors", "records", "artifacts", "reading", "progress", "datasets", "image",
         "curves", "frequency", "zeroshot", "longtail", "lab",

@@ -23,7 +23,8 @@ def lab(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder to write; new or empty.")
+        Path | None,
+        typer.Option("--out", "-o", help="Folder to write; new, or begun by a killed run."),
     ] = None,
     samples: Annotated[int, typer.Option(help="Image-caption pairs of a dataset.")] = 10_000,
     per_concept: Annotated[int, typer.Option(help="Images per concept of a test set.")] = 20,
@@ -85,7 +86,8 @@ def lab(
     if as_json:
         emit_json({"folder": str(folder), "knobs": knobs})
     else:
-        say(f"{told:,} images in {folder}; every knob is in lab.json")
+        what = f"{told:,} images in {folder}" if told else f"{folder} holds them already"
+        say(f"{what}; every knob is in lab.json")
 
 
 def _knobs(settings: list[str]) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 import hashlib
 from pathlib import Path
 
+from conceptaudit.artifacts import write_text
 from conceptaudit.errors import ConfigError
 from conceptaudit.lab.config import LabConfig
 from conceptaudit.lab.dice import Dice, Purpose
-from conceptaudit.lab.generate import Progress, empty_folder, write_settings
+from conceptaudit.lab.generate import Progress, new_folder
 from conceptaudit.lab.law import ranked_concepts
 from conceptaudit.lab.pictures import draw_scene, encode
+from conceptaudit.store.places import output_path
 
 MAX_PER_CONCEPT = 1_000_000
 
@@ -30,7 +32,7 @@ def write_image_folder(
     config : LabConfig
         Its seed, image size and concepts are used.
     out : path
-        A folder that is new or empty.
+        A folder that is new or empty, or that a killed process has begun to write this to.
     per_concept : int
         Pictures per concept, at least 1.
     progress : callable or None
@@ -45,25 +47,28 @@ def write_image_folder(
     Raises
     ------
     ConfigError
-        The folder is not empty, or `per_concept` is impossible.
+        `per_concept` is impossible.
+    ArtifactMismatchError
+        The folder holds something else.
     """
     if not 1 <= per_concept <= MAX_PER_CONCEPT:
         raise ConfigError(
             f"The 'per_concept' parameter of write_image_folder must be between 1 and "
             f"{MAX_PER_CONCEPT:,}. Got {per_concept} instead."
         )
-    folder = empty_folder(out, "write_image_folder")
     names = sorted(concept.name for concept in ranked_concepts(config))
-    for position, name in enumerate(names):
-        of_concept = folder / name
-        of_concept.mkdir()
-        for number in range(per_concept):
-            picture = draw_test_picture(config, name, number)
-            (of_concept / f"{number:05d}.jpg").write_bytes(picture)
-        if progress is not None:
-            progress((position + 1) * per_concept, len(names) * per_concept)
-    (folder / "classnames.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
-    write_settings(config, folder, {"per_concept": per_concept})
+    with new_folder(out, config, {"per_concept": per_concept}) as folder:
+        if folder is None:
+            return output_path(out)
+        for position, name in enumerate(names):
+            of_concept = folder / name
+            of_concept.mkdir(exist_ok=True)
+            for number in range(per_concept):
+                picture = draw_test_picture(config, name, number)
+                (of_concept / f"{number:05d}.jpg").write_bytes(picture)
+            if progress is not None:
+                progress((position + 1) * per_concept, len(names) * per_concept)
+        write_text(folder / "classnames.txt", "\n".join(names) + "\n")
     return folder
 
 

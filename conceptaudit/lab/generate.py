@@ -1,28 +1,27 @@
 """Generate a dataset: all shards, on one or many processes, and the truth about them."""
 
 import json
-import multiprocessing
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conceptaudit.artifacts import STARTED, RunFolder, digest_of
+from conceptaudit.engine import open_engine
 from conceptaudit.errors import ConfigError
 from conceptaudit.lab.concepts import DATA
 from conceptaudit.lab.config import LabConfig
 from conceptaudit.lab.shards import FORMATS, whole_file, write_shard
 from conceptaudit.lab.truth import SETTINGS, TRUTH, LabTruth, truth_schema
+from conceptaudit.store.places import output_path
+from conceptaudit.store.removing import remove
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Progress = Callable[[int, int], None]
-
-SHARDS_AHEAD = 2
-"""Shards in flight per process: enough to keep it busy, few enough to hold in memory."""
 
 
 def generate(
@@ -40,7 +39,7 @@ def generate(
     config : LabConfig
         What the dataset is like.
     out : path
-        A folder that is new or empty.
+        A folder that is new or empty, or that a killed process has begun to write this to.
     format : str
         img2dataset's ``"webdataset"`` (tar files) or ``"parquet"`` (images in tables).
     processes : int
@@ -58,7 +57,9 @@ def generate(
     Raises
     ------
     ConfigError
-        The folder is not empty, or a parameter is impossible.
+        A parameter is impossible.
+    ArtifactMismatchError
+        The folder holds something else.
 
     Examples
     --------
@@ -73,58 +74,60 @@ def generate(
             f"The 'format' parameter of generate must be one of {list(FORMATS)}. "
             f"Got {format!r} instead."
         )
-    folder = empty_folder(out, "generate")
-    tables = _tables(partial(write_shard, config, folder, format), config.n_shards, processes)
-    _write_truth(config, folder, tables, progress)
-    write_settings(config, folder, {"format": format, "n_shards": config.n_shards})
-    return LabTruth(folder=folder, config=config, format=format)
-
-
-def empty_folder(out: Path | str, caller: str) -> Path:
-    """Make the folder to write into, and refuse one that holds something."""
-    folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if processes < 1:
         raise ConfigError(
-            f"The 'out' parameter of {caller} must be a new or empty folder. "
-            f"Got {str(folder)!r}, which holds something, instead."
+            f"The 'processes' parameter of generate must be at least 1. Got {processes} instead."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    with new_folder(out, config, {"format": format, "n_shards": config.n_shards}) as folder:
+        if folder is not None:
+            write = partial(write_shard, config, folder, format)
+            _write_truth(config, folder, _tables(write, config.n_shards, processes), progress)
+    return LabTruth(folder=output_path(out), config=config, format=format)
 
 
-def write_settings(config: LabConfig, folder: Path, extra: dict[str, Any]) -> None:
-    """Write ``lab.json``: the knobs, and the pictures that the scenes were made of."""
+@contextmanager
+def new_folder(out: Path | str, config: LabConfig, extra: dict[str, Any]) -> Iterator[Path | None]:
+    """Yield the folder to write into, or None where it holds the same data already.
+
+    While it is written it is a run folder, whose ``run.json`` says of what: a killed process can
+    be run again. ``lab.json`` comes last, and then it is data like anybody's.
+
+    Raises
+    ------
+    ArtifactMismatchError
+        It holds something else, or another process writes to it.
+    """
     sprites = json.loads((DATA / "sprites.json").read_text(encoding="utf-8"))
     settings = {
         "config": asdict(config),
         **extra,
         "sprites": {name: sprites[name] for name in ("font", "font_version", "sheet_sha256")},
     }
-    with whole_file(folder / SETTINGS) as file:
-        file.write((json.dumps(settings, indent=2, ensure_ascii=False) + "\n").encode())
+    text = (json.dumps(settings, indent=2, ensure_ascii=False) + "\n").encode()
+    run = RunFolder.at(out, kind="lab", digest=digest_of(text.decode()), options=())
+    path = run.path / SETTINGS
+    if not (run.path / STARTED).exists() and path.is_file() and path.read_bytes() == text:
+        yield None
+        return
+    with run.hold():
+        yield run.path
+        with whole_file(path) as file:
+            file.write(text)
+        remove(run.path, [STARTED])
 
 
 def _tables(
     write: Callable[[int], "pa.Table"], n_shards: int, processes: int
 ) -> Iterator["pa.Table"]:
-    """Write all shards; yield their truths in order, a bounded number of them ahead."""
-    if processes < 1:
-        raise ConfigError(
-            f"The 'processes' parameter of generate must be at least 1. Got {processes} instead."
-        )
-    if processes == 1 or n_shards == 1:
-        yield from map(write, range(n_shards))
-        return
-    # A fresh interpreter per worker: forking a process that runs threads can lock it up.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, n_shards), mp_context=context) as pool:
-        waiting: deque[Future[pa.Table]] = deque()
-        for shard in range(n_shards):
-            waiting.append(pool.submit(write, shard))
-            if len(waiting) > SHARDS_AHEAD * processes:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    """Write all shards; yield their truths in order, whichever is done first."""
+    done: dict[int, pa.Table] = {}
+    shards = iter(range(n_shards))
+    following = next(shards)
+    for shard, table in open_engine(processes, n_items=n_shards).run(write, range(n_shards)):
+        done[shard] = table
+        while following in done:
+            yield done.pop(following)
+            following = next(shards, -1)
 
 
 def _write_truth(

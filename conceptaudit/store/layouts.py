@@ -121,6 +121,12 @@ _EMBEDDED = ("img_emb", "metadata", "text_emb", "dropped")
 _ACCURACIES = ("accuracies.parquet", "accuracies.csv", "overall.csv")
 _FIGURES = ("curve", "datasets", "slopes", "predicted", "residuals", "calibration")
 
+_FIVE = "[0-9]" * 5
+_LAB_DATA = (
+    "lab.json", "truth.parquet", f"{_FIVE}.tar", f"{_FIVE}.parquet", f"{_FIVE}_stats.json",
+)  # fmt: skip
+_LAB_CLASSES = ("lab.json", "classnames.txt", f"*/{_FIVE}.jpg")
+
 _KINDS = (
     Layout(
         kind="audit",
@@ -184,20 +190,18 @@ _KINDS = (
         listed=("images/*/*", "test/*.tar", "contact_sheet*.png"),
     ),
     Layout(
+        kind="lab",
+        noun="simulated data",
+        files=(*_LAB_DATA, *_LAB_CLASSES),
+    ),
+    Layout(
         kind="demo",
         noun="a demo",
         files=(
             "accuracies.csv", "predictions.csv", "report.html", "curve/curve.json",
-            "curve/curve.png", "test/classnames.txt", "test/lab.json",
-            "test/*/[0-9][0-9][0-9][0-9][0-9].jpg",
-            *(
-                f"{place}/{name}"
-                for place in ("data", "pool")
-                for name in (
-                    "lab.json", "truth.parquet", "[0-9][0-9][0-9][0-9][0-9].tar",
-                    "[0-9][0-9][0-9][0-9][0-9].parquet", "[0-9][0-9][0-9][0-9][0-9]_stats.json",
-                )
-            ),
+            "curve/curve.png",
+            *(f"{place}/{name}" for place in ("data", "pool") for name in _LAB_DATA),
+            *(f"test/{name}" for name in _LAB_CLASSES),
         ),
     ),
     Layout(kind="longtail-work", noun="a long-tail set's work", stages=("shards/pool",)),

@@ -1,6 +1,8 @@
 """The lab from the command line."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pandas as pd
@@ -53,3 +55,52 @@ def test_impossible_knobs_are_named(
     monkeypatch.chdir(tmp_path)
     assert main(["lab", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("action", ["generate", "testset"])
+def test_a_killed_run_can_be_run_again(tmp_path: Path, action: str) -> None:
+    options = ["--knob", "n_concepts=3"] if action == "testset" else ["--samples", "9"]
+    options += ["--knob", "shard_size=3", "--knob", "image_size=48", "--workers", "1"]
+
+    def write(out: Path, *more: str) -> int:
+        arguments = ["lab", action, "-o", str(out), "--per-concept", "2", *options, *more]
+        return main(arguments)
+
+    def held(folder: Path) -> dict[str, bytes]:
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+    assert write(tmp_path / "calm") == 0
+    expected = held(tmp_path / "calm")
+    assert write(tmp_path / "calm") == 0  # finished: nothing to do
+    for moment in range(1, 4):
+        out = tmp_path / f"run-{moment}"
+        process = os.fork()
+        if not process:
+            _die_at(moment)
+            write(out)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+        assert (out / "run.json").exists()
+        assert not (out / "lab.json").exists()
+        assert write(out, "--seed", "1") == 2  # other data than it was begun for
+        assert write(out) == 0
+        assert held(out) == expected
+    assert write(tmp_path / "calm", "--seed", "1") == 2
+    assert held(tmp_path / "calm") == expected
+
+
+def _die_at(moment: int) -> None:
+    """Die when the n-th image of this process is encoded."""
+    from conceptaudit.lab import folders, samples
+
+    encode, left = samples.encode, moment
+
+    def dying(*arguments: object) -> bytes:
+        nonlocal left
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return encode(*arguments)  # type: ignore[arg-type] -- handed on as they are
+
+    samples.encode = folders.encode = dying  # type: ignore[assignment] -- likewise

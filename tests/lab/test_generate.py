@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, UnidentifiedImageError
 
-from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.lab import (
     CORRUPTIONS,
     LabConfig,
@@ -273,7 +273,7 @@ def test_bad_calls_are_refused(tmp_path: Path) -> None:
         generate(SMALL, tmp_path / "b", processes=0)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
-    with pytest.raises(ConfigError, match="new or empty folder"):
+    with pytest.raises(ArtifactMismatchError, match="new or empty folder"):
         generate(SMALL, tmp_path / "full")
     with pytest.raises(ConfigError, match="'per_concept' parameter"):
         write_image_folder(SMALL, tmp_path / "c", per_concept=0)

@@ -3,7 +3,9 @@
 import os
 import random
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -30,8 +32,32 @@ def mount(folder: Path, options: str) -> None:
 def small_disk(tmp_path):
     folder = tmp_path / "disk"
     mount(folder, "size=100k")
+    # unmounts when this process ends, however it ends: its end of the pipe is then closed
+    command = ["sh", "-c", 'read -r _; exec umount -l "$1"', "sh", str(folder)]
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    guard.communicate()
+    assert guard.returncode == 0
+
+
+def test_a_small_disk_goes_with_the_process_that_mounted_it(tmp_path):
+    code = (
+        "import os, pathlib, signal, sys; sys.path.insert(0, sys.argv[1])\n"
+        "import test_disk\n"
+        "disk = test_disk.small_disk.__wrapped__(pathlib.Path(sys.argv[2]))\n"
+        "assert os.path.ismount(next(disk))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path)],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode != -signal.SIGKILL:
+        pytest.skip(f"mounting a small disk is not allowed here: {done.stderr[-200:]}")
+    deadline = time.monotonic() + 60
+    while (tmp_path / "disk").is_mount() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not (tmp_path / "disk").is_mount()
 
 
 def remount(folder: Path, options: str) -> None:
