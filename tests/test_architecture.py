@@ -58,6 +58,10 @@ ROOMS: dict[str, set[str]] = {
         "counts", "errors", "records", "artifacts", "reading", "progress", "datasets", "image",
         "curves", "frequency", "zeroshot", "longtail", "lab",
     },
+    "explore": {
+        "counts", "errors", "records", "artifacts", "reading", "progress", "datasets", "image",
+        "curves", "frequency", "longtail", "text", "report",
+    },
     "demo": {
         "errors", "records", "artifacts", "progress", "image", "auditing", "zeroshot", "curves",
         "longtail", "lab", "report",
@@ -73,6 +77,7 @@ ROOMS: dict[str, set[str]] = {
 LATE = {
     "curves": {"text"},
     "image": {"lab"},
+    "explore": {"auditing", "zeroshot"},
     "demo": {"engine"},
     "cli": set(ROOMS) - {"cli"},
 }

@@ -43,6 +43,7 @@ VERBS = {
     "evaluate": "Classify an evaluation set, and count class by class.",
     "retrieval": "Measure recall of captions and images, by concept.",
     "longtail": "Build a clean, balanced test set of rare concepts.",
+    "explore": "Look at audits in a browser, and judge samples.",
     "report": "Write an audit and what was made of it as one page.",
     "validate": "Check a run's files, accounts and counts.",
     "lab": "Write simulated data whose true counts are known.",

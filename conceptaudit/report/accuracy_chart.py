@@ -53,7 +53,13 @@ class Classes:
 
 
 def accuracy_chart(
-    identifier: str, classes: Classes, *, column: str, curve: Curve | None, fit: ModelFit | None
+    identifier: str,
+    classes: Classes,
+    *,
+    column: str,
+    curve: Curve | None,
+    fit: ModelFit | None,
+    held_name: str = "held-out class, never shown to the fit",
 ) -> Markup:
     """Draw the classes, and the line where there is one."""
     counts = classes.counts
@@ -89,7 +95,7 @@ def accuracy_chart(
     if fit is not None:
         legend.append(("s-line", f"fitted line with its {interval}"))
     if len(held):
-        legend.append(("s-held", "held-out class, never shown to the fit"))
+        legend.append(("s-held", held_name))
     return chart(
         identifier,
         f"Zero-shot accuracy of {len(fitted) + len(held):,} classes against how often they occur.",
@@ -155,6 +161,7 @@ def _points(fitted: pd.DataFrame, held: pd.DataFrame) -> list[Point]:
             x=row["x"],
             y=row["accuracy"],
             text=f"{row['concept']}\n{row['count']:,.0f} samples, accuracy {row['accuracy']:.2f}",
+            concept=str(row["concept"]),
         )
         for row in fitted.to_dict("records")[:4000]
     ]
@@ -165,6 +172,7 @@ def _points(fitted: pd.DataFrame, held: pd.DataFrame) -> list[Point]:
             text=f"{row['concept']} (held out)\n{row['count']:,.0f} samples, accuracy "
             f"{row['observed']:.2f}; predicted {row['accuracy']:.2f}, "
             f"{row['low']:.2f} to {row['high']:.2f}",
+            concept=str(row["concept"]),
         )
         for row in held.to_dict("records")
         if np.isfinite(row["observed"])

@@ -115,6 +115,7 @@ def _rank_points(column: str, table: pd.DataFrame) -> list[Point]:
             x=math.log10(rank + 1),
             y=math.log10(counts[rank]),
             text=f"{names[rank]}\nrank {rank + 1:,}: {counts[rank]:,} {what}",
+            concept=str(names[rank]),
         )
         for rank in _thinned(found).tolist()
     ]
@@ -125,6 +126,7 @@ def _rank_points(column: str, table: pd.DataFrame) -> list[Point]:
                 x=(math.log10(found + 1) + math.log10(len(counts))) / 2,
                 y=ZERO,
                 text=f"{several(missing, 'concept')} never {what}\nsuch as {names[found]}",
+                concept=str(names[found]),
             )
         )
     return points
@@ -161,6 +163,7 @@ def truth_chart(measured: Measured) -> Markup:
             y=ys[i],
             text=f"{names[i]}\ntrue {table['true'].iloc[i]:,}, counted "
             f"{table['counted'].iloc[i]:,}",
+            concept=str(names[i]),
         )
         for i in order
     ]

@@ -133,6 +133,7 @@ def _points(table: pd.DataFrame) -> list[Point]:
             f"{percent(row['predicted'])}, {percent(row['low'])} to {percent(row['high'])}; "
             f"measured {percent(row['measured'])}"
             + (f" of {count(row['n_images'])} images" if np.isfinite(row["n_images"]) else ""),
+            concept=str(row["concept"]),
         )
         for place, row in enumerate(table.to_dict("records"))
     ]

@@ -35,6 +35,10 @@ class Markup(str):
 
     __slots__ = ()
 
+    def __html__(self) -> str:
+        """Return itself: templates take it as it is."""
+        return str(self)
+
 
 def shown(text: str) -> str:
     r"""Make a stranger's text safe to show: no control and no bidirectional characters.

@@ -179,11 +179,12 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """Something that the reader can point at."""
+    """Something that the reader can point at; it leads to its concept, where it has one."""
 
     x: float
     y: float
     text: str
+    concept: str = ""
 
 
 def chart(
@@ -221,7 +222,9 @@ def chart(
         draw(canvas)
         drawings.append(canvas.svg(label))
     x, y = axes
-    places = [[round(x.share(p.x), 4), round(y.share(p.y), 4), shown(p.text)] for p in points]
+    places = [
+        [round(x.share(p.x), 4), round(y.share(p.y), 4), shown(p.text), p.concept] for p in points
+    ]
     keys = [
         el("li", el("span", class_=f"key {kind}", aria_hidden="true"), text)
         for kind, text in legend
@@ -237,7 +240,9 @@ def chart(
             id=identifier,
             tabindex="0" if places else None,
             role="group",
-            aria_label=f"{label} Arrow keys go through the points." if places else label,
+            aria_label=f"{label} Arrow keys go through the points, Enter opens the concept."
+            if places
+            else label,
         ),
         el("figcaption", caption) if caption is not None else None,
         data_script(f"{identifier}-points", places) if places else None,

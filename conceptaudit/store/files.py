@@ -155,12 +155,20 @@ def inert_text(value: Json) -> Json:
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table as CSV, whole or not at all; text is inert in a spreadsheet."""
+    with whole_file(path) as partial:
+        _inert(table).to_csv(partial, index=False, lineterminator="\n")
+
+
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """Return what `write_csv` would write."""
+    return _inert(table).to_csv(index=False, lineterminator="\n").encode("utf-8")
+
+
+def _inert(table: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
-    inert = table.assign(**{str(name): table[name].map(inert_text) for name in texts})
-    with whole_file(path) as partial:
-        inert.to_csv(partial, index=False, lineterminator="\n")
+    return table.assign(**{str(name): table[name].map(inert_text) for name in texts})
 
 
 def read_json(path: Path) -> Json:

@@ -151,7 +151,7 @@
       draw();
       if (found && scroll) byId("concepts").scrollIntoView();
     };
-    window.addEventListener("hashchange", () => show(false));
+    window.addEventListener("hashchange", () => show(true));
     show(true);
   }
 
@@ -212,11 +212,22 @@
     };
     stage.addEventListener("pointermove", point);
     stage.addEventListener("pointerdown", point);
+    // in the report a mark leads to its row of the table, in the explorer to its concept's page
+    const go = () => {
+      const concept = points[at] && points[at][3];
+      const base = document.body.dataset.concept;
+      if (concept && base && !tip.hidden) location.href = base + encodeURIComponent(concept);
+    };
+    stage.addEventListener("click", (event) => {
+      point(event);
+      go();
+    });
     stage.addEventListener("pointerleave", hide);
     stage.addEventListener("blur", hide);
     stage.addEventListener("keydown", (event) => {
       const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 1, ArrowUp: -1, PageDown: 20, PageUp: -20 };
       if (event.key === "Escape") hide();
+      if (event.key === "Enter") go();
       if (event.key === "Home") show(0);
       if (event.key === "End") show(points.length - 1);
       if (event.key in steps) show(Math.min(points.length - 1, Math.max(0, at + steps[event.key])));
@@ -226,4 +237,6 @@
 
   table();
   document.querySelectorAll(".stage").forEach(chart);
+  // parts of a page that the explorer's server sends later
+  document.addEventListener("htmx:load", (event) => event.target.querySelectorAll(".stage").forEach(chart));
 })();

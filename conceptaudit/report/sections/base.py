@@ -31,18 +31,6 @@ class Section:
     body: Markup
     missing: bool = False
 
-    def html(self) -> Markup:
-        """Return the part as a labelled section."""
-        heading = f"{self.identifier}-title"
-        return el(
-            "section",
-            el("h2", self.title, id=heading),
-            self.body,
-            id=self.identifier,
-            aria_labelledby=heading,
-            class_="missing" if self.missing else None,
-        )
-
 
 def absent(identifier: str, title: str, short: str, why: str) -> Section:
     """Return the one honest sentence in place of a part whose input is missing.
