@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from conceptaudit.auditing import (
         AuditOptions,
         AuditRun,
+        Tagger,
         audit,
         calibrate,
         correct,
@@ -62,6 +63,7 @@ _HOMES = {
     "LongTailSet": "longtail",
     "MissingDependencyError": "errors",
     "RetrievalOptions": "zeroshot.options",
+    "Tagger": "auditing",
     "VectorIndex": "image.index",
     "audit": "auditing",
     "build_index": "image.index",
@@ -103,6 +105,7 @@ __all__ = [
     "LongTailSet",
     "MissingDependencyError",
     "RetrievalOptions",
+    "Tagger",
     "VectorIndex",
     "audit",
     "build_index",

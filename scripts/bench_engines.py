@@ -57,7 +57,7 @@ def make_run(folder: Path, n_shards: int, n_concepts: int, n_found: int) -> None
     """
     from conceptaudit import artifacts
     from conceptaudit.artifacts import canonical_json, digest_of, write_json
-    from conceptaudit.auditing.preparing import prepare
+    from conceptaudit.auditing.planning import plan_audit
     from conceptaudit.engine.stage import stage_store
     from conceptaudit.frequency.stage import COUNTS, count_store, packed, shards_to_count
 
@@ -70,11 +70,11 @@ def make_run(folder: Path, n_shards: int, n_concepts: int, n_found: int) -> None
     first.unlink()
     names = "\n".join(f"thing{number:05d}" for number in range(n_concepts))
     (folder / "concepts.txt").write_text(names + "\n", encoding="utf-8")
-    prepared = prepare(folder / "data", folder / "concepts.txt", options())
+    plan = plan_audit(folder / "data", folder / "concepts.txt", options())
     run = folder / "run"
-    write_json(run / artifacts.STARTED, prepared.started)
-    assert prepared.plan.text is not None
-    text = stage_store(run, prepared.dataset, prepared.plan.text)
+    write_json(run / artifacts.STARTED, plan.started)
+    assert plan.text is not None
+    text = stage_store(run, plan.dataset, plan.text)
     counts = count_store(run)
     for store in (text, counts):
         store.folder.mkdir(parents=True)
@@ -97,7 +97,7 @@ def make_run(folder: Path, n_shards: int, n_concepts: int, n_found: int) -> None
         )
         for _ in range(VARIETY)
     ]
-    for number, shard in enumerate(prepared.shards):
+    for number, shard in enumerate(plan.shards):
         ids, numbers = drawn[number % VARIETY]
         text.path(shard.name, ".parquet").write_bytes(tag_bytes)
         account = {"n_samples": 2, "n_used": 2, "dropped": {}, "noted": {}}

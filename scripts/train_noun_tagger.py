@@ -57,9 +57,9 @@ from spacy.language import Language  # noqa: E402
 from spacy.tokens import Doc  # noqa: E402
 from spacy.training import Example  # noqa: E402
 
-from conceptaudit.text.bundled import FACTORY, bundled_path  # noqa: E402
+from conceptaudit.text.bundled import bundled_path  # noqa: E402
 from conceptaudit.text.noun_lexicon import EMBED_LAYER  # noqa: E402
-from conceptaudit.text.word_forms import WordForms  # noqa: E402
+from conceptaudit.text.word_forms import FACTORY, WordForms  # noqa: E402
 
 WIDTH = 96
 MAX_CAPTIONS = 8_000  # of each set, evenly spaced: the share is then known to 0.001

@@ -5,18 +5,21 @@ from pathlib import Path
 
 from conceptaudit.auditing.array_jobs import audit_part, merge_audit
 from conceptaudit.auditing.calibration_run import calibrate, calibrate_part
-from conceptaudit.auditing.finishing import AuditRun
 from conceptaudit.auditing.judged_run import correct
 from conceptaudit.auditing.judging import draw_sample
 from conceptaudit.auditing.options import AuditOptions
-from conceptaudit.auditing.plan import Source
-from conceptaudit.auditing.preparing import prepare
+from conceptaudit.auditing.planning import plan_audit
+from conceptaudit.auditing.results import AuditRun
+from conceptaudit.auditing.run import run_audit
+from conceptaudit.auditing.sources import Source
+from conceptaudit.auditing.taggers import Tagger
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 
 __all__ = [
     "AuditOptions",
     "AuditRun",
+    "Tagger",
     "audit",
     "audit_part",
     "calibrate",
@@ -33,6 +36,7 @@ def audit(
     out: str | Path,
     *,
     options: AuditOptions | None = None,
+    taggers: Sequence[str | Tagger] = (),
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -41,7 +45,7 @@ def audit(
 
     Parameters
     ----------
-    dataset : str, Path, Dataset, DataFrame or sequence of str
+    dataset : str, Path, Dataset, DataFrame or iterable of str
         A file, folder, glob or fsspec URL in any layout of docs/formats.md; what `open_dataset`
         returns; a table with a column of captions; or the captions themselves.
     concepts : str, Path, sequence of str or ConceptVocabulary
@@ -50,6 +54,9 @@ def audit(
         The run folder. A run that was interrupted goes on; one with other inputs is refused.
     options : AuditOptions, optional
         Everything else.
+    taggers : sequence of str or Tagger, optional
+        What tags captions or images in place of our own: names of installed taggers (beside
+        those of the options), or objects with the members of `Tagger`.
     resume : bool, default False
         Redo in `out` only what other inputs or settings change.
     overwrite : bool, default False
@@ -68,7 +75,7 @@ def audit(
     ArtifactMismatchError
         `out` holds something else.
     """
-    prepared = prepare(dataset, concepts, options or AuditOptions(), progress)
-    folder = prepared.folder(out)
+    plan = plan_audit(dataset, concepts, options or AuditOptions(), progress, taggers=taggers)
+    folder = plan.folder(out)
     with folder.hold(resume=resume, overwrite=overwrite):
-        return prepared.start(folder, progress or SilentProgress()).execute()
+        return run_audit(plan, folder, progress or SilentProgress())

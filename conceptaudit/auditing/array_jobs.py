@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from conceptaudit.artifacts import STARTED, RunFolder, ShardStore, read_json
 from conceptaudit.auditing.collecting import collect_parts
-from conceptaudit.auditing.finishing import AuditRun
 from conceptaudit.auditing.options import AuditOptions
-from conceptaudit.auditing.preparing import KIND, PreparedAudit, prepare
+from conceptaudit.auditing.plan import KIND, AuditPlan
+from conceptaudit.auditing.planning import plan_audit
+from conceptaudit.auditing.results import AuditRun
+from conceptaudit.auditing.run import run_audit, run_audit_part
 from conceptaudit.engine.part_marks import (
     mark_finished,
     parts_to_run,
@@ -63,13 +64,12 @@ def audit_part(
     ArtifactMismatchError
         `out` holds something else, or this part is running already.
     """
-    prepared = prepare(dataset, concepts, options or AuditOptions(), progress)
-    folder = prepared.folder(out)
+    plan = plan_audit(dataset, concepts, options or AuditOptions(), progress)
+    folder = plan.folder(out)
     with folder.hold_part(str(part), resume=resume):
-        running = prepared.start(folder, progress or SilentProgress())
-        reports = replace(running, part=part).execute_part()
-        mark_finished(folder.path, part, len(prepared.shards))
-    return PartRun.of(folder.path, part, len(prepared.shards), reports)
+        reports = run_audit_part(plan, folder.path, progress or SilentProgress(), part)
+        mark_finished(folder.path, part, len(plan.shards))
+    return PartRun.of(folder.path, part, len(plan.shards), reports)
 
 
 def merge_audit(
@@ -108,17 +108,17 @@ def merge_audit(
     ArtifactMismatchError
         Parts belong to different runs, or data have changed since.
     """
-    prepared = _restored(Path(parts[0]) if parts else Path(out), options or AuditOptions())
-    folder = prepared.folder(out)
+    plan = _restored(Path(parts[0]) if parts else Path(out), options or AuditOptions())
+    folder = plan.folder(out)
     with folder.hold():
         if parts:
             collect_parts([Path(part) for part in parts], folder)
         if not compute_missing:
-            _check_complete(prepared, folder)
-        return prepared.start(folder, progress or SilentProgress()).execute()
+            _check_complete(plan, folder)
+        return run_audit(plan, folder, progress or SilentProgress())
 
 
-def _restored(folder: Path, by: AuditOptions) -> PreparedAudit:
+def _restored(folder: Path, by: AuditOptions) -> AuditPlan:
     """Prepare the audit that a run folder's first file describes."""
     if not (folder / STARTED).is_file():
         raise ConfigError(f"{folder} holds no run, and so nothing to merge.")
@@ -131,7 +131,7 @@ def _restored(folder: Path, by: AuditOptions) -> PreparedAudit:
         )
     if not {"dataset", "options"} <= told.keys() or told.get("concepts") is None:
         raise ConfigError(
-            f"{folder / STARTED} does not say which concepts were counted. Run the audit of the "
+            f"{folder / STARTED} does not name the concepts or the taggers. Run the audit of the "
             "parts again, without a part: it finishes what they began."
         )
     if not isinstance(told["dataset"], str) or not isinstance(told["concepts"], list | str):
@@ -143,16 +143,16 @@ def _restored(folder: Path, by: AuditOptions) -> PreparedAudit:
         ray_address=by.ray_address,
         backend=by.backend,
     )
-    prepared = prepare(told["dataset"], told["concepts"], options)
-    if prepared.identity != told.get("digest"):
+    plan = plan_audit(told["dataset"], told["concepts"], options)
+    if plan.identity != told.get("digest"):
         raise ArtifactMismatchError(
             f"Data, concepts or models are not those that {folder} was made from. Bring them back, "
             "or run the audit again with --resume, which redoes what has changed."
         )
-    return prepared
+    return plan
 
 
-def _check_complete(prepared: PreparedAudit, run: RunFolder) -> None:
+def _check_complete(plan: AuditPlan, run: RunFolder) -> None:
     """Name the shards that belong to no finished part and have no results.
 
     Raises
@@ -162,7 +162,6 @@ def _check_complete(prepared: PreparedAudit, run: RunFolder) -> None:
     """
     folder = run.path
     parts = read_marks(folder).parts
-    plan = prepared.plan
     stages = [
         s.name for s in (plan.text, plan.mentions, plan.languages, plan.encoder) if s is not None
     ]
@@ -171,14 +170,14 @@ def _check_complete(prepared: PreparedAudit, run: RunFolder) -> None:
     stores = [ShardStore(folder=folder / stage, digest="") for stage in stages]
     missing = [
         k
-        for k in uncovered(len(prepared.shards), parts)
-        if not all(store.path(prepared.shards[k].name, ".json").exists() for store in stores)
+        for k in uncovered(len(plan.shards), parts)
+        if not all(store.path(plan.shards[k].name, ".json").exists() for store in stores)
     ]
     if not missing:
         return
-    shown = ", ".join(prepared.shards[k].name for k in missing[:SHOWN])
+    shown = ", ".join(plan.shards[k].name for k in missing[:SHOWN])
     raise DataError(
-        f"{len(missing):,} of {len(prepared.shards):,} shards have no results in {folder} "
+        f"{len(missing):,} of {len(plan.shards):,} shards have no results in {folder} "
         f"({shown}{', …' if len(missing) > SHOWN else ''})."
         f" {parts_to_run(missing, parts)}, or add --compute-missing to compute them here."
     )

@@ -12,15 +12,9 @@ from conceptaudit.auditing.calibrating import AUTO
 from conceptaudit.auditing.calibration_data import CalibrationData
 from conceptaudit.auditing.images import index_images
 from conceptaudit.auditing.options import AuditOptions
-from conceptaudit.auditing.plan import (
-    AuditPlan,
-    mention_stage,
-    open_source,
-    plan_audit,
-    read_vocabulary,
-)
-from conceptaudit.datasets.base import Dataset
-from conceptaudit.engine import StageReport, open_engine, run_stage
+from conceptaudit.auditing.plan import AuditPlan
+from conceptaudit.auditing.planning import mention_stage, plan_audit
+from conceptaudit.auditing.stages import StageRunner
 from conceptaudit.engine.part_marks import mark_finished
 from conceptaudit.engine.parts import Part, PartRun
 from conceptaudit.errors import ConfigError
@@ -33,8 +27,6 @@ from conceptaudit.image.calibration import (
 )
 from conceptaudit.image.calibration.folders import labelled_folder
 from conceptaudit.image.clip import find_clip
-from conceptaudit.image.stages import ImageEncoder
-from conceptaudit.image.stored import StoredEmbeddings
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.store.outputs import OutputFile
@@ -110,16 +102,16 @@ def calibrate(
     target.check()
     inputs = (dataset, concepts, labels, image_folder, *options.inputs())
     check_apart([target.path, work], [one for one in inputs if isinstance(one, str | Path)])
-    opened, vocabulary, plan = _planned(dataset, concepts, options)
+    plan = _planned(dataset, concepts, options)
+    vocabulary = plan.vocabulary
     labelled = labels is not None or image_folder is not None
     known = None if labels is None else read_labels(labels, vocabulary)
     with ExitStack() as stack:
-        run = _work(opened, output_path(work or stack.enter_context(ScratchFolder()) / "work"))
-        folder = run.path
+        run = _work(plan, output_path(work or stack.enter_context(ScratchFolder()) / "work"))
         # a second call, with other concepts, takes up what still holds
         stack.enter_context(run.hold(resume=True))
         progress = progress or SilentProgress()
-        data = _prepared(opened, plan, vocabulary, options, folder, progress)
+        data = _prepared(StageRunner(plan=plan, folder=run.path, progress=progress))
         index = index_images(data.source, data.shards, data.n_samples)
         scores = data.scores(known, index, progress)
         by_label = scores.by_label
@@ -136,7 +128,7 @@ def calibrate(
                 for reason, n in sorted(unreadable.items())
             )
         elif known is not None:
-            check_labelled(by_label, known.n_keys, opened.location)
+            check_labelled(by_label, known.n_keys, plan.dataset.location)
         found = learn(
             "scores" if scores_only else "captions" if not labelled else "labels",
             scores.by_caption,
@@ -154,9 +146,9 @@ def calibrate(
     return found
 
 
-def _work(opened: Dataset, folder: Path) -> RunFolder:
+def _work(plan: AuditPlan, folder: Path) -> RunFolder:
     """Name the folder of a calibration's embeddings and text tags."""
-    shards = opened.shards()
+    opened, shards = plan.dataset, plan.shards
     return RunFolder.at(
         folder,
         kind="calibration",
@@ -199,11 +191,13 @@ def calibrate_part(
         This part, or the whole, is running already.
     """
     options = replace(options or AuditOptions(), calibration=AUTO, threshold=None)
-    opened, _, plan = _planned(dataset, concepts, options)
-    run, n_all = _work(opened, output_path(work)), len(opened.shards())
+    plan = _planned(dataset, concepts, options)
+    run, n_all = _work(plan, output_path(work)), len(plan.shards)
     folder = run.path
     with run.hold_part(str(part), resume=True):
-        reports = _shard_stages(opened, plan, options, folder, progress or SilentProgress(), part)
+        progress = progress or SilentProgress()
+        runner = StageRunner(plan=plan, folder=folder, progress=progress, part=part)
+        reports = runner.run_all(plan.text, plan.mentions, plan.encoder)
         mark_finished(folder, part, n_all)
     return PartRun.of(folder, part, n_all, reports)
 
@@ -212,12 +206,12 @@ def _planned(
     dataset: str | Path,
     concepts: str | Path | Sequence[str] | ConceptVocabulary,
     options: AuditOptions,
-) -> tuple[Dataset, ConceptVocabulary, AuditPlan]:
-    opened = open_source(dataset, options)
-    vocabulary, _ = read_vocabulary(concepts, options.dataset_key)
-    plan = plan_audit(opened, vocabulary, options)
+) -> AuditPlan:
+    plan = plan_audit(dataset, concepts, options)
+    opened = plan.dataset
     if isinstance(plan.text, TextTagger):
-        plan = replace(plan, mentions=mention_stage(plan.text, vocabulary, plan.background))
+        mentions = mention_stage(plan.text, plan.vocabulary, plan.background)
+        plan = replace(plan, mentions=mentions)
     if plan.image is None:
         raise ConfigError(
             f"Calibration needs images: {opened.location} ({opened.layout}) holds "
@@ -227,63 +221,22 @@ def _planned(
         )
     if isinstance(plan.text, PaperIndex):
         raise ConfigError("Calibration reads captions exactly: leave the text mode 'paper' out.")
-    return opened, vocabulary, plan
+    return plan
 
 
-def _prepared(
-    opened: Dataset,
-    plan: AuditPlan,
-    vocabulary: ConceptVocabulary,
-    options: AuditOptions,
-    folder: Path,
-    progress: Progress,
-) -> CalibrationData:
+def _prepared(runner: StageRunner) -> CalibrationData:
     """Tag the captions and embed the images, as far as the dataset has them."""
-    reports = _shard_stages(opened, plan, options, folder, progress)
-    shards = opened.shards()
-    source: Dataset = opened
-    if plan.encoder is not None:
-        source = StoredEmbeddings(folder=folder / plan.encoder.name, source=shards)
-        shards = source.shards()
+    plan = runner.plan
+    reports = runner.run_all(plan.text, plan.mentions, plan.encoder)
+    source, shards = runner.embedded(plan.shards)
     if plan.image is None or plan.background is None:
         raise ConfigError("Calibration needs images.")
     return CalibrationData(
         source=source,
         shards=shards,
         text=None if plan.text is None else reports[plan.text.name].store,
-        vocabulary=vocabulary,
+        vocabulary=plan.vocabulary,
         mentions=reports["mentions"].store if "mentions" in reports else None,
         vectors=plan.image.concepts,
         background=plan.background,
     )
-
-
-def _shard_stages(
-    opened: Dataset,
-    plan: AuditPlan,
-    options: AuditOptions,
-    folder: Path,
-    progress: Progress,
-    part: Part | None = None,
-) -> dict[str, StageReport]:
-    """Run the stages that look at one shard at a time, over all shards or a part's share."""
-    shards = opened.shards() if part is None else part.share(opened.shards())
-    return {
-        stage.name: run_stage(
-            stage,
-            opened,
-            shards,
-            folder=folder,
-            engine=open_engine(
-                options.engine_choice,
-                n_items=len(shards),
-                on_gpu=isinstance(stage, ImageEncoder) and stage.clip.device != "cpu",
-                folder=folder,
-            ),
-            progress=progress,
-            skip_unreadable=options.skip_unreadable,
-            tidy=part is None,
-        )
-        for stage in (plan.text, plan.mentions, plan.encoder)
-        if stage is not None
-    }

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from conceptaudit.artifacts import Json, ShardStore, write_json, write_parquet
 from conceptaudit.auditing.open_sample import ReadPairs, TagPairs, read_pairs, tag_pairs
+from conceptaudit.auditing.plan import AuditPlan
 from conceptaudit.datasets.base import Shard
 from conceptaudit.engine import Engine, EngineChoice, StageReport, open_engine, run_shards
 from conceptaudit.frequency.adaptive import AdaptiveSample, RankBounds
@@ -29,9 +29,6 @@ from conceptaudit.progress import Progress
 from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, Int64Array
 from conceptaudit.store.removing import remove
 from conceptaudit.text.fast import FastTextTagger, sample_limit
-
-if TYPE_CHECKING:
-    from conceptaudit.auditing.run import RunningAudit
 
 STRATA_FILE = "text_strata.parquet"
 ESTIMATE_FILE = "text_estimate.json"
@@ -212,30 +209,36 @@ class Estimator:
 
 
 def estimate_text(
-    run: RunningAudit, stores: Mapping[str, ShardStore], counted: tuple[Shard, ...]
+    plan: AuditPlan,
+    folder: Path,
+    progress: Progress,
+    stores: Mapping[str, ShardStore],
+    counted: tuple[Shard, ...],
 ) -> TextEstimate | None:
     """Estimate the counts of captions, where they are counted fast.
 
     Parameters
     ----------
-    run : RunningAudit
-        What it wrote in another mode before is removed.
+    plan : AuditPlan
+    folder : Path
+        The run folder; what was written there in another mode before is removed.
+    progress : Progress
     stores : mapping of str to ShardStore
         The results of the text and image stages.
     counted : tuple of Shard
         Shards to count, identified by their tags.
     """
-    remove(run.folder, (STRATA_FILE, ESTIMATE_FILE))
-    if not isinstance(run.plan.text, FastTextTagger):
+    remove(folder, (STRATA_FILE, ESTIMATE_FILE))
+    if not isinstance(plan.text, FastTextTagger):
         return None
     estimator = Estimator(
-        tagger=run.plan.text,
+        tagger=plan.text,
         text=stores["text"],
         image=stores.get("image"),
         shards=counted,
-        vocabulary=run.vocabulary,
-        folder=run.folder,
-        workers=run.options.engine_choice,
-        progress=run.progress,
+        vocabulary=plan.vocabulary,
+        folder=folder,
+        workers=plan.options.engine_choice,
+        progress=progress,
     )
     return estimator()

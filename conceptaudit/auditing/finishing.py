@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from conceptaudit.artifacts import Json, ShardStore, write_csv, write_parquet
-from conceptaudit.auditing.approximate import with_index_recall
 from conceptaudit.auditing.calibrating import (
     CALIBRATION,
     calibration_notes,
@@ -22,68 +20,25 @@ from conceptaudit.auditing.drawn import sampled_of
 from conceptaudit.auditing.duplicates import with_unique_counts
 from conceptaudit.auditing.estimating import TextEstimate
 from conceptaudit.auditing.extras import count_by_language
-from conceptaudit.auditing.image_tags import forget_lists
+from conceptaudit.auditing.image_tags import TagFile, forget_lists
 from conceptaudit.auditing.images import ImageCells, ImageIndex, count_cells
 from conceptaudit.auditing.judged_run import CELLS_FILE, cell_table
 from conceptaudit.auditing.mentions import ROLL_UP, roll_up, with_kind_counts
+from conceptaudit.auditing.plan import AuditPlan
+from conceptaudit.auditing.results import AuditRun
 from conceptaudit.auditing.suspicions import suspicions
 from conceptaudit.auditing.text_side import TextSide
 from conceptaudit.datasets.base import Shard
 from conceptaudit.engine import StageReport
 from conceptaudit.frequency.counting import Alignment, add_shards, frequency_table
-from conceptaudit.frequency.intervals import LEVEL
 from conceptaudit.frequency.stage import read_counts
 from conceptaudit.image.calibration import Calibration
-from conceptaudit.records import ConceptFrequencies, Int64Array
+from conceptaudit.progress import Progress
+from conceptaudit.records import Int64Array
 from conceptaudit.text.ambiguity import LookAlikeTotals, unspaced_note
 from conceptaudit.text.fast import FastTextTagger
 from conceptaudit.text.pipeline import load_pipeline
 from conceptaudit.text.windows import splits_at_spaces
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from conceptaudit.auditing.run import RunningAudit
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRun:
-    """A finished audit.
-
-    Parameters
-    ----------
-    folder : Path
-        The run folder.
-    frequencies : ConceptFrequencies
-        Counts with intervals, one row per concept.
-    alignment : Alignment
-        Agreement of captions and pictures.
-    account : dict
-        By side: samples read, used, dropped by reason; always adds up.
-    notes : tuple of str
-        What was detected, what could not be had, what never matches.
-    redone : dict
-        By stage: shards computed by this call and why; shards kept from before.
-    misalignment : dict or None
-        Where images were calibrated: captions that name nothing that is shown, corrected for
-        what the tagger misses; see `conceptaudit.frequency.misalignment`.
-    level : float
-        Coverage of the intervals.
-    """
-
-    folder: Path
-    frequencies: ConceptFrequencies
-    alignment: Alignment
-    account: Json
-    notes: tuple[str, ...]
-    redone: Json
-    misalignment: Json = None
-    level: float = LEVEL
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """The frequencies as a table."""
-        return self.frequencies.table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +69,15 @@ class CountedShards:
     index: ImageIndex | None = None
 
 
-def finish(run: RunningAudit, done: CountedShards) -> AuditRun:
+def finish(plan: AuditPlan, folder: Path, progress: Progress, done: CountedShards) -> AuditRun:
     """Add the shards up and derive everything that an audit reports, short of writing it.
 
     Parameters
     ----------
-    run : RunningAudit
-        Its options, dataset and folder.
+    plan : AuditPlan
+    folder : Path
+        The run folder.
+    progress : Progress
     done : CountedShards
         Its stages' results.
 
@@ -129,13 +86,13 @@ def finish(run: RunningAudit, done: CountedShards) -> AuditRun:
     AuditRun
     """
     totals, agreement = add_shards(
-        (read_counts(done.counts, shard.name) for shard in done.shards), len(run.vocabulary)
+        (read_counts(done.counts, shard.name) for shard in done.shards), len(plan.vocabulary)
     )
     if done.estimate is not None:
         totals, agreement = done.estimate.complete(
             totals, agreement, [done.counts.read(shard.name) for shard in done.shards]
         )
-    look_alikes = LookAlikeTotals(len(run.vocabulary))
+    look_alikes = LookAlikeTotals(len(plan.vocabulary))
     account = {
         side: added_accounts(
             look_alikes.noted(done.stores[side].read(shard.name) for shard in done.shards)
@@ -144,36 +101,36 @@ def finish(run: RunningAudit, done: CountedShards) -> AuditRun:
         if side in done.stores
     }
     n_read = max(side["n_samples"] for side in account.values())
-    sampled = sampled_of(run.dataset, run.options, n_read)
+    sampled = sampled_of(plan.dataset, plan.options, n_read)
     frequencies = replace(
         frequency_table(
-            run.vocabulary, totals, source=run.dataset.location, level=run.options.level
+            plan.vocabulary, totals, source=plan.dataset.location, level=plan.options.level
         ),
         n_samples=n_read,
         share=1.0 if sampled is None else n_read / sampled["sampled_from"],
     )
     made = AuditRun(
-        folder=run.folder,
+        folder=folder,
         frequencies=frequencies,
         alignment=Alignment(n_samples=n_read, **agreement),
         account=account,
-        notes=(*run.notes, *_sample_note(sampled)),
+        notes=(*plan.notes, *_sample_note(sampled)),
         redone={},
-        misalignment=_misalignment(run, done),
-        level=run.options.level,
+        misalignment=_misalignment(plan, folder, done),
+        level=plan.options.level,
     )
     if done.estimate is not None:
-        marked = done.estimate.marked(made.frequencies, level=run.options.level)
+        marked = done.estimate.marked(made.frequencies, level=plan.options.level)
         made = replace(made, frequencies=marked, notes=(*made.notes, done.estimate.note))
-    made = _with_images(run, done, made, totals)
-    made, more = _with_captions(run, done, made, totals, look_alikes)
-    made = _with_duplicates(run, done, made)
+    made = _with_images(plan, done, made, totals)
+    made, more = _with_captions(plan, progress, done, made, totals, look_alikes)
+    made = _with_duplicates(plan, done, made)
     reports = {**done.reports, **more}
     failures = failed_shards(reports)
     # a model without signal counts no image: that comes first, and nothing is missing there
     silent = "image" in made.account and not bool(made.table["n_image"].notna().any())
     sides = {side: one for side, one in made.account.items() if side == "text" or not silent}
-    first = suspicions(made.table, sides, run.vocabulary, run.dataset.settings)
+    first = suspicions(made.table, sides, plan.vocabulary, plan.dataset.settings)
     if silent:
         made, first = replace(made, notes=made.notes[1:]), (*made.notes[:1], *first)
     return replace(
@@ -226,48 +183,45 @@ def added_accounts(accounts: Iterable[Json]) -> Json:
 
 
 def _with_images(
-    run: RunningAudit, done: CountedShards, made: AuditRun, totals: Mapping[str, Int64Array]
+    plan: AuditPlan, done: CountedShards, made: AuditRun, totals: Mapping[str, Int64Array]
 ) -> AuditRun:
     """Correct the counts of images, and say how images were tagged."""
     if "image" not in done.stores:
         return made
-    options, path = run.options, run.folder / CALIBRATION
+    options, path = plan.options, made.folder / CALIBRATION
     frequencies = made.frequencies
     calibration = Calibration.load(path) if path.exists() else None
     shared = done.index is not None and done.index.shared
-    cells = _cells(run, done, made, totals)
+    cells = _cells(plan, done, made, totals)
     if calibration is not None:
         frequencies = with_corrected(
             frequencies, calibration, cells, has_text="text" in totals, level=options.level
         )
     notes: tuple[str, ...] = ()
-    if run.plan.image is not None:
+    if plan.image is not None:
         notes = calibration_notes(
             calibration,
             cells if shared else None,
-            asked=run.plan.calibrates,
+            asked=plan.calibrates,
             threshold=options.fixed_threshold,
         )
-    frequencies, more = with_index_recall(
-        frequencies, options, done.stores.get("image"), done.shards
-    )
     table = cell_table(
-        run.vocabulary.names,
+        plan.vocabulary.names,
         cells.n_images,
         cells.named,
         cells.tagged,
         cells.both,
         calibration,
     )
-    write_parquet(run.folder / CELLS_FILE, table)
-    ordered = (*made.notes, *notes, *more)
+    write_parquet(made.folder / CELLS_FILE, table)
+    ordered = (*made.notes, *notes)
     if calibration is not None and not calibration.has_signal:
-        ordered = (*notes, *made.notes, *more)
+        ordered = (*notes, *made.notes)
     return replace(made, frequencies=frequencies, notes=ordered)
 
 
 def _cells(
-    run: RunningAudit, done: CountedShards, made: AuditRun, totals: Mapping[str, Int64Array]
+    plan: AuditPlan, done: CountedShards, made: AuditRun, totals: Mapping[str, Int64Array]
 ) -> ImageCells:
     """Count images by caption and tag."""
     n_images = made.account["image"]["n_used"]
@@ -278,13 +232,13 @@ def _cells(
             mentions,
             done.stores["image"],
             done.shards,
-            n_concepts=len(run.vocabulary),
+            n_concepts=len(plan.vocabulary),
             n_used=n_images,
             index=done.index,
         )
     text, joint = totals.get("text"), totals.get("joint")
     if text is None or joint is None:
-        nothing = np.zeros(len(run.vocabulary), dtype=np.int64)
+        nothing = np.zeros(len(plan.vocabulary), dtype=np.int64)
         return ImageCells(n_images=n_images, named=nothing, tagged=totals["image"], both=nothing)
     # captions of images that could not be used say nothing of the images that were
     share = min(1.0, n_images / max(made.account["text"]["n_used"], 1))
@@ -293,7 +247,8 @@ def _cells(
 
 
 def _with_captions(
-    run: RunningAudit,
+    plan: AuditPlan,
+    progress: Progress,
     done: CountedShards,
     made: AuditRun,
     totals: Mapping[str, Int64Array],
@@ -301,73 +256,73 @@ def _with_captions(
 ) -> tuple[AuditRun, dict[str, StageReport]]:
     """Add what is told about captions beside their counts, and run the stages that it takes."""
     reports: dict[str, StageReport] = {}
-    plan, options = run.plan, run.options
-    if plan.text is not None:
-        side = TextSide(store=done.stores["text"], shards=done.shards, vocabulary=run.vocabulary)
+    text, options = plan.own_text, plan.options
+    if text is not None:
+        side = TextSide(store=done.stores["text"], shards=done.shards, vocabulary=plan.vocabulary)
         frequencies, notes = side.with_ambiguity(
             made.frequencies,
-            english=load_pipeline(plan.text.pipeline.name).lang == "en",
+            english=load_pipeline(text.pipeline.name).lang == "en",
             look_alikes=look_alikes,
             strata=None if done.estimate is None else done.estimate.table,
         )
         if "mentions" in done.stores:
             frequencies = with_kind_counts(
                 frequencies,
-                None if isinstance(plan.text, FastTextTagger) else done.stores["text"],
+                None if isinstance(text, FastTextTagger) else done.stores["text"],
                 done.stores["mentions"],
                 done.shards,
                 level=options.level,
             )
             table = roll_up(
-                run.vocabulary, done.stores["text"], done.stores.get("image"), done.shards
+                plan.vocabulary, done.stores["text"], done.stores.get("image"), done.shards
             )
-            write_csv(run.folder / ROLL_UP, table)
+            write_csv(made.folder / ROLL_UP, table)
         made = replace(made, frequencies=frequencies, notes=(*made.notes, *notes))
-        nlp = load_pipeline(plan.text.pipeline.name)
+        nlp = load_pipeline(text.pipeline.name)
         if nlp.lang == "en" or splits_at_spaces(nlp):
             n_captions = made.account["text"]["n_used"]
             note = unspaced_note(look_alikes.n_unspaced, n_captions, options.spacy_model)
             made = replace(made, notes=(*made.notes, *filter(None, [note])))
-        side.write_aliases(run.folder, look_alikes)
-        fast = plan.text if isinstance(plan.text, FastTextTagger) else None
+        side.write_aliases(made.folder, look_alikes)
+        fast = text if isinstance(text, FastTextTagger) else None
         workers = options.engine_choice
-        side.write_evidence(run.folder, size=options.evidence, workers=workers, fast=fast)
+        side.write_evidence(made.folder, size=options.evidence, workers=workers, fast=fast)
         reports |= side.write_cooccurrence(
-            run.folder,
+            made.folder,
             totals["text"],
             made.account["text"]["n_used"],
             options=options,
-            progress=run.progress,
+            progress=progress,
         )
     if plan.languages is not None:
         reports["counts_by_language"] = count_by_language(
-            done.stores, done.shards, run.vocabulary, run.folder, options, run.progress
+            done.stores, done.shards, plan.vocabulary, made.folder, options, progress
         )
     return made, reports
 
 
-def _with_duplicates(run: RunningAudit, done: CountedShards, made: AuditRun) -> AuditRun:
+def _with_duplicates(plan: AuditPlan, done: CountedShards, made: AuditRun) -> AuditRun:
     """Count every picture once where that is asked for, and account for imported tags."""
     notes: tuple[str, ...] = ()
-    forget_lists(run.folder)
-    if run.plan.tags is not None:
-        notes = run.plan.tags.account_for(
-            run.vocabulary, run.folder, done.stores["image"], done.shards
+    forget_lists(made.folder)
+    if isinstance(plan.image_tags, TagFile):
+        notes = plan.image_tags.account_for(
+            plan.vocabulary, made.folder, done.stores["image"], done.shards
         )
     frequencies, more = with_unique_counts(
         made.frequencies,
         done.shards,
         done.stores,
-        dataset=run.dataset,
-        shards=run.shards,
-        folder=run.folder,
-        options=run.options,
+        dataset=plan.dataset,
+        shards=plan.shards,
+        folder=made.folder,
+        options=plan.options,
     )
     return replace(made, frequencies=frequencies, notes=(*made.notes, *notes, *more))
 
 
-def _misalignment(run: RunningAudit, done: CountedShards) -> Json:
-    path = run.folder / CALIBRATION
+def _misalignment(plan: AuditPlan, folder: Path, done: CountedShards) -> Json:
+    path = folder / CALIBRATION
     if not path.exists() or not {"text", "image"} <= done.stores.keys():
         return None
     calibration = Calibration.load(path)
@@ -378,6 +333,6 @@ def _misalignment(run: RunningAudit, done: CountedShards) -> Json:
         done.stores["text"],
         done.stores["image"],
         done.shards,
-        level=run.options.level,
+        level=plan.options.level,
         shares=None if done.estimate is None else done.estimate.table,
     )

@@ -20,7 +20,7 @@ from conceptaudit.auditing.judged_run import (
 )
 from conceptaudit.auditing.mentions import mention_pairs
 from conceptaudit.auditing.options import AuditOptions
-from conceptaudit.auditing.plan import open_source
+from conceptaudit.auditing.sources import open_source
 from conceptaudit.datasets.base import CAPTION, IMAGE, Dataset
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.judged import NEITHER

@@ -108,9 +108,9 @@ class AuditOptions:
     near_duplicates : float, "auto", "exact" or None
         Cosine similarity in (0, 1] from which two pictures count as one in ``n_image_unique``;
         ``"exact"`` joins equal pictures only; None does not look for duplicates.
-    approximate_index : str or None
-        Built index of these embeddings through which images are tagged, in place of comparing
-        all; what that loses is measured and reported.
+    taggers : tuple of str
+        Installed taggers that tag captions or images in place of our own, by name; see
+        `conceptaudit.Tagger`.
     backend : str
         See `conceptaudit.image.exact.ThresholdSearch`; changes no result.
     workers : int or None
@@ -164,7 +164,7 @@ class AuditOptions:
     allow_pickle_weights: bool = False
     image_tags: str | None = None
     image_tag_threshold: float | None = None
-    approximate_index: str | None = None
+    taggers: tuple[str, ...] = ()
     judged: str | None = None
     near_duplicates: float | str | None = None
     backend: str = "auto"
@@ -277,7 +277,6 @@ class AuditOptions:
             self.concept_vectors,
             None if self.calibration in ("auto", "none") else self.calibration,
             self.image_tags,
-            self.approximate_index,
         )
 
     def asked(self) -> Json:
@@ -343,11 +342,6 @@ def _check_drawn(options: AuditOptions) -> None:
             "--sample must be at least 1, and leaves --sampled-from and --share out: the audit "
             f"knows of how many samples it reads some. Got {options.sample}, "
             f"{options.sampled_from} and {options.share} instead."
-        )
-    if options.approximate_index is not None:
-        raise ConfigError(
-            "--sample reads a part of the rows, and the index of --approximate-index holds all: "
-            "leave one of them out."
         )
 
 

@@ -163,9 +163,9 @@ def audit(
     image_tag_threshold: Annotated[
         float | None, typer.Option(help="Smallest score of these tags that counts.")
     ] = None,
-    approximate_index: Annotated[
-        str | None,
-        typer.Option(help="Tag through an index of these embeddings; its loss is measured."),
+    tagger: Annotated[
+        list[str] | None,
+        typer.Option(help="Installed tagger of captions or images, in place of ours; repeat."),
     ] = None,
     backend: Annotated[
         str,
@@ -236,7 +236,7 @@ def audit(
         near_duplicates=_similarity(near_duplicates),
         image_tags=image_tags,
         image_tag_threshold=image_tag_threshold,
-        approximate_index=approximate_index,
+        taggers=tuple(tagger or ()),
         backend=backend,
         workers=workers,
         engine=engine,

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import entry_points
 
 from conceptaudit.datasets._coco_json import is_coco
 from conceptaudit.datasets._columns import Choice
@@ -24,6 +23,7 @@ from conceptaudit.datasets.files import open_files
 from conceptaudit.datasets.table import SUFFIXES, open_table
 from conceptaudit.datasets.webdataset import ENDINGS, open_webdataset
 from conceptaudit.errors import ConfigError
+from conceptaudit.plugins import installed
 
 GROUP = "conceptaudit.layouts"
 
@@ -174,21 +174,7 @@ def known_layouts() -> dict[str, Layout]:
     ConfigError
         A package's layout cannot be loaded.
     """
-    others: list[Layout] = []
-    for point in entry_points(group=GROUP):
-        try:
-            layout = point.load()
-        except Exception as error:
-            raise ConfigError(
-                f"The dataset layout {point.name!r} of an installed package cannot be loaded: "
-                f"{error}. Mend or remove the package {point.value.partition(':')[0]}."
-            ) from error
-        if not isinstance(layout, Layout):
-            raise ConfigError(
-                f"The entry point {point.name!r} of {GROUP} must name a Layout of "
-                f"conceptaudit.datasets.registry. Got {type(layout).__name__} instead."
-            )
-        others.append(layout)
+    others = [layout for _, layout in installed(GROUP, Layout)]
     return {layout.name: layout for layout in (*others, *OWN)}
 
 

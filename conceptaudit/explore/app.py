@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from conceptaudit.errors import ConceptAuditError, ConfigError
 from conceptaudit.explore.opened import GoneError
+from conceptaudit.explore.selecting import SelectionPages
 from conceptaudit.explore.views import NotThereError, Pages
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def _starlette(session: Session) -> Starlette:
         return pages.error(request, 500, f"A fault of the explorer ({kind}); the terminal has it.")
 
     return Starlette(
-        routes=pages.routes(),
+        routes=[*pages.routes(), *SelectionPages(session).routes()],
         exception_handlers={
             ConceptAuditError: failed,
             HTTPException: failed,

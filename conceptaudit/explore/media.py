@@ -70,7 +70,7 @@ class Media:
 
     def _open(self, location: str | None, recorded: str) -> None:
         from conceptaudit.auditing.options import AuditOptions
-        from conceptaudit.auditing.plan import open_source
+        from conceptaudit.auditing.sources import open_source
 
         if location is None and recorded.startswith("memory://"):
             return

@@ -117,10 +117,8 @@ class Pages(Site):
         """List the addresses."""
         from starlette.routing import Route
 
-        from conceptaudit.explore.selecting import SelectionPages
-
         run = "/r/{run}"
-        own = [
+        return [
             Route("/", self.front),
             Route(f"{run}/", self.overview),
             Route(f"{run}/concepts", self.concepts),
@@ -135,8 +133,6 @@ class Pages(Site):
             Route(f"{run}/image/{{sample:int}}", self.image),
             Route("/static/{name}", self.own_file),
         ]
-        others: list[type[SelectionPages]] = [SelectionPages]
-        return own + [route for kind in others for route in kind(self.session).routes()]
 
     def front(self, request: Request) -> Response:
         """Lead to the overview of the first run."""

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 BUNDLED_NAME = "en_caption_nouns"
 
-FACTORY = "conceptaudit_noun_lexicon"
-"""Of its component that decides parts of speech; named here, where no spaCy need be loaded."""
-
 
 def bundled_path() -> Path:
     """Folder of the bundled pipeline.

@@ -23,10 +23,10 @@ from spacy.util import registry
 from spacy.vocab import Vocab
 from thinc.api import HashEmbed, Maxout, Model, chain, concatenate
 
-from conceptaudit.text.bundled import FACTORY
 from conceptaudit.text.word_forms import (
     ANIMATE,
     ANY_NOUN,
+    FACTORY,
     NOUN_PLURAL,
     NOUN_SINGULAR,
     WordForms,

@@ -86,19 +86,6 @@ def load_pipeline(name: str) -> Language:
     return _loaded[name]
 
 
-LOADER = f"{__name__}:load_ahead"
-"""Names `load_ahead` to what workers are forked from."""
-
-
-def load_ahead() -> None:
-    """Load the bundled pipeline and what matching English phrases takes, before they are needed."""
-    from conceptaudit.text import fast, tagger  # noqa: F401 -- the stages, which workers receive
-    from conceptaudit.text.variants import english_spellings
-
-    load_pipeline(BUNDLED)
-    english_spellings("hot dog")
-
-
 def _load(name: str) -> Language:
     if name == BUNDLED:
         from conceptaudit.text.bundled import load_bundled

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from conceptaudit.text.bundled import FACTORY
+from conceptaudit.text.word_forms import FACTORY
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -12,6 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+FACTORY = "conceptaudit_noun_lexicon"
+"""Name of the bundled pipeline's component that decides by these forms (`noun_lexicon`)."""
+
 NOUN_SINGULAR, NOUN_PLURAL = 1, 2
 VERB_BASE, VERB_S, VERB_PAST, VERB_ING = 4, 8, 16, 32
 ADJECTIVE, COMPARED, ADVERB = 64, 128, 256

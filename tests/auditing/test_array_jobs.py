@@ -162,7 +162,7 @@ def test_a_list_without_a_name_cannot_be_read_again(captions: Path, tmp_path: Pa
 
     vocabulary = read_concepts(CONCEPTS).vocabulary
     audit_part(captions, vocabulary, tmp_path / "run", Part(index=0, count=1), options=OPTIONS)
-    with pytest.raises(ConfigError, match="does not say which concepts"):
+    with pytest.raises(ConfigError, match="does not name the concepts"):
         merge_audit(tmp_path / "run")
 
 

@@ -70,5 +70,3 @@ def test_what_a_sample_cannot_be_had_with() -> None:
         AuditOptions(sample=0)
     with pytest.raises(ConfigError, match="--sampled-from"):
         AuditOptions(sample=5, sampled_from=100)
-    with pytest.raises(ConfigError, match="--approximate-index"):
-        AuditOptions(sample=5, approximate_index="index")

@@ -1,0 +1,53 @@
+"""What an audit returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from conceptaudit.artifacts import Json
+from conceptaudit.frequency.counting import Alignment
+from conceptaudit.frequency.intervals import LEVEL
+from conceptaudit.records import ConceptFrequencies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRun:
+    """A finished audit.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    frequencies : ConceptFrequencies
+        Counts with intervals, one row per concept.
+    alignment : Alignment
+        Agreement of captions and pictures.
+    account : dict
+        By side: samples read, used, dropped by reason; always adds up.
+    notes : tuple of str
+        What was detected, what could not be had, what never matches.
+    redone : dict
+        By stage: shards computed by this call and why; shards kept from before.
+    misalignment : dict or None
+        Where images were calibrated: captions that name nothing that is shown, corrected for
+        what the tagger misses; see `conceptaudit.frequency.misalignment`.
+    level : float
+        Coverage of the intervals.
+    """
+
+    folder: Path
+    frequencies: ConceptFrequencies
+    alignment: Alignment
+    account: Json
+    notes: tuple[str, ...]
+    redone: Json
+    misalignment: Json = None
+    level: float = LEVEL
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The frequencies as a table."""
+        return self.frequencies.table
