@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from conceptaudit.frequency.readers import read_frequencies
     from conceptaudit.image.index import VectorIndex, build_index, open_index
     from conceptaudit.longtail import LongTailOptions, LongTailSet, build_long_tail
+    from conceptaudit.options.zeroshot import EvaluationOptions, RetrievalOptions
     from conceptaudit.records import (
         Concept,
         ConceptAccuracies,
@@ -40,14 +41,13 @@ if TYPE_CHECKING:
     from conceptaudit.validation import validate
     from conceptaudit.vocabulary import read_concepts
     from conceptaudit.zeroshot.evaluate import evaluate
-    from conceptaudit.zeroshot.options import EvaluationOptions, RetrievalOptions
     from conceptaudit.zeroshot.readers import read_accuracies
     from conceptaudit.zeroshot.retrieve import evaluate_retrieval
     from conceptaudit.zeroshot.sets import open_evaluation_set
 
 _HOMES = {
     "ArtifactMismatchError": "errors",
-    "AuditOptions": "auditing",
+    "AuditOptions": "options.audit",
     "AuditRun": "auditing",
     "Concept": "records",
     "ConceptAccuracies": "records",
@@ -57,12 +57,12 @@ _HOMES = {
     "ConfigError": "errors",
     "Curve": "curves",
     "DataError": "errors",
-    "EvaluationOptions": "zeroshot.options",
+    "EvaluationOptions": "options.zeroshot",
     "FitError": "errors",
-    "LongTailOptions": "longtail",
+    "LongTailOptions": "options.longtail",
     "LongTailSet": "longtail",
     "MissingDependencyError": "errors",
-    "RetrievalOptions": "zeroshot.options",
+    "RetrievalOptions": "options.zeroshot",
     "Tagger": "auditing",
     "VectorIndex": "image.index",
     "audit": "auditing",

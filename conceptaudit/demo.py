@@ -23,6 +23,7 @@ from conceptaudit.image.clip import LAB, ClipModel, find_clip
 from conceptaudit.lab import LabConfig, generate, lab_vocabulary, read_truth, write_image_folder
 from conceptaudit.lab.bundled import lab_training
 from conceptaudit.longtail import LongTailOptions, LongTailSet, build_long_tail
+from conceptaudit.options.zeroshot import EvaluationOptions
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies, ConceptVocabulary
 from conceptaudit.report import write_report
@@ -32,7 +33,6 @@ from conceptaudit.store.layouts import LAYOUTS
 from conceptaudit.store.removing import contents_of, remove
 from conceptaudit.store.run_folder import NEW, OVERWRITE, RESUME
 from conceptaudit.zeroshot.evaluate import evaluate
-from conceptaudit.zeroshot.options import EvaluationOptions
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
 RUNS = (

@@ -22,7 +22,6 @@ from lab_cifar_data import CaptionShares, long_tailed, write_caption
 from truth_measures import average_precision, best_f1, precision_recall
 
 from conceptaudit.auditing import AuditOptions, audit
-from conceptaudit.auditing.options import DEFAULT_THRESHOLD
 from conceptaudit.frequency.corrected import Counted, correct_counts
 from conceptaudit.image.calibration import (
     Moments,
@@ -37,6 +36,7 @@ from conceptaudit.image.decode import decode_image
 from conceptaudit.image.vectors import read_concept_vectors, unit_rows
 from conceptaudit.lab import generate, lab_vocabulary, read_truth
 from conceptaudit.lab.bundled import lab_training
+from conceptaudit.options.audit import DEFAULT_THRESHOLD
 from conceptaudit.records import Concept, ConceptVocabulary
 
 LABELLED = (3, 10, 50)

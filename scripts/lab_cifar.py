@@ -27,11 +27,12 @@ from lab_cifar_data import CaptionShares, Pairs, long_tailed, write_dataset, wri
 from safetensors.torch import save_file
 
 from conceptaudit.auditing import AuditOptions, AuditRun, audit
-from conceptaudit.auditing.options import DEFAULT_THRESHOLD
 from conceptaudit.curves import fit_curve, predict
 from conceptaudit.image.clip import ClipModel, find_clip
 from conceptaudit.image.decode import decode_image
 from conceptaudit.image.vectors import unit_rows
+from conceptaudit.options.audit import DEFAULT_THRESHOLD
+from conceptaudit.options.zeroshot import EvaluationOptions
 from conceptaudit.records import (
     FREQUENCY_COLUMNS,
     Concept,
@@ -40,7 +41,6 @@ from conceptaudit.records import (
     ConceptVocabulary,
 )
 from conceptaudit.zeroshot.evaluate import evaluate
-from conceptaudit.zeroshot.options import EvaluationOptions
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
 TEMPLATES = ("a photo of a {}", "{}", "picture of a {}", "an old photo of a {}")

@@ -10,8 +10,8 @@ import psutil
 
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.longtail.clean import remove_duplicates
-from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.records import Candidate, Entry, Picture
+from conceptaudit.options.longtail import LongTailOptions
 
 CLASSES = 300
 COPIES = 20

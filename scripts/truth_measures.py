@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.auditing import AuditRun
-from conceptaudit.auditing.options import DEFAULT_THRESHOLD
 from conceptaudit.curves import fit_curve, predict
 from conceptaudit.errors import FitError
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.lab import read_truth
+from conceptaudit.options.audit import DEFAULT_THRESHOLD
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies, ConceptVocabulary
 
 BoolArray = npt.NDArray[np.bool_]

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import conceptaudit as ca
-from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.options.audit import AuditOptions
 
 CAPTIONS = ["a dog runs", "a cat and a dog", None, "", "a horse"]
 COUNTS = {"dog": 2, "cat": 1, "horse": 1}

@@ -7,12 +7,12 @@ from conceptaudit.auditing.array_jobs import audit_part, merge_audit
 from conceptaudit.auditing.calibration_run import calibrate, calibrate_part
 from conceptaudit.auditing.judged_run import correct
 from conceptaudit.auditing.judging import draw_sample
-from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.planning import plan_audit
 from conceptaudit.auditing.results import AuditRun
 from conceptaudit.auditing.run import run_audit
 from conceptaudit.auditing.sources import Source
 from conceptaudit.auditing.taggers import Tagger
+from conceptaudit.options.audit import AuditOptions
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from conceptaudit.artifacts import STARTED, RunFolder, ShardStore, read_json
 from conceptaudit.auditing.collecting import collect_parts
-from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import KIND, AuditPlan
 from conceptaudit.auditing.planning import plan_audit
 from conceptaudit.auditing.results import AuditRun
@@ -20,6 +19,7 @@ from conceptaudit.engine.part_marks import (
 )
 from conceptaudit.engine.parts import Part, PartRun
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+from conceptaudit.options.audit import AuditOptions
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 

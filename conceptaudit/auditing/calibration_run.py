@@ -11,7 +11,6 @@ from conceptaudit.artifacts import RunFolder, digest_of
 from conceptaudit.auditing.calibrating import AUTO
 from conceptaudit.auditing.calibration_data import CalibrationData
 from conceptaudit.auditing.images import index_images
-from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.plan import AuditPlan
 from conceptaudit.auditing.planning import mention_stage, plan_audit
 from conceptaudit.auditing.stages import StageRunner
@@ -27,6 +26,7 @@ from conceptaudit.image.calibration import (
 )
 from conceptaudit.image.calibration.folders import labelled_folder
 from conceptaudit.image.clip import find_clip
+from conceptaudit.options.audit import AuditOptions
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.store.outputs import OutputFile

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from conceptaudit.artifacts import Json
-from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.datasets.base import Dataset, Shard
+from conceptaudit.options.audit import AuditOptions
 from conceptaudit.records import SampleBatch
 from conceptaudit.text.sampling import mixed
 

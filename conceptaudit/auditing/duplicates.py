@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.artifacts import ShardStore, write_parquet
-from conceptaudit.auditing.options import AUTO_DUPLICATES, EXACT_DUPLICATES, AuditOptions
 from conceptaudit.auditing.pictures import Pictures, read_pictures
 from conceptaudit.datasets.base import EMBEDDING, Dataset, Shard
 from conceptaudit.frequency.counting import SidePairs, intersect
@@ -24,6 +23,7 @@ from conceptaudit.image.duplicates import DuplicateGroups, find_duplicates, firs
 from conceptaudit.image.looks import LOOK_THRESHOLD
 from conceptaudit.image.null import null_threshold
 from conceptaudit.image.stored import StoredEmbeddings
+from conceptaudit.options.audit import AUTO_DUPLICATES, EXACT_DUPLICATES, AuditOptions
 from conceptaudit.records import ConceptFrequencies
 from conceptaudit.store.removing import remove
 from conceptaudit.text.fast import OPEN_CAPTIONS

@@ -12,11 +12,11 @@ from conceptaudit.artifacts import (
     write_json,
     write_parquet,
 )
-from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.datasets.base import Shard
 from conceptaudit.engine import StageReport, open_engine, run_shards
 from conceptaudit.frequency.by_language import NAME, CountByLanguage, language_table
 from conceptaudit.frequency.stage import shards_to_count
+from conceptaudit.options.audit import AuditOptions
 from conceptaudit.progress import Progress
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.paper_stages import PaperIndex, PaperSearch, queries_of

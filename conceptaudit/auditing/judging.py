@@ -19,11 +19,11 @@ from conceptaudit.auditing.judged_run import (
     TEXT_SIDE,
 )
 from conceptaudit.auditing.mentions import mention_pairs
-from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.sources import open_source
 from conceptaudit.datasets.base import CAPTION, IMAGE, Dataset
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.judged import NEITHER
+from conceptaudit.options.audit import AuditOptions
 from conceptaudit.reading import concept_names, read_parquet
 from conceptaudit.store.checking import check_written
 

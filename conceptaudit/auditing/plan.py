@@ -8,11 +8,11 @@ from pathlib import Path
 from conceptaudit.artifacts import Json, RunFolder, digest_of
 from conceptaudit.auditing.image_tags import TagFile
 from conceptaudit.auditing.mentions import MentionTagger
-from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.auditing.taggers import TaggerStage
 from conceptaudit.datasets.base import Dataset, Shard
 from conceptaudit.image.calibration import Background, Calibration
 from conceptaudit.image.stages import ImageEncoder, ImageTagger
+from conceptaudit.options.audit import AuditOptions
 from conceptaudit.records import ConceptVocabulary, Float32Array
 from conceptaudit.text.fast import FastTextTagger
 from conceptaudit.text.languages import LanguageLister

@@ -10,7 +10,6 @@ from conceptaudit.artifacts import Json, file_digest
 from conceptaudit.auditing.calibrating import AUTO, NONE, calibrated_tagger
 from conceptaudit.auditing.image_tags import TagFile
 from conceptaudit.auditing.mentions import MentionTagger, mention_vocabulary
-from conceptaudit.auditing.options import PAPER, AuditOptions
 from conceptaudit.auditing.plan import AuditPlan
 from conceptaudit.auditing.sources import Source, open_source, read_vocabulary
 from conceptaudit.auditing.taggers import Tagger, TaggerStage, find_taggers
@@ -25,6 +24,7 @@ from conceptaudit.image.embed import check_embedded_with
 from conceptaudit.image.prompts import encode_concepts
 from conceptaudit.image.stages import ImageEncoder, ImageTagger
 from conceptaudit.image.vectors import read_concept_vectors
+from conceptaudit.options.audit import PAPER, AuditOptions
 from conceptaudit.progress import Progress, announce
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.languages import LanguageLister

@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from conceptaudit.auditing.drawn import DrawnDataset
-from conceptaudit.auditing.options import PAPER, AuditOptions
 from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import Dataset
 from conceptaudit.datasets.memory import captions_of
 from conceptaudit.errors import ConfigError
+from conceptaudit.options.audit import PAPER, AuditOptions
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.vocabulary import read_concepts
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from conceptaudit.auditing.drawn import ROWS_OF_UNKNOWN, DrawnDataset
-from conceptaudit.auditing.options import EXACT, FAST, AuditOptions
 from conceptaudit.datasets.base import CAPTION_UNIT, Dataset, Shard
 from conceptaudit.errors import ConfigError
+from conceptaudit.options.audit import EXACT, FAST, AuditOptions
 from conceptaudit.text.fast import FastTextTagger
 from conceptaudit.text.tagger import TextTagger, annotator_of
 

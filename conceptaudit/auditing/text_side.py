@@ -12,12 +12,12 @@ import pandas as pd
 
 from conceptaudit.artifacts import ShardStore, write_csv, write_parquet
 from conceptaudit.auditing.fast_evidence import open_evidence
-from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.datasets.base import Shard
 from conceptaudit.engine import EngineChoice, StageReport, open_engine, run_shards
 from conceptaudit.errors import DataError
 from conceptaudit.frequency.pair_stage import CountPairs, cooccurrence_table, pair_store
 from conceptaudit.frequency.stage import shards_to_count
+from conceptaudit.options.audit import AuditOptions
 from conceptaudit.progress import Progress
 from conceptaudit.reading import concept_names, read_parquet
 from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, Int64Array

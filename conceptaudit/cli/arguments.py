@@ -7,77 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-Layout = Annotated[
-    str,
-    typer.Option(
-        help="'table', 'webdataset', 'files', 'embeddings', 'coco' or one that a package adds "
-        "(docs/formats.md); 'auto' finds out which."
-    ),
-]
-CaptionColumn = Annotated[
-    str | None,
-    typer.Option(
-        help="Caption column, where its name is not a known one; of archives the ending of the "
-        "members (outputs.txt)."
-    ),
-]
-ImageColumn = Annotated[
-    str | None,
-    typer.Option(
-        help="Column of images, where its name is not a known one; of archives the ending of the "
-        "members (input.jpg)."
-    ),
-]
-KeyColumn = Annotated[
-    str | None, typer.Option(help="Key column, where its name is not a known one.")
-]
-UrlColumn = Annotated[
-    str | None, typer.Option(help="URL column, where its name is not a known one.")
-]
-DatasetKey = Annotated[
-    str | None,
-    typer.Option(
-        help="Which list to read of a --concepts file with the class names of several datasets."
-    ),
-]
-SpacyModel = Annotated[
-    str, typer.Option(help="spaCy pipeline by name or path; 'bundled' is English.")
-]
-BackgroundVectors = Annotated[
-    str | None,
-    typer.Option(
-        help=".npy with vectors of common nouns by the model of --concept-vectors, on which "
-        "concepts are centred; known models and --clip need none."
-    ),
-]
-Templates = Annotated[
-    list[str] | None, typer.Option(help="Prompt template with {}; repeat for an ensemble.")
-]
-AliasPrompts = Annotated[
-    bool, typer.Option("--alias-prompts", help="Prompt with aliases too, and average.")
-]
+from conceptaudit.options import shared
+from conceptaudit.options.fields import help_of
+
+Layout = Annotated[str, typer.Option(help=help_of(shared.layout))]
+CaptionColumn = Annotated[str | None, typer.Option(help=help_of(shared.caption_column))]
+ImageColumn = Annotated[str | None, typer.Option(help=help_of(shared.image_column))]
+DatasetKey = Annotated[str | None, typer.Option(help=help_of(shared.dataset_key))]
 AllowPickle = Annotated[
     bool,
-    typer.Option(
-        "--allow-pickle-weights",
-        help="Open weights that are a pickle (with torch's restricted unpickler).",
-    ),
+    typer.Option("--allow-pickle-weights", help=help_of(shared.allow_pickle_weights)),
 ]
-Device = Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda:0'.")]
-Workers = Annotated[
-    int | None, typer.Option(help="Worker processes; one per processor by default.")
-]
-EngineKind = Annotated[
-    str,
-    typer.Option(
-        "--engine",
-        help="Who works: 'serial', 'processes', 'ray', or 'auto': processes. Changes no result.",
-    ),
-]
-RayAddress = Annotated[
-    str | None,
-    typer.Option(help="Address of a running Ray cluster; 'auto' finds this machine's."),
-]
+Device = Annotated[str, typer.Option(help=help_of(shared.device))]
+Workers = Annotated[int | None, typer.Option(help=help_of(shared.workers, default=None))]
 ShardOfRun = Annotated[
     str | None,
     typer.Option(
@@ -87,31 +29,15 @@ ShardOfRun = Annotated[
     ),
 ]
 SkipUnreadable = Annotated[
-    bool, typer.Option("--skip-unreadable", help="List files that cannot be read, and go on.")
+    bool, typer.Option("--skip-unreadable", help=help_of(shared.skip_unreadable))
 ]
-Level = Annotated[float, typer.Option(help="Coverage of the intervals.")]
-SampledFrom = Annotated[
-    int | None,
-    typer.Option(
-        help="Samples of the whole dataset, before drops, where a random sample of it was read."
-    ),
-]
-Share = Annotated[
-    float | None,
-    typer.Option(help="The same as the share that was read, in (0, 1]: 0.01 is one in a hundred."),
-]
-Drawn = Annotated[
-    int | None,
-    typer.Option(help="Audit about this many samples, drawn at random: shards, then rows."),
-]
+Level = Annotated[float, typer.Option(help=help_of(shared.level))]
+SampledFrom = Annotated[int | None, typer.Option(help=help_of(shared.sampled_from))]
+Share = Annotated[float | None, typer.Option(help=help_of(shared.share))]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Redo in OUT only what other inputs or settings change.")
 ]
 OverwriteRun = Annotated[bool, typer.Option("--overwrite", help="Remove the run that OUT holds.")]
-Pretraining = Annotated[
-    str | None,
-    typer.Option(help="Name of the pretraining set in the results; the weights' by default."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

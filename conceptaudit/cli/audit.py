@@ -7,34 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conceptaudit.cli.arguments import (
-    AliasPrompts,
-    AllowPickle,
-    AsJson,
-    BackgroundVectors,
-    CaptionColumn,
-    DatasetKey,
-    Device,
-    Drawn,
-    EngineKind,
-    ImageColumn,
-    KeyColumn,
-    Layout,
-    Level,
-    OverwriteRun,
-    RayAddress,
-    Resume,
-    SampledFrom,
-    ShardOfRun,
-    Share,
-    SkipUnreadable,
-    SpacyModel,
-    Templates,
-    UrlColumn,
-    Workers,
-)
+from conceptaudit.cli.arguments import AsJson, OverwriteRun, Resume, ShardOfRun
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
+from conceptaudit.options.audit import AuditOptions
 
 if TYPE_CHECKING:
     from conceptaudit.auditing import AuditRun
@@ -43,11 +20,13 @@ SHOWN = 5
 """Concepts shown from the head and from the tail."""
 
 
+@takes_options
 def audit(
     dataset: Annotated[
         str,
         typer.Argument(help="File, folder, glob or fsspec URL, in any layout of docs/formats.md."),
     ],
+    *,
     concepts: Annotated[
         str,
         typer.Option(
@@ -58,134 +37,8 @@ def audit(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
-    dataset_key: DatasetKey = None,
-    layout: Layout = "auto",
-    caption_column: CaptionColumn = None,
-    image_column: ImageColumn = None,
-    key_column: KeyColumn = None,
-    url_column: UrlColumn = None,
-    language: Annotated[
-        list[str] | None,
-        typer.Option(help="Count only rows in this language ('en'); repeat for more."),
-    ] = None,
-    language_column: Annotated[
-        str | None, typer.Option(help="Language column, where its name is not a known one.")
-    ] = None,
-    by_language: Annotated[
-        bool, typer.Option("--by-language", help="Count every language apart as well.")
-    ] = False,
-    unit: Annotated[
-        str,
-        typer.Option(help="'caption' (cut at 10,000 characters) or 'document' (never cut)."),
-    ] = "caption",
-    text_mode: Annotated[
-        str,
-        typer.Option(
-            help="'exact'; 'fast': tag a sample and estimate; 'auto': fast above a million "
-            "captions; 'paper': the published algorithm's counts."
-        ),
-    ] = "auto",
-    text_error: Annotated[
-        float, typer.Option(help="Standard error wanted of a fast count, as a share of it.")
-    ] = 0.005,
-    spacy_model: SpacyModel = "bundled",
-    pos: Annotated[
-        str, typer.Option(help="'noun': the head of a match must be a noun; 'any': strings.")
-    ] = "noun",
-    nested: Annotated[
-        bool, typer.Option("--nested", help="Count 'dog' in 'hot dog' for both concepts.")
-    ] = False,
-    kinds: Annotated[
-        bool,
-        typer.Option(
-            "--kinds",
-            help="Count captions that name a kind of a concept too (n_text_kinds); done anyway "
-            "where images are calibrated from captions.",
-        ),
-    ] = False,
-    evidence: Annotated[
-        int, typer.Option(help="Captions kept per concept to show why it was counted.")
-    ] = 20,
-    cooccurrence: Annotated[
-        bool, typer.Option("--cooccurrence", help="Count which concepts are named together.")
-    ] = False,
-    clip: Annotated[
-        str | None,
-        typer.Option(
-            help="open_clip model for images and prompts: 'lab', MODEL/WEIGHTS such as "
-            "ViT-B-32/laion2b_s34b_b79k, or a folder with open_clip_config.json."
-        ),
-    ] = None,
-    concept_vectors: Annotated[
-        str | None,
-        typer.Option(help=".npy with one vector per concept, in place of prompts."),
-    ] = None,
-    background_vectors: BackgroundVectors = None,
-    template: Templates = None,
-    alias_prompts: AliasPrompts = False,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            help="One cosine similarity at which an image shows a concept, for all concepts, "
-            "in place of calibrated thresholds."
-        ),
-    ] = None,
-    calibration: Annotated[
-        str,
-        typer.Option(
-            help="'auto': learn thresholds from the captions, where they can teach; 'none'; or a "
-            "file that 'conceptaudit calibrate' wrote."
-        ),
-    ] = "auto",
-    device: Device = "auto",
-    allow_pickle_weights: AllowPickle = False,
-    judged: Annotated[
-        str | None,
-        typer.Option(
-            help="Judged sample (conceptaudit judge), or labels with key, concept[, present]: "
-            "counts of images or captions rest on it."
-        ),
-    ] = None,
-    near_duplicates: Annotated[
-        str | None,
-        typer.Option(
-            help="Also count each picture once: cosine similarity of near duplicates such as "
-            "0.95, 'auto', or 'exact' for equal pictures only."
-        ),
-    ] = None,
-    image_tags: Annotated[
-        str | None,
-        typer.Option(
-            help="Image tags of another tagger: CSV, parquet or JSONL with key, concept and, "
-            "where there is one, score."
-        ),
-    ] = None,
-    image_tag_threshold: Annotated[
-        float | None, typer.Option(help="Smallest score of these tags that counts.")
-    ] = None,
-    tagger: Annotated[
-        list[str] | None,
-        typer.Option(help="Installed tagger of captions or images, in place of ours; repeat."),
-    ] = None,
-    backend: Annotated[
-        str,
-        typer.Option(
-            help="Search of image tags: 'auto', 'blas', 'torch', 'faiss' or 'faiss-gpu'; "
-            "same result."
-        ),
-    ] = "auto",
-    workers: Workers = None,
-    engine: EngineKind = "auto",
-    ray_address: RayAddress = None,
+    options: AuditOptions,
     shard: ShardOfRun = None,
-    shard_rows: Annotated[
-        int, typer.Option(help="Rows of a table or array per shard; changes no count.")
-    ] = 20_000,
-    skip_unreadable: SkipUnreadable = False,
-    level: Level = 0.9,
-    sampled_from: SampledFrom = None,
-    share: Share = None,
-    sample: Drawn = None,
     resume: Resume = False,
     overwrite: OverwriteRun = False,
     as_json: AsJson = False,
@@ -201,57 +54,9 @@ def audit(
       conceptaudit audit embeddings/ -c classes.csv --clip ViT-B-32/openai -o runs/both
       conceptaudit audit data/ -c classes.csv -o runs/big --shard $SLURM_ARRAY_TASK_ID/500
     """
-    from dataclasses import replace
-
-    from conceptaudit.auditing import AuditOptions, audit_part
     from conceptaudit.auditing import audit as run_audit
+    from conceptaudit.auditing import audit_part
 
-    options = AuditOptions(
-        dataset_key=dataset_key,
-        layout=layout,
-        caption_column=caption_column,
-        image_column=image_column,
-        key_column=key_column,
-        url_column=url_column,
-        languages=tuple(language or ()),
-        language_column=language_column,
-        by_language=by_language,
-        unit=unit,
-        text_mode=text_mode,
-        text_error=text_error,
-        spacy_model=spacy_model,
-        pos=pos,
-        nested=nested,
-        kinds=kinds,
-        evidence=evidence,
-        cooccurrence=cooccurrence,
-        clip=clip,
-        concept_vectors=concept_vectors,
-        background_vectors=background_vectors,
-        alias_prompts=alias_prompts,
-        calibration=calibration,
-        device=device,
-        allow_pickle_weights=allow_pickle_weights,
-        judged=judged,
-        near_duplicates=_similarity(near_duplicates),
-        image_tags=image_tags,
-        image_tag_threshold=image_tag_threshold,
-        taggers=tuple(tagger or ()),
-        backend=backend,
-        workers=workers,
-        engine=engine,
-        ray_address=ray_address,
-        shard_rows=shard_rows,
-        skip_unreadable=skip_unreadable,
-        level=level,
-        sampled_from=sampled_from,
-        share=share,
-        sample=sample,
-    )
-    if template:
-        options = replace(options, templates=tuple(template))
-    if threshold is not None:
-        options = replace(options, threshold=threshold)
     if shard is not None:
         part = asked_part(shard, overwrite=overwrite)
         with logged_progress(out, "audit") as progress:
@@ -271,7 +76,7 @@ def audit(
             progress=progress,
         )
         progress.account(run.account, run.redone)
-    show_run(run, level, as_json=as_json)
+    show_run(run, options.level, as_json=as_json)
 
 
 def show_run(run: AuditRun, level: float, *, as_json: bool) -> None:
@@ -280,14 +85,6 @@ def show_run(run: AuditRun, level: float, *, as_json: bool) -> None:
         emit_json(summary(run, level))
     else:
         _show(run, level)
-
-
-def _similarity(text: str | None) -> float | str | None:
-    """Read a number where there is one; the options say what else is allowed."""
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return text
 
 
 def summary(run: AuditRun, level: float) -> dict[str, object]:

@@ -7,25 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conceptaudit.cli.arguments import (
-    AliasPrompts,
-    AsJson,
-    BackgroundVectors,
-    CaptionColumn,
-    DatasetKey,
-    Device,
-    EngineKind,
-    ImageColumn,
-    KeyColumn,
-    Layout,
-    RayAddress,
-    ShardOfRun,
-    SpacyModel,
-    Templates,
-    Workers,
-)
+from conceptaudit.cli.arguments import AsJson, ShardOfRun
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+from conceptaudit.cli.generated import Only, takes_options
 from conceptaudit.cli.parts import asked_part, show_part
+from conceptaudit.options.audit import AuditOptions
 
 if TYPE_CHECKING:
     from conceptaudit.image.calibration import Calibration
@@ -33,27 +19,27 @@ if TYPE_CHECKING:
 SHOWN = 8
 """Concepts shown."""
 
+OPTIONS = Only(
+    (
+        "dataset_key", "layout", "caption_column", "image_column", "key_column", "spacy_model",
+        "clip", "concept_vectors", "background_vectors", "templates", "alias_prompts", "device",
+        "workers", "engine", "ray_address",
+    )
+)  # fmt: skip
+"""Those of an audit that matter to a calibration, too."""
 
+
+@takes_options
 def calibrate(
     dataset: Annotated[
         str,
         typer.Argument(help="Images or embeddings, with captions unless labels are given."),
     ],
+    *,
     concepts: Annotated[
         str, typer.Option("--concepts", "-c", help="Concept list, as for an audit.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write, .json.")],
-    dataset_key: DatasetKey = None,
-    clip: Annotated[
-        str | None, typer.Option(help="open_clip model for images and prompts, as for an audit.")
-    ] = None,
-    concept_vectors: Annotated[
-        str | None,
-        typer.Option(help=".npy with one vector per concept, in place of prompts."),
-    ] = None,
-    background_vectors: BackgroundVectors = None,
-    template: Templates = None,
-    alias_prompts: AliasPrompts = False,
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -75,15 +61,7 @@ def calibrate(
         Path | None,
         typer.Option(help="Folder that keeps embeddings and text tags for the next call."),
     ] = None,
-    layout: Layout = "auto",
-    caption_column: CaptionColumn = None,
-    image_column: ImageColumn = None,
-    key_column: KeyColumn = None,
-    spacy_model: SpacyModel = "bundled",
-    device: Device = "auto",
-    workers: Workers = None,
-    engine: EngineKind = "auto",
-    ray_address: RayAddress = None,
+    options: Annotated[AuditOptions, OPTIONS],
     shard: ShardOfRun = None,
     as_json: AsJson = False,
 ) -> None:
@@ -97,30 +75,10 @@ def calibrate(
       conceptaudit calibrate embeddings/ -c classes.csv --clip ViT-B-32/openai -o cal.json
       conceptaudit calibrate data/ -c classes.csv --clip lab --labels seen.csv -o cal.json
     """
-    from dataclasses import replace
-
-    from conceptaudit.auditing import AuditOptions, calibrate_part
     from conceptaudit.auditing import calibrate as run_calibrate
+    from conceptaudit.auditing import calibrate_part
     from conceptaudit.errors import ConfigError
 
-    options = AuditOptions(
-        dataset_key=dataset_key,
-        layout=layout,
-        caption_column=caption_column,
-        image_column=image_column,
-        key_column=key_column,
-        spacy_model=spacy_model,
-        clip=clip,
-        concept_vectors=concept_vectors,
-        background_vectors=background_vectors,
-        alias_prompts=alias_prompts,
-        device=device,
-        workers=workers,
-        engine=engine,
-        ray_address=ray_address,
-    )
-    if template:
-        options = replace(options, templates=tuple(template))
     if shard is not None:
         if work is None:
             raise ConfigError("Parts need one folder for their work: name it with --work.")

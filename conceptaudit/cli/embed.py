@@ -12,26 +12,28 @@ from conceptaudit.cli.arguments import (
     AsJson,
     CaptionColumn,
     Device,
-    EngineKind,
     ImageColumn,
     Layout,
-    RayAddress,
     Resume,
     ShardOfRun,
     SkipUnreadable,
 )
 from conceptaudit.cli.console import emit_json, logged_progress, say
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part
+from conceptaudit.options.engine import EngineChoice
 
 if TYPE_CHECKING:
     from conceptaudit.image.embed import EmbeddingFolder
 
 
+@takes_options
 def embed(
     dataset: Annotated[
         str,
         typer.Argument(help="File, folder, glob or fsspec URL with images (docs/formats.md)."),
     ],
+    *,
     clip: Annotated[
         str,
         typer.Option(
@@ -47,12 +49,7 @@ def embed(
     caption_column: CaptionColumn = None,
     image_column: ImageColumn = None,
     device: Device = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Worker processes; one per processor by default, one on a GPU."),
-    ] = None,
-    engine: EngineKind = "auto",
-    ray_address: RayAddress = None,
+    workers: EngineChoice,
     shard: ShardOfRun = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads per worker that decode pictures.")
@@ -80,7 +77,6 @@ def embed(
       conceptaudit audit embeddings -c classes.csv --clip ViT-B-32/laion2b_s34b_b79k -o runs/both
     """
     from conceptaudit.datasets import open_dataset
-    from conceptaudit.engine import EngineChoice
     from conceptaudit.image.clip import find_clip
     from conceptaudit.image.embed import embed as run_embed
 
@@ -98,7 +94,7 @@ def embed(
             model,
             out,
             texts=text,
-            workers=EngineChoice(kind=engine, workers=workers, address=ray_address),
+            workers=workers,
             threads=threads,
             part=None if shard is None else asked_part(shard, overwrite=overwrite),
             skip_unreadable=skip_unreadable,

@@ -8,20 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conceptaudit.cli.arguments import (
-    AsJson,
-    Device,
-    EngineKind,
-    Level,
-    OverwriteRun,
-    Pretraining,
-    RayAddress,
-    Resume,
-    ShardOfRun,
-    Workers,
-)
+from conceptaudit.cli.arguments import AsJson, OverwriteRun, Resume, ShardOfRun
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
+from conceptaudit.options.engine import EngineChoice
+from conceptaudit.options.zeroshot import EvaluationOptions
 
 if TYPE_CHECKING:
     from conceptaudit.zeroshot.results import Evaluation
@@ -30,6 +22,7 @@ SHOWN = 5
 """Classes and confusions shown from each end."""
 
 
+@takes_options
 def evaluate(
     dataset: Annotated[
         Path,
@@ -39,6 +32,7 @@ def evaluate(
             "with labels."
         ),
     ],
+    *,
     clip: Annotated[
         list[str],
         typer.Option(
@@ -50,7 +44,6 @@ def evaluate(
     name: Annotated[
         str | None, typer.Option(help="Name of the set in the results; its folder's by default.")
     ] = None,
-    pretraining: Pretraining = None,
     split: Annotated[str, typer.Option(help="Split of a set that has several.")] = "test",
     class_names: Annotated[
         str | None,
@@ -76,26 +69,9 @@ def evaluate(
         str | None,
         typer.Option(help="Label column of parquet tables and of embeddings' metadata."),
     ] = None,
-    embeddings: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Folder of `conceptaudit embed` or clip-retrieval with the images' embeddings, "
-            "joined by key: no picture is opened. One per --clip, in the same order."
-        ),
-    ] = None,
-    save_embeddings: Annotated[
-        Path | None,
-        typer.Option(
-            help="Keep the pictures' embeddings here, a folder per model, and use those that "
-            "are there already."
-        ),
-    ] = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    engine: EngineKind = "auto",
-    ray_address: RayAddress = None,
+    options: EvaluationOptions,
+    workers: EngineChoice,
     shard: ShardOfRun = None,
-    level: Level = 0.9,
     resume: Resume = False,
     overwrite: OverwriteRun = False,
     as_json: AsJson = False,
@@ -110,10 +86,8 @@ def evaluate(
       conceptaudit evaluate sets/tail --clip ViT-B-32/laion2b_s34b_b79k -o results/tail
       conceptaudit evaluate inv2/ --clip ViT-B-32/openai --embeddings emb/ -o results/inv2
     """
-    from conceptaudit.engine import EngineChoice
     from conceptaudit.zeroshot.evaluate import evaluate as run_evaluation
     from conceptaudit.zeroshot.evaluate import evaluate_part
-    from conceptaudit.zeroshot.options import EvaluationOptions
     from conceptaudit.zeroshot.sets import open_evaluation_set
 
     opened = open_evaluation_set(
@@ -125,14 +99,6 @@ def evaluate(
         label_column=label_column,
         dataset_key=dataset_key,
     )
-    options = EvaluationOptions(
-        device=device,
-        pretraining=pretraining,
-        level=level,
-        embeddings=tuple(embeddings or ()),
-        save_embeddings=save_embeddings,
-    )
-    doers = EngineChoice(kind=engine, workers=workers, address=ray_address)
     if shard is not None:
         part = asked_part(shard, overwrite=overwrite)
         with logged_progress(out, "evaluate") as progress:
@@ -142,7 +108,7 @@ def evaluate(
                 out,
                 part,
                 options=options,
-                workers=doers,
+                workers=workers,
                 resume=resume,
                 progress=progress,
             )
@@ -154,7 +120,7 @@ def evaluate(
             clip,
             out,
             options=options,
-            workers=doers,
+            workers=workers,
             resume=resume,
             overwrite=overwrite,
             progress=progress,
@@ -163,7 +129,7 @@ def evaluate(
     if as_json:
         emit_json(_summary(found))
     else:
-        _show(found, level)
+        _show(found, options.level)
 
 
 def _summary(found: Evaluation) -> dict[str, object]:

@@ -6,11 +6,12 @@ import errno
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module, metadata
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from conceptaudit.cli.arguments import at_home, check_here, check_places
 from conceptaudit.cli.console import complain, say
@@ -50,8 +51,48 @@ VERBS = {
 }
 """In the order in which a user meets them; each is a module with a function of its name."""
 
+
+class _Verbs(Mapping[str, Any]):
+    """The verbs' commands, each made when it is asked for: ``--help`` imports none of them."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+    def __getitem__(self, verb: str) -> Any:
+        if verb not in self._made:
+            if verb not in VERBS:
+                raise KeyError(verb)
+            function = getattr(import_module(f"conceptaudit.cli.{verb}"), verb)
+            single = typer.Typer(add_completion=False, rich_markup_mode=None)
+            single.command(verb, short_help=VERBS[verb])(_guarded(function))
+            self._made[verb] = typer.main.get_command(single)
+        return self._made[verb]
+
+
+class _Program(TyperGroup):
+    """The program, whose verbs are loaded when they run."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**{**attributes, "commands": None})
+        self.commands = _Verbs()  # type: ignore[assignment] # read, never written to
+
+    def list_commands(self, _: Any) -> list[str]:
+        return list(VERBS)
+
+    def format_commands(self, _: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
 app = typer.Typer(
     name="conceptaudit",
+    cls=_Program,
     help="Audit concept frequency in image-caption data, predict zero-shot accuracy from it, and "
     "build long-tail test sets.",
     no_args_is_help=True,
@@ -122,11 +163,6 @@ def _guarded(verb: Callable[..., None]) -> Callable[..., None]:
             sys.exit(EXIT_USER)
 
     return run_verb
-
-
-for _verb, _short in VERBS.items():
-    _function = getattr(import_module(f"conceptaudit.cli.{_verb}"), _verb)
-    app.command(_verb, short_help=_short)(_guarded(_function))
 
 
 def run() -> None:

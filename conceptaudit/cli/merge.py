@@ -8,14 +8,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from conceptaudit.cli.arguments import AsJson, EngineKind, RayAddress, Workers
+from conceptaudit.cli.arguments import AsJson
 from conceptaudit.cli.audit import show_run
 from conceptaudit.cli.console import logged_progress, say
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import checked_command, places_of
+from conceptaudit.options.audit import AuditOptions
+from conceptaudit.options.engine import EngineChoice
 
 AUDIT = "audit"
 
 
+@takes_options
 def merge(
     runs: Annotated[
         list[Path],
@@ -25,6 +29,7 @@ def merge(
             "folders of parts of one audit that ran on different file systems.",
         ),
     ],
+    *,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Run folder to bring the parts of an audit together in."),
@@ -35,9 +40,7 @@ def merge(
             "--compute-missing", help="Compute shards that no part has done, not just name them."
         ),
     ] = False,
-    workers: Workers = None,
-    engine: EngineKind = "auto",
-    ray_address: RayAddress = None,
+    workers: EngineChoice,
     as_json: AsJson = False,
 ) -> None:
     """Finish what ran as parts (--shard): do what needs all of them, add up, write.
@@ -51,17 +54,19 @@ def merge(
       conceptaudit merge runs/big
       conceptaudit merge node1/run node2/run -o runs/big
     """
-    from conceptaudit.auditing import AuditOptions, merge_audit
+    from conceptaudit.auditing import merge_audit
     from conceptaudit.errors import ConfigError
 
     if out is None and len(runs) > 1:
         raise ConfigError("Several folders are merged into another one: name it with -o.")
     place = None if out is not None else _place(runs[0])
     if place is not None:
-        own = _own_arguments(workers, engine, ray_address, as_json=as_json)
+        own = _own_arguments(workers, as_json=as_json)
         _ask_again(place, own, compute_missing=compute_missing)
     folder = runs[0] if out is None else out
-    options = AuditOptions(workers=workers, engine=engine, ray_address=ray_address)
+    options = AuditOptions(
+        workers=workers.workers, engine=workers.kind, ray_address=workers.address
+    )
     with logged_progress(folder, "merge") as progress:
         run = merge_audit(
             folder,
@@ -94,12 +99,10 @@ def _place(named: Path) -> Path | None:
     return None
 
 
-def _own_arguments(
-    workers: int | None, engine: str, ray_address: str | None, *, as_json: bool
-) -> list[str]:
-    given = {"--workers": workers, "--ray-address": ray_address}
+def _own_arguments(workers: EngineChoice, *, as_json: bool) -> list[str]:
+    given = {"--workers": workers.workers, "--ray-address": workers.address}
     values = [str(part) for pair in given.items() if pair[1] is not None for part in pair]
-    return [*values, "--engine", engine, *(["--json"] if as_json else [])]
+    return [*values, "--engine", workers.kind, *(["--json"] if as_json else [])]
 
 
 def _ask_again(place: Path, own: list[str], *, compute_missing: bool) -> NoReturn:

@@ -14,11 +14,6 @@ SYNONYMS = {
     "target": ("target", "out"),
     "models": ("clip",),
     "model": ("clip", "model"),
-    "templates": ("template", "templates"),
-    "exclusions": ("exclude",),
-    "pins": ("pin",),
-    "review": ("review_in",),
-    "languages": ("language",),
     "embedding_array": ("embeddings",),
 }
 """Parameters of the library whose options have other names; the first that the verb has."""
@@ -45,10 +40,11 @@ def in_options(message: str, verb: Callable[..., Any]) -> str:
     '--level must lie in (0, 1).'
     """
     names = _option_names(verb)
+    renamed: dict[str, str] = getattr(verb, "renamed", {})
 
     def option(match: re.Match[str]) -> str:
         name = match["name"]
-        known = (names[n] for n in (*SYNONYMS.get(name, ()), name) if n in names)
+        known = (names[n] for n in (renamed.get(name), *SYNONYMS.get(name, ()), name) if n in names)
         return next(known, match[0])
 
     return _PARAMETER.sub(option, message)

@@ -7,26 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conceptaudit.cli.arguments import (
-    AsJson,
-    DatasetKey,
-    Device,
-    EngineKind,
-    Layout,
-    OverwriteRun,
-    Pretraining,
-    RayAddress,
-    Resume,
-    ShardOfRun,
-    Workers,
-)
+from conceptaudit.cli.arguments import AsJson, DatasetKey, Layout, OverwriteRun, Resume, ShardOfRun
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
+from conceptaudit.options.engine import EngineChoice
+from conceptaudit.options.zeroshot import RetrievalOptions
 
 if TYPE_CHECKING:
     from conceptaudit.zeroshot.retrieve import Retrieval
 
 
+@takes_options
 def retrieval(
     dataset: Annotated[
         str,
@@ -34,6 +26,7 @@ def retrieval(
             help="Pictures, or embeddings of them, with captions, in any layout of docs/formats.md."
         ),
     ],
+    *,
     clip: Annotated[
         list[str], typer.Option(help="open_clip model, as for evaluate. Repeat for several.")
     ],
@@ -43,21 +36,9 @@ def retrieval(
         typer.Option("--concepts", "-c", help="Concept list: recall is also told by concept."),
     ] = None,
     dataset_key: DatasetKey = None,
-    recall_at: Annotated[
-        list[int] | None, typer.Option(help="k of recall@k; repeat. 1, 5 and 10 by default.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the set in the results; its folder's by default.")
-    ] = None,
     layout: Layout = "auto",
-    pretraining: Pretraining = None,
-    spacy_model: Annotated[
-        str, typer.Option(help="spaCy pipeline that finds concepts in captions.")
-    ] = "bundled",
-    device: Device = "auto",
-    workers: Workers = None,
-    engine: EngineKind = "auto",
-    ray_address: RayAddress = None,
+    options: RetrievalOptions,
+    workers: EngineChoice,
     shard: ShardOfRun = None,
     resume: Resume = False,
     overwrite: OverwriteRun = False,
@@ -72,23 +53,19 @@ def retrieval(
     Example:
       conceptaudit retrieval coco.json --clip ViT-B-32/openai -c classes.csv -o results/coco
     """
+    from dataclasses import replace
+
     from conceptaudit.datasets import open_dataset
-    from conceptaudit.engine import EngineChoice
     from conceptaudit.vocabulary import read_concepts
-    from conceptaudit.zeroshot.options import RECALL_AT, RetrievalOptions
     from conceptaudit.zeroshot.retrieve import evaluate_retrieval, retrieval_part
 
     read = read_concepts(concepts, dataset_key=dataset_key) if concepts is not None else None
     opened = open_dataset(dataset, layout=layout, shard_rows=1_000)
-    options = RetrievalOptions(
-        name=name or Path(dataset).resolve().stem,
+    options = replace(
+        options,
+        name=options.name or Path(dataset).resolve().stem,
         concepts=read.vocabulary if read is not None else None,
-        spacy_model=spacy_model,
-        recall_at=tuple(recall_at or RECALL_AT),
-        device=device,
-        pretraining=pretraining,
     )
-    doers = EngineChoice(kind=engine, workers=workers, address=ray_address)
     if shard is not None:
         part = asked_part(shard, overwrite=overwrite)
         with logged_progress(out, "retrieval") as progress:
@@ -98,7 +75,7 @@ def retrieval(
                 out,
                 part,
                 options=options,
-                workers=doers,
+                workers=workers,
                 resume=resume,
                 progress=progress,
             )
@@ -110,7 +87,7 @@ def retrieval(
             clip,
             out,
             options=options,
-            workers=doers,
+            workers=workers,
             resume=resume,
             overwrite=overwrite,
             progress=progress,

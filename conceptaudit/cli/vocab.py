@@ -7,83 +7,30 @@ from typing import Annotated
 
 import typer
 
-from conceptaudit.cli.arguments import (
-    AsJson,
-    CaptionColumn,
-    EngineKind,
-    KeyColumn,
-    Layout,
-    RayAddress,
-    ShardOfRun,
-    SkipUnreadable,
-    SpacyModel,
-    UrlColumn,
-    Workers,
-)
+from conceptaudit.cli.arguments import AsJson, ShardOfRun
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
+from conceptaudit.options.vocab import PhraseRule, VocabOptions
 
 SHOWN = 15
 """Entries shown."""
 
 
+@takes_options
 def vocab(
     dataset: Annotated[
         str,
         typer.Argument(help="File, folder, glob or fsspec URL, in any layout of docs/formats.md."),
     ],
+    *,
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write: .csv, else parquet.")],
     as_concepts: Annotated[
         Path | None, typer.Option(help="CSV to write the entries to as a list for `audit -c`.")
     ] = None,
-    words: Annotated[bool, typer.Option("--words/--no-words", help="List single nouns.")] = True,
-    phrases: Annotated[
-        bool, typer.Option("--phrases/--no-phrases", help="List noun phrases.")
-    ] = True,
-    max_words: Annotated[int, typer.Option(help="Longest phrase; of a longer one its end.")] = 4,
-    min_count: Annotated[int, typer.Option(help="Least number of captions of an entry.")] = 1,
-    min_images: Annotated[
-        int, typer.Option(help="Least number of distinct images of an entry.")
-    ] = 1,
-    captions_per_image: Annotated[
-        int | None, typer.Option(help="Look at the first so many captions of an image only.")
-    ] = None,
-    as_published: Annotated[
-        bool,
-        typer.Option(
-            "--as-published", help="Spell words as arXiv:2404.04125 did: lower case, ASCII letters."
-        ),
-    ] = False,
-    layout: Layout = "auto",
-    caption_column: CaptionColumn = None,
-    key_column: KeyColumn = None,
-    url_column: UrlColumn = None,
-    language: Annotated[
-        list[str] | None,
-        typer.Option(help="List only rows in this language ('en'); repeat for more."),
-    ] = None,
-    language_column: Annotated[
-        str | None, typer.Option(help="Language column, where its name is not a known one.")
-    ] = None,
-    unit: Annotated[
-        str, typer.Option(help="'caption' (cut at 10,000 characters) or 'document' (never cut).")
-    ] = "caption",
-    spacy_model: SpacyModel = "bundled",
-    workers: Workers = None,
-    engine: EngineKind = "auto",
-    ray_address: RayAddress = None,
+    rule: PhraseRule,
+    options: VocabOptions,
     shard: ShardOfRun = None,
-    shard_rows: Annotated[
-        int, typer.Option(help="Rows of a table per shard; changes no count.")
-    ] = 20_000,
-    memory_limit: Annotated[
-        str, typer.Option(help="Memory for merging; more is spilled to disk beside OUT.")
-    ] = "500MB",
-    skip_unreadable: SkipUnreadable = False,
-    keep_parts: Annotated[
-        bool,
-        typer.Option("--keep-parts", help="Keep OUT.parts, for listings with other least counts."),
-    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another listing in OUT.")
     ] = False,
@@ -99,42 +46,14 @@ def vocab(
       conceptaudit vocab captions.json -o nouns.parquet --no-phrases --captions-per-image 5
         --min-images 10 --as-concepts concepts.csv
     """
+    from dataclasses import replace
     from itertools import islice
 
-    from conceptaudit.openvocab import (
-        PhraseRule,
-        VocabOptions,
-        list_part,
-        list_vocabulary,
-        parts_of,
-        write_concepts,
-    )
+    from conceptaudit.openvocab import list_part, list_vocabulary, parts_of, write_concepts
     from conceptaudit.openvocab.listing import entries
     from conceptaudit.store.outputs import output_files, staged
 
-    options = VocabOptions(
-        rule=PhraseRule(
-            words=words, phrases=phrases, max_words=max_words, as_published=as_published
-        ),
-        min_count=min_count,
-        min_images=min_images,
-        captions_per_image=captions_per_image,
-        layout=layout,
-        caption_column=caption_column,
-        key_column=key_column,
-        url_column=url_column,
-        language_column=language_column,
-        languages=tuple(language or ()),
-        unit=unit,
-        spacy_model=spacy_model,
-        workers=workers,
-        engine=engine,
-        ray_address=ray_address,
-        shard_rows=shard_rows,
-        memory_limit=memory_limit,
-        skip_unreadable=skip_unreadable,
-        keep_parts=keep_parts,
-    )
+    options = replace(options, rule=rule)
     parts = parts_of(out)
     listed = output_files("concepts", [as_concepts])
     if shard is not None:

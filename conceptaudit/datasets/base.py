@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from conceptaudit.options import shared
 from conceptaudit.records import ROW_BITS, SampleBatch
 
 CAPTION = "caption"
@@ -16,16 +17,13 @@ EMBEDDING = "embedding"
 LANGUAGE = "language"
 PARTS = frozenset({CAPTION, IMAGE, EMBEDDING, LANGUAGE})
 
-CAPTION_UNIT = "caption"
-DOCUMENT_UNIT = "document"
-"""What one text is: a caption, or a document of any length."""
+CAPTION_UNIT, DOCUMENT_UNIT = shared.UNITS
 
 EXTRA = "extra"
 """What a row says besides (URL, licence, safety, watermark; see `_extra.EXTRA_ALIASES`): may be
 asked of every dataset, and is empty where it has none, so that no `provides` names it."""
 
-DEFAULT_SHARD_ROWS = 20_000
-"""Rows of a table per shard: seconds of tagging, so a kill costs little and workers balance."""
+DEFAULT_SHARD_ROWS = shared.DEFAULT_SHARD_ROWS
 
 DEFAULT_BATCH_ROWS = 2_048
 """Rows per batch of captions or embeddings; batches with images are smaller."""

@@ -69,8 +69,8 @@ class Media:
             self.missing = "These captions were audited in memory: there is no dataset to show."
 
     def _open(self, location: str | None, recorded: str) -> None:
-        from conceptaudit.auditing.options import AuditOptions
         from conceptaudit.auditing.sources import open_source
+        from conceptaudit.options.audit import AuditOptions
 
         if location is None and recorded.startswith("memory://"):
             return

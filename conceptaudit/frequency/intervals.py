@@ -3,8 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-LEVEL = 0.9
-"""Coverage of every interval unless the user names another."""
+from conceptaudit.options import shared
+
+LEVEL = shared.LEVEL
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -3,11 +3,11 @@
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.vectors import unit_rows
+from conceptaudit.options import shared
 from conceptaudit.records import ConceptVocabulary, Float32Array
 from conceptaudit.text.normalize import phrase_text
 
-DEFAULT_TEMPLATES = ("a photo of a {}.",)
-"""CLIP's own default prompt (Radford et al. 2021, section 3.1.4)."""
+DEFAULT_TEMPLATES = shared.DEFAULT_TEMPLATES
 
 
 def concept_prompts(

@@ -1,11 +1,11 @@
 """From an audit to a clean, balanced test set of the rare concepts."""
 
 from conceptaudit.longtail.build import build_long_tail
-from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.records import REASONS, LongTailSet
 from conceptaudit.longtail.select import Selection, select_concepts
 from conceptaudit.longtail.selection_file import read_selection
 from conceptaudit.longtail.stored import read_long_tail
+from conceptaudit.options.longtail import LongTailOptions
 
 __all__ = [
     "REASONS",

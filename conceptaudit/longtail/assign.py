@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.records import (
     NEARER_OTHER,
     OTHER_CLASS,
@@ -16,6 +15,7 @@ from conceptaudit.longtail.records import (
     Removal,
 )
 from conceptaudit.longtail.toplists import CandidateLists
+from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.records import ConceptVocabulary, Float32Array
 
 BLOCK = 1024

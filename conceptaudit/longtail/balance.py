@@ -10,10 +10,10 @@ from conceptaudit.counts import CORRECTED_COLUMNS
 from conceptaudit.errors import DataError
 from conceptaudit.longtail.filters import COUNT_ERROR, REJECTED_SHARE, SENSES
 from conceptaudit.longtail.naming import folder_names
-from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.records import LEFT_OUT, SURPLUS, Candidate, Removal
 from conceptaudit.longtail.review import Review
 from conceptaudit.longtail.select import Selection
+from conceptaudit.options.longtail import LongTailOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,9 @@ import numpy as np
 
 from conceptaudit.image.decode import UndecodableImageError, decode_image
 from conceptaudit.longtail.finder import PoolBlock
-from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.picture import describe_picture
 from conceptaudit.longtail.records import TOO_LONG, TOO_SMALL, Picture
+from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.records import Float32Array, SampleBatch
 
 if TYPE_CHECKING:

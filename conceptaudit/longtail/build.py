@@ -25,7 +25,6 @@ from conceptaudit.longtail.gather import Collected
 from conceptaudit.longtail.layouts import write_archives, write_card
 from conceptaudit.longtail.leaks import leak_hint
 from conceptaudit.longtail.opening import make_pool, open_pool
-from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.other_sense import Senses, embed_senses, read_other_senses
 from conceptaudit.longtail.pool import Pool
 from conceptaudit.longtail.pretraining import Pretraining, open_pretraining
@@ -43,6 +42,7 @@ from conceptaudit.longtail.stored import (
     find_finished,
     read_long_tail,
 )
+from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.store.checking import VERSION
 from conceptaudit.store.places import check_apart, folder_of, output_path

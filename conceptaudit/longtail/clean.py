@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from conceptaudit.image.duplicates import first_occurrence
 from conceptaudit.longtail.alike import Looks
-from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.records import (
     NEAR_EMBEDDING,
     NEAR_PHASH,
@@ -21,6 +20,7 @@ from conceptaudit.longtail.records import (
     Picture,
     Removal,
 )
+from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.records import Float32Array, Int64Array
 
 BLOCK = 512

@@ -20,9 +20,9 @@ from conceptaudit.longtail.account import ShardAccount
 from conceptaudit.longtail.blocks import block_of, usable_image
 from conceptaudit.longtail.finder import Finder, PoolBlock
 from conceptaudit.longtail.finds import VECTORS
-from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.records import EXAMPLE
 from conceptaudit.longtail.safety import count_told, unsafe_rows
+from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.records import Float32Array, Int64Array, SampleBatch
 
 if TYPE_CHECKING:

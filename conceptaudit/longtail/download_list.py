@@ -20,8 +20,8 @@ from conceptaudit.engine import EngineChoice, open_engine
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.longtail.build import choose_concepts
 from conceptaudit.longtail.draw import NOT_A_URL, Draw, Drawn, DrawShard
-from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.source import read_audit
+from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.store.outputs import output_files, staged
 from conceptaudit.store.places import check_apart, output_path

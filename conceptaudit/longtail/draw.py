@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from conceptaudit.datasets.base import CAPTION, EXTRA, Dataset, Shard
 from conceptaudit.longtail.blocks import text_of
-from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.safety import unsafe_rows
+from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.records import SampleBatch
 from conceptaudit.text.tagger import TextTagger, annotator_of
 

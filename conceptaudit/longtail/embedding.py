@@ -11,8 +11,8 @@ from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.clip import ClipModel, find_clip
 from conceptaudit.image.embed import check_embedded_with
 from conceptaudit.image.prompts import encode_concepts
-from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.source import AuditSource
+from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.records import Float32Array
 
 

@@ -17,8 +17,8 @@ from conceptaudit.image.decode import UndecodableImageError, decode_image
 from conceptaudit.image.encoding import ENCODE_BATCH
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.longtail.naming import safe_part
-from conceptaudit.longtail.options import BOTH_RANKS
 from conceptaudit.longtail.select import close_name
+from conceptaudit.options.longtail import BOTH_RANKS
 from conceptaudit.records import Float32Array
 
 if TYPE_CHECKING:

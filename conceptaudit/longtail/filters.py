@@ -10,7 +10,7 @@ import pandas as pd
 
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.intervals import normal_reach
-from conceptaudit.longtail.options import LongTailOptions
+from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.records import ConceptFrequencies
 
 Mask = npt.NDArray[np.bool_]

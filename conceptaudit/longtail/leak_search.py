@@ -19,9 +19,9 @@ from conceptaudit.longtail.leak_probes import (
     TableProbe,
     positions,
 )
-from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.pretraining import Pretraining
 from conceptaudit.longtail.records import LEAK_EMBEDDING, Candidate, Entry
+from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.progress import Progress
 from conceptaudit.records import Float32Array
 

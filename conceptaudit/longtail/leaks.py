@@ -15,7 +15,6 @@ from conceptaudit.datasets.identities import DIGESTS, URL
 from conceptaudit.engine import EngineChoice
 from conceptaudit.longtail.leak_probes import Hit
 from conceptaudit.longtail.leak_search import compare, least_similarity, url_of
-from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.pretraining import Pretraining
 from conceptaudit.longtail.records import (
     LEAK_EMBEDDING,
@@ -27,6 +26,7 @@ from conceptaudit.longtail.records import (
     Removal,
 )
 from conceptaudit.longtail.source import AuditSource
+from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.progress import Progress
 from conceptaudit.records import Float32Array
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conceptaudit.longtail.account import PoolAccount, ShardAccount
-from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.records import UNSAFE, WATERMARK
+from conceptaudit.options.longtail import LongTailOptions
 
 UNSAFE_WORDS = frozenset({"nsfw", "true", "yes", "1"})
 """LAION's NSFW column says UNLIKELY, UNSURE or NSFW; UNSURE is kept."""

@@ -20,7 +20,8 @@ from conceptaudit.longtail.filters import (
     apply_filters,
     count_errors,
 )
-from conceptaudit.longtail.options import AUTO, DEFAULT_K, LongTailOptions
+from conceptaudit.options.longtail import DEFAULT_K, LongTailOptions
+from conceptaudit.options.shared import AUTO
 from conceptaudit.records import (
     FREQUENCY_COLUMNS,
     ConceptFrequencies,

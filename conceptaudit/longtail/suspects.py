@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from conceptaudit.longtail.options import REMOVE, LongTailOptions
 from conceptaudit.longtail.other_sense import Senses
 from conceptaudit.longtail.outliers import DEVIATIONS, LEAST, SEPARATION, deviations, split
 from conceptaudit.longtail.records import OTHER_SENSE, OUTLIER, Candidate, Removal
+from conceptaudit.options.longtail import REMOVE, LongTailOptions
 from conceptaudit.records import Float32Array, Int64Array
 
 

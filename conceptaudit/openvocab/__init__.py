@@ -20,9 +20,8 @@ from conceptaudit.engine.parts import Part, PartRun
 from conceptaudit.errors import ArtifactMismatchError
 from conceptaudit.openvocab.listing import is_csv, write_concepts, write_listing_csv
 from conceptaudit.openvocab.merging import merge_counts
-from conceptaudit.openvocab.options import VocabOptions
-from conceptaudit.openvocab.phrases import PhraseRule
 from conceptaudit.openvocab.prepared import PreparedListing
+from conceptaudit.options.vocab import PhraseRule, VocabOptions
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import merge_counts as add_counts
 from conceptaudit.store.outputs import OutputFile

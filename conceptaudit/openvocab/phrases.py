@@ -17,10 +17,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from conceptaudit.errors import ConfigError
+from conceptaudit.options.vocab import PhraseRule
 from conceptaudit.text.morphology import common_singular
 from conceptaudit.text.normalize import normalize
 from conceptaudit.text.paper import caption_key
@@ -34,37 +33,6 @@ WORD = "word"
 PHRASE = "phrase"
 
 _MAX_CACHED = 500_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhraseRule:
-    """What is listed.
-
-    Parameters
-    ----------
-    words, phrases : bool
-        Whether single nouns and runs of two and more words are listed.
-    max_words : int
-        Longest phrase, at least 2.
-    as_published : bool
-        Spell words as the paper's retrieval recipe does: lower case, ASCII letters only.
-    """
-
-    words: bool = True
-    phrases: bool = True
-    max_words: int = 4
-    as_published: bool = False
-
-    def __post_init__(self) -> None:
-        if not (self.words or self.phrases):
-            raise ConfigError(
-                "The 'words' and 'phrases' parameters of PhraseRule must not both be False."
-            )
-        if self.max_words < 2:
-            raise ConfigError(
-                "The 'max_words' parameter of PhraseRule must be at least 2. "
-                f"Got {self.max_words} instead."
-            )
 
 
 class PhraseFinder:

@@ -10,8 +10,8 @@ from conceptaudit.datasets import Dataset, Shard, open_dataset
 from conceptaudit.engine import StageReport, open_engine, run_stage
 from conceptaudit.engine.parts import Part
 from conceptaudit.errors import DataError
-from conceptaudit.openvocab.options import VocabOptions
 from conceptaudit.openvocab.stage import NounLister
+from conceptaudit.options.vocab import VocabOptions
 from conceptaudit.progress import Progress
 from conceptaudit.text.pipeline import find_pipeline
 

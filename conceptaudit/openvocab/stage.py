@@ -11,7 +11,8 @@ import pandas as pd
 from conceptaudit.artifacts import Json, package_versions
 from conceptaudit.datasets.base import CAPTION, CAPTION_UNIT, Shard
 from conceptaudit.engine.stage import ShardResult
-from conceptaudit.openvocab.phrases import PhraseFinder, PhraseRule
+from conceptaudit.openvocab.phrases import PhraseFinder
+from conceptaudit.options.vocab import PhraseRule
 from conceptaudit.records import Drop, SampleBatch
 from conceptaudit.tagtable import check_account, drop_table, part_account
 from conceptaudit.text.documents import by_passage

@@ -27,9 +27,6 @@ COUNTED, REJECTED = "counted", "rejected"
 CONTEXT = 40
 """Characters of a caption that are kept on each side of the matched words."""
 
-DEFAULT_EVIDENCE = 20
-"""Captions kept per concept where the user names no number."""
-
 REJECTED_SHARE = 4
 """One rejected caption is kept for this many counted ones."""
 

@@ -13,6 +13,7 @@ from conceptaudit.artifacts import Json
 from conceptaudit.datasets.base import CAPTION, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import ConfigError
+from conceptaudit.options.shared import DEFAULT_ERROR
 from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch
 from conceptaudit.tagtable import check_account, drop_table, part_account
 from conceptaudit.text.ambiguity import UNSPACED
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 OPEN_CAPTIONS = ".open.parquet"
 """Ending of a shard's captions that leave a pair open, beside its tags."""
-
-DEFAULT_ERROR = 0.005
-"""Standard error wanted of every count, as a share of it."""
 
 _SAMPLE_FACTOR = 0.2
 """Pairs tagged per form at most, times the square of the wanted error: 8,000 for 0.005.

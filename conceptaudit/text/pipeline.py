@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from conceptaudit.artifacts import Json, digest_of, file_digest
 from conceptaudit.errors import ConfigError, MissingDependencyError
+from conceptaudit.options import shared
 
 if TYPE_CHECKING:
     from spacy.language import Language
 
-BUNDLED = "bundled"
-"""Name of the pipeline that ships with the package."""
+BUNDLED = shared.BUNDLED
 
 UNNEEDED = ("parser", "ner", "senter", "entity_linker", "entity_ruler", "textcat", "spancat")
 """Components that neither tag nor lemmatise; they are not run."""
 
-ANY_POS = "any"
-NOUN_POS = "noun"
+ANY_POS, NOUN_POS = shared.ANY_POS, shared.NOUN_POS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

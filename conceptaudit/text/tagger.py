@@ -10,12 +10,13 @@ import numpy as np
 from conceptaudit.artifacts import Json, package_versions
 from conceptaudit.datasets.base import CAPTION, CAPTION_UNIT, Shard
 from conceptaudit.engine.stage import ShardResult
+from conceptaudit.options.shared import DEFAULT_EVIDENCE
 from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch, Tags
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
 from conceptaudit.text.ambiguity import LOOK_ALIKES, UNSPACED, LookAlikes
 from conceptaudit.text.annotator import ZONE_CAPTIONS, CaptionAnnotator
 from conceptaudit.text.documents import tag_documents
-from conceptaudit.text.evidence import DEFAULT_EVIDENCE, EVIDENCE, EvidenceReservoir
+from conceptaudit.text.evidence import EVIDENCE, EvidenceReservoir
 from conceptaudit.text.gathering import gather
 from conceptaudit.text.mentions import NOTHING
 from conceptaudit.text.normalize import NORMALIZER, n_unspaced

@@ -13,11 +13,11 @@ from conceptaudit.engine.part_marks import mark_finished
 from conceptaudit.engine.parts import Part, PartRun
 from conceptaudit.errors import DataError
 from conceptaudit.image.clip import ClipModel
+from conceptaudit.options.zeroshot import EvaluationOptions
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.store.locks import sharing
 from conceptaudit.zeroshot.labelled import EvaluationSet
 from conceptaudit.zeroshot.measures import Tally, confusions, overall, tally
-from conceptaudit.zeroshot.options import EvaluationOptions
 from conceptaudit.zeroshot.prepared import PreparedEvaluation
 from conceptaudit.zeroshot.results import Evaluation, ModelResult, write_results
 from conceptaudit.zeroshot.running import StageRunner, model_labels

@@ -13,11 +13,11 @@ from conceptaudit.engine.parts import Part
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.embed import EmbeddingFolder, check_embedded_with, embed
+from conceptaudit.options.zeroshot import EvaluationOptions, RetrievalOptions
 from conceptaudit.progress import Progress
 from conceptaudit.store.places import check_apart, folder_of, output_path
 from conceptaudit.text.pipeline import find_pipeline
 from conceptaudit.zeroshot.labelled import EvaluationSet
-from conceptaudit.zeroshot.options import EvaluationOptions, RetrievalOptions
 from conceptaudit.zeroshot.pairs import PairEncoder
 from conceptaudit.zeroshot.running import StageRunner, load_models, model_slugs
 from conceptaudit.zeroshot.sources import Source, Stored, find_sources

@@ -14,11 +14,11 @@ from conceptaudit.engine import EngineChoice
 from conceptaudit.engine.part_marks import mark_finished
 from conceptaudit.engine.parts import Part, PartRun
 from conceptaudit.image.clip import ClipModel
+from conceptaudit.options.zeroshot import RetrievalOptions
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.annotator import CaptionAnnotator
 from conceptaudit.text.pipeline import load_pipeline
-from conceptaudit.zeroshot.options import RetrievalOptions
 from conceptaudit.zeroshot.pairs import read_pairs
 from conceptaudit.zeroshot.prepared import PreparedRetrieval
 from conceptaudit.zeroshot.retrieval import (

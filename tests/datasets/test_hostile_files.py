@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from conceptaudit.auditing import audit
-from conceptaudit.auditing.options import AuditOptions
 from conceptaudit.datasets import _delimited, _files, _parquet, open_dataset
 from conceptaudit.datasets._files import reading
 from conceptaudit.errors import ArtifactMismatchError, DataError
+from conceptaudit.options.audit import AuditOptions
 
 GOOD = ("0.txt", b"a dog")
 

@@ -10,10 +10,10 @@ from conceptaudit.longtail.alike import SURE_BITS, Looks, hamming
 from conceptaudit.longtail.assign import assign_classes, runners_up
 from conceptaudit.longtail.clean import first_resembling, remove_duplicates, shortened
 from conceptaudit.longtail.naming import MAX_NAME, csv_text, folder_names, safe_part
-from conceptaudit.longtail.options import LongTailOptions
 from conceptaudit.longtail.picture import describe_picture, perceptual_hash
 from conceptaudit.longtail.records import Candidate, Entry, Picture
 from conceptaudit.longtail.toplists import CandidateLists, Offer, TopList
+from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.records import Concept, ConceptVocabulary
 
 RESERVED = {"con", "prn", "aux", "nul"} | {f"{p}{i}" for p in ("com", "lpt") for i in range(10)}

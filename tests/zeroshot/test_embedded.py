@@ -10,9 +10,9 @@ from conceptaudit.datasets import open_dataset
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.clip import find_clip
 from conceptaudit.image.embed import embed
+from conceptaudit.options.zeroshot import EvaluationOptions
 from conceptaudit.validation import validate
 from conceptaudit.zeroshot.evaluate import evaluate
-from conceptaudit.zeroshot.options import EvaluationOptions
 from conceptaudit.zeroshot.retrieve import evaluate_retrieval
 from conceptaudit.zeroshot.sets import open_evaluation_set
 

@@ -9,10 +9,10 @@ from conceptaudit.curves import fit_curve
 from conceptaudit.errors import ArtifactMismatchError, ConfigError
 from conceptaudit.lab import lab_training, lab_vocabulary
 from conceptaudit.lab.folders import draw_test_picture
+from conceptaudit.options.zeroshot import RetrievalOptions
 from conceptaudit.records import ConceptFrequencies
 from conceptaudit.validation import validate
 from conceptaudit.zeroshot.evaluate import evaluate
-from conceptaudit.zeroshot.options import RetrievalOptions
 from conceptaudit.zeroshot.readers import read_accuracies
 from conceptaudit.zeroshot.sets import open_evaluation_set
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from conceptaudit.artifacts import LOG
+from conceptaudit.options.zeroshot import EvaluationOptions
 from conceptaudit.zeroshot.evaluate import evaluate
-from conceptaudit.zeroshot.options import EvaluationOptions
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
 from .conftest import TEMPLATES, add_member, write_lines

@@ -15,8 +15,8 @@ with warnings.catch_warnings():
 
 from conceptaudit.datasets import open_dataset
 from conceptaudit.lab.bundled import lab_clip_path
+from conceptaudit.options.zeroshot import RetrievalOptions
 from conceptaudit.zeroshot.evaluate import evaluate
-from conceptaudit.zeroshot.options import RetrievalOptions
 from conceptaudit.zeroshot.retrieve import evaluate_retrieval
 from conceptaudit.zeroshot.sets import open_evaluation_set
 

@@ -1,0 +1,147 @@
+"""Command-line parameters from option records: a verb names the record, typer sees its options."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+
+from conceptaudit.options.fields import Option, options_of
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Only:
+    """Which of a record's options a verb has; others keep their defaults."""
+
+    names: tuple[str, ...]
+
+
+def takes_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Replace every parameter that is an option record by the record's options.
+
+    The verb is called with the records made from what the user gave; what was not given keeps the
+    record's default. A parameter may be ``Annotated[Record, Only((…))]``.
+    """
+    hints = get_type_hints(verb, include_extras=True)
+    records: dict[str, tuple[type, dict[str, str]]] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(verb).parameters.values():
+        hint = hints[parameter.name]
+        record, only = _record(hint)
+        if record is None:
+            parameters.append(parameter.replace(annotation=hint, kind=parameter.KEYWORD_ONLY))
+            continue
+        expanded = dict(_parameters(record, only))
+        parameters += expanded.values()
+        names = {given.name: field for field, given in expanded.items()}
+        records[parameter.name] = (record, names)
+
+    @functools.wraps(verb)
+    def call(**given: Any) -> None:
+        for name, (record, names) in records.items():
+            values = {field: given.pop(option) for option, field in names.items()}
+            given[name] = made(record, values)
+        verb(**given)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {one.name: one.annotation for one in parameters}
+    # messages of the library name the records' fields, those of the command line its options
+    call.renamed = {  # type: ignore[attr-defined]
+        field: option for _, names in records.values() for option, field in names.items()
+    }
+    return call
+
+
+def made(record: type, values: dict[str, Any]) -> Any:
+    """Make a record from what the command line gave; lists that are empty were not given."""
+    kinds = _kinds(record)
+    given: dict[str, Any] = {}
+    for field, value in values.items():
+        if isinstance(value, list) or (value is None and _element(kinds[field]) is not None):
+            if value:
+                given[field] = tuple(value)
+        elif isinstance(value, str) and float in get_args(kinds[field]):
+            given[field] = _number_or_word(value)
+        else:
+            given[field] = value
+    return record(**given)
+
+
+def _kinds(record: type) -> dict[str, Any]:
+    """Types of the options that the command line may have.
+
+    Hidden ones may be of types that are heavy to import, so they are not looked at.
+    """
+    shown = {field.name: field.type for field, about in options_of(record) if not about.hidden}
+    probe = type(record.__name__, (), {"__annotations__": shown, "__module__": record.__module__})
+    return get_type_hints(probe)
+
+
+def _record(hint: Any) -> tuple[type | None, Only | None]:
+    """Return the option record that a hint names, if it is one, and which options of it."""
+    only = next((one for one in get_args(hint)[1:] if isinstance(one, Only)), None)
+    kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    is_record = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+    return (kind, only) if is_record else (None, None)
+
+
+def _parameters(record: type, only: Only | None) -> Iterator[tuple[str, inspect.Parameter]]:
+    """Yield a record's fields, each with the parameter that typer is to see."""
+    kinds = _kinds(record)
+    for field, about in options_of(record):
+        if about.hidden or (only is not None and field.name not in only.names):
+            continue
+        name = about.name or field.name
+        kind = _shown_kind(kinds[field.name])
+        default = field.default if about.default is dataclasses.MISSING else about.default
+        if get_origin(kind) is list:
+            kind, default = kind | None, None
+        declarations = _declarations(name, about, is_flag=kind is bool, is_on=default is True)
+        shown = typer.Option(*declarations, help=about.help)
+        annotation = Annotated[kind, shown]  # type: ignore[valid-type] # made at run time
+        yield (
+            field.name,
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+            ),
+        )
+
+
+def _declarations(name: str, about: Option, *, is_flag: bool, is_on: bool) -> Sequence[str]:
+    """Spellings of an option; a flag that is off by default has no other half."""
+    long = f"--{name.replace('_', '-')}"
+    if is_flag and is_on:
+        long = f"{long}/--no-{long[2:]}"
+    return (long, *about.flags)
+
+
+def _element(kind: Any) -> Any:
+    """Return what a field holds several of, if it does."""
+    origin = get_origin(kind)
+    return get_args(kind)[0] if origin is tuple or origin is Sequence else None
+
+
+def _shown_kind(kind: Any) -> Any:
+    """Return the type by which typer reads a field: one type, or it and None, or a list."""
+    element = _element(kind)
+    if element is not None:
+        return list[int] if element is int else list[str]
+    kinds = get_args(kind)
+    if not kinds:
+        return kind
+    # a path may be text, and a number a word: the wider type reads both
+    plain = next(one for one in (Path, str, *kinds) if one in kinds)
+    return plain | None if type(None) in kinds else plain
+
+
+def _number_or_word(text: str) -> float | str:
+    """Read a number where there is one."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
