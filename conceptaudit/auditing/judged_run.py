@@ -285,7 +285,7 @@ def _judge_images(
     places = _cells_of(folder, rows, file)
     n_images = float(sizes[0].sum())
     for concept, group in _by_concept(rows.assign(cell=places)):
-        stratum_sizes, strata = _design(group, n_images)
+        stratum_sizes, strata = design_of(group, n_images)
         sample = JudgedSample(
             sizes=sizes[concept],
             predicted=shares[concept],
@@ -309,7 +309,7 @@ def _by_concept(rows: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
         yield concept, rows[rows["concept_id"] == concept]
 
 
-def _design(group: pd.DataFrame, n_images: float) -> tuple[np.ndarray, np.ndarray]:
+def design_of(group: pd.DataFrame, n_images: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the sizes of strata and the stratum of every row; one stratum where none is told."""
     if bool(group["n_stratum"].isna().any()):
         return np.array([n_images]), np.zeros(len(group), dtype=np.int64)

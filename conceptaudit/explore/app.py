@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from conceptaudit.errors import ConceptAuditError, ConfigError
 from conceptaudit.explore.opened import GoneError
+from conceptaudit.explore.compare import ComparePages
+from conceptaudit.explore.judge_pages import JudgePages
 from conceptaudit.explore.selecting import SelectionPages
+from conceptaudit.explore.tail import TailPages
 from conceptaudit.explore.views import NotThereError, Pages
 
 if TYPE_CHECKING:
@@ -41,6 +44,9 @@ HEADERS = {
 
 MOST_BODY = 1 << 16
 """Bytes of a form: a verdict has some hundred."""
+
+PARTS = (SelectionPages, JudgePages, ComparePages, TailPages)
+"""Pages beside those of runs."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -162,7 +168,7 @@ def _starlette(session: Session) -> Starlette:
         return pages.error(request, 500, f"A fault of the explorer ({kind}); the terminal has it.")
 
     return Starlette(
-        routes=[*pages.routes(), *SelectionPages(session).routes()],
+        routes=[*pages.routes(), *(r for kind in PARTS for r in kind(session).routes())],
         exception_handlers={
             ConceptAuditError: failed,
             HTTPException: failed,

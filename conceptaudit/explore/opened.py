@@ -278,6 +278,22 @@ class OpenRun:
             keys.update(zip(rows["sample_id"].tolist(), map(str, rows["key"]), strict=True))
         return keys
 
+    def keys_with(self, concept: int, keys: list[str]) -> tuple[frozenset[str], frozenset[str]]:
+        """Find those of some keys whose captions name a concept or a kind, and those tagged."""
+        sides = []
+        for stages in (("text", "mentions"), ("image",)):
+            found: set[str] = set()
+            for files in (self._sides[stage] for stage in stages):
+                if files:
+                    rows = self.query(
+                        "SELECT DISTINCT key FROM read_parquet(?) "
+                        "WHERE concept_id = ? AND key IN (SELECT unnest(?::VARCHAR[]))",
+                        [files, concept, keys],
+                    )
+                    found.update(map(str, rows["key"]))
+            sides.append(frozenset(found))
+        return sides[0], sides[1]
+
     def sample_of(self, key: str) -> int | None:
         """Find a tagged sample by its key."""
         for files in self._sides.values():

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,7 +14,11 @@ from conceptaudit.curves import Curve
 from conceptaudit.errors import ConceptAuditError, ConfigError
 from conceptaudit.explore.media import Media
 from conceptaudit.explore.opened import GoneError, OpenRun
+from conceptaudit.explore.queues import Queue
 from conceptaudit.explore.selection import Selection
+
+if TYPE_CHECKING:
+    from conceptaudit.longtail import LongTailSet
 
 MANIFEST = "manifest.json"
 
@@ -84,6 +89,8 @@ class Session:
         self.slugs = _slugs(options.runs)
         for slug, folder in zip(self.slugs, options.runs, strict=True):
             self._opened[slug] = self._open(slug, folder)
+        self.longtail = None if options.longtail is None else _long_tail(options.longtail)
+        self.queues = [Queue(path, self.runs, self.longtail) for path in options.judge]
         self.selection = Selection()
         self.search = None
         self.curve = None if options.curve is None else Curve.load(options.curve)
@@ -137,7 +144,11 @@ class Session:
     @property
     def parts(self) -> list[tuple[str, str]]:
         """Addresses and names of the parts beside runs, those that are there."""
-        return [("selection", f"Selection ({len(self.selection)})")]
+        parts = [("compare", "Compare")]
+        if self.longtail is not None:
+            parts.append(("set", "Long-tail set"))
+        parts.append(("judge", "Judge"))
+        return [*parts, ("selection", f"Selection ({len(self.selection)})")]
 
     @property
     def runs(self) -> list[OpenRun]:
@@ -148,6 +159,12 @@ class Session:
         """Let go of everything."""
         for one in self._opened.values():
             one.run.close()
+
+
+def _long_tail(folder: str) -> LongTailSet:
+    from conceptaudit.longtail import read_long_tail
+
+    return read_long_tail(folder)
 
 
 def _stamp(folder: Path) -> tuple[int, int]:

@@ -214,7 +214,7 @@ def read_review(path: str | Path, concepts: Sequence[str]) -> Review:
     known = {name: name for name in concepts} | {csv_text(name): name for name in concepts}
     verdicts: dict[tuple[str, str], bool | None] = {}
     suspects: set[tuple[str, str]] = set()
-    for line, row in _rows(source):
+    for line, row in review_rows(source):
         missing = [name for name in ("id", "concept", "verdict") if name not in row]
         if missing:
             raise DataError(
@@ -240,8 +240,14 @@ def read_review(path: str | Path, concepts: Sequence[str]) -> Review:
     return Review(verdicts=verdicts, suspects=frozenset(suspects), source=str(source))
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Rows of a review file with their numbers, the header being row 1."""
+def review_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Read the rows of a review file with their numbers, the header being row 1.
+
+    Raises
+    ------
+    DataError
+        It cannot be read.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets add a byte order mark
         if path.suffix.lower() == ".json":

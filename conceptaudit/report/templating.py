@@ -7,6 +7,7 @@ would move other text is replaced (`markup.shown`).
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -50,6 +51,7 @@ def environment() -> Environment:
         "count": lambda value: "–" if value is None else count(value),
         "percent": percent,
         "decimal": decimal,
+        "ratio": lambda value: "∞" if math.isinf(value) else f"{value:.3g}",
         "several": several,
         "listed": listed,
         "reason": reason,

@@ -30,6 +30,15 @@
     });
   });
 
+  // y, n, u and z answer the question on screen
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+    const button = document.querySelector(`#question [data-key="${CSS.escape(event.key.toLowerCase())}"]`);
+    if (!button || document.querySelector("#question .htmx-request")) return;
+    event.preventDefault();
+    button.click();
+  });
+
   // what a server says instead of a part of the page is shown where the part would be
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.xhr.status >= 400 && event.detail.xhr.responseText) event.detail.shouldSwap = true;
