@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import secrets
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -55,6 +56,7 @@ class RunLog:
         self._stage, self._unit, self._done = "", "", 0
         self._since = self._told = self._born = time.monotonic()
         self._seconds: dict[str, float] = {}
+        self._id = secrets.token_hex(4)
 
     @property
     def begun(self) -> bool:
@@ -124,7 +126,8 @@ class RunLog:
         if not self._begun:
             return
         clock = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"time": clock, "event": event, **told}, default=str) + "\n"
+        entry = {"time": clock, "event": event, "process": self._id, **told}
+        line = json.dumps(entry, default=str) + "\n"
         with suppress(OSError):
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             handle = os.open(self.path, flags, 0o644)
@@ -204,10 +207,22 @@ def machine_facts() -> dict[str, Any]:
         "system": platform.system(),
         "processor": platform.machine(),
         "n_processors": os.cpu_count(),
+        "n_usable": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "n_gpus": visible_gpus(),
     }
     with suppress(ValueError, OSError, AttributeError):
         facts["memory_bytes"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return facts
+
+
+def visible_gpus() -> int:
+    """Count the NVIDIA GPUs that this process may use, without loading PyTorch."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return len([one for one in named.split(",") if one.strip() not in ("", "-1")])
+    with suppress(OSError):
+        return len(list(Path("/proc/driver/nvidia/gpus").iterdir()))
+    return 0
 
 
 def peak_memory() -> dict[str, int]:

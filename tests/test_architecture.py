@@ -72,6 +72,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "validation": {"errors", "artifacts", "paths", "reading"},
     "reading": {"errors", "artifacts"},
+    "runstatus": {"errors", "artifacts", "engine"},
     "runlog": {"errors", "artifacts", "progress"},
     "interruption": set(),
     "ownership": set(),

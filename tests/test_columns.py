@@ -12,6 +12,7 @@ from conceptaudit.auditing.calibrating import SIGNAL_COLUMNS
 from conceptaudit.auditing.judged_run import ADDED as JUDGED_COUNTS
 from conceptaudit.auditing.judged_run import JUDGED_COLUMNS
 from conceptaudit.auditing.mentions import KIND_COLUMNS
+from conceptaudit.auditing.results import PARTIAL_COLUMN
 from conceptaudit.curves import fit_curve, intervals, model_fitting, plan, predict
 from conceptaudit.curves.comparison import Compared
 from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
@@ -72,7 +73,7 @@ def frequencies() -> set[str]:
         *(f"{name}{end}" for name in unique for end in ("", "_low", "_high")),
         *look_alike_columns(count, count, count),
         *(*KIND_COLUMNS, *SIGNAL_COLUMNS, *JUDGED_COUNTS),
-        "n_senses",
+        *("n_senses", PARTIAL_COLUMN),
     }
 
 

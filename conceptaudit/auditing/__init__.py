@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from conceptaudit.auditing.array_jobs import audit_part, merge_audit
+from conceptaudit.auditing.array_jobs import audit_part, merge_audit, merge_partial
 from conceptaudit.auditing.calibration_run import calibrate, calibrate_part
 from conceptaudit.auditing.judged_run import correct
 from conceptaudit.auditing.judging import draw_sample
@@ -27,6 +27,7 @@ __all__ = [
     "correct",
     "draw_sample",
     "merge_audit",
+    "merge_partial",
 ]
 
 

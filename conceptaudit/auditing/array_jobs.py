@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from conceptaudit.artifacts import STARTED, RunFolder, ShardStore, read_json
-from conceptaudit.auditing.collecting import collect_parts
+from conceptaudit.auditing.collecting import collect_parts, collect_shards
 from conceptaudit.auditing.plan import KIND, AuditPlan
 from conceptaudit.auditing.planning import plan_audit
 from conceptaudit.auditing.results import AuditRun
@@ -118,6 +119,78 @@ def merge_audit(
         return run_audit(plan, folder, progress or SilentProgress())
 
 
+def merge_partial(
+    run: str | Path,
+    out: str | Path,
+    *,
+    options: AuditOptions | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> AuditRun:
+    """Count the shards of an unfinished audit that are done, in a folder of their own.
+
+    The run itself is read and left as it is; its parts may go on meanwhile. The result says that it
+    is partial in its manifest, in its first note, in a column of the frequencies and on the report.
+    Counts are taken as those of a sample, which they are if shards hold samples in random order.
+
+    Parameters
+    ----------
+    run : str or Path
+        The unfinished audit.
+    out : str or Path
+        The folder to write; another one than `run`.
+    options : AuditOptions, optional
+        Of which only those matter that change no result: workers and engine.
+    overwrite : bool, default False
+        Remove the run that `out` holds, such as an earlier look at the same audit.
+    progress : Progress, optional
+        Told of every finished shard.
+
+    Returns
+    -------
+    AuditRun
+
+    Raises
+    ------
+    ConfigError
+        There is no audit to look at, or no shard is done.
+    ArtifactMismatchError
+        `out` holds something else, or data have changed since.
+    """
+    source = Path(run)
+    whole = _restored(source, options or AuditOptions())
+    missing = set(_without_results(whole, source, range(len(whole.shards))))
+    shards = tuple(one for k, one in enumerate(whole.shards) if k not in missing)
+    if not shards:
+        raise ConfigError(f"No shard of {source} is done: there is nothing to count yet.")
+    if not missing:
+        raise ConfigError(
+            f"All {len(shards):,} shards of {source} are done: run 'conceptaudit merge {source}', "
+            "without --partial."
+        )
+    partial = {"n_shards": len(shards), "n_all": len(whole.shards), "run": whole.identity}
+    chosen = whole.options
+    if not chosen.is_sample:
+        chosen = replace(chosen, share=len(shards) / len(whole.shards))
+    remark = (
+        f"Partial: {len(shards):,} of {len(whole.shards):,} shards are counted, those that were "
+        "done when this was written."
+    )
+    plan = replace(
+        whole,
+        shards=shards,
+        options=chosen,
+        notes=(remark, *whole.notes),
+        inputs=(*whole.inputs, source),
+        about={**whole.about, "partial": partial},
+        partial=partial,
+    )
+    folder = plan.folder(out)
+    with folder.hold(overwrite=overwrite):
+        collect_shards(source, folder, frozenset(shard.name for shard in shards))
+        return run_audit(plan, folder, progress or SilentProgress())
+
+
 def _restored(folder: Path, by: AuditOptions) -> AuditPlan:
     """Prepare the audit that a run folder's first file describes."""
     if not (folder / STARTED).is_file():
@@ -162,17 +235,7 @@ def _check_complete(plan: AuditPlan, run: RunFolder) -> None:
     """
     folder = run.path
     parts = read_marks(folder).parts
-    stages = [
-        s.name for s in (plan.text, plan.mentions, plan.languages, plan.encoder) if s is not None
-    ]
-    if plan.image is not None and not plan.calibrates:
-        stages.append(plan.image.name)
-    stores = [ShardStore(folder=folder / stage, digest="") for stage in stages]
-    missing = [
-        k
-        for k in uncovered(len(plan.shards), parts)
-        if not all(store.path(plan.shards[k].name, ".json").exists() for store in stores)
-    ]
+    missing = _without_results(plan, folder, uncovered(len(plan.shards), parts))
     if not missing:
         return
     shown = ", ".join(plan.shards[k].name for k in missing[:SHOWN])
@@ -181,3 +244,18 @@ def _check_complete(plan: AuditPlan, run: RunFolder) -> None:
         f"({shown}{', …' if len(missing) > SHOWN else ''})."
         f" {parts_to_run(missing, parts)}, or add --compute-missing to compute them here."
     )
+
+
+def _without_results(plan: AuditPlan, folder: Path, shards: Iterable[int]) -> list[int]:
+    """Return those of some shards that lack a record of a stage which looks at one shard alone."""
+    stages = [
+        s.name for s in (plan.text, plan.mentions, plan.languages, plan.encoder) if s is not None
+    ]
+    if plan.image is not None and not plan.calibrates:
+        stages.append(plan.image.name)
+    stores = [ShardStore(folder=folder / stage, digest="") for stage in stages]
+    return [
+        k
+        for k in shards
+        if not all(store.path(plan.shards[k].name, ".json").exists() for store in stores)
+    ]

@@ -18,6 +18,7 @@ from conceptaudit.artifacts import (
 )
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.paths import is_there
+from conceptaudit.store.layouts import shard_of
 
 
 def collect_parts(parts: Sequence[Path], run: RunFolder) -> int:
@@ -58,6 +59,24 @@ def collect_parts(parts: Sequence[Path], run: RunFolder) -> int:
         for marker in part.glob(f"{MARK}*.json"):
             _copy(marker, folder / marker.name)
     return copied
+
+
+def collect_shards(source: Path, run: RunFolder, shards: frozenset[str]) -> None:
+    """Copy the valid records of some shards of a run that may still go on, and their files.
+
+    Parameters
+    ----------
+    source : Path
+        The run folder; nothing in it is changed.
+    run : RunFolder
+        The one to fill, held by this process.
+    shards : frozenset of str
+        Names of the shards to copy.
+    """
+    for record in sorted(source.glob("*/*.json")):
+        name = shard_of(record.name)
+        if name in shards and run.layout.is_stage(record.parent.name):
+            _copy_record(record, run.path / record.parent.name)
 
 
 def _check_same_run(part: Path, wanted: str, folder: Path) -> None:

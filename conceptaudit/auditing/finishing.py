@@ -25,7 +25,7 @@ from conceptaudit.auditing.images import ImageCells, ImageIndex, count_cells
 from conceptaudit.auditing.judged_run import CELLS_FILE, cell_table
 from conceptaudit.auditing.mentions import ROLL_UP, roll_up, with_kind_counts
 from conceptaudit.auditing.plan import AuditPlan
-from conceptaudit.auditing.results import AuditRun
+from conceptaudit.auditing.results import PARTIAL_COLUMN, AuditRun
 from conceptaudit.auditing.suspicions import suspicions
 from conceptaudit.auditing.text_side import TextSide
 from conceptaudit.datasets.base import Shard
@@ -133,6 +133,11 @@ def finish(plan: AuditPlan, folder: Path, progress: Progress, done: CountedShard
     first = suspicions(made.table, sides, plan.vocabulary, plan.dataset.settings)
     if silent:
         made, first = replace(made, notes=made.notes[1:]), (*made.notes[:1], *first)
+    if plan.partial is not None:
+        share = plan.partial["n_shards"] / plan.partial["n_all"]
+        table = made.table.assign(**{PARTIAL_COLUMN: share})
+        made = replace(made, frequencies=replace(made.frequencies, table=table))
+        first, made = (made.notes[0], *first), replace(made, notes=made.notes[1:])
     return replace(
         made,
         notes=(*first, *made.notes, *(f"Skipped: {why}" for why in failures.values())),

@@ -62,6 +62,8 @@ class AuditPlan:
         Places that the audit reads.
     about : dict
         What the run folder's first file holds of the command, so that a merge can repeat it.
+    partial : JSON value, optional
+        Where only the shards that are done are counted: how many of how many.
     """
 
     dataset: Dataset
@@ -81,6 +83,7 @@ class AuditPlan:
     calibrates: bool = False
     inputs: tuple[str | Path | None, ...] = ()
     about: Json = None
+    partial: Json = None
 
     @property
     def own_text(self) -> TextStage | None:
@@ -110,6 +113,7 @@ class AuditPlan:
                 "level": options.level,
                 "near_duplicates": options.near_duplicates,
                 **({"whole": [options.sampled_from, options.share]} if options.is_sample else {}),
+                **({} if self.partial is None else {"partial": self.partial}),
             }
         )
 

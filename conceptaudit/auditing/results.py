@@ -12,6 +12,9 @@ from conceptaudit.frequency.counting import Alignment
 from conceptaudit.frequency.intervals import LEVEL
 from conceptaudit.records import ConceptFrequencies
 
+PARTIAL_COLUMN = "partial_share"
+"""Share of the shards that a partial merge has counted; no column of whole audits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRun:

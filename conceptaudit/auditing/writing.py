@@ -68,6 +68,7 @@ def write_audit(plan: AuditPlan, run: RunFolder, made: AuditRun, shards: Sequenc
             "account": made.account,
             "sampled": sampled_of(plan.dataset, options, made.alignment.n_samples),
             "notes": list(made.notes),
+            **({} if plan.partial is None else {"partial": plan.partial}),
             "shards": [shard.name for shard in shards],
             "versions": package_versions(*RUN_PACKAGES),
         }

@@ -33,6 +33,7 @@ VERBS = {
     "audit": "Count concepts in captions, in images, and in both.",
     "judge": "Draw a sample of images or captions to judge.",
     "correct": "Put a judged sample into an audit's counts.",
+    "status": "Show how far a run is, and what it costs.",
     "merge": "Finish what ran as parts (--shard).",
     "evidence": "Show captions in which a concept was counted, or not.",
     "compare": "Compare what audits of different datasets counted.",
@@ -96,7 +97,6 @@ app = typer.Typer(
     help="Audit concept frequency in image-caption data, predict zero-shot accuracy from it, and "
     "build long-tail test sets.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

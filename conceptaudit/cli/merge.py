@@ -40,6 +40,17 @@ def merge(
             "--compute-missing", help="Compute shards that no part has done, not just name them."
         ),
     ] = False,
+    partial: Annotated[
+        bool,
+        typer.Option(
+            "--partial",
+            help="Count the shards of an audit that are done, in the folder that -o names, and "
+            "mark the result as partial. RUN is left as it is.",
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="--partial: remove the run that -o names.")
+    ] = False,
     workers: EngineChoice,
     as_json: AsJson = False,
 ) -> None:
@@ -53,10 +64,29 @@ def merge(
     Example:
       conceptaudit merge runs/big
       conceptaudit merge node1/run node2/run -o runs/big
+      conceptaudit merge runs/big --partial -o runs/so-far
     """
-    from conceptaudit.auditing import merge_audit
+    from conceptaudit.auditing import merge_audit, merge_partial
     from conceptaudit.errors import ConfigError
 
+    options = AuditOptions(
+        workers=workers.workers, engine=workers.kind, ray_address=workers.address
+    )
+    if overwrite and not partial:
+        raise ConfigError("--overwrite belongs to --partial: a merge keeps what the parts did.")
+    if partial:
+        if out is None or len(runs) > 1 or compute_missing:
+            raise ConfigError(
+                "--partial counts what one run has so far and writes it elsewhere: give one RUN "
+                "and -o, without --compute-missing."
+            )
+        with logged_progress(out, "merge") as progress:
+            run = merge_partial(
+                runs[0], out, options=options, overwrite=overwrite, progress=progress
+            )
+            progress.account(run.account, run.redone)
+        show_run(run, run.level, as_json=as_json)
+        return
     if out is None and len(runs) > 1:
         raise ConfigError("Several folders are merged into another one: name it with -o.")
     place = None if out is not None else _place(runs[0])
@@ -64,9 +94,6 @@ def merge(
         own = _own_arguments(workers, as_json=as_json)
         _ask_again(place, own, compute_missing=compute_missing)
     folder = runs[0] if out is None else out
-    options = AuditOptions(
-        workers=workers.workers, engine=workers.kind, ray_address=workers.address
-    )
     with logged_progress(folder, "merge") as progress:
         run = merge_audit(
             folder,

@@ -72,6 +72,9 @@ def overview(run: RunRecord) -> Section:
     facts = [_found(run, column) for column in run.counted]
     facts.append(_tail(run))
     facts += _misaligned(run)
+    partial = run.manifest.get("partial")
+    if isinstance(partial, dict):
+        facts.insert(0, _partial(partial))
     body = [
         el("dl", facts, class_="facts"),
         _notes(run),
@@ -82,6 +85,14 @@ def overview(run: RunRecord) -> Section:
 
 def _fact(number: str, text: Any) -> Markup:
     return el("div", el("dt", number), el("dd", text))
+
+
+def _partial(partial: dict[str, Any]) -> Markup:
+    done, every = int(partial["n_shards"]), int(partial["n_all"])
+    return _fact(
+        f"Partial: {count(done)} of {count(every)} shards",
+        "are counted here, those that were done when this was written. Every number is of these.",
+    )
 
 
 def _found(run: RunRecord, column: str) -> Markup:
@@ -140,7 +151,7 @@ def _notes(run: RunRecord) -> Markup | None:
     if not notes:
         return None
     # what limits the numbers comes before what was merely detected
-    limits = ("not calibrated", "not audited", "can never", "Skipped", "could not")
+    limits = ("Partial:", "not calibrated", "not audited", "can never", "Skipped", "could not")
     notes.sort(key=lambda note: not any(word in note for word in limits))
     more = notes[SHOWN_NOTES:]
     return el(
