@@ -25,7 +25,7 @@ from conceptaudit.curves.fit_data import FitData, fit_data_of
 from conceptaudit.curves.meaning import class_names
 from conceptaudit.curves.model_predictor import ModelPredictor
 from conceptaudit.curves.point_model import Estimator, concept_folds
-from conceptaudit.curves.transfer import held_out_transfer
+from conceptaudit.curves.transfer import by_dataset, held_out_transfer
 from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.zeroshot.readers import read_accuracies
 
@@ -250,12 +250,33 @@ def transfers(
                 values = np.column_stack([values, rows.x])
             for split in range(splits):
                 folds = list(concept_folds(rows.concept, split, 10))
-                held = held_out_transfer(values, rows.y, rows.dataset, folds, new=False)
+                held = held_out_transfer(
+                    values, rows.y, rows.dataset, rows.concept, folds, new=False
+                )
                 predicted = values[:, 0] if "as it is" in what else held.centre
                 records.append(
                     {"what": what, "model": model.label, "split": split, **model.score(predicted)}
                 )
     return averaged(records, "Transfer: held-out concepts, other models' results known")
+
+
+def new_sets(models: list[Model], wide: pd.DataFrame) -> dict[str, object]:
+    """Predict whole sets from other models' results, none of the model's own there known."""
+    explained, errors = {}, []
+    for model in models:
+        rows = model.rows
+        others = wide.loc[model.table["key"].tolist()].drop(columns=model.label)
+        values = np.column_stack([others.to_numpy(), rows.x])
+        splits = by_dataset(rows.dataset)
+        held = held_out_transfer(values, rows.y, rows.dataset, rows.concept, splits, new=True)
+        explained[model.label] = float(1 - np.mean(held.residual**2) / rows.y.var())
+        errors.append(
+            pd.Series(held.residual).groupby(np.array(rows.datasets)[rows.dataset]).mean()
+        )
+    bias = pd.concat(errors, axis=1).mean(axis=1)
+    print(f"\nTransfer to new sets: R2\n{pd.Series(explained).round(3).to_string()}")
+    print(f"mean error by set, over models\n{bias.round(4).to_string()}")
+    return {"R2": float(np.mean(list(explained.values()))), "largest_bias": float(bias.abs().max())}
 
 
 def noise(models: list[Model], data: Path) -> dict[str, float]:
@@ -312,6 +333,7 @@ def main() -> None:
         result["meaning"] = meaning(models)
     if "transfer" in parts:
         result["transfer"] = transfers(models, counted, wide, given.splits)
+        result["new sets"] = new_sets(models, wide)
     if "datasets" in parts:
         result["datasets"] = datasets(models)
     if "intervals" in parts:

@@ -184,19 +184,24 @@ def mean_of_set(
     Returns
     -------
     mean, low, high : float
-        Of a new dataset the interval is that of mean errors of datasets held out, of a known one
-        that of as many of its classes held out; NaN where there are too few.
+        Of a new dataset the interval is that of mean errors of datasets held out: Student's, or
+        the conformal one where that is wider (sets fall far off more often than normal errors
+        do). Of a known dataset it is that of as many of its classes held out. NaN where there are
+        too few.
     """
     usable = expected[np.isfinite(expected)]
     if not len(usable):
         return np.nan, np.nan, np.nan
     mean = float(usable.mean())
+    least = 0.0
     if position < 0:
         errors = group_means(held.residual, held.dataset, int(held.dataset.max(initial=0)) + 1)
         errors = errors[np.isfinite(errors)]
         # About zero: that new datasets are expected too high or too low counts as error as well.
         freedom, variance = len(errors), float(np.mean(errors**2)) if len(errors) else np.nan
         variance *= 1 + 1 / max(freedom, 1)
+        rank = int(np.ceil((freedom + 1) * level - 1e-9))
+        least = float(np.sort(np.abs(errors))[rank - 1]) if rank <= freedom else 0.0
     else:
         residual = held.residual[held.dataset == position]
         freedom = len(residual) - 1
@@ -204,7 +209,7 @@ def mean_of_set(
         variance *= 1 / len(usable) + 1 / max(len(residual), 1)
     if freedom < 2:
         return mean, np.nan, np.nan
-    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * np.sqrt(variance)
+    reach = max(float(stats.t.ppf((1 + level) / 2, freedom)) * np.sqrt(variance), least)
     return mean, max(mean - reach, 0.0), min(mean + reach, 1.0)
 
 

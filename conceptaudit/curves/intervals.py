@@ -14,7 +14,7 @@ from conceptaudit.curves.clustered import jackknife_half_width
 from conceptaudit.curves.families import Family
 from conceptaudit.curves.fit_data import FitData
 from conceptaudit.curves.fitted import FittedFamily, FittedLine, above_zero, core, population
-from conceptaudit.curves.pooling import Equations, equations, relative_of
+from conceptaudit.curves.pooling import Equations, equations
 from conceptaudit.curves.records import LineFit
 from conceptaudit.curves.statistics import (
     FloatArray,
@@ -114,7 +114,7 @@ def line_fit(
     middle = _band(fitted, grid)
     straight = core(fitted)
     spread = (
-        _analytic(equations(curve_rows, relative_of(straight.details)), grid, settings, rng)
+        _analytic(equations(curve_rows, straight.details), grid, settings, rng)
         if settings.family.straight and isinstance(straight, FittedLine)
         else _refitted(rows, grid, settings, rng)
     )

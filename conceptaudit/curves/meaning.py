@@ -17,13 +17,13 @@ Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006): sectio
 and 5.4 (leaving out). Open English WordNet, https://en-word.net, CC BY 4.0.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,9 @@ NEAR = 0.3
 """Similarity from which a class is named as near."""
 
 ENCODED = Path(__file__).parent / "data" / "imagenet_text.npz"
+
+Matrix = npt.NDArray[np.float32]
+Result = TypeVar("Result")
 
 Encode = Callable[[Sequence[str]], npt.NDArray[np.floating[Any]]]
 """Class names to text vectors, a row each; a row of zeros where there is none."""
@@ -146,10 +149,11 @@ def similarity(a: ClassNames, b: ClassNames) -> FloatArray:
     value: FloatArray = kinds * (KINDS + KINDS_OWN * same)
     value += (a.letters @ b.letters.T).toarray() * (LETTERS_OWN * same)
     known = a.vectors.any(axis=1), b.vectors.any(axis=1)
+    share = VECTORS + VECTORS_OWN
+    if known[0].any() or known[1].any():
+        value *= np.outer(*(np.sqrt(np.where(side, 1.0 - share, 1.0)) for side in known))
     if known[0].any() and known[1].any():
         near = np.exp((a.vectors @ b.vectors.T - 1.0) / VECTOR_SCALE**2)
-        share = VECTORS + VECTORS_OWN
-        value *= np.outer(*(np.sqrt(np.where(side, 1.0 - share, 1.0)) for side in known))
         value += np.outer(*known) * near * (VECTORS + VECTORS_OWN * same)
     return value
 
@@ -174,14 +178,17 @@ class Meaning:
     residual : numpy.ndarray of float64, shape (n,)
     noise : float
         Ratio of the noise to the signal's variance.
-    inverse : numpy.ndarray of float64, shape (n, n)
+    inverse : numpy.ndarray of float32, shape (n, n)
         Of the rows' covariance, noise included, in units of the signal's variance.
+    weights : numpy.ndarray of float64, shape (n,)
+        `inverse` times `residual`.
     """
 
     names: ClassNames
     residual: FloatArray
     noise: float
-    inverse: FloatArray
+    inverse: Matrix
+    weights: FloatArray
 
     def at(self, names: ClassNames) -> tuple[FloatArray, FloatArray]:
         """Return what meaning adds to the curve, and how sure it is.
@@ -192,18 +199,34 @@ class Meaning:
         spread : numpy.ndarray of float64, shape (len(names),)
             Standard deviations of outcomes, in units of the signal's.
         """
-        weights = self.inverse @ self.residual
         added, spread = np.zeros(len(names)), np.full(len(names), np.sqrt(self.noise + 0.5))
-        for start in range(0, len(names), CHUNK):
-            members = slice(start, start + CHUNK)
+        row, fitted = self._rows_of(names)
+        # What is similar to a row is its column of the covariance, less the noise: its products
+        # with the inverse need no multiplication.
+        added[fitted] = self.residual[row] - self.noise * self.weights[row]
+        left = self.noise - self.noise**2 * np.diag(self.inverse)[row]
+        spread[fitted] = np.sqrt(np.maximum(left, 0.0) + self.noise)
+        others = np.setdiff1d(np.arange(len(names)), fitted)
+        for start in range(0, len(others), CHUNK):
+            members = others[start : start + CHUNK]
             part = names.take(members)
             cross = similarity(part, self.names)
-            added[members] = cross @ weights
-            if len(names) <= MAX_SPREADS:
-                explained = np.einsum("ij,ij->i", cross @ self.inverse, cross)
+            added[members] = cross @ self.weights
+            if len(others) <= MAX_SPREADS:
+                explained = np.einsum("ij,ij->i", cross.astype(np.float32) @ self.inverse, cross)
                 variance = np.maximum(_self_similarity(part) - explained, 0.0) + self.noise
                 spread[members] = np.sqrt(variance)
         return added, spread
+
+    def _rows_of(self, names: ClassNames) -> tuple[IntArray, IntArray]:
+        """Return fitted rows that are asked for again, and where; a name once in its set."""
+        keys = list(zip(self.names.spelt, self.names.group.tolist(), strict=True))
+        known = {key: row for row, key in enumerate(keys)}
+        twice = {key for key, times in Counter(keys).items() if times > 1}
+        asked = zip(names.spelt, names.group.tolist(), strict=True)
+        found = [(known[k], i) for i, k in enumerate(asked) if k in known and k not in twice]
+        pairs = np.array(found, dtype=np.intp).reshape(-1, 2)
+        return pairs[:, 0], pairs[:, 1]
 
 
 def near_classes(
@@ -257,7 +280,14 @@ def fit_meaning(names: ClassNames, residual: FloatArray, seed: int = 0) -> Meani
     if len(names) > MAX_ROWS:
         return None
     noise = _best_ratio(names, residual, seed)
-    return Meaning(names=names, residual=residual, noise=noise, inverse=_inverse(names, noise))
+    inverse = _CACHE.get(("inverse", noise, _digest(names)), lambda: _inverse(names, noise))
+    return Meaning(
+        names=names,
+        residual=residual,
+        noise=noise,
+        inverse=inverse,
+        weights=(inverse @ residual.astype(np.float32)).astype(np.float64),
+    )
 
 
 def held_out_meaning(
@@ -284,7 +314,8 @@ def held_out_meaning(
     for (train, test), residual in zip(splits, residuals, strict=True):
         # The blocks of an inverse hold the regression of some rows on the others.
         block = linalg.inv(meaning.inverse[np.ix_(test, test)], check_finite=False)
-        added[test] = -block @ (meaning.inverse[np.ix_(test, train)] @ residual[train])
+        cross = meaning.inverse[np.ix_(test, train)] @ residual[train].astype(np.float32)
+        added[test] = -block @ cross
         spread[test] = np.sqrt(np.diag(block))
     return added, spread
 
@@ -300,7 +331,7 @@ def _best_ratio(names: ClassNames, residual: FloatArray, seed: int) -> float:
     # one row of a name, so that no other of its rows gives it away
     chosen = np.sort(order[np.sort(np.unique(folded, return_index=True)[1])][:RATIO_ROWS])
     names, residual = names.take(chosen), residual[chosen]
-    values, basis = linalg.eigh(similarity(names, names), check_finite=False)
+    values, basis = _CACHE.get(("eigen", _digest(names)), lambda: _eigen(names))
     turned, squares = basis.T @ residual, basis**2
 
     def left_out(noise: float) -> float:
@@ -310,31 +341,53 @@ def _best_ratio(names: ClassNames, residual: FloatArray, seed: int) -> float:
     return min(NOISE_RATIOS, key=left_out)
 
 
-_INVERSES: OrderedDict[str, FloatArray] = OrderedDict()
-"""The last inverses: models of one curve are mostly fitted on the same names."""
+class _Cache:
+    """The last results that depend on names alone: models of a curve mostly share their names."""
 
-KEPT_INVERSES = 2
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.results: OrderedDict[object, Any] = OrderedDict()
+
+    def get(self, key: object, make: Callable[[], Result]) -> Result:
+        if key not in self.results:
+            self.results[key] = make()
+            while len(self.results) > self.size:
+                self.results.popitem(last=False)
+        self.results.move_to_end(key)
+        found: Result = self.results[key]
+        return found
 
 
-def _inverse(names: ClassNames, noise: float) -> FloatArray:
-    """Invert the covariance of these rows."""
-    digest = sha256("\0".join([*names.spelt, repr(noise)]).encode("utf-8", "surrogatepass"))
+_CACHE = _Cache(4)
+
+
+def _digest(names: ClassNames) -> str:
+    digest = sha256("\0".join(names.spelt).encode("utf-8", "surrogatepass"))
     digest.update(names.group.tobytes())
     digest.update(names.vectors.tobytes())
-    key = digest.hexdigest()
-    if key not in _INVERSES:
-        covariance = similarity(names, names)
-        covariance[np.diag_indices_from(covariance)] += noise
-        factor = linalg.cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
-        inverse, _ = linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
-        # the routine fills one triangle, and leaves zeros of the factor in the other
-        inverse += np.tril(inverse, -1).T
-        _INVERSES[key] = inverse
-        while len(_INVERSES) > KEPT_INVERSES:
-            _INVERSES.popitem(last=False)
-    return _INVERSES[key]
+    return digest.hexdigest()
 
 
+def _eigen(names: ClassNames) -> tuple[FloatArray, FloatArray]:
+    values, basis = linalg.eigh(similarity(names, names), check_finite=False)
+    return np.asarray(values, dtype=np.float64), np.asarray(basis, dtype=np.float64)
+
+
+def _inverse(names: ClassNames, noise: float) -> Matrix:
+    """Invert the covariance of these rows.
+
+    In single precision: the noise bounds its condition number by a few thousand.
+    """
+    covariance = similarity(names, names).astype(np.float32)
+    covariance[np.diag_indices_from(covariance)] += np.float32(noise)
+    factor = linalg.cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
+    inverse, _ = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
+    # the routine fills one triangle, and leaves zeros of the factor in the other
+    inverse += np.tril(inverse, -1).T
+    return np.asarray(inverse)
+
+
+@lru_cache(maxsize=50_000)
 def _kinds_of(name: str) -> dict[int, float]:
     # the lexicon lives with the rules on nouns, which a curve need not load before it is asked
     from conceptaudit.text.kinds import weighted_kinds

@@ -193,14 +193,12 @@ def _of_model(
     usable = ~np.isnan(accuracy) & ~np.isnan(x)
     queries = queries_of(fit, table, counts, x)
     predictor = prepare(curve, fit, queries)
-    ends = (rows[end].to_numpy(np.float64) for end in ("high", "low"))
-    width = np.subtract(*ends) / (2 * float(ndtri((1 + level) / 2)))
+    predicted = (rows[end].to_numpy(np.float64) for end in ("high", "low"))
+    width = np.subtract(*predicted) / (2 * float(ndtri((1 + level) / 2)))
     correlation = concept_correlation(predictor.rows, predictor.centre.fitted)
     slopes, errors = slope_errors(above_zero(predictor.rows))
-    at: dict[float, FloatArray] = {
-        chance: np.full(len(rows), np.nan)
-        for chance in ((1 - level) / 2, MEDIAN, (1 + level) / 2, 1 - level)
-    }
+    chances = (MEDIAN, (1 - level) / 2, (1 + level) / 2, 1 - level, level)
+    at = np.full((len(chances), len(rows)), np.nan)
     steps: list[pd.DataFrame] = []
     for group in np.unique(queries.group[usable]):
         members = np.flatnonzero((queries.group == group) & usable)
@@ -216,10 +214,10 @@ def _of_model(
         )
         dataset = queries.dataset[members] if not predictor.rows.single else 0 * members
         error = relative_error(slopes, errors, dataset)
-        for chance, found in at.items():
+        for ends, chance in zip(at, chances, strict=True):
             gain = needed_gain(law, target, error, shape[-1] - start, chance)
-            found[members] = _position(shape, grid, start, gain, here, fit.line.x_min)
-        lacking = np.where(accuracy >= target, x, at[MEDIAN])
+            ends[members] = _position(shape, grid, start, gain, here, fit.line.x_min)
+        lacking = np.where(accuracy >= target, x, at[0])
         steps.append(
             doublings(
                 rows, members, shape, grid, x, accuracy, lacking, zero_policy=curve.zero_policy
@@ -230,13 +228,17 @@ def _of_model(
     reached = accuracy >= target
     strange = own & never & (accuracy >= _usual(curve, fit))
     result["status"] = np.select(
-        [~usable, reached, strange, at[MEDIAN] <= x, np.isfinite(at[MEDIAN])],
+        [~usable, reached, strange, at[0] <= x, np.isfinite(at[0])],
         [UNKNOWN, ALREADY, CHECK_COUNT, NEAR, REACHABLE],
         NOT_REACHABLE,
     )
-    low, best, high, one_sided = at.values()
-    # Where the curve may end before, the interval has one end, which leaves out all that it may.
-    low = np.where(np.isinf(high), one_sided, low)
+    best, low, high, lowest, highest = at
+    # Where a class may need nothing, or the curve may end before, nothing lies beyond that end, and
+    # the other leaves out all that the interval may.
+    low, high = (
+        np.where(np.isinf(high) & (low > x), lowest, low),
+        np.where(low <= x, highest, high),
+    )
     for column, found in (("examples_low", low), ("examples", best), ("examples_high", high)):
         more = np.ceil(np.round(count_at(found, curve.zero_policy) - counts, 6))
         least = LEAST_EXAMPLES if column == "examples" else 0.0

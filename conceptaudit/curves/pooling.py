@@ -20,6 +20,7 @@ Pinheiro and Bates, "Mixed-Effects Models in S and S-PLUS" (2000), section 2.2.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from scipy import optimize
@@ -281,11 +282,14 @@ class Equations:
         X'V^-1 X.
     right : numpy.ndarray of float64, shape (clusters, 2)
         X'V^-1 y.
+    residual : float
+        Residual variance that V is in units of; 0 where V is no model of the rows.
     """
 
     centre: float
     left: FloatArray
     right: FloatArray
+    residual: float = 0.0
 
     @property
     def solution(self) -> FloatArray:
@@ -294,10 +298,23 @@ class Equations:
         return found
 
     def robust(self, at: FloatArray) -> Robust:
-        """Variance of the slope, first, and of the line at each x of `at`."""
+        """Variance of the slope, first, and of the line at each x of `at`.
+
+        The robust variance of a few clusters assumes nothing, and is small by chance where the
+        slope is off by the same chance; that of the mixed model is steady. The mean of both is
+        taken: 90 % intervals over 16 simulated sets hold 1 to 2 points more often than by the
+        former alone (``scripts/simulate_sampled.py``).
+        """
         contrasts = np.stack([np.ones_like(at), at - self.centre], axis=1)
+        contrasts = np.concatenate([[[0.0, 1.0]], contrasts])
         scores = self.right - np.einsum("gij,j->gi", self.left, self.solution)
-        return cluster_robust(self.left, scores, np.concatenate([[[0.0, 1.0]], contrasts]))
+        robust = cluster_robust(self.left, scores, contrasts)
+        if not self.residual:
+            return robust
+        covariance = np.linalg.pinv(self.left.sum(axis=0), hermitian=True)
+        model = self.residual * np.einsum("ci,ij,cj->c", contrasts, covariance, contrasts)
+        error = np.sqrt((robust.standard_error**2 + np.maximum(model, 0.0)) / 2)
+        return replace(robust, standard_error=error)
 
     def resampled_slopes(self, draws: IntArray) -> FloatArray:
         """Slope of each replicate, which holds clusters as often as `draws` says."""
@@ -306,15 +323,15 @@ class Equations:
         return _solve(left, weights @ self.right)[:, 1]
 
 
-def equations(rows: FitData, relative: FloatArray | None = None) -> Equations:
+def equations(rows: FitData, details: Mapping[str, float] = MappingProxyType({})) -> Equations:
     """Sum up the normal equations.
 
     Parameters
     ----------
     rows : FitData
-    relative : numpy.ndarray of float64, shape (2, 2), optional
-        Weigh by the covariance of partial pooling, see `pooling.Components`; without it every
-        row weighs the same.
+    details : mapping of str to float
+        Of a `FittedLine`: rows are weighed by the covariance of partial pooling where they hold
+        it; otherwise every row weighs the same.
 
     Returns
     -------
@@ -325,12 +342,16 @@ def equations(rows: FitData, relative: FloatArray | None = None) -> Equations:
         names = tuple(str(index) for index in range(int(rows.concept.max()) + 1))
         sums = sums_of(replace(rows, dataset=rows.concept, datasets=names))
         return Equations(centre=sums.centre, left=sums.xx, right=sums.xy)
-    sums = sums_of(rows)
+    sums, relative = sums_of(rows), relative_of(details)
     if relative is None:
         return Equations(centre=sums.centre, left=sums.xx, right=sums.xy)
     _, left, right = weighted(sums, relative)
-    # Symmetric but for rounding.
-    return Equations(centre=sums.centre, left=(left + left.transpose(0, 2, 1)) / 2, right=right)
+    return Equations(
+        centre=sums.centre,
+        left=(left + left.transpose(0, 2, 1)) / 2,  # symmetric but for rounding
+        right=right,
+        residual=float(details["residual_variance"]),
+    )
 
 
 def within_interval(rows: FitData, level: float) -> tuple[float, float]:

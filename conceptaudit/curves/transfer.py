@@ -4,7 +4,8 @@ What is hard for one model is hard for its sibling: per-class results of other m
 about a class than its frequency does. They are regressed by ridge, together with the frequency,
 with effects common to all datasets and effects of each dataset drawn towards those; the level of
 a dataset is its own as far as its number of known classes allows. A dataset of which no class is
-known has the level that other models have there, by a regression between datasets.
+known has the level that other models have there, by a regression between datasets; of its classes
+those whose name stands in a known dataset too are moved by what the regression missed there.
 """
 
 from collections.abc import Sequence
@@ -45,6 +46,8 @@ BETWEEN_RIDGE = 0.02
 LEVEL_ROWS = 5.0
 """Known classes at which a dataset's own level weighs as much as what the others say of it."""
 
+NAME_ROWS = 2.0
+"""Known classes of the same name, in other datasets, of whose mean residual half is taken over."""
 
 NOT_WIDENED = "; outside the fitted range of frequencies: the level is not assured"
 
@@ -181,21 +184,55 @@ def _new_effects(
     return within, within + means.T @ np.linalg.solve(kernel + ridge, levels - means @ within)
 
 
+def name_effects(
+    fitted: Transfer,
+    predictors: FloatArray,
+    accuracy: FloatArray,
+    dataset: IntArray,
+    concept: IntArray,
+    n_concepts: int,
+) -> FloatArray:
+    """Estimate how far the classes of each name lie from what is expected, drawn towards 0.
+
+    Parameters
+    ----------
+    fitted : Transfer
+    predictors, accuracy, dataset
+        As for `fit_transfer`.
+    concept : numpy.ndarray of int, shape (n,)
+        The name of each row, from 0.
+    n_concepts : int
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (n_concepts + 1,)
+        The last, for any other name, is 0.
+    """
+    residual = accuracy - fitted.at(predictors, dataset)
+    total = np.bincount(concept, weights=residual, minlength=n_concepts + 1)
+    return np.asarray(total / (np.bincount(concept, minlength=n_concepts + 1) + NAME_ROWS))
+
+
 def held_out_transfer(
     predictors: FloatArray,
     accuracy: FloatArray,
     dataset: IntArray,
+    concept: IntArray,
     splits: Sequence[tuple[IntArray, IntArray]],
     *,
     new: bool,
 ) -> HeldOut:
     """Residuals of rows held out; `new` expects of them what is expected in a new dataset."""
+    n_concepts = int(concept.max()) + 1
     n_datasets = int(dataset.max()) + 1
     centre = np.full(len(accuracy), np.nan)
     for train, test in splits:
-        fitted = fit_transfer(predictors[train], accuracy[train], dataset[train], n_datasets)
+        known = predictors[train], accuracy[train], dataset[train]
+        fitted = fit_transfer(*known, n_datasets)
         if new:
-            centre[test] = fitted.new.at(predictors[test])
+            effects = name_effects(fitted, *known, concept[train], n_concepts)
+            expected = fitted.new.at(predictors[test]) + effects[concept[test]]
+            centre[test] = np.clip(expected, 0.0, 1.0)
         else:
             centre[test] = fitted.at(predictors[test], dataset[test])
     return HeldOut(centre=centre, residual=accuracy - centre, dataset=dataset, names_help=False)
@@ -281,9 +318,14 @@ def _transferred(
     where = np.array([positions.get(key[0], -1) for key in asked], dtype=np.intp)
     where[~np.isin(where, np.unique(dataset))] = -1
     asked_of = np.column_stack([wanted[used].to_numpy(np.float64), x])
-    by_concept = held_out_transfer(
-        predictors, accuracy, dataset, list(concept_folds(concept, curve.seed)), new=False
-    )
+    folds = list(concept_folds(concept, curve.seed))
+    by_concept = held_out_transfer(predictors, accuracy, dataset, concept, folds, new=False)
+    names = {
+        normalise_name(name): index for name, index in zip(concepts, rows.concept, strict=True)
+    }
+    n_names = len(names)
+    effects = name_effects(fitted, predictors, accuracy, dataset, concept, n_names)
+    asked_name = np.array([names.get(key[1], n_names) for key in asked], dtype=np.intp)
     result = table.copy()
     named = np.array([key[0] for key in asked], dtype=object)
     for name in sorted(set(named[usable])):
@@ -294,9 +336,11 @@ def _transferred(
             band = known_dataset(held, position, rows.datasets[position], level)
             expected = fitted.at(asked_of[members], where[members])
         else:
-            held = held_out_transfer(predictors, accuracy, dataset, _by_dataset(dataset), new=True)
+            splits = by_dataset(dataset)
+            held = held_out_transfer(predictors, accuracy, dataset, concept, splits, new=True)
             band = new_dataset(held, level)
-            expected = fitted.new.at(asked_of[members])
+            expected = fitted.new.at(asked_of[members]) + effects[asked_name[members]]
+            expected = np.clip(expected, 0.0, 1.0)
         _fill(result, members, expected, band, used)
         of_set = mean_of_set(held, position, expected, level)
         result.loc[result.index[members], ["set_accuracy", "set_low", "set_high"]] = of_set
@@ -318,7 +362,8 @@ def _fill(
     table.loc[rows[table.loc[rows, "extrapolated"]], "basis"] += NOT_WIDENED
 
 
-def _by_dataset(dataset: IntArray) -> list[tuple[IntArray, IntArray]]:
+def by_dataset(dataset: IntArray) -> list[tuple[IntArray, IntArray]]:
+    """Return (train, test) positions that leave each dataset out in turn."""
     return [
         (np.flatnonzero(dataset != one), np.flatnonzero(dataset == one))
         for one in np.unique(dataset)

@@ -1,6 +1,6 @@
 """Builders of small tables, and fast settings for tests that fit many times."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -46,10 +46,22 @@ def make_accuracies() -> Callable[..., ConceptAccuracies]:
     return accuracies_of
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few resamples and shuffles, for tests that look at neither."""
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intervals, "N_RESAMPLES", 50)
     monkeypatch.setattr(intervals, "N_REFITS", 10)
     monkeypatch.setattr(model_fitting, "N_SHUFFLES", 19)
     monkeypatch.setattr(binned, "N_SHUFFLES", 5)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few resamples and shuffles, for tests that look at neither."""
+    hurry(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def quick_module() -> Iterator[None]:
+    """The same for a whole module."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        hurry(monkeypatch)
+        yield

@@ -1,5 +1,7 @@
 """What class names mean: by hand, against plain regression, and on published accuracies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +70,9 @@ def test_shipped_vectors_are_of_imagenet() -> None:
     assert (np.linalg.norm(found, axis=1) > 0).tolist() == [True, True, False]
 
 
+SINGLE = 1e-6
+
+
 def test_leaving_out_is_refitting() -> None:
     rng = np.random.default_rng(0)
     names = one_set([f"{a} {b}" for a in ("red", "blue", "old") for b in DOGS], nothing)
@@ -78,15 +83,32 @@ def test_leaving_out_is_refitting() -> None:
     for train, test in splits:
         known = similarity(names.take(train), names.take(train)) + fitted.noise * np.eye(len(train))
         cross = similarity(names.take(test), names.take(train))
-        assert added[test] == pytest.approx(cross @ linalg.solve(known, residual[train]))
+        expected = cross @ linalg.solve(known, residual[train])
+        assert added[test] == pytest.approx(expected, abs=SINGLE)
         own = np.diag(similarity(names.take(test), names.take(test)))
         variance = own + fitted.noise - np.einsum("ij,ji->i", cross, linalg.solve(known, cross.T))
-        assert spread[test] == pytest.approx(np.sqrt(variance))
-    again = fitted.at(names)
-    assert again[0] == pytest.approx(
-        similarity(names, names)
-        @ linalg.solve(similarity(names, names) + fitted.noise * np.eye(len(names)), residual)
-    )
+        assert spread[test] == pytest.approx(np.sqrt(variance), abs=SINGLE)
+    both = similarity(names, names)
+    inverse = linalg.inv(both + fitted.noise * np.eye(len(names)))
+    for asked in (
+        names,
+        replace(names, group=names.group + 1),
+        replace(names, spelt=names.spelt + "!"),
+    ):
+        cross = similarity(asked, names)
+        added, spread = fitted.at(asked)
+        assert added == pytest.approx(cross @ inverse @ residual, abs=SINGLE)
+        explained = np.einsum("ij,jk,ik->i", cross, inverse, cross)
+        variance = np.diag(similarity(asked, asked)) + fitted.noise - explained
+        assert spread == pytest.approx(np.sqrt(variance), abs=SINGLE)
+
+
+def test_a_name_is_as_near_whoever_is_asked_beside_it() -> None:
+    """Only some names have vectors: others keep their distance to these, alone or among them."""
+    known = one_set(["tench", "goldfish", "brown trout", "my own fish"], meaning.shipped_vectors)
+    assert (np.linalg.norm(known.vectors, axis=1) > 0).tolist() == [True, True, False, False]
+    alone = [similarity(known.take(np.array([i])), known)[0] for i in range(4)]
+    assert similarity(known, known) == pytest.approx(np.array(alone))
 
 
 def test_near_classes_are_named_with_what_they_score() -> None:

@@ -1,32 +1,46 @@
 """``predict`` with anchors, transfer and published curves, and ``plan``, from the command line."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from conceptaudit.cli.main import main
+from conceptaudit.cli.predict import text_encoder
+from conceptaudit.curves.meaning import class_names
 from conceptaudit.curves.published import reference_accuracies
 from conceptaudit.frequency.reference import reference_frequencies
 
 
-@pytest.fixture
-def world(tmp_path, quick, monkeypatch):
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, quick_module):
     """A part of the published numbers as a user's files: three sets, one of them not evaluated."""
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path_factory.mktemp("world")
     sets = ["cifar100", "food101", "dtd", "caltech101"]
     counts = reference_frequencies("cc12m/paper").table
     counts = counts[counts["dataset"].isin(sets)]
-    counts[["dataset", "concept", "n_joint"]].to_csv("counts.csv", index=False)
+    counts[["dataset", "concept", "n_joint"]].to_csv(folder / "counts.csv", index=False)
     scores = reference_accuracies().table.drop(columns=["n_correct", "n_images"])
     scores = scores[scores["dataset"].isin(sets)]
     mine = scores[(scores["model"] == "RN50") & (scores["pretraining"] == "cc12m")]
-    mine[mine["dataset"] != "food101"].to_csv("accuracies.csv", index=False)
-    mine[mine["dataset"] == "food101"].head(10).to_csv("ten.csv", index=False)
-    scores[scores["pretraining"].isin(["cc3m", "yfcc15m"])].to_csv("others.csv", index=False)
-    assert main(["fit", "counts.csv", "-a", "accuracies.csv", "-o", "curve"]) == 0
-    return mine[mine["dataset"] == "food101"].set_index("concept")["accuracy"]
+    mine[mine["dataset"] != "food101"].to_csv(folder / "accuracies.csv", index=False)
+    mine[mine["dataset"] == "food101"].head(10).to_csv(folder / "ten.csv", index=False)
+    scores[scores["pretraining"].isin(["cc3m", "yfcc15m"])].to_csv(
+        folder / "others.csv", index=False
+    )
+    command = ["fit", str(folder / "counts.csv"), "-a", str(folder / "accuracies.csv")]
+    assert main([*command, "-o", str(folder / "curve")]) == 0
+    return folder, mine[mine["dataset"] == "food101"].set_index("concept")["accuracy"]
+
+
+@pytest.fixture
+def world(files, monkeypatch):
+    """What was measured on the set that is predicted, in the folder of the files."""
+    folder, measured = files
+    monkeypatch.chdir(folder)
+    return measured
 
 
 def predictions(*options):
@@ -58,6 +72,19 @@ def test_predict_from_published_curves(world, capsys):
     found = json.loads(capsys.readouterr().out)
     assert {row["pretraining"] for row in found["predictions"]} == {"yfcc15m"}
     assert any("as asked for" in note for note in found["notes"])
+
+
+def test_class_names_are_encoded_by_the_models_own_text_tower(world, tiny_clip, capsys):
+    """From the folder of a model to intervals, and to the classes that are near by its vectors."""
+    plain, found = predictions(), predictions("--clip", str(tiny_clip))
+    assert found["accuracy"].between(0, 1).all()
+    assert ((found["low"] <= found["accuracy"]) & (found["accuracy"] <= found["high"])).all()
+    assert set(found.index) == set(plain.index)
+    assert "near" in capsys.readouterr().out
+    encode = text_encoder(str(tiny_clip))
+    known = class_names(["dog", "cat", "airplane"], np.zeros(3, dtype=int), encode)
+    assert np.linalg.norm(known.vectors, axis=1) == pytest.approx(1)
+    assert encode(["dog"]) == pytest.approx(encode(["cat", "dog"])[1:], abs=1e-5)
 
 
 def test_plan_writes_and_prints(world, capsys):
@@ -105,10 +132,10 @@ MISTAKES = [
 ]
 
 
-def test_a_users_mistake_is_one_message(world, tmp_path, capsys):
-    content = json.loads((tmp_path / "curve" / "curve.json").read_text())
-    (tmp_path / "old.json").write_text(json.dumps({**content, "schema_version": 0}))
-    (tmp_path / "text.csv").write_text("concept,n_text\nglorp,3\n")
+def test_a_users_mistake_is_one_message(world, capsys):
+    content = json.loads(Path("curve/curve.json").read_text())
+    Path("old.json").write_text(json.dumps({**content, "schema_version": 0}))
+    Path("text.csv").write_text("concept,n_text\nglorp,3\n")
     for arguments, message in MISTAKES:
         capsys.readouterr()
         assert main(arguments) == 2, arguments
