@@ -20,9 +20,9 @@ import pandas as pd
 
 from conceptaudit.curves import normalise_name
 from conceptaudit.curves.binned import recipe_for
+from conceptaudit.curves.class_names import class_names
 from conceptaudit.curves.families import family_named
 from conceptaudit.curves.fit_data import FitData, fit_data_of
-from conceptaudit.curves.meaning import class_names
 from conceptaudit.curves.model_predictor import ModelPredictor
 from conceptaudit.curves.point_model import Estimator, concept_folds
 from conceptaudit.curves.transfer import by_dataset, held_out_transfer
@@ -179,7 +179,7 @@ def _over_splits(
 
 def features(models: list[Model], splits: int) -> dict[str, dict[str, float]]:
     """Measure what each feature adds to the default family."""
-    from conceptaudit.curves.features import FEATURES
+    from conceptaudit.curves.class_names import FEATURES
 
     def ridge(pick: Callable[[Model], np.ndarray]) -> Predictor:
         def predict(model: Model, train: np.ndarray, test: np.ndarray) -> np.ndarray:

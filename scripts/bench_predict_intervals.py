@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from bench_predict import PLAIN, Model, averaged
 
+from conceptaudit.curves.class_names import class_names
 from conceptaudit.curves.diagnostics import cross_predict
 from conceptaudit.curves.known_results import Known
-from conceptaudit.curves.meaning import class_names
 from conceptaudit.curves.model_predictor import ModelPredictor, Queries
 from conceptaudit.curves.predicting import expectations
 

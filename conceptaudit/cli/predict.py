@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from conceptaudit.curves import Curve
+    from conceptaudit.curves.class_names import Encode
     from conceptaudit.curves.known_results import Anchors
-    from conceptaudit.curves.meaning import Encode
     from conceptaudit.records import ConceptFrequencies
 
 SHOWN = 10

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from conceptaudit.curves.class_names import ClassNames, class_names
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fit_data import FitData
-from conceptaudit.curves.meaning import ClassNames, class_names
 from conceptaudit.curves.model_predictor import (
     ModelPredictor,
     Queries,

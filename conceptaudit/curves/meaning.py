@@ -2,49 +2,30 @@
 
 Classes whose names are near in meaning score alike: one breed of dog is about as hard as the next.
 The residuals of a curve are smoothed over names by a Gaussian process (kernel ridge regression with
-a variance of its own). Two names are near by what WordNet says they are kinds of, by the letters
-they share and, where there are text vectors of both, by those. Half of it is shared by all
-evaluation sets, half belongs to each set: only the former reaches a set that the fit has not seen.
-
-The weights below and `POWER` were chosen once, by the squared error of concepts held out by name on
-the published accuracies (``docs/benchmarks-curves.md``); the ratio of noise to signal of every fit
-is that which predicts names left out best. Whether meaning is used at all is decided by held-out
-concepts.
+a variance of its own); `class_names.similarity` says how alike two names are. Its weights were
+chosen once, by the squared error of concepts held out by name on the published accuracies
+(``docs/benchmarks-curves.md``); the ratio of noise to signal of every fit is that which predicts
+names left out best. Whether meaning is used at all is decided by held-out concepts.
 
 References
 ----------
 Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006): sections 2.2 (prediction)
-and 5.4 (leaving out). Open English WordNet, https://en-word.net, CC BY 4.0.
+and 5.4 (leaving out).
 """
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg, sparse
+from scipy import linalg
 
-from conceptaudit.curves.features import name_features
+from conceptaudit.curves.class_names import CHUNK, ClassNames, self_similarity, similarity
 from conceptaudit.curves.statistics import FloatArray, IntArray
-from conceptaudit.errors import DataError
 from conceptaudit.names import normalise_name
-
-KINDS, KINDS_OWN, LETTERS_OWN = 0.4, 0.3, 0.3
-"""Weights of names alone: kinds over all sets and within a set, letters within a set."""
-
-VECTORS, VECTORS_OWN = 0.35, 0.35
-"""Weights of text vectors over all sets and within a set; names alone share what is left."""
-
-VECTOR_SCALE = 0.8
-"""Length scale of the squared-exponential kernel on unit vectors."""
-
-GRAMS = (3, 4)
-"""Lengths of the runs of letters that two names may share."""
 
 NOISE_RATIOS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0)
 """Ratios of noise to signal that are tried."""
@@ -57,114 +38,8 @@ of its covariance takes rows squared in memory and rows cubed in time."""
 MAX_SPREADS = 20_000
 """Queries above which all have the same variance: one each costs rows squared per query."""
 
-CHUNK = 4_096
-
-NEAR = 0.3
-"""Similarity from which a class is named as near."""
-
-ENCODED = Path(__file__).parent / "data" / "imagenet_text.npz"
-
 Matrix = npt.NDArray[np.float32]
 Result = TypeVar("Result")
-
-Encode = Callable[[Sequence[str]], npt.NDArray[np.floating[Any]]]
-"""Class names to text vectors, a row each; a row of zeros where there is none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassNames:
-    """Class names in the numbers that are computed with; a row each.
-
-    Parameters
-    ----------
-    rivals : numpy.ndarray of float64, shape (n, k)
-        See `features.name_features`.
-    kinds, letters : scipy.sparse.csr_matrix, shape (n, any)
-        What a name is a kind of, and its runs of letters; rows of length 1, or 0 where unknown.
-    vectors : numpy.ndarray of float64, shape (n, d)
-        Text vectors about their mean, of length 1, or 0 where there is none.
-    group : numpy.ndarray of int, shape (n,)
-        The evaluation set of each name; -1 for none.
-    spelt : numpy.ndarray of str objects, shape (n,)
-    """
-
-    rivals: FloatArray
-    kinds: sparse.csr_matrix
-    letters: sparse.csr_matrix
-    vectors: FloatArray
-    group: IntArray
-    spelt: npt.NDArray[np.object_]
-
-    def __len__(self) -> int:
-        return len(self.group)
-
-    def take(self, index: npt.NDArray[Any] | slice) -> "ClassNames":
-        """Return the names at these positions."""
-        return ClassNames(
-            rivals=self.rivals[index],
-            kinds=self.kinds[index],
-            letters=self.letters[index],
-            vectors=self.vectors[index],
-            group=self.group[index],
-            spelt=self.spelt[index],
-        )
-
-
-def class_names(names: Sequence[str], group: IntArray, encode: Encode | None = None) -> ClassNames:
-    """Describe class names, each among those of its evaluation set.
-
-    Parameters
-    ----------
-    names : sequence of str, length n
-    group : numpy.ndarray of int, shape (n,)
-        Their evaluation sets, -1 for none.
-    encode : callable, optional
-        Text vectors of names; by default those of ImageNet's names that the package ships.
-
-    Raises
-    ------
-    DataError
-        A text vector is not finite, or there are not as many as names.
-    """
-    unique = list(dict.fromkeys(names))
-    place = {name: row for row, name in enumerate(unique)}
-    rows = np.fromiter((place[name] for name in names), dtype=np.intp, count=len(names))
-    return ClassNames(
-        rivals=name_features(names, group),
-        kinds=_bags([_kinds_of(name) for name in unique])[rows],
-        letters=_bags([_grams_of(name) for name in unique])[rows],
-        vectors=_vectors(unique, encode or shipped_vectors)[rows],
-        group=np.asarray(group, dtype=np.intp),
-        spelt=np.array(names, dtype=object),
-    )
-
-
-def similarity(a: ClassNames, b: ClassNames) -> FloatArray:
-    """Return how alike names are in meaning, shape (len(a), len(b)): 1 for the same name.
-
-    Both must come from one `class_names`. Names of different evaluation sets share less.
-    """
-    same = (a.group[:, None] == b.group) & (a.group[:, None] >= 0)
-    kinds = (a.kinds @ b.kinds.T).toarray()
-    value: FloatArray = kinds * (KINDS + KINDS_OWN * same)
-    value += (a.letters @ b.letters.T).toarray() * (LETTERS_OWN * same)
-    known = a.vectors.any(axis=1), b.vectors.any(axis=1)
-    share = VECTORS + VECTORS_OWN
-    if known[0].any() or known[1].any():
-        value *= np.outer(*(np.sqrt(np.where(side, 1.0 - share, 1.0)) for side in known))
-    if known[0].any() and known[1].any():
-        near = np.exp((a.vectors @ b.vectors.T - 1.0) / VECTOR_SCALE**2)
-        value += np.outer(*known) * near * (VECTORS + VECTORS_OWN * same)
-    return value
-
-
-def _self_similarity(names: ClassNames) -> FloatArray:
-    """Diagonal of the similarity of names with themselves, as if each had a set of its own."""
-    kinds = np.asarray(names.kinds.power(2).sum(axis=1)).ravel()
-    value = kinds * (KINDS + KINDS_OWN) + LETTERS_OWN
-    known = names.vectors.any(axis=1)
-    share = VECTORS + VECTORS_OWN
-    return np.where(known, (1.0 - share) * value + share, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +89,7 @@ class Meaning:
             added[members] = cross @ self.weights
             if len(others) <= MAX_SPREADS:
                 explained = np.einsum("ij,ij->i", cross.astype(np.float32) @ self.inverse, cross)
-                variance = np.maximum(_self_similarity(part) - explained, 0.0) + self.noise
+                variance = np.maximum(self_similarity(part) - explained, 0.0) + self.noise
                 spread[members] = np.sqrt(variance)
         return added, spread
 
@@ -227,43 +102,6 @@ class Meaning:
         found = [(known[k], i) for i, k in enumerate(asked) if k in known and k not in twice]
         pairs = np.array(found, dtype=np.intp).reshape(-1, 2)
         return pairs[:, 0], pairs[:, 1]
-
-
-def near_classes(
-    known: ClassNames, accuracy: FloatArray, asked: ClassNames, n: int = 3
-) -> list[str]:
-    """Name the classes that are nearest in meaning to others, and what they score.
-
-    Parameters
-    ----------
-    known : ClassNames
-    accuracy : numpy.ndarray of float64, shape (len(known),)
-    asked : ClassNames
-        Of the same `class_names`.
-    n : int
-        Classes to name at most.
-
-    Returns
-    -------
-    list of str, length len(asked)
-        Such as ``"Siberian husky 0.31, malamute 0.35"``; empty where none is near.
-    """
-    result = []
-    # as if all were of one set: how near names are does not depend on where they stand
-    known = replace(known, group=np.zeros_like(known.group))
-    for start in range(0, len(asked), CHUNK):
-        part = asked.take(slice(start, start + CHUNK))
-        part = replace(part, group=np.zeros_like(part.group))
-        alike = similarity(part, known)
-        # twice as many, as one name may stand in several sets
-        best = np.argsort(-alike, axis=1, kind="stable")[:, : 2 * n + 2]
-        for row, columns in enumerate(best):
-            said: dict[str, str] = {normalise_name(part.spelt[row]): ""}
-            for column in columns[alike[row, columns] >= NEAR]:
-                name = known.spelt[column]
-                said.setdefault(normalise_name(name), f"{name} {accuracy[column]:.2f}")
-            result.append(", ".join(list(said.values())[1 : n + 1]))
-    return result
 
 
 def fit_meaning(names: ClassNames, residual: FloatArray, seed: int = 0) -> Meaning | None:
@@ -385,64 +223,3 @@ def _inverse(names: ClassNames, noise: float) -> Matrix:
     # the routine fills one triangle, and leaves zeros of the factor in the other
     inverse += np.tril(inverse, -1).T
     return np.asarray(inverse)
-
-
-@lru_cache(maxsize=50_000)
-def _kinds_of(name: str) -> dict[int, float]:
-    # the lexicon lives with the rules on nouns, which a curve need not load before it is asked
-    from conceptaudit.text.kinds import weighted_kinds
-
-    return weighted_kinds(name)
-
-
-def _grams_of(name: str) -> dict[str, float]:
-    folded = f" {normalise_name(name)} "
-    return {folded[i : i + k]: 1.0 for k in GRAMS for i in range(len(folded) - k + 1)}
-
-
-def _bags(bags: Sequence[dict[Any, float]]) -> sparse.csr_matrix:
-    """Turn weights by key into rows of length 1."""
-    columns: dict[Any, int] = {}
-    ends = np.cumsum([0, *map(len, bags)])
-    places = [columns.setdefault(key, len(columns)) for bag in bags for key in bag]
-    values = np.array([weight for bag in bags for weight in bag.values()], dtype=np.float64)
-    matrix = sparse.csr_matrix((values, places, ends), shape=(len(bags), max(len(columns), 1)))
-    length = np.sqrt(np.asarray(matrix.power(2).sum(axis=1)).ravel())
-    return sparse.csr_matrix(sparse.diags(1.0 / np.where(length > 0, length, 1.0)) @ matrix)
-
-
-def _vectors(names: Sequence[str], encode: Encode) -> FloatArray:
-    """Encode names, centre the vectors on their mean and give them length 1."""
-    vectors = np.asarray(encode(names), dtype=np.float64)
-    if vectors.ndim != 2 or len(vectors) != len(names):
-        raise DataError(
-            f"Text vectors must have a row per class name. Got the shape {vectors.shape} for "
-            f"{len(names)} names instead."
-        )
-    if not np.isfinite(vectors).all():
-        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-        raise DataError(f"The text vector of the class {names[row]!r} is not finite.")
-    known = np.any(vectors != 0, axis=1)
-    if encode is not shipped_vectors and known.any():
-        vectors = np.where(known[:, None], vectors - vectors[known].mean(axis=0), 0.0)
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1.0)
-
-
-@cache
-def _shipped() -> tuple[dict[str, int], FloatArray]:
-    with np.load(ENCODED, allow_pickle=False) as packed:
-        rows = {normalise_name(str(name)): row for row, name in enumerate(packed["names"])}
-        vectors = packed["vectors"].astype(np.float64)
-        return rows, np.vstack([vectors, np.zeros(vectors.shape[1])])
-
-
-def shipped_vectors(names: Sequence[str]) -> FloatArray:
-    """Return text vectors of ImageNet's class names, zeros for any other name.
-
-    Centred vectors of two CLIP models side by side (OpenAI ViT-B/32; ViT-B/32 trained on
-    LAION-400M), so that a product of two is the mean of both models' cosines. From
-    CVMI-Lab/clip-beyond-tail (MIT, see ``NOTICE``), packed by ``scripts/make_reference_counts.py``.
-    """
-    rows, vectors = _shipped()
-    return vectors[[rows.get(normalise_name(name), -1) for name in names]]

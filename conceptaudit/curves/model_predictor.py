@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from conceptaudit.curves.binned import BinRecipe
+from conceptaudit.curves.class_names import ClassNames, Encode, class_names
 from conceptaudit.curves.conformal import (
     GRID,
     Band,
@@ -25,7 +26,7 @@ from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.families import family_named
 from conceptaudit.curves.fit_data import FitData, fit_data_of
 from conceptaudit.curves.fitted import NEW_DATASET
-from conceptaudit.curves.meaning import ClassNames, Encode, Meaning, class_names
+from conceptaudit.curves.meaning import Meaning
 from conceptaudit.curves.point_model import (
     Estimator,
     HeldOut,
@@ -297,7 +298,7 @@ def prepare(
     """Make one model ready to predict these queries.
 
     A class name is judged among the names of its dataset in the fit and in the queries together;
-    `encode` gives text vectors of names, see `meaning.class_names`.
+    `encode` gives text vectors of names, see `class_names.class_names`.
     """
     rows, concepts = rows_and_names(curve, fit)
     return predictor_of_rows(rows, concepts, queries, estimator_of(curve, fit), encode)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from conceptaudit.curves.binned import BinRecipe
+from conceptaudit.curves.class_names import ClassNames
 from conceptaudit.curves.families import Family
-from conceptaudit.curves.features import FeatureEffects, fit_effects
 from conceptaudit.curves.fit_data import FitData
 from conceptaudit.curves.fitted import NEW_DATASET, FittedFamily
-from conceptaudit.curves.meaning import ClassNames, Meaning, fit_meaning, held_out_meaning
-from conceptaudit.curves.statistics import FloatArray, IntArray
+from conceptaudit.curves.meaning import Meaning, fit_meaning, held_out_meaning
+from conceptaudit.curves.statistics import FeatureEffects, FloatArray, IntArray, fit_effects
 from conceptaudit.errors import FitError
 
 N_FOLDS = 10

@@ -23,10 +23,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.counts import available_counts, counts_of
+from conceptaudit.curves.class_names import Encode, class_names, near_classes
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fit_data import log_frequency
 from conceptaudit.curves.known_results import Anchors, Known, anchored
-from conceptaudit.curves.meaning import Encode, class_names, near_classes
 from conceptaudit.curves.model_predictor import (
     ModelPredictor,
     Queries,
@@ -76,7 +76,7 @@ def predict(
         ones, and intervals are those of left-out datasets.
     encode : callable, optional
         Text vectors of class names by the model whose accuracy is predicted, see
-        `meaning.class_names`.
+        `class_names.class_names`.
 
     Returns
     -------

@@ -179,6 +179,79 @@ def interval(values: FloatArray, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+COMMON_PENALTY = 5.0
+OWN_PENALTY = 40.0
+"""Rows' worth of pull towards no effect (all datasets) and towards the common effect (one)."""
+
+ROUNDING = 1e-9
+"""A feature that varies by less is the same everywhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureEffects:
+    """What features add to a curve: an effect for all datasets, and one for each.
+
+    Parameters
+    ----------
+    scale : numpy.ndarray of float64, shape (k,)
+        Standard deviation of each feature over the fitted rows; 1 where it is 0 but for rounding.
+    common : numpy.ndarray of float64, shape (k,)
+    own : numpy.ndarray of float64, shape (d + 1, k)
+        Per dataset, to be added to `common`; the last row, for a new dataset, is zero.
+    """
+
+    scale: FloatArray
+    common: FloatArray
+    own: FloatArray
+
+    def at(self, features: FloatArray, dataset: IntArray) -> FloatArray:
+        """Return what to add to the curve, shape (n,); dataset -1 is a new one."""
+        effects = self.common + self.own[dataset]
+        added: FloatArray = np.sum(features / self.scale * effects, axis=1)
+        return added
+
+
+def fit_effects(
+    features: FloatArray, residuals: FloatArray, dataset: IntArray, n_datasets: int
+) -> FeatureEffects:
+    """Regress residuals on features by ridge, with effects per dataset drawn to common ones.
+
+    Parameters
+    ----------
+    features : numpy.ndarray of float64, shape (n, k)
+    residuals : numpy.ndarray of float64, shape (n,)
+    dataset : numpy.ndarray of int, shape (n,)
+    n_datasets : int
+
+    Examples
+    --------
+    >>> x = np.linspace(-1, 1, 200)[:, None]
+    >>> effects = fit_effects(x, 0.1 * x[:, 0], np.zeros(200, dtype=int), 1)
+    >>> effects.at(np.array([[1.0]]), np.array([0])).round(2).tolist()
+    [0.1]
+    """
+    k = features.shape[1]
+    scale = features.std(axis=0)
+    scale = np.where(scale > ROUNDING, scale, 1.0)
+    scaled = features / scale
+    blocks = np.zeros((n_datasets, k, k))
+    sides = np.zeros((n_datasets, k))
+    for index in range(n_datasets):
+        members = dataset == index
+        part = scaled[members]
+        blocks[index] = part.T @ part
+        sides[index] = part.T @ residuals[members]
+    # Given the common effect, a dataset's own is (B + pI)^-1 (s - B common); what is left after
+    # putting that in is a system of size k, however many datasets there are.
+    eye = np.eye(k)
+    inverse = np.linalg.inv(blocks + OWN_PENALTY * eye)
+    left = (blocks - blocks @ inverse @ blocks).sum(axis=0) + COMMON_PENALTY * eye
+    right = (sides - np.einsum("dij,djk,dk->di", blocks, inverse, sides)).sum(axis=0)
+    common = np.linalg.solve(left, right)
+    own = np.einsum("dij,dj->di", inverse, sides - np.einsum("dij,j->di", blocks, common))
+    return FeatureEffects(scale=scale, common=common, own=np.vstack([own, np.zeros(k)]))
+
+
 def check_level(level: float) -> None:
     """Refuse an interval level outside (0, 1)."""
     if not 0.0 < level < 1.0:

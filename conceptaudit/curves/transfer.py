@@ -17,13 +17,20 @@ import pandas as pd
 
 from conceptaudit.curves.conformal import Band, known_dataset, mean_of_set, new_dataset
 from conceptaudit.curves.curve import Curve
-from conceptaudit.curves.features import COMMON_PENALTY, FeatureEffects, fit_effects
 from conceptaudit.curves.fit_data import log_frequency
 from conceptaudit.curves.model_predictor import rows_and_names
 from conceptaudit.curves.point_model import HeldOut, concept_folds
 from conceptaudit.curves.predicting import predict
 from conceptaudit.curves.records import ModelFit
-from conceptaudit.curves.statistics import FloatArray, IntArray, check_level, group_means
+from conceptaudit.curves.statistics import (
+    COMMON_PENALTY,
+    FeatureEffects,
+    FloatArray,
+    IntArray,
+    check_level,
+    fit_effects,
+    group_means,
+)
 from conceptaudit.errors import DataError
 from conceptaudit.names import normalise_name
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies

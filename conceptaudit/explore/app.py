@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from conceptaudit.errors import ConceptAuditError, ConfigError
-from conceptaudit.explore.opened import GoneError
 from conceptaudit.explore.compare import ComparePages
 from conceptaudit.explore.judge_pages import JudgePages
+from conceptaudit.explore.opened import GoneError
 from conceptaudit.explore.selecting import SelectionPages
 from conceptaudit.explore.tail import TailPages
 from conceptaudit.explore.views import NotThereError, Pages

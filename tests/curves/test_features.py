@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conceptaudit.curves import fit_curve, predict
-from conceptaudit.curves.features import FEATURES, fit_effects, name_features
+from conceptaudit.curves.class_names import FEATURES, name_features
+from conceptaudit.curves.statistics import fit_effects
 
 WORDS = st.sampled_from(["dog", "Hot", "hot", "cat_house", "日本", "", "a-b"])
 NAMES = st.lists(

@@ -8,16 +8,11 @@ import pytest
 from scipy import linalg
 
 from conceptaudit.curves import meaning
+from conceptaudit.curves.class_names import class_names, near_classes, similarity
 from conceptaudit.curves.families import DEFAULT_RECIPE, family_named
 from conceptaudit.curves.fit_data import fit_data_of
 from conceptaudit.curves.joining import join
-from conceptaudit.curves.meaning import (
-    class_names,
-    fit_meaning,
-    held_out_meaning,
-    near_classes,
-    similarity,
-)
+from conceptaudit.curves.meaning import fit_meaning, held_out_meaning
 from conceptaudit.curves.point_model import Estimator, concept_folds, held_out_by_concept
 from conceptaudit.curves.published import reference_accuracies
 from conceptaudit.errors import DataError

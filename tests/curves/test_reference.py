@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from conceptaudit.curves import join, normalise_name, predict, reference_curve
+from conceptaudit.curves.class_names import class_names
 from conceptaudit.curves.families import DEFAULT_RECIPE, family_named
 from conceptaudit.curves.fit_data import fit_data_of
-from conceptaudit.curves.meaning import class_names
 from conceptaudit.curves.point_model import Estimator, held_out_by_concept
 from conceptaudit.curves.published import PACKED, reference_accuracies
 from conceptaudit.curves.reference import PRETRAININGS, counted_by_name

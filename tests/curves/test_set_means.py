@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from conceptaudit.curves import fit_curve, predict
+from conceptaudit.curves.class_names import class_names
 from conceptaudit.curves.conformal import mean_of_set
 from conceptaudit.curves.families import DEFAULT_RECIPE, family_named
 from conceptaudit.curves.fit_data import fit_data_of
 from conceptaudit.curves.joining import join
-from conceptaudit.curves.meaning import class_names
 from conceptaudit.curves.point_model import Estimator, HeldOut, held_out_by_dataset
 from conceptaudit.curves.published import reference_accuracies
 from conceptaudit.frequency.reference import reference_frequencies
