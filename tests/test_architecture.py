@@ -57,6 +57,10 @@ ROOMS: dict[str, set[str]] = {
         "counts", "errors", "records", "artifacts", "paths", "reading", "progress", "datasets",
         "engine", "text", "image", "frequency", "vocabulary",
     },
+    "curate": {
+        "names", "counts", "errors", "records", "artifacts", "reading", "progress", "datasets",
+        "engine", "tagtable", "image", "frequency", "curves", "auditing",
+    },
     "lab": {"errors", "records", "artifacts", "progress", "reading", "engine"},
     "report": {
         "counts", "errors", "records", "artifacts", "reading", "progress", "datasets", "image",

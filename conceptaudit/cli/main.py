@@ -44,6 +44,7 @@ VERBS = {
     "plan": "Say how many more examples each class needs.",
     "evaluate": "Classify an evaluation set, and count class by class.",
     "retrieval": "Measure recall of captions and images, by concept.",
+    "curate": "Choose and weigh samples for a better training set.",
     "longtail": "Build a clean, balanced test set of rare concepts.",
     "explore": "Look at audits in a browser, and judge samples.",
     "report": "Write an audit and what was made of it as one page.",

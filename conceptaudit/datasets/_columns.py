@@ -42,13 +42,14 @@ images; a column that is `UNKNOWN` holds nothing but nulls.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Columns named by the user; None is "find one"."""
+    """Columns named by the user; None is "find one". `extra` are read beside the usual ones."""
 
     caption: str | None = None
     key: str | None = None
     url: str | None = None
     language: str | None = None
     image: str | None = None
+    extra: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a row says of its image besides caption and key: URL, licence, safety, watermark.
+"""What a row says of its image besides caption and key: URL, licence, safety, scores, size.
 
 Each of them is asked for under one name here, whatever the column is called: `EXTRA_ALIASES`.
 """
@@ -10,7 +10,9 @@ from typing import Any
 from conceptaudit.datasets._columns import URL_ALIASES, first_column
 
 URL, LICENSE, NSFW, UNSAFE_SCORE, WATERMARK_SCORE = "url", "license", "nsfw", "unsafe", "watermark"
-DIGEST = "digest"
+DIGEST, SIMILARITY, AESTHETIC, WIDTH, HEIGHT = (
+    "digest", "similarity", "aesthetic", "width", "height",
+)  # fmt: skip
 
 EXTRA_ALIASES: Mapping[str, Sequence[str]] = MappingProxyType(
     {
@@ -22,6 +24,13 @@ EXTRA_ALIASES: Mapping[str, Sequence[str]] = MappingProxyType(
         ),
         DIGEST: ("image_digest",),
         WATERMARK_SCORE: ("pwatermark", "p_watermark", "watermark_score"),
+        SIMILARITY: (
+            "similarity", "clip_l14_similarity_score", "clip_b32_similarity_score",
+            "clip_similarity_vitl14", "clip_similarity_vitb32",
+        ),
+        AESTHETIC: ("aesthetic", "aesthetic_score", "aesthetic_score_laion_v2"),
+        WIDTH: ("original_width", "width"),
+        HEIGHT: ("original_height", "height"),
     }
 )  # fmt: skip
 """LAION-400M has NSFW (a word) and LICENSE, LAION-5B punsafe and pwatermark, COYO the scores; our

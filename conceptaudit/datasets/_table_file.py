@@ -124,7 +124,11 @@ def _open(path: str, choice: Choice, usual: Choice | None, *, required: bool) ->
     if not found:
         raise DataError(f"The table {path} is empty: it has no rows and no column names.")
     columns = resolve(found, choice, path, usual=usual, required=required)
-    extra = extra_columns([name for name, type_ in found.items() if type_ in (TEXT, NUMBER)])
+    plain = [name for name, type_ in found.items() if type_ in (TEXT, NUMBER)]
+    extra = extra_columns(plain)
+    for name in choice.extra:
+        column = first_column((name.strip().lower(),), plain)
+        extra |= {} if column is None else {name: column}
     if columns.url is not None:
         extra[URL] = columns.url
     empty = [name for name, type_ in found.items() if type_ == UNKNOWN]

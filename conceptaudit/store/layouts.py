@@ -204,6 +204,21 @@ _KINDS = (
             *(f"test/{name}" for name in _LAB_CLASSES),
         ),
     ),
+    Layout(
+        kind="curation",
+        noun="a curated set",
+        files=(
+            "kept.parquet", "account.csv", "expected.csv", "summary.csv", "predicted.csv",
+            "predicted_means.csv", "uids.npy", "webdataset_shards.csv",
+            "webdataset_train_data.txt", "img2dataset.parquet", "README.md", "scores-*.npy",
+            "removed-*.npy", "copies-*.npy",
+        ),
+        listed=("data/train-*.parquet",),
+        stages=tuple(
+            f"{stage}-*"
+            for stage in ("screened", "distance", "features", "density", "left", "order", "kept")
+        ),
+    ),
     Layout(kind="longtail-work", noun="a long-tail set's work", stages=("shards/pool",)),
 )  # fmt: skip
 
