@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from conceptaudit.cli.arguments import (
-    AsJson,
-    EngineKind,
-    Level,
-    OverwriteRun,
-    RayAddress,
-    Resume,
-    Workers,
-)
+from conceptaudit.cli.arguments import AsJson, OverwriteRun, Resume
 from conceptaudit.cli.console import emit_json, logged_progress, progress_bar, say, say_table
+from conceptaudit.cli.generated import takes_options
+from conceptaudit.options.curate import CurateOptions
+from conceptaudit.options.engine import EngineChoice
 
 if TYPE_CHECKING:
     from conceptaudit.curate import Curated
@@ -25,6 +20,7 @@ SHOWN = 10
 """Concepts shown from each end."""
 
 
+@takes_options
 def curate(
     runs: Annotated[
         list[str],
@@ -41,75 +37,9 @@ def curate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be, and write nothing.")
     ] = False,
-    keep: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Condition on columns of the dataset or of --scores, such as 'similarity >= 0.28 "
-            "and punsafe < 0.1'; repeat for more. Where a value is missing it does not hold."
-        ),
-    ] = None,
+    options: CurateOptions,
     scores: Annotated[
         str | None, typer.Option(help="Table with a key column and scores that --keep may name.")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(help="Evaluation set whose images must not be in the result; repeat."),
-    ] = None,
-    exclude_similarity: Annotated[
-        float, typer.Option(help="Cosine similarity from which an image is one of --exclude.")
-    ] = 0.95,
-    drop_copies: Annotated[
-        bool, typer.Option("--drop-copies", help="Keep one image of each group of near-duplicates.")
-    ] = False,
-    prototype_prune: Annotated[
-        float | None,
-        typer.Option(help="Share of the images to drop by distance to their cluster's centre."),
-    ] = None,
-    prune_keep: Annotated[
-        str, typer.Option(help="'hard' keeps images far from the centre, 'easy' those near it.")
-    ] = "hard",
-    clusters: Annotated[int, typer.Option(help="Clusters of --prototype-prune.")] = 100,
-    count: Annotated[
-        str, typer.Option(help="Count that concepts are balanced by: 'text', 'joint_corrected', …")
-    ] = "auto",
-    cap: Annotated[
-        float | None,
-        typer.Option(
-            help="T: keep a sample with the probability that any of its concepts keeps it, each "
-            "with min(1, T / count)."
-        ),
-    ] = None,
-    tail_share: Annotated[
-        float | None,
-        typer.Option(
-            help="The same with T such that concepts below it hold this share of matches."
-        ),
-    ] = None,
-    temper: Annotated[
-        float | None, typer.Option(help="A: weigh samples by count^-A of their rarest concept.")
-    ] = None,
-    density: Annotated[
-        bool,
-        typer.Option("--density", help="Weigh samples by one over the density around their image."),
-    ] = False,
-    bandwidth: Annotated[
-        float | None,
-        typer.Option(help="Of that density's kernel; half the median distance by default."),
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Draw so many samples, in proportion to their weights.")
-    ] = None,
-    untagged: Annotated[
-        str,
-        typer.Option(help="Samples without a concept: 'keep', 'drop', 'auto': drop with a cap."),
-    ] = "auto",
-    format_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            help="Written besides kept.parquet: 'datacomp', 'webdataset', 'img2dataset', "
-            "'huggingface'; repeat for more.",
-        ),
     ] = None,
     curve: Annotated[
         str | None,
@@ -118,11 +48,7 @@ def curate(
     dataset: Annotated[
         str | None, typer.Option(help="Where the run's dataset lies now, if it was moved.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides every draw.")] = 0,
-    level: Level = 0.9,
-    workers: Workers = None,
-    engine: EngineKind = "auto",
-    ray_address: RayAddress = None,
+    workers: EngineChoice,
     resume: Resume = False,
     overwrite: OverwriteRun = False,
     as_json: AsJson = False,
@@ -139,40 +65,19 @@ def curate(
       conceptaudit curate runs/both --keep 'similarity >= 0.28' --cap 20000 -o curated
       conceptaudit curate runs/a=0.7 runs/b=0.3 --size 1000000 -o mixed
     """
-    from conceptaudit.curate import CurateOptions, parse_run
     from conceptaudit.curate import curate as curate_runs
+    from conceptaudit.curate import parse_run
     from conceptaudit.curves import Curve
-    from conceptaudit.engine import EngineChoice
     from conceptaudit.errors import ConfigError
 
     if (out is None) is not dry_run:
         raise ConfigError("Name a folder to write (-o OUT), or ask what would be (--dry-run).")
-    options = CurateOptions(
-        count=count,
-        keep=tuple(keep or ()),
-        cap=cap,
-        tail_share=tail_share,
-        temper=temper,
-        density=density,
-        bandwidth=bandwidth,
-        drop_copies=drop_copies,
-        prototype_prune=prototype_prune,
-        prune_keep=prune_keep,
-        clusters=clusters,
-        exclude=tuple(exclude or ()),
-        exclude_similarity=exclude_similarity,
-        size=size,
-        untagged=untagged,
-        seed=seed,
-        level=level,
-        formats=tuple(format_ or ()),
-    )
     more: dict[str, Any] = {
         "options": options,
         "scores": scores,
         "curve": None if curve is None else Curve.load(Path(curve)),
         "dataset": dataset,
-        "workers": EngineChoice(kind=engine, workers=workers, address=ray_address),
+        "workers": workers,
     }
     asked = [parse_run(run) for run in runs]
     if out is None:
@@ -186,7 +91,7 @@ def curate(
     if as_json:
         emit_json(made.as_json())
     else:
-        _show(made, level)
+        _show(made, options.level)
 
 
 def _show(made: Curated, level: float) -> None:

@@ -2,6 +2,6 @@
 
 from conceptaudit.curate.build import Curated, curate
 from conceptaudit.curate.mixing import parse_run
-from conceptaudit.curate.options import CurateOptions
+from conceptaudit.options.curate import CurateOptions
 
 __all__ = ["CurateOptions", "Curated", "curate", "parse_run"]

@@ -13,8 +13,7 @@ import pandas as pd
 from conceptaudit.artifacts import MANIFEST, STARTED, Json, ShardStore, read_json
 from conceptaudit.auditing.drawn import DrawnDataset
 from conceptaudit.auditing.duplicates import DUPLICATES
-from conceptaudit.auditing.options import AuditOptions
-from conceptaudit.auditing.plan import open_source
+from conceptaudit.auditing.sources import open_source
 from conceptaudit.counts import CORRECTED_COLUMNS, choose_count, counts_of
 from conceptaudit.datasets.base import EMBEDDING, Dataset, Shard
 from conceptaudit.errors import ConfigError, DataError
@@ -22,8 +21,9 @@ from conceptaudit.frequency.counting import SidePairs, intersect
 from conceptaudit.frequency.open_pairs import read_numbers, read_pairs, read_shares, with_shares
 from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.image.stored import StoredEmbeddings
+from conceptaudit.options.audit import AuditOptions
 from conceptaudit.records import FREQUENCY_COLUMNS, ConceptFrequencies
-from conceptaudit.store.run_folder import check_finished
+from conceptaudit.store.checking import check_finished
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -25,10 +25,10 @@ from conceptaudit.curate.expected import (
     N_DRAWN,
     DrawTotals,
     concept_table,
+    join_totals,
     summary_table,
 )
 from conceptaudit.curate.mixing import Mixture, mixture_sizes, union_of_names
-from conceptaudit.curate.options import CurateOptions
 from conceptaudit.curate.predicted import CAVEAT, WhatIf, what_if
 from conceptaudit.curate.running import RunCuration
 from conceptaudit.curate.writing import (
@@ -43,8 +43,10 @@ from conceptaudit.curate.writing import (
     write_uids,
 )
 from conceptaudit.curves import Curve
-from conceptaudit.engine import EngineChoice, workers_kept
+from conceptaudit.engine import workers_kept
 from conceptaudit.errors import ConfigError
+from conceptaudit.options.curate import CurateOptions
+from conceptaudit.options.engine import EngineChoice
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.store.scratch import ScratchFolder
 
@@ -280,7 +282,7 @@ class _Curation:
             columns=["run", "step", "reason", "n"],
         )
         n_before = int(account.loc[account["reason"] == "samples in", "n"].sum())
-        joined = totals[0] if len(totals) == 1 else _joined(totals, places, len(names))
+        joined = totals[0] if len(totals) == 1 else join_totals(totals, places, len(names))
         summary = summary_table(concepts, joined, n_before, _before(steps, n_before), sized=sized)
         prediction = None
         if self.curve is not None:
@@ -311,7 +313,7 @@ class _Curation:
         before = sum(
             step.before(f"n_{side}")[place] for step, place in zip(steps, places, strict=True)
         )
-        joined = totals[0] if len(totals) == 1 else _joined(totals, places, len(names))
+        joined = totals[0] if len(totals) == 1 else join_totals(totals, places, len(names))
         sums = joined.concepts[side]
         sums = sums[:, places[0]] if len(totals) == 1 else sums
         ratio = None
@@ -379,20 +381,6 @@ def _smallest(orders: np.ndarray[Any, np.dtype[np.float64]], size: int) -> float
 
 def _n_samples(step: RunCuration) -> int:
     return max(int(side["n_samples"]) for side in step.data.account.values())
-
-
-def _joined(
-    totals: list[DrawTotals], places: list[np.ndarray[Any, np.dtype[np.intp]]], n: int
-) -> DrawTotals:
-    """Add the totals of the runs of a mixture, over the concepts that all have."""
-    joined = _taken(totals[0], places[0])
-    for other, place in zip(totals[1:], places[1:], strict=True):
-        joined = joined.joined(_taken(other, place), np.arange(n), n)
-    return joined
-
-
-def _taken(totals: DrawTotals, place: np.ndarray[Any, np.dtype[np.intp]]) -> DrawTotals:
-    return replace(totals, concepts={s: sums[:, place] for s, sums in totals.concepts.items()})
 
 
 def _before(steps: list[RunCuration], n_before: int) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,20 @@ class DrawTotals:
             **added,
             **{name: getattr(self, name) + getattr(other, name) for name in numbers},
         )
+
+
+def join_totals(
+    totals: Sequence[DrawTotals], places: Sequence[npt.NDArray[np.intp]], n: int
+) -> DrawTotals:
+    """Add the totals of the runs of a mixture, over the n concepts that all have."""
+    taken = [
+        replace(one, concepts={side: sums[:, place] for side, sums in one.concepts.items()})
+        for one, place in zip(totals, places, strict=True)
+    ]
+    joined = taken[0]
+    for other in taken[1:]:
+        joined = joined.joined(other, np.arange(n), n)
+    return joined
 
 
 def after(sums: FloatArray, samples: FloatArray, *, sized: bool) -> tuple[FloatArray, FloatArray]:

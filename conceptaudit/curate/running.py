@@ -28,7 +28,7 @@ from conceptaudit.curate.drawing import (
     Rule,
 )
 from conceptaudit.curate.expected import DrawTotals
-from conceptaudit.curate.options import HARD, CurateOptions
+from conceptaudit.curate.expression import Condition
 from conceptaudit.curate.removal import (
     Removed,
     copied_ids,
@@ -54,7 +54,9 @@ from conceptaudit.curate.vectors import (
     pruned_ids,
 )
 from conceptaudit.datasets.base import Shard
-from conceptaudit.engine import EngineChoice, open_engine, run_shards
+from conceptaudit.engine import open_engine, run_shards
+from conceptaudit.options.curate import HARD, CurateOptions
+from conceptaudit.options.engine import EngineChoice
 from conceptaudit.progress import Progress
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -111,7 +113,8 @@ class RunCuration:
         options, data = self.options, self.data
         scores = None if self.scores is None else ScoreTable.read(self.scores, self.folder)
         images = read_excluded(options.exclude, data)
-        names = sorted({name for one in options.conditions for name in one.columns})
+        conditions = tuple(Condition(text) for text in options.keep)
+        names = sorted({name for one in conditions for name in one.columns})
         names = [name for name in names if scores is None or name not in scores.names]
         store = self._store(
             SCREENED,
@@ -124,7 +127,7 @@ class RunCuration:
         task = ScreenShard(
             dataset=with_columns(data.dataset, names),
             store=store,
-            conditions=options.conditions,
+            conditions=conditions,
             scores=scores,
             urls=images.urls,
         )

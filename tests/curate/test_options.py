@@ -255,12 +255,11 @@ def test_metaclips_published_numbers():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cap": 0}, "'cap' parameter must be above 0"),
+        ({"cap": 0}, "must be above 0"),
         ({"cap": 5, "tail_share": 0.1}, "give one of them"),
         ({"tail_share": 1.0}, "in \\(0, 1\\)"),
         ({"temper": -1.0}, "in \\(0, 2\\]"),
-        ({"untagged": "maybe"}, "'auto', 'keep' or 'drop'"),
-        ({"keep": ("import os",)}, "--keep"),
+        ({"untagged": "maybe"}, "one of"),
         ({"formats": ("zip",)}, "among"),
         ({"size": 0}, "at least 1"),
     ],
@@ -274,6 +273,7 @@ def test_options_out_of_range_are_refused(options, message):
     ("options", "message"),
     [
         ({"keep": ("nothing > 1",)}, "'nothing', which neither"),
+        ({"keep": ("import os",)}, "--keep"),
         ({"count": "image"}, "--count"),
         ({"size": 10_000}, "--size"),
         ({"keep": ("similarity > 5",)}, "Nothing is left"),
