@@ -9,7 +9,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,6 +19,11 @@ from typing import Any
 from conceptaudit.artifacts import file_digest
 from conceptaudit.engine.base import AnyTask, Item, Result, available_cpus
 from conceptaudit.engine.crew import Crew
+from conceptaudit.engine.environment import (
+    check_versions,
+    forwarded_environment,
+    installed_versions,
+)
 from conceptaudit.engine.kept import keep, take
 from conceptaudit.errors import ConceptAuditError, ConfigError, MissingDependencyError
 from conceptaudit.ownership import claim_process
@@ -65,16 +70,23 @@ def require_ray() -> None:
 class TaskActor:
     """What runs in a worker: holds the task of a run, applies it to items."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, environment: Mapping[str, str] | None = None) -> None:
         claim_process()
+        os.environ.update(environment or {})  # before anything that reads them is imported
         # paths that the user gave relative to the folder of the first process mean the same here
         if Path(folder).is_dir():
             os.chdir(folder)
         self._task: AnyTask | None = None
 
-    def greet(self, task: AnyTask, witness: tuple[str, str] | None) -> None:
-        """Take the task; check that the run folder is seen, by a file in it and its digest."""
+    def greet(
+        self,
+        task: AnyTask,
+        witness: tuple[str, str] | None,
+        versions: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take the task; check that the machine has the same packages and sees the run folder."""
         self._task = task
+        check_versions(versions or {})
         if witness is None:
             return
         path, digest = Path(witness[0]), witness[1]
@@ -117,7 +129,9 @@ class RayWorker:
 
     def greet(self) -> Future[Any]:
         """Wait for the actor, in the background."""
-        future: Future[Any] = self._actor.greet.remote(self._task, self._witness).future()
+        future: Future[Any] = self._actor.greet.remote(
+            self._task, self._witness, installed_versions()
+        ).future()
         return future
 
     def submit(self, item: Any) -> Future[Any]:
@@ -220,10 +234,11 @@ class RayEngine:
         if self.witness is not None and self.witness.is_file():
             witness = (str(self.witness.resolve()), file_digest(self.witness))
 
+        environment = forwarded_environment()
         kind = ("ray", gpus, cpus)
 
         def start() -> RayWorker:
-            actor = take(kind) or actors.remote(str(Path.cwd()))
+            actor = take(kind) or actors.remote(str(Path.cwd()), environment)
             return RayWorker(actor, kind, sent, witness)
 
         yield from Crew(start, items).run(max(count, 1))

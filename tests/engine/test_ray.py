@@ -18,6 +18,7 @@ from conceptaudit.auditing import AuditOptions, audit
 from conceptaudit.engine import EngineChoice, open_engine
 from conceptaudit.engine.base import Engine
 from conceptaudit.engine.crew import TRIES
+from conceptaudit.engine.environment import forwarded_environment, installed_versions
 from conceptaudit.engine.ray_cluster import QUIET, RayEngine, TaskActor
 from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
 from conceptaudit.lab import LabConfig, generate
@@ -143,6 +144,25 @@ def tree(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def test_other_versions_on_a_machine_are_named() -> None:
+    actor = TaskActor(str(Path.cwd()))
+    actor.greet(str, None, installed_versions())
+    other = {**installed_versions(), "numpy": "1.0", "spacy": "0.1"}
+    with pytest.raises(ConfigError, match=r"numpy \S+ where the first process has 1\.0, spacy"):
+        actor.greet(str, None, other)
+
+
+def test_workers_are_given_where_models_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", "/models")
+    monkeypatch.setenv("HOME_OF_NOBODY", "x")
+    given = forwarded_environment()
+    assert given["HF_HOME"] == "/models"
+    assert "HOME_OF_NOBODY" not in given
+    monkeypatch.setenv("HF_HOME", "/elsewhere")
+    TaskActor(str(Path.cwd()), given)
+    assert os.environ["HF_HOME"] == "/models"
 
 
 def test_ray_that_is_not_installed_is_named() -> None:
