@@ -26,7 +26,7 @@ from conceptaudit.image.clip import ClipModel, _load, find_clip
 from conceptaudit.image.encoded import encode_shard
 from conceptaudit.image.encoding import ENCODE_BATCH
 from conceptaudit.lab import LabConfig
-from conceptaudit.lab.stored import store
+from conceptaudit.lab.shards import store
 from conceptaudit.records import SampleBatch
 
 

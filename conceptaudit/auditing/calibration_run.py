@@ -13,9 +13,10 @@ from conceptaudit.auditing.calibration_data import CalibrationData
 from conceptaudit.auditing.images import index_images
 from conceptaudit.auditing.plan import AuditPlan
 from conceptaudit.auditing.planning import mention_stage, plan_audit
-from conceptaudit.auditing.stages import StageRunner
+from conceptaudit.auditing.stages import embedded, run_stages, runner_of
 from conceptaudit.engine.part_marks import mark_finished
 from conceptaudit.engine.parts import Part, PartRun
+from conceptaudit.engine.runner import StageRunner
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.calibration import (
     Calibration,
@@ -111,7 +112,7 @@ def calibrate(
         # a second call, with other concepts, takes up what still holds
         stack.enter_context(run.hold(resume=True))
         progress = progress or SilentProgress()
-        data = _prepared(StageRunner(plan=plan, folder=run.path, progress=progress))
+        data = _prepared(plan, runner_of(plan, run.path, progress))
         index = index_images(data.source, data.shards, data.n_samples)
         scores = data.scores(known, index, progress)
         by_label = scores.by_label
@@ -196,8 +197,8 @@ def calibrate_part(
     folder = run.path
     with run.hold_part(str(part), resume=True):
         progress = progress or SilentProgress()
-        runner = StageRunner(plan=plan, folder=folder, progress=progress, part=part)
-        reports = runner.run_all(plan.text, plan.mentions, plan.encoder)
+        runner = runner_of(plan, folder, progress, part)
+        reports = run_stages(plan, runner, plan.text, plan.mentions, plan.encoder)
         mark_finished(folder, part, n_all)
     return PartRun.of(folder, part, n_all, reports)
 
@@ -224,11 +225,10 @@ def _planned(
     return plan
 
 
-def _prepared(runner: StageRunner) -> CalibrationData:
+def _prepared(plan: AuditPlan, runner: StageRunner) -> CalibrationData:
     """Tag the captions and embed the images, as far as the dataset has them."""
-    plan = runner.plan
-    reports = runner.run_all(plan.text, plan.mentions, plan.encoder)
-    source, shards = runner.embedded(plan.shards)
+    reports = run_stages(plan, runner, plan.text, plan.mentions, plan.encoder)
+    source, shards = embedded(plan, runner.folder, plan.shards)
     if plan.image is None or plan.background is None:
         raise ConfigError("Calibration needs images.")
     return CalibrationData(

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from conceptaudit.artifacts import RunFolder
+from conceptaudit.artifacts import (
+    RUN_PACKAGES,
+    Json,
+    RunFolder,
+    package_versions,
+    write_csv,
+    write_json,
+    write_npy,
+    write_parquet,
+)
 from conceptaudit.auditing.calibrating import (
     CALIBRATION,
     calibrated_tagger,
     learned_calibration,
 )
 from conceptaudit.auditing.calibration_data import CalibrationData
+from conceptaudit.auditing.drawn import sampled_of
 from conceptaudit.auditing.estimating import estimate_text
 from conceptaudit.auditing.extras import EXTRAS, search_as_published
 from conceptaudit.auditing.finishing import CountedShards, failed_shards, finish
@@ -22,19 +32,21 @@ from conceptaudit.auditing.judged_run import CELLS_FILE, put_judged
 from conceptaudit.auditing.mentions import ROLL_UP
 from conceptaudit.auditing.plan import AuditPlan
 from conceptaudit.auditing.results import AuditRun
-from conceptaudit.auditing.stages import StageRunner
+from conceptaudit.auditing.stages import embedded, run_stages, runner_of
 from conceptaudit.auditing.taggers import TaggerStage
-from conceptaudit.auditing.writing import write_audit
 from conceptaudit.datasets.base import Shard
 from conceptaudit.datasets.changes import change_notes, stamps_of
 from conceptaudit.engine import StageReport, run_shards, workers_kept
 from conceptaudit.engine.parts import Part
+from conceptaudit.engine.runner import StageRunner
 from conceptaudit.errors import DataError
 from conceptaudit.frequency.stage import CountShard, count_store, shards_to_count
 from conceptaudit.image.stages import ImageTagger
 from conceptaudit.progress import Progress
+from conceptaudit.records import ConceptVocabulary
 from conceptaudit.store.removing import remove
 from conceptaudit.text.paper_stages import PaperIndex
+from conceptaudit.text.pipeline import pipeline_facts
 from conceptaudit.text.tagger import TextTagger
 
 
@@ -54,7 +66,7 @@ def run_audit(plan: AuditPlan, run: RunFolder, progress: Progress) -> AuditRun:
     DataError
         No shard can be read.
     """
-    audit = _Audit(plan=plan, runner=StageRunner(plan=plan, folder=run.path, progress=progress))
+    audit = _Audit(plan=plan, runner=runner_of(plan, run.path, progress))
     stamps = stamps_of(plan.shards)
     # an earlier run with other options may have left them
     remove(run.path, (*EXTRAS, CALIBRATION, CELLS_FILE, ROLL_UP))
@@ -103,12 +115,12 @@ def run_audit_part(
     plan: AuditPlan, folder: Path, progress: Progress, part: Part
 ) -> dict[str, StageReport]:
     """Run the stages that need no other part's results, over this part's shards."""
-    runner = StageRunner(plan=plan, folder=folder, progress=progress, part=part)
+    runner = runner_of(plan, folder, progress, part)
     audit = _Audit(plan=plan, runner=runner)
     reports = audit.shard_stages()
     sides = [reports[name].store for name in ("text", "image") if name in reports]
     if audit.counts_apart:
-        counted = shards_to_count(runner.shards, sides)
+        counted = shards_to_count(runner.share(plan.shards), sides)
         reports["counts"] = audit.count(reports, counted, None)
     return reports
 
@@ -131,9 +143,8 @@ class _Audit:
         """Run the stages that look at one shard at a time, whatever the others hold."""
         plan = self.plan
         foreign = plan.image_tags if isinstance(plan.image_tags, TaggerStage) else None
-        reports = self.runner.run_all(
-            plan.text, plan.mentions, plan.languages, plan.encoder, foreign
-        )
+        stages = (plan.text, plan.mentions, plan.languages, plan.encoder, foreign)
+        reports = run_stages(plan, self.runner, *stages)
         if plan.image is not None and not plan.calibrates:
             reports["image"] = self._tag_images(plan.image)
         return reports
@@ -154,9 +165,10 @@ class _Audit:
                 runner.progress,
             )
         if isinstance(plan.image_tags, TagFile):
-            joint["image"] = runner.run(plan.image_tags.tagger(plan.vocabulary, runner.folder))
+            tagger_of_file = plan.image_tags.tagger(plan.vocabulary, runner.folder)
+            joint |= run_stages(plan, runner, tagger_of_file)
         if plan.image is not None and plan.calibrates and plan.background is not None:
-            source, shards = runner.embedded(plan.shards)
+            source, shards = embedded(plan, runner.folder, plan.shards)
             data = CalibrationData(
                 source=source,
                 shards=shards,
@@ -178,14 +190,15 @@ class _Audit:
         """Find the samples that share an image; captions are what makes them worth finding."""
         if self.plan.image is None or "text" not in reports:
             return None
-        source, shards = self.runner.embedded(self.plan.shards)
+        source, shards = embedded(self.plan, self.runner.folder, self.plan.shards)
         store = reports["text"].store
         readable = [s.name for s in shards if store.path(s.name, ".json").exists()]
         n_samples = sum(int(store.read(name)["n_samples"]) for name in readable)
         return index_images(source, shards, n_samples)
 
     def _tag_images(self, tagger: ImageTagger) -> StageReport:
-        return self.runner.run(tagger, *self.runner.embedded(self.runner.shards))
+        runner, plan = self.runner, self.plan
+        return runner.run(tagger, *embedded(plan, runner.folder, runner.share(plan.shards)))
 
     def count(
         self, reports: Mapping[str, StageReport], counted: tuple[Shard, ...], shares: Path | None
@@ -204,3 +217,72 @@ class _Audit:
             progress=runner.progress,
             tidy=runner.part is None,
         )
+
+
+CONCEPTS = "concepts.json"
+
+
+def write_audit(plan: AuditPlan, run: RunFolder, made: AuditRun, shards: Sequence[Shard]) -> None:
+    """Write an audit's results.
+
+    Parameters
+    ----------
+    plan : AuditPlan
+    run : RunFolder
+        The folder, which holds the shards' results already.
+    made : AuditRun
+    shards : sequence of Shard
+        The shards that were counted.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written to.
+    """
+    folder, options = run.path, plan.options
+    text = plan.own_text
+    write_parquet(folder / "frequencies.parquet", made.table)
+    write_csv(folder / "frequencies.csv", made.table)
+    alignment = made.alignment.as_json(options.level)
+    if made.misalignment is not None:
+        alignment["corrected"] = made.misalignment
+    write_json(folder / "alignment.json", alignment)
+    write_json(folder / CONCEPTS, listed_concepts(plan.vocabulary))
+    if plan.image is not None:
+        vectors = plan.image.concepts if plan.vectors is None else plan.vectors
+        write_npy(folder / "concept_vectors.npy", vectors)
+    run.finish(
+        {
+            "dataset": plan.dataset.location,
+            "reading": plan.dataset.settings,
+            "settings": plan.settings,
+            "level": options.level,
+            "clip": options.clip,
+            "threshold": options.threshold,
+            "calibration": options.calibration,
+            "templates": list(options.templates),
+            "pipeline": text and pipeline_facts(text.pipeline),
+            "configuration": plan.encoder and dict(plan.encoder.clip.configuration),
+            "account": made.account,
+            "sampled": sampled_of(plan.dataset, options, made.alignment.n_samples),
+            "notes": list(made.notes),
+            **({} if plan.partial is None else {"partial": plan.partial}),
+            "shards": [shard.name for shard in shards],
+            "versions": package_versions(*RUN_PACKAGES),
+        }
+    )
+
+
+def listed_concepts(vocabulary: ConceptVocabulary) -> list[Json]:
+    """Lay a vocabulary out as a concept list that can be read again."""
+    return [
+        {
+            "concept": concept.name,
+            "aliases": list(concept.aliases),
+            "prompts": list(concept.prompts),
+            "synset": concept.synset,
+            "dataset": concept.dataset,
+            "class_index": concept.class_index,
+        }
+        for concept in vocabulary
+    ]

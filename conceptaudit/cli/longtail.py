@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from conceptaudit.cli.arguments import AsJson, ShardOfRun
-from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
+from conceptaudit.cli.console import emit_json, logged_progress, progress_bar, say, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
 from conceptaudit.options.engine import EngineChoice
 from conceptaudit.options.longtail import LongTailOptions
 
 if TYPE_CHECKING:
-    from conceptaudit.longtail import LongTailSet
+    from conceptaudit.engine import EngineChoice
+    from conceptaudit.longtail import LongTailOptions, LongTailSet
+
 
 SHOWN = 20
 """Classes and notes shown; the rest is in the files."""
@@ -82,7 +85,6 @@ def longtail(
             raise ConfigError(
                 "--download-list is made in one go, or on a Ray cluster: leave out --shard."
             )
-        from conceptaudit.cli.downloads import list_downloads
 
         list_downloads(run, images, download_list, out, options, workers, as_json=as_json)
         return
@@ -153,3 +155,63 @@ def _show(made: LongTailSet) -> None:
     if len(manifest["classes"]) > SHOWN:
         say(f"… and {len(manifest['classes']) - SHOWN:,} more in {made.folder / 'classes.csv'}")
     say(f"\n{manifest['n_images']:,} images of {manifest['n_classes']:,} classes in {made.folder}")
+
+
+LISTED = 20
+"""Concepts shown, those with fewest images first."""
+
+
+def list_downloads(
+    run: Path,
+    table: str,
+    path: Path,
+    out: Path,
+    options: LongTailOptions,
+    workers: int | EngineChoice | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Write the list, and say with which commands the set is made of it.
+
+    Parameters
+    ----------
+    run, table, path, options, workers
+        See `conceptaudit.longtail.download_list.write_download_list`.
+    out : Path
+        Folder of the set that the user wants in the end.
+    as_json : bool
+        Print JSON.
+    """
+    from conceptaudit.longtail.download_list import write_download_list
+
+    with progress_bar() as progress:
+        listed = write_download_list(
+            run, table, path, options=options, workers=workers, progress=progress
+        )
+    folder = f"{out}-images"
+    if as_json:
+        emit_json(
+            {
+                "list": str(listed.path),
+                "n_images": listed.n_images,
+                "concepts": listed.n_by_concept,
+                "account": listed.account,
+                "command": listed.command(folder),
+            }
+        )
+        return
+    fewest = sorted(listed.n_by_concept.items(), key=lambda one: (one[1], one[0]))
+    say_table(["concept", "images to download"], [list(one) for one in fewest[:LISTED]])
+    if len(fewest) > LISTED:
+        say(f"… and {len(fewest) - LISTED:,} concepts with as many or more")
+    n_samples = listed.account.get("n_samples", 0)
+    say(f"\n{listed.n_images:,} of {n_samples:,} images are listed in {listed.path}, by caption.")
+    for reason, n in listed.account.items():
+        if reason != "n_samples":
+            say(f"  {n:,} {reason}")
+    say("Download these with img2dataset, then run longtail on the result:\n")
+    say(f"  {listed.command(folder)}")
+    say(
+        f"  conceptaudit longtail {quote(str(run))} --images {quote(folder)} -o {quote(str(out))} "
+        "--require-text"
+    )

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from conceptaudit.cli.arguments import AsJson
-from conceptaudit.cli.console import emit_json, say, say_table
-from conceptaudit.cli.pace import duration
+from conceptaudit.cli.console import duration, emit_json, say, say_table
 from conceptaudit.cli.parts import places_of
 
 if TYPE_CHECKING:

@@ -1,5 +1,7 @@
 """Files on disk and behind fsspec URLs: stamp them, open them, say what is wrong with them."""
 
+from __future__ import annotations
+
 import bz2
 import gzip
 import hashlib
@@ -15,10 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from conceptaudit.datasets._remote import info_of, open_remote
-from conceptaudit.datasets._unpack import Unpacked
 from conceptaudit.datasets.base import Shard
 from conceptaudit.errors import (
     ConceptAuditError,
@@ -28,6 +29,10 @@ from conceptaudit.errors import (
 )
 from conceptaudit.paths import is_there
 from conceptaudit.records import SampleBatch
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 
 _STAMPS = ("ETag", "etag", "checksum", "md5Hash", "LastModified", "last_modified", "mtime")
 # what libraries raise on purpose; zipfile's NotImplementedError is a compression that is none
@@ -290,3 +295,58 @@ def make_shard(
         ids_per_row=ids_per_row,
         fingerprint=fingerprint([*files, *stamped], start, stop, settings),
     )
+
+
+class Unpacked(io.RawIOBase):
+    """A ``.zst`` stream, decompressed as it is read.
+
+    Parameters
+    ----------
+    stream : binary file
+        The compressed bytes; one frame or several, one after the other.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__()
+        self._packed: Any = stream
+        self._position = 0
+        self._open()
+
+    def _open(self) -> None:
+        import pyarrow as pa
+
+        self._packed.seek(0)
+        self._position = 0
+        self._plain: Any = pa.CompressedInputStream(pa.PythonFile(self._packed, "r"), "zstd")
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True; only the start and places further on can be gone to."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position among the decompressed bytes."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to a place; backwards means decompressing again from the start."""
+        target = offset if whence == io.SEEK_SET else self._position + offset
+        if target < self._position:
+            self._open()
+        while self._position < target:
+            skipped = self._plain.read(min(target - self._position, 1 << 20))
+            if not skipped:
+                break
+            self._position += len(skipped)
+        return self._position
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Fill a buffer with decompressed bytes."""
+        view = memoryview(buffer)
+        content = self._plain.read(len(view))
+        view[: len(content)] = content
+        self._position += len(content)
+        return len(content)

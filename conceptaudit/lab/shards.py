@@ -1,11 +1,17 @@
 """One shard of a simulated dataset, written as img2dataset writes it."""
 
+from __future__ import annotations
+
+import hashlib
 import io
 import json
+import math
+import struct
 import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -13,11 +19,12 @@ from typing import IO, TYPE_CHECKING, Any
 from conceptaudit import artifacts
 from conceptaudit.lab.config import LabConfig
 from conceptaudit.lab.dice import Dice, Purpose
-from conceptaudit.lab.stored import SHARD_DIGITS, StoredSample, sample_key, store
+from conceptaudit.lab.samples import SampleTruth, make_sample
 from conceptaudit.lab.truth import truth_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
 
 FORMATS = ("webdataset", "parquet")
 
@@ -27,7 +34,7 @@ ROWS_PER_GROUP = 100
 Row = dict[str, Any]
 
 
-def write_shard(config: LabConfig, folder: Path, layout: str, shard: int) -> "pa.Table":
+def write_shard(config: LabConfig, folder: Path, layout: str, shard: int) -> pa.Table:
     """Write the files of one shard and return its rows of the truth, in order of index.
 
     Parameters
@@ -105,7 +112,7 @@ def _rows_with_image(
 
 
 @cache
-def _row_schema(*, image: bool) -> "pa.Schema":
+def _row_schema(*, image: bool) -> pa.Schema:
     import pyarrow as pa
 
     columns: dict[str, pa.DataType] = dict.fromkeys(
@@ -131,7 +138,7 @@ def _write_rows(path: Path, samples: Iterable[list[Row]], *, image: bool = False
             writer.write_table(_row_table(group, schema))
 
 
-def _row_table(rows: Sequence[Row], schema: "pa.Schema") -> "pa.Table":
+def _row_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
     columns = []
@@ -174,3 +181,165 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """
     with artifacts.whole_file(path) as partial, partial.open("wb") as file:
         yield file
+
+
+SHARD_DIGITS = 5
+
+ROT_MESSAGES = (
+    "HTTP Error 404: Not Found",
+    "HTTP Error 403: Forbidden",
+    "HTTP Error 410: Gone",
+    "<urlopen error [Errno -2] Name or service not known>",
+    "<urlopen error timed out>",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSample:
+    """A sample ready to be written.
+
+    Parameters
+    ----------
+    key : str
+        Its name in the shard.
+    image, caption : bytes or None
+        File contents; None where the file is missing.
+    metadata : dict
+        img2dataset's columns, in their order.
+    truth : SampleTruth
+        What is true of it.
+    """
+
+    key: str
+    image: bytes | None
+    caption: bytes | None
+    metadata: dict[str, Any]
+    truth: SampleTruth
+
+    @property
+    def times(self) -> int:
+        """How often it is stored under its key."""
+        fate = self.truth.fate
+        return 2 if fate.corrupt == "duplicate_key" and not fate.link_rot else 1
+
+    @property
+    def outcome(self) -> str:
+        """What the download's statistics count it as."""
+        return str(self.metadata["error_message"] or "success")
+
+
+def sample_key(config: LabConfig, index: int) -> str:
+    """Name sample `index` as img2dataset does: shard number, then position in the shard.
+
+    Examples
+    --------
+    >>> sample_key(LabConfig(shard_size=1000), 2005)
+    '00002005'
+    """
+    digits = math.ceil(math.log10(config.shard_size)) if config.shard_size > 1 else 0
+    shard, position = divmod(index, config.shard_size)
+    return f"{shard * 10**digits + position:0{SHARD_DIGITS + digits}d}"
+
+
+def store(config: LabConfig, index: int) -> StoredSample:
+    """Make sample `index` and do to it what its fate says."""
+    dice = Dice(seed=config.seed, index=index, purpose=Purpose.METADATA)
+    dice.uniform()  # the JPEG quality
+    picture, truth = make_sample(config, index)
+    fate, key = truth.fate, sample_key(config, index)
+    address = hashlib.sha256(f"{config.seed}/{index}".encode()).hexdigest()
+    known: dict[str, Any] = {
+        "url": f"https://images{dice.below(40)}.example.com/{address[:2]}/{address[2:14]}.jpg",
+        "caption": truth.caption,
+        "key": key,
+    }
+    if fate.link_rot:
+        lost = {"status": "failed_to_download", "error_message": dice.pick(ROT_MESSAGES)}
+        metadata = known | lost | dict.fromkeys((*_SIZES, "exif", "sha256"))
+        return StoredSample(key=key, image=None, caption=None, metadata=metadata, truth=truth)
+    content = picture or b""
+    caption = damage_caption(truth.caption, fate.corrupt)
+    known["caption"] = None if caption is None else caption.decode(errors="replace")
+    fetched = {"status": "success", "error_message": None}
+    sizes = dict.fromkeys(_SIZES, config.image_size)
+    digest = {"exif": "{}", "sha256": hashlib.sha256(content).hexdigest()}
+    return StoredSample(
+        key=key,
+        image=damage_image(content, fate.corrupt),
+        caption=caption,
+        metadata=known | fetched | sizes | digest,
+        truth=truth,
+    )
+
+
+_SIZES = ("width", "height", "original_width", "original_height")
+
+
+WEB_PAGE = (
+    b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head>\n"
+    b"<body><h1>Not Found</h1><p>The picture has moved.</p></body></html>\n"
+)
+"""What many servers send instead of a picture that is gone."""
+
+BOMB_SIDE = 65_000
+"""Pixels per side that a bomb claims: 4.2 billion, 12 GB once decoded. JPEG's limit is 65,535."""
+
+LATIN_1_TAIL = b" caf\xe9"
+"""One Latin-1 letter makes the whole caption invalid as UTF-8."""
+
+_FRAME_HEADERS = (b"\xff\xc0", b"\xff\xc1", b"\xff\xc2")
+
+
+def damage_image(content: bytes, kind: str) -> bytes | None:
+    """Damage a JPEG file.
+
+    Parameters
+    ----------
+    content : bytes
+        A valid JPEG file.
+    kind : str
+        A corruption kind; kinds that do not concern images leave it as it is.
+
+    Returns
+    -------
+    bytes or None
+        The damaged file; None where it is missing.
+
+    Examples
+    --------
+    >>> damage_image(b"0123456789", "truncated"), damage_image(b"0", "missing_image")
+    (b'01234', None)
+    """
+    if kind == "truncated":
+        return content[: len(content) // 2]
+    if kind == "wrong_magic":
+        return WEB_PAGE
+    if kind == "bomb":
+        return _claim_size(content, BOMB_SIDE)
+    return None if kind == "missing_image" else content
+
+
+def damage_caption(caption: str, kind: str) -> bytes | None:
+    r"""Encode a caption as UTF-8 and damage it.
+
+    Examples
+    --------
+    >>> damage_caption("a dog", "bad_utf8"), damage_caption("a dog", "empty_caption")
+    (b'a dog caf\xe9', b'')
+    """
+    if kind == "bad_utf8":
+        return caption.encode() + LATIN_1_TAIL
+    if kind == "empty_caption":
+        return b""
+    return None if kind == "missing_caption" else caption.encode()
+
+
+def _claim_size(content: bytes, side: int) -> bytes:
+    """Write another height and width into a JPEG file's frame header (ITU-T T.81, B.2.2)."""
+    position = 2
+    while content[position : position + 2] not in _FRAME_HEADERS:
+        (length,) = struct.unpack(">H", content[position + 2 : position + 4])
+        position += 2 + length
+    # Marker (2 bytes), length (2), precision (1), then height and width.
+    size = struct.pack(">HH", side, side)
+    return content[: position + 5] + size + content[position + 9 :]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from conceptaudit.artifacts import Json, digest_of
 from conceptaudit.datasets import Dataset, Shard, open_dataset
-from conceptaudit.engine import StageReport, open_engine, run_stage
+from conceptaudit.engine import StageReport
 from conceptaudit.engine.parts import Part
+from conceptaudit.engine.runner import StageRunner
 from conceptaudit.errors import DataError
 from conceptaudit.openvocab.stage import NounLister
 from conceptaudit.options.vocab import VocabOptions
@@ -91,15 +92,11 @@ class PreparedListing:
 
     def run(self, parts: Path, progress: Progress, part: Part | None = None) -> StageReport:
         """List the nouns of every shard, or of a part's share."""
-        options = self.options
-        shards = self.shards if part is None else part.share(self.shards)
-        return run_stage(
-            self.stage,
-            self.dataset,
-            shards,
+        runner = StageRunner(
             folder=parts,
-            engine=open_engine(options.engine_choice, n_items=len(shards), folder=parts),
+            workers=self.options.engine_choice,
             progress=progress,
-            skip_unreadable=options.skip_unreadable,
-            tidy=part is None,
+            part=part,
+            skip_unreadable=self.options.skip_unreadable,
         )
+        return runner.run(self.stage, self.dataset, runner.share(self.shards))

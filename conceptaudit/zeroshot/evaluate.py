@@ -11,6 +11,7 @@ import pandas as pd
 from conceptaudit.engine import EngineChoice
 from conceptaudit.engine.part_marks import mark_finished
 from conceptaudit.engine.parts import Part, PartRun
+from conceptaudit.engine.runner import StageRunner
 from conceptaudit.errors import DataError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.options.zeroshot import EvaluationOptions
@@ -20,7 +21,7 @@ from conceptaudit.zeroshot.labelled import EvaluationSet
 from conceptaudit.zeroshot.measures import Tally, confusions, overall, tally
 from conceptaudit.zeroshot.prepared import PreparedEvaluation
 from conceptaudit.zeroshot.results import Evaluation, ModelResult, write_results
-from conceptaudit.zeroshot.running import StageRunner, model_labels
+from conceptaudit.zeroshot.running import model_labels
 from conceptaudit.zeroshot.sources import Guesses
 
 
@@ -158,7 +159,7 @@ def evaluate_part(
         for one in sources:
             one.begin(folder)
             reports[one.stage.name] = runner.run(
-                one.stage, one.dataset, one.shards, on_gpu=one.on_gpu
+                one.stage, one.dataset, runner.share(one.shards), on_gpu=one.on_gpu
             )
         mark_finished(folder, part, n_all)
     return PartRun.of(folder, part, n_all, reports)

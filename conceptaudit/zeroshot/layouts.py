@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from conceptaudit.artifacts import MANIFEST, read_json
-from conceptaudit.datasets import CAPTION, Dataset, open_dataset
+from conceptaudit.artifacts import MANIFEST, digest_of, read_json
+from conceptaudit.datasets import CAPTION, open_dataset
+from conceptaudit.datasets.base import Dataset, Shard
 from conceptaudit.errors import DataError
+from conceptaudit.records import SampleBatch
 from conceptaudit.zeroshot.class_folders import ordered_folders
 from conceptaudit.zeroshot.class_prompts import own_templates
-from conceptaudit.zeroshot.grouping import grouped
 from conceptaudit.zeroshot.label_columns import Labels, read_label_column
 from conceptaudit.zeroshot.labelled import EvaluationSet
 from conceptaudit.zeroshot.meeting import embedding_drops
@@ -197,3 +198,79 @@ def open_embeddings(root: Path, name: str, label_column: str | None, given: Name
             "labelled images and these embeddings with --embeddings."
         )
     return replace(_of_folders(dataset, root, name, folders), notes=notes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupedDataset:
+    """A dataset whose consecutive shards are read together; samples and their ids stay the same.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    groups : tuple of tuple of Shard
+        Shards of `dataset`, in reading order.
+    """
+
+    dataset: Dataset
+    groups: tuple[tuple[Shard, ...], ...]
+
+    @property
+    def layout(self) -> str:
+        """As of the dataset."""
+        return self.dataset.layout
+
+    @property
+    def location(self) -> str:
+        """As of the dataset."""
+        return self.dataset.location
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """As of the dataset."""
+        return self.dataset.provides
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """As of the dataset."""
+        return self.dataset.notes
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """As of the dataset."""
+        return self.dataset.settings
+
+    def shards(self) -> tuple[Shard, ...]:
+        """One shard per group, named after its first."""
+        return tuple(
+            replace(group[0], fingerprint=digest_of([shard.fingerprint for shard in group]))
+            for group in self.groups
+        )
+
+    def read(self, shard: Shard, parts: frozenset[str]) -> Iterator[SampleBatch]:
+        """Read the shards of a group one after the other."""
+        [group] = [group for group in self.groups if group[0].name == shard.name]
+        for one in group:
+            yield from self.dataset.read(one, parts)
+
+
+def grouped(dataset: Dataset, n_samples: int) -> GroupedDataset:
+    """Group a dataset's shards to about `n_samples` each.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Whose shards know their number of rows; one that does not stays alone.
+    n_samples : int
+        At least 1.
+    """
+    groups: list[list[Shard]] = []
+    room = 0
+    for shard in dataset.shards():
+        size = shard.stop - shard.start if shard.stop >= 0 else n_samples
+        if groups and size <= room:
+            groups[-1].append(shard)
+            room -= size
+        else:
+            groups.append([shard])
+            room = n_samples - size
+    return GroupedDataset(dataset=dataset, groups=tuple(tuple(group) for group in groups))

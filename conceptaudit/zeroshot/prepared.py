@@ -10,6 +10,7 @@ from conceptaudit.artifacts import RunFolder, digest_of
 from conceptaudit.datasets import CAPTION, EMBEDDING, IMAGE, Dataset, Shard
 from conceptaudit.engine import EngineChoice, StageReport
 from conceptaudit.engine.parts import Part
+from conceptaudit.engine.runner import StageRunner
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.embed import EmbeddingFolder, check_embedded_with, embed
@@ -19,7 +20,7 @@ from conceptaudit.store.places import check_apart, folder_of, output_path
 from conceptaudit.text.pipeline import find_pipeline
 from conceptaudit.zeroshot.labelled import EvaluationSet
 from conceptaudit.zeroshot.pairs import PairEncoder
-from conceptaudit.zeroshot.running import StageRunner, load_models, model_slugs
+from conceptaudit.zeroshot.running import load_models, model_slugs
 from conceptaudit.zeroshot.sources import Source, Stored, find_sources
 
 
@@ -227,4 +228,4 @@ class PreparedRetrieval:
     def run(self, runner: StageRunner, stage: PairEncoder) -> StageReport:
         """Encode the pairs with one model."""
         on_gpu = stage.clip.device != "cpu"
-        return runner.run(stage, self.dataset, self.shards, on_gpu=on_gpu)
+        return runner.run(stage, self.dataset, runner.share(self.shards), on_gpu=on_gpu)

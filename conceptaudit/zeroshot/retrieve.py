@@ -13,6 +13,7 @@ from conceptaudit.datasets import Dataset
 from conceptaudit.engine import EngineChoice
 from conceptaudit.engine.part_marks import mark_finished
 from conceptaudit.engine.parts import Part, PartRun
+from conceptaudit.engine.runner import StageRunner
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.options.zeroshot import RetrievalOptions
 from conceptaudit.progress import Progress, SilentProgress
@@ -29,7 +30,6 @@ from conceptaudit.zeroshot.retrieval import (
     retrieved,
 )
 from conceptaudit.zeroshot.running import (
-    StageRunner,
     added_accounts,
     finish_run,
     model_labels,

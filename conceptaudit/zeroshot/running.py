@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from conceptaudit.artifacts import RUN_PACKAGES, Json, RunFolder, ShardStore, package_versions
-from conceptaudit.datasets import Dataset, Shard
-from conceptaudit.engine import EngineChoice, StageReport, open_engine, run_stage
-from conceptaudit.engine.parts import Part
-from conceptaudit.engine.stage import Stage
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel, find_clip
 from conceptaudit.image.model_names import label_of
-from conceptaudit.progress import Progress
 from conceptaudit.records import merge_counts
 
 
@@ -64,41 +58,6 @@ def model_labels(clip: ClipModel, pretraining: str | None) -> tuple[str, str]:
     """
     architecture, weights = label_of(clip.name)
     return architecture, pretraining if pretraining is not None else weights
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageRunner:
-    """Runs the stages of an evaluation: with whom, in which folder, over which share of shards.
-
-    Parameters
-    ----------
-    folder : Path
-        The run folder.
-    workers : int, EngineChoice or None
-    progress : Progress
-    part : Part or None
-        None for all shards.
-    """
-
-    folder: Path
-    workers: int | EngineChoice | None
-    progress: Progress
-    part: Part | None = None
-
-    def run(
-        self, stage: Stage, dataset: Dataset, shards: Sequence[Shard], *, on_gpu: bool
-    ) -> StageReport:
-        """Bring a stage's results up to date."""
-        mine = shards if self.part is None else self.part.share(shards)
-        return run_stage(
-            stage,
-            dataset,
-            mine,
-            folder=self.folder,
-            engine=open_engine(self.workers, n_items=len(mine), on_gpu=on_gpu, folder=self.folder),
-            progress=self.progress,
-            tidy=self.part is None,
-        )
 
 
 def added_accounts(store: ShardStore, shards: Sequence[str]) -> Json:

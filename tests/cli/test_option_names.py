@@ -4,8 +4,7 @@ from importlib import import_module
 
 import pytest
 
-from conceptaudit.cli.main import VERBS, main
-from conceptaudit.cli.option_names import _option_names, in_options
+from conceptaudit.cli.main import VERBS, _option_names, in_options, main
 
 
 def verb(name):

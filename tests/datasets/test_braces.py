@@ -4,7 +4,7 @@ import fsspec
 import pytest
 
 from conceptaudit.datasets import open_dataset
-from conceptaudit.datasets._braces import expand_braces, has_braces
+from conceptaudit.datasets._listing import expand_braces, has_braces
 from conceptaudit.errors import ConfigError
 
 NAMES = ("00008.tsv", "00009.tsv", "00010.tsv")

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from conceptaudit.lab import LabConfig, draw_probabilities, lab_vocabulary, presence_probabilities
+from conceptaudit.lab.captions import grammar
 from conceptaudit.lab.concepts import DATA, load_concepts
-from conceptaudit.lab.grammar import grammar
 from conceptaudit.lab.law import ranked_concepts
 from conceptaudit.lab.samples import make_sample
 

@@ -1,6 +1,6 @@
 """A set whose captions name other things is called doubtful."""
 
-from conceptaudit.longtail.caption_check import CaptionCheck
+from conceptaudit.longtail.build import CaptionCheck
 
 
 def test_captions_that_name_other_things_are_said():

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from conceptaudit.longtail.alike import SURE_BITS, Looks, hamming
-from conceptaudit.longtail.assign import assign_classes, runners_up
 from conceptaudit.longtail.clean import first_resembling, remove_duplicates, shortened
+from conceptaudit.longtail.cleaning import assign_classes, runners_up
 from conceptaudit.longtail.naming import MAX_NAME, csv_text, folder_names, safe_part
 from conceptaudit.longtail.picture import describe_picture, perceptual_hash
 from conceptaudit.longtail.records import Candidate, Entry, Picture

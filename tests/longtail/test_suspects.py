@@ -11,9 +11,15 @@ from hypothesis import strategies as st
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.longtail import LongTailOptions, build_long_tail
 from conceptaudit.longtail.other_sense import embed_senses, read_other_senses
-from conceptaudit.longtail.outliers import DEVIATIONS, LEAST, SEPARATION, deviations, split
 from conceptaudit.longtail.records import Candidate, Entry
-from conceptaudit.longtail.suspects import find_suspects
+from conceptaudit.longtail.suspects import (
+    DEVIATIONS,
+    LEAST,
+    SEPARATION,
+    deviations,
+    find_suspects,
+    split,
+)
 
 OPTIONS = LongTailOptions(per_class=20)
 

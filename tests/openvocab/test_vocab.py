@@ -19,8 +19,7 @@ from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.openvocab import PhraseRule, VocabOptions, list_vocabulary, write_concepts
 from conceptaudit.openvocab.listing import entries
 from conceptaudit.openvocab.merging import merge_counts
-from conceptaudit.openvocab.phrases import PhraseFinder
-from conceptaudit.openvocab.stage import KEYS, PAIRS, _Counted
+from conceptaudit.openvocab.stage import KEYS, PAIRS, PhraseFinder, _Counted
 from conceptaudit.text.bundled import load_bundled
 from conceptaudit.vocabulary import read_concepts
 
@@ -346,7 +345,7 @@ def test_capitalised_plurals_are_one_word_with_the_others() -> None:
     import spacy
     from spacy.tokens import Doc
 
-    from conceptaudit.openvocab.phrases import PhraseFinder
+    from conceptaudit.openvocab.stage import PhraseFinder
 
     nlp = spacy.blank("en")
     find = PhraseFinder(nlp, PhraseRule(phrases=False))

@@ -6,9 +6,8 @@ import time
 
 import pytest
 
-from conceptaudit.cli.console import _LineProgress
+from conceptaudit.cli.console import Pace, _LineProgress, duration
 from conceptaudit.cli.main import main
-from conceptaudit.cli.pace import Pace, duration
 from conceptaudit.errors import DataError
 from conceptaudit.progress import SilentProgress
 from conceptaudit.runlog import RunLog, run_log
