@@ -72,12 +72,12 @@ class Media:
         from conceptaudit.auditing.sources import open_source
         from conceptaudit.options.audit import AuditOptions
 
-        if location is None and recorded.startswith("memory://"):
+        layout = self.run.record.manifest["reading"].get("layout")
+        if location is None and layout == "memory":
             return
         started = read_json(self.run.folder / STARTED)
         options = AuditOptions.restored(started.get("options", {}))
-        embedded = self.run.record.manifest["reading"].get("layout") == EMBEDDING_LAYOUT
-        if location is not None and embedded:
+        if location is not None and layout == EMBEDDING_LAYOUT:
             other = open_dataset(location)
             if IMAGE in other.provides:
                 self._other = SampleLookup(other)

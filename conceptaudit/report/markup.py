@@ -19,8 +19,11 @@ _SCRIPT_ESCAPES = {
     ord("&"): "\\u0026",
     0x2028: "\\u2028",
     0x2029: "\\u2029",
+    **{code: f"\\u{code:04x}" for code in (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F))},
+    **{code: f"\\u{code:04x}" for code in range(0x2066, 0x206A)},
 }
-"""Makes ``</script>`` and ``<!--`` impossible inside a script element, whatever the data hold."""
+"""Makes ``</script>`` and ``<!--`` impossible inside a script element, whatever the data hold, and
+takes characters that turn the direction of text out of the page's source."""
 
 
 _SHOWN = {"Cc": "\ufffd", "Cf": "\ufffd", "Cs": "\ufffd", "Zl": " ", "Zp": " "}
