@@ -19,17 +19,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import psutil
-import torch
 from PIL import Image
 
 from conceptaudit.auditing.pictures import read_pictures
 from conceptaudit.datasets import open_dataset
-from conceptaudit.image.clip import find_clip
 from conceptaudit.image.decode import decode_image
 from conceptaudit.image.duplicates import find_duplicates
-from conceptaudit.image.looks import look_vectors, looks_of
-from conceptaudit.image.matching import EXACT_PAIRS, find_matches, match_among
 from conceptaudit.image.null import null_threshold
+from conceptaudit.image.similarity_join import EXACT_PAIRS, find_matches, match_among
+from conceptaudit.image.thumbnails import Thumbnails, colour_vectors, thumbnail_of
 from conceptaudit.image.vectors import unit_rows
 
 COSINES = (0.8, 0.85, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999)
@@ -80,7 +78,7 @@ def lab(arguments: argparse.Namespace) -> dict[str, object]:
     near = same & (near_copy[:, None] | near_copy[None])[low]
     vectors = unit_rows(pictures.vectors.astype(np.float32))
     cosine = (vectors @ vectors.T)[low]
-    looks = look_vectors(pictures.looks)
+    looks = colour_vectors(pictures.thumbnails.colours)
     look = (looks @ looks.T)[low]
     result: dict[str, object] = {"n": n, "near_copies": int(near_copy.sum())}
     for name, scores, thresholds in (
@@ -96,7 +94,7 @@ def lab(arguments: argparse.Namespace) -> dict[str, object]:
     result["null_threshold"] = chosen
     for name, given in (
         ("exact only", {"threshold": None}),
-        ("auto", {"threshold": 0.9, "looks": pictures.looks}),
+        ("auto", {"threshold": 0.9, "thumbnails": pictures.thumbnails, "altered_threshold": -1.0}),
         ("auto without thumbnails", {"threshold": chosen}),
     ):
         groups = find_duplicates(pictures.vectors, identities=pictures.digests, **given)
@@ -118,13 +116,12 @@ def taken_again(data: bytes, crop: float, quality: int) -> bytes:
 
 def photos(arguments: argparse.Namespace) -> dict[str, object]:
     """Count copies of photographs that are found, and distinct ones that pass for copies."""
-    clip = find_clip(arguments.clip, device="cpu")
     files = [path.read_bytes() for path in sorted(arguments.photos.rglob("*.jpg"))]
-    result: dict[str, object] = {"clip": arguments.clip, "n": len(files)}
+    result: dict[str, object] = {"n": len(files)}
 
     def looks(images: list[bytes]) -> np.ndarray:
-        pixels = torch.stack([clip.prepare(decode_image(data)) for data in images])
-        return look_vectors(looks_of(pixels))
+        thumbnails = Thumbnails.of([thumbnail_of(decode_image(data)) for data in images])
+        return colour_vectors(thumbnails.colours)
 
     plain = looks(files)
     _, first = np.unique(plain.round(4), axis=0, return_index=True)

@@ -33,9 +33,9 @@ from conceptaudit.longtail.suspects import DEVIATIONS, SEPARATION, deviations, s
 from conceptaudit.progress import SilentProgress
 from conceptaudit.records import Concept, ConceptVocabulary
 
-DUPLICATE = ("exact_bytes", "exact_pixels", "near_phash", "near_embedding")
+DUPLICATE = ("exact_bytes", "exact_pixels", "near_phash", "near_altered", "near_embedding")
 NOT_COMPARED = ("nearer_to_other_concept",)
-LEAK = ("leak_pixels", "leak_phash", "leak_embedding", "leak_hash", "leak_url")
+LEAK = ("leak_pixels", "leak_phash", "leak_altered", "leak_embedding", "leak_hash", "leak_url")
 CLASSES, AMBIGUOUS = 30, 10
 PLENTY, SCARCE, OTHERS = 25, 10, 8
 PER_CLASS = 15

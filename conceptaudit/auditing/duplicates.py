@@ -19,10 +19,11 @@ from conceptaudit.auditing.pictures import Pictures, read_pictures
 from conceptaudit.datasets.base import EMBEDDING, Dataset, Shard
 from conceptaudit.frequency.counting import SidePairs, intersect
 from conceptaudit.frequency.intervals import poisson_interval
+from conceptaudit.image.altered import SAME_GREYS
 from conceptaudit.image.duplicates import DuplicateGroups, find_duplicates, first_occurrence
-from conceptaudit.image.looks import LOOK_THRESHOLD
 from conceptaudit.image.null import null_threshold
 from conceptaudit.image.stored import StoredEmbeddings
+from conceptaudit.image.thumbnails import SAME_COLOURS
 from conceptaudit.options.audit import AUTO_DUPLICATES, EXACT_DUPLICATES, AuditOptions
 from conceptaudit.records import ConceptFrequencies
 from conceptaudit.store.removing import remove
@@ -33,8 +34,11 @@ KEPT, CAPTION_OF, SAME, NEAR = "kept", "same_key", "exact", "near"
 """Kinds of member: the group's representative; another caption of a picture of the group; the
 same picture under another key; one so similar that it counts as the same."""
 
-WITH_LOOKS = 0.9
+WITH_THUMBNAILS = 0.9
 """Cosine similarity that ``"auto"`` asks for where thumbnails decide too."""
+
+ANY_EMBEDDING = -1.0
+"""With ``"auto"``, thumbnails alone decide on altered copies: a crop may show another thing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,17 +133,21 @@ def look_for_duplicates(pictures: Pictures, near: float | str) -> FoundDuplicate
     pictures : Pictures
         All of them.
     near : float, "auto" or "exact"
-        Cosine similarity of near duplicates; ``"auto"`` takes `WITH_LOOKS` where pictures were
+        Cosine similarity of near duplicates; ``"auto"`` takes `WITH_THUMBNAILS` where pictures were
         opened, so that thumbnails decide, and else the model's own null; ``"exact"`` looks for
         equal pictures only.
     """
     threshold: float | None = None
     if near == AUTO_DUPLICATES:
-        threshold = WITH_LOOKS if pictures.looks is not None else _from_null(pictures)
+        threshold = WITH_THUMBNAILS if pictures.thumbnails is not None else _from_null(pictures)
     elif near != EXACT_DUPLICATES:
         threshold = float(near)
     groups = find_duplicates(
-        pictures.vectors, threshold, identities=pictures.digests, looks=pictures.looks
+        pictures.vectors,
+        threshold,
+        identities=pictures.digests,
+        thumbnails=pictures.thumbnails,
+        altered_threshold=ANY_EMBEDDING if near == AUTO_DUPLICATES else threshold,
     )
     table = _table(pictures, groups)
     return FoundDuplicates(
@@ -188,8 +196,11 @@ def _notes(
     )
     if threshold is None:
         return
-    beside = f" and thumbnails that correlate by {LOOK_THRESHOLD:g}."
-    if pictures.looks is None:
+    beside = (
+        f" and thumbnails that correlate by {SAME_COLOURS:g}; or one is a mirrored, turned, "
+        f"cropped or framed copy of the other (thumbnails that then correlate by {SAME_GREYS:g})."
+    )
+    if pictures.thumbnails is None:
         beside = "; no picture was opened, so pictures of the same thing may pass for copies."
     yield f"Near duplicates have a cosine similarity of at least {threshold:g}{beside}"
     if groups.approximate:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from conceptaudit.datasets.base import EMBEDDING, Dataset, Shard
 from conceptaudit.errors import DataError
-from conceptaudit.image.looks import LOOK_BYTES
+from conceptaudit.image.thumbnails import Thumbnails
 from conceptaudit.records import Int64Array, sample_id
 
 _EXTRAS = ("image_digest", "image_look")
@@ -30,14 +30,15 @@ class Pictures:
     vectors : numpy.ndarray of float16, shape (n, dimension)
     digests : list of str, length n, or None
         Of the files; None where no file was opened.
-    looks : numpy.ndarray of uint8, shape (n, 192), or None
+    thumbnails : Thumbnails or None
+        None where not every image has one.
     """
 
     sample_ids: Int64Array
     keys: list[str]
     vectors: npt.NDArray[np.float16]
     digests: list[str] | None
-    looks: npt.NDArray[np.uint8] | None
+    thumbnails: Thumbnails | None
 
 
 def read_pictures(dataset: Dataset, shards: Sequence[Shard]) -> Pictures:
@@ -66,7 +67,7 @@ def read_pictures(dataset: Dataset, shards: Sequence[Shard]) -> Pictures:
         keys=keys,
         vectors=np.concatenate(vectors),
         digests=known["image_digest"].tolist() if known is not None and complete else None,
-        looks=_looks(known["image_look"]) if known is not None and complete else None,
+        thumbnails=_thumbnails(known["image_look"]) if known is not None and complete else None,
     )
 
 
@@ -76,11 +77,9 @@ def _half(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
     return np.asarray(np.where(largest > 0, vectors / largest, 0.0), dtype=np.float16)
 
 
-def _looks(column: pd.Series[bytes]) -> npt.NDArray[np.uint8] | None:
-    looks = column.tolist()
-    if not all(len(look) == LOOK_BYTES for look in looks):
-        return None
-    return np.frombuffer(b"".join(looks), dtype=np.uint8).reshape(len(looks), LOOK_BYTES)
+def _thumbnails(column: pd.Series[bytes]) -> Thumbnails | None:
+    thumbnails = Thumbnails.of(column.tolist())
+    return thumbnails if thumbnails.known.all() else None
 
 
 def _extras(shard: Shard) -> pd.DataFrame | None:

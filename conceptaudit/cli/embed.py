@@ -52,7 +52,11 @@ def embed(
     workers: EngineChoice,
     shard: ShardOfRun = None,
     threads: Annotated[
-        int | None, typer.Option(help="Threads per worker that decode pictures.")
+        int | None, typer.Option(help="Threads per worker that decode images.")
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Images per forward pass; 64 on a CPU, 256 on a GPU by default."),
     ] = None,
     shard_rows: Annotated[
         int, typer.Option(help="Rows of a table per shard, and so per file written.")
@@ -87,7 +91,9 @@ def embed(
         image_column=image_column,
         shard_rows=shard_rows,
     )
-    model = find_clip(clip, device=device, allow_pickle_weights=allow_pickle_weights)
+    model = find_clip(
+        clip, device=device, allow_pickle_weights=allow_pickle_weights, batch_size=batch_size
+    )
     with logged_progress(out, "embed") as progress:
         made = run_embed(
             opened,

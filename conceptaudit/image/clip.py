@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
+from conceptaudit.image.deterministic_map import CPU_BATCH, deterministic_map
+from conceptaudit.image.devices import find_device, like_weights, placed, precision_on
 from conceptaudit.image.model_names import CONFIG, HUB, LAB, UNTRAINED, ModelName, parse_name
 from conceptaudit.image.network import configuration_of, network_digest
-from conceptaudit.image.parallel import CPU_BATCH, map_alone
+from conceptaudit.image.oom_fallback import ENCODE_BATCH, Pending
 from conceptaudit.image.preprocessing import Preprocessing
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.image.weights import cached_or_fetched, check_weights, load_failures, needs
@@ -26,6 +28,9 @@ __all__ = ["LAB", "UNTRAINED", "ClipModel", "find_clip"]
 T = TypeVar("T")
 
 TEXT_BATCH = 256
+
+GPU_BATCH = 256
+"""Images per forward pass on a GPU unless --batch-size says otherwise: 39 MB at 224 pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,8 @@ class ClipModel:
         Of its embeddings.
     device : str
         ``"cpu"`` or ``"cuda:0"``.
+    batch : int
+        Images per forward pass.
     allow_pickle_weights : bool
         Whether a checkpoint that is a pickle may be opened; see `find_clip`.
     notes : tuple of str
@@ -55,9 +62,15 @@ class ClipModel:
     digest: str
     dimension: int
     device: str = "cpu"
+    batch: int = ENCODE_BATCH
     allow_pickle_weights: bool = False
     notes: tuple[str, ...] = ()
     configuration: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def precision(self) -> str:
+        """Type of the numbers that it computes with, such as ``"bfloat16"``."""
+        return str(precision_on(self.device)).removeprefix("torch.")
 
     def on(self, device: str) -> ClipModel:
         """Return the same model on another device."""
@@ -71,10 +84,10 @@ class ClipModel:
         torch.Tensor of uint8, shape (3, height, width)
             Or of float32 where the preprocessing is of an unknown kind.
         """
-        return self._loaded().pixels.prepare(image)
+        return _preprocessing(self.name, self.device, self.allow_pickle_weights).prepare(image)
 
     def encode_pixels(self, pixels: Any) -> Float32Array:
-        """Embed pictures that `prepare` made.
+        """Embed images that `prepare` made.
 
         Parameters
         ----------
@@ -86,18 +99,51 @@ class ClipModel:
             Unit vectors.
         """
         if self.device == "cpu":
-            parts = map_alone(self._pass_pixels, pixels.split(CPU_BATCH))
+            parts = deterministic_map(self._pass_pixels, pixels.split(CPU_BATCH))
             return np.concatenate(parts)
         return self._pass_pixels(pixels)
 
+    def launch_pixels(self, pixels: Any) -> Pending:
+        """Begin to embed images; a GPU is not waited for.
+
+        Parameters
+        ----------
+        pixels : torch.Tensor, shape (n, 3, height, width)
+            In page-locked memory, or copying them is waited for.
+
+        Returns
+        -------
+        callable
+            Waits, and returns what `encode_pixels` does.
+        """
+        import torch
+
+        if self.device == "cpu":
+            vectors = self.encode_pixels(pixels)
+            return lambda: vectors
+        vectors_there = self._forward(pixels)
+        vectors_here = torch.empty(vectors_there.shape, pin_memory=True)
+        vectors_here.copy_(vectors_there, non_blocking=True)
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call] # torch has no types for it
+        copied.record()
+
+        def wait() -> Float32Array:
+            copied.synchronize()
+            return unit_rows(vectors_here.numpy())
+
+        return wait
+
     def _pass_pixels(self, pixels: Any) -> Float32Array:
+        return unit_rows(self._forward(pixels).cpu().numpy())
+
+    def _forward(self, pixels: Any) -> Any:
+        """Vectors of images, float32, on the model's device."""
         import torch
 
         loaded = self._loaded()
         with torch.inference_mode():
-            ready = loaded.pixels.finish(pixels.to(self.device))
-            with _autocast(self.device):
-                return unit_rows(loaded.model.encode_image(ready).float().cpu().numpy())
+            ready = loaded.pixels.finish(pixels.to(self.device, non_blocking=True))
+            return loaded.model.encode_image(like_weights(ready, self.device)).float()
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float32Array:
         """Embed RGB pictures.
@@ -125,7 +171,9 @@ class ClipModel:
         on_cpu = self.device == "cpu"
         size = CPU_BATCH if on_cpu else TEXT_BATCH
         blocks = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
-        passed = map_alone(self._pass_texts, blocks) if on_cpu else map(self._pass_texts, blocks)
+        passed = (
+            deterministic_map(self._pass_texts, blocks) if on_cpu else map(self._pass_texts, blocks)
+        )
         return unit_rows(np.concatenate(list(passed)))
 
     def _pass_texts(self, texts: Sequence[str]) -> Float32Array:
@@ -133,7 +181,7 @@ class ClipModel:
 
         loaded = self._loaded()
         tokens = loaded.tokenizer(list(texts)).to(self.device)
-        with torch.inference_mode(), _autocast(self.device):
+        with torch.inference_mode():
             vectors: Float32Array = loaded.model.encode_text(tokens).float().cpu().numpy()
         return vectors
 
@@ -148,7 +196,13 @@ class _Loaded:
     configuration: Mapping[str, Any]
 
 
-def find_clip(name: str, *, device: str = "auto", allow_pickle_weights: bool = False) -> ClipModel:
+def find_clip(
+    name: str,
+    *,
+    device: str = "auto",
+    allow_pickle_weights: bool = False,
+    batch_size: int | None = None,
+) -> ClipModel:
     """Find an open_clip model and load it once to identify it.
 
     Parameters
@@ -164,6 +218,9 @@ def find_clip(name: str, *, device: str = "auto", allow_pickle_weights: bool = F
     allow_pickle_weights : bool, default False
         Whether a file of weights that is a pickle may be opened. It is read by torch's restricted
         unpickler, which builds tensors and nothing else, and a warning is logged.
+    batch_size : int or None, default None
+        Images per forward pass, at least 1; None for 64 on a CPU and 256 on a GPU. Other sizes may
+        round otherwise.
 
     Raises
     ------
@@ -178,7 +235,9 @@ def find_clip(name: str, *, device: str = "auto", allow_pickle_weights: bool = F
     >>> find_clip("lab", device="cpu").dimension > 0
     True
     """
-    device = _device(device)
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f"--batch-size must be at least 1. Got {batch_size} instead.")
+    device = find_device(device)
     loaded = _load(name, device, allow_pickle_weights)
     dimension = _dimension(loaded, name, device)
     return ClipModel(
@@ -186,6 +245,7 @@ def find_clip(name: str, *, device: str = "auto", allow_pickle_weights: bool = F
         digest=loaded.digest,
         dimension=dimension,
         device=device,
+        batch=batch_size or (ENCODE_BATCH if device == "cpu" else GPU_BATCH),
         allow_pickle_weights=allow_pickle_weights,
         notes=loaded.notes,
         configuration=loaded.configuration,
@@ -223,6 +283,17 @@ def _load(name: str, device: str, allow_pickle_weights: bool) -> _Loaded:
     return _models[key]
 
 
+def _preprocessing(name: str, device: str, allow_pickle_weights: bool) -> Preprocessing:
+    """Find a model's preprocessing, whatever device the model is loaded on.
+
+    Threads go on decoding for a model that has moved to another device: they must not load it anew.
+    """
+    for (other, _, _), loaded in list(_models.items()):
+        if other == name:
+            return loaded.pixels
+    return _load(name, device, allow_pickle_weights).pixels
+
+
 def _open(name: str, device: str, allow_pickle_weights: bool) -> _Loaded:
     asked = parse_name(name)
     check_weights(asked.architecture, asked.weights, allow_pickle_weights)
@@ -232,11 +303,12 @@ def _open(name: str, device: str, allow_pickle_weights: bool) -> _Loaded:
     model, preprocess = _fetched(partial(_create, asked, device), f"The model {name!r}", asked)
     model.eval()
     configuration = configuration_of(model, tokenizer)
+    digest = network_digest(model, configuration)  # of the weights before they are rounded
     return _Loaded(
-        model=model,
+        model=placed(model, device),
         pixels=Preprocessing.of(preprocess),
         tokenizer=tokenizer,
-        digest=network_digest(model, configuration),
+        digest=digest,
         notes=asked.notes,
         configuration=configuration,
     )
@@ -296,23 +368,3 @@ def _create(asked: ModelName, device: str) -> tuple[Any, Any]:
         require_pretrained=not asked.untrained,
     )
     return model, preprocess
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(
-            f"The device (--device) is {name!r}, but torch sees no CUDA device. "
-            "Use 'cpu' or 'auto'."
-        )
-    return name
-
-
-def _autocast(device: str) -> Any:
-    import torch
-
-    enabled = device.startswith("cuda")
-    return torch.autocast("cuda" if enabled else "cpu", dtype=torch.bfloat16, enabled=enabled)

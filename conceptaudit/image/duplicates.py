@@ -1,4 +1,4 @@
-"""Which pictures repeat: the same picture again, or one so near that it counts as the same.
+"""Which images repeat: the same image again, or one so near that it counts as the same.
 
 Equal identities (a file's digest, or the vector itself) are exact duplicates. Near duplicates are
 vectors whose cosine similarity reaches a threshold. Similarity is not transitive, and following it
@@ -9,14 +9,15 @@ every member resembles the group's representative itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from conceptaudit.errors import ConfigError
-from conceptaudit.image.looks import LOOK_THRESHOLD, look_vectors
-from conceptaudit.image.matching import EXACT_PAIRS, Matches, find_matches, match_among
+from conceptaudit.image.altered import copies_among
+from conceptaudit.image.similarity_join import EXACT_PAIRS, Matches, find_matches, match_among
+from conceptaudit.image.thumbnails import SAME_COLOURS, Thumbnails, colour_vectors
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Float32Array, Int64Array
 
@@ -58,7 +59,8 @@ def find_duplicates(
     threshold: float | None = None,
     *,
     identities: Sequence[str] | None = None,
-    looks: npt.NDArray[np.uint8] | None = None,
+    thumbnails: Thumbnails | None = None,
+    altered_threshold: float | None = None,
     exact_pairs: int = EXACT_PAIRS,
 ) -> DuplicateGroups:
     """Group pictures that repeat.
@@ -73,9 +75,12 @@ def find_duplicates(
     identities : sequence of str, length n, or None
         What makes two pictures the same, such as a digest of the file; None takes the vectors'
         bytes.
-    looks : numpy.ndarray of uint8, shape (n, 192), or None
-        Thumbnails, see `conceptaudit.image.looks`. With them near duplicates must also look the
-        same, which is what tells a copy from another picture of the same thing.
+    thumbnails : Thumbnails or None
+        See `conceptaudit.image.thumbnails`. With them near duplicates must also look the same,
+        which is what tells a copy from another image of the same thing.
+    altered_threshold : float or None, default None
+        With thumbnails: cosine similarity from which an image may be a mirrored, turned, cropped
+        or framed copy of another, see `conceptaudit.image.altered`; None for `threshold`.
     exact_pairs : int
         Compare every pair up to this many, beyond it only neighbouring cells; see `match_among`.
 
@@ -114,10 +119,11 @@ def find_duplicates(
         return DuplicateGroups(representative=first, exact=exact, similarity=similarity)
     unique = np.flatnonzero(first == np.arange(len(first)))
     rows = vectors if len(unique) == len(vectors) else vectors[unique]
-    if looks is None:
+    if thumbnails is None:
         found = match_among(rows, threshold, exact_pairs=exact_pairs)
     else:
-        found = _alike(rows, looks[unique], threshold, exact_pairs)
+        lowest = threshold if altered_threshold is None else altered_threshold
+        found = _alike(rows, thumbnails[unique], threshold, lowest, exact_pairs)
     centre, score = stars(found, len(unique))
     place = np.searchsorted(unique, first)
     representative = unique[centre][place]
@@ -130,20 +136,33 @@ def find_duplicates(
 
 
 def _alike(
-    vectors: ANY_VECTORS, looks: npt.NDArray[np.uint8], threshold: float, exact_pairs: int
+    vectors: ANY_VECTORS,
+    thumbnails: Thumbnails,
+    threshold: float,
+    altered_threshold: float,
+    exact_pairs: int,
 ) -> Matches:
-    """Pairs that look the same and have similar embeddings, with the embeddings' similarity."""
+    """Pairs that look the same, with their embeddings' similarity."""
 
     def similar(rows: Int64Array, columns: Int64Array) -> npt.NDArray[np.bool_]:
         return similarity_of(vectors, rows, columns) >= np.float32(threshold)
 
-    seen = match_among(
-        look_vectors(looks).astype(np.float16),
-        LOOK_THRESHOLD,
+    same = match_among(
+        colour_vectors(thumbnails.colours).astype(np.float16),
+        SAME_COLOURS,
         confirm=similar,
         exact_pairs=exact_pairs,
     )
-    return replace(seen, scores=similarity_of(vectors, seen.rows, seen.columns))
+    altered = copies_among(thumbnails)
+    pairs = np.concatenate(
+        [np.stack([same.rows, same.columns]), np.stack([altered.rows, altered.columns])], axis=1
+    )
+    rows, columns = np.unique(pairs, axis=1)
+    scores = similarity_of(vectors, rows, columns)
+    good = scores >= np.float32(min(threshold, altered_threshold))
+    return Matches(
+        rows=rows[good], columns=columns[good], scores=scores[good], approximate=same.approximate
+    )
 
 
 def similarity_of(vectors: ANY_VECTORS, rows: Int64Array, columns: Int64Array) -> Float32Array:

@@ -28,8 +28,8 @@ from conceptaudit.datasets.changes import check_unchanged, stamps_of
 from conceptaudit.engine.accounting import CountedBatches
 from conceptaudit.errors import DataError
 from conceptaudit.image.clip import ClipModel
-from conceptaudit.image.encoded import EncodedShard, encode_shard
-from conceptaudit.image.encoding import ENCODE_BATCH
+from conceptaudit.image.encode_shard import EncodedShard, encode_shard
+from conceptaudit.image.thumbnails import THUMBNAILS
 from conceptaudit.store.removing import remove
 from conceptaudit.tagtable import check_account, drop_table, part_account
 
@@ -140,7 +140,7 @@ def _metadata(encoded: EncodedShard, kept: npt.NDArray[np.int64]) -> pd.DataFram
         "caption": pd.Series([encoded.captions[row] for row in rows], dtype="str"),
         SOURCE_COLUMN: encoded.sample_ids[kept],
         "image_digest": pd.Series([encoded.digests[row] for row in rows], dtype="str"),
-        "image_look": pd.Series([encoded.looks[row] for row in rows], dtype="object"),
+        "image_look": pd.Series([encoded.thumbnails[row] for row in rows], dtype="object"),
     }
     if all(caption is None for caption in encoded.captions):
         del columns["caption"]
@@ -171,7 +171,9 @@ def embed_settings(clip: ClipModel, *, texts: bool) -> Json:
     return {
         "clip": clip.digest,
         "device": clip.device.split(":")[0],
-        "batch": ENCODE_BATCH,
+        "batch": clip.batch,
+        "precision": clip.precision,
+        "thumbnails": THUMBNAILS,
         "texts": texts,
         "versions": package_versions("open_clip_torch", "torch", "pillow"),
     }

@@ -12,11 +12,11 @@ import pandas as pd
 from conceptaudit.artifacts import Json, digest_of, package_versions
 from conceptaudit.datasets.base import EMBEDDING, IMAGE, Shard
 from conceptaudit.engine.stage import ShardResult
-from conceptaudit.image.ahead import read_ahead
 from conceptaudit.image.clip import ClipModel
-from conceptaudit.image.encoded import encode_shard
-from conceptaudit.image.encoding import ENCODE_BATCH
+from conceptaudit.image.encode_shard import encode_shard
 from conceptaudit.image.exact import ThresholdSearch
+from conceptaudit.image.prefetch import prefetch
+from conceptaudit.image.thumbnails import THUMBNAILS
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Drop, Float32Array, SampleBatch, Tags
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
@@ -51,7 +51,9 @@ class ImageEncoder:
             "stage": self.name,
             "clip": self.clip.digest,
             "device": self.clip.device.split(":")[0],
-            "batch": ENCODE_BATCH,
+            "batch": self.clip.batch,
+            "precision": self.clip.precision,
+            "thumbnails": THUMBNAILS,
             "versions": package_versions("open_clip_torch", "torch", "pillow"),
         }
 
@@ -65,7 +67,7 @@ class ImageEncoder:
                 "sample_id": encoded.sample_ids,
                 "key": pd.Series(encoded.keys, dtype="str"),
                 "image_digest": pd.Series(encoded.digests, dtype="str"),
-                "image_look": pd.Series(encoded.looks, dtype="object"),
+                "image_look": pd.Series(encoded.thumbnails, dtype="object"),
             }
         )
         return ShardResult(
@@ -121,7 +123,7 @@ class ImageTagger:
         drops: list[Drop] = []
         found: list[Tags] = []
         n_rows = n_used = 0
-        for batch, vectors in read_ahead(map(_with_unit_rows, batches)):
+        for batch, vectors in prefetch(map(_with_unit_rows, batches)):
             drops.extend(batch.drops)
             unusable = [drop.sample_id for drop in batch.drops if drop.part == IMAGE]
             usable = ~np.isin(batch.sample_ids, unusable)

@@ -1,7 +1,7 @@
-"""When two pictures are the same by perceptual hash, and by thumbnail where the hash is unsure.
+"""When two images are the same by perceptual hash, and by thumbnail where the hash is unsure.
 
 Let It Wag! (arXiv 2404.04125) takes hashes within 10 of 64 bits for copies. Up to 6 bits that is
-nearly always right; beyond, pictures of plain ground or of little size come as near by chance, and
+nearly always right; beyond, images of plain ground or of little size come as near by chance, and
 a thumbnail of 8 × 8 colours tells them apart. docs/benchmarks-longtail.md has the figures.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from conceptaudit.image.looks import LOOK_BYTES, look_vectors
+from conceptaudit.image.thumbnails import Thumbnails, colour_vectors
 from conceptaudit.longtail.records import Picture
 from conceptaudit.records import Int64Array
 
@@ -48,53 +48,44 @@ def hamming(left: npt.NDArray[np.uint64], right: npt.NDArray[np.uint64]) -> npt.
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Looks:
-    """Perceptual hashes and thumbnails of pictures.
+    """Perceptual hashes and thumbnails of images.
 
     Parameters
     ----------
     hashes : numpy.ndarray of uint64, shape (n,)
-    thumbnails : numpy.ndarray of uint8, shape (n, 192)
-        See `conceptaudit.image.looks`.
-    known : numpy.ndarray of bool, shape (n,)
-        Whether there is a thumbnail; without one the hash decides alone.
+    thumbnails : Thumbnails
+        Of the same images; without one the hash decides alone.
     """
 
     hashes: npt.NDArray[np.uint64]
-    thumbnails: npt.NDArray[np.uint8]
-    known: Mask
+    thumbnails: Thumbnails
 
     @classmethod
     def of(cls, pictures: Sequence[Picture]) -> Looks:
-        """Gather those of pictures, in their order."""
-        known = np.array([bool(picture.look) for picture in pictures], dtype=bool)
-        told = b"".join(bytes.fromhex(picture.look) for picture in pictures)
-        thumbnails = np.zeros((len(pictures), LOOK_BYTES), dtype=np.uint8)
-        thumbnails[known] = np.frombuffer(told, dtype=np.uint8).reshape(-1, LOOK_BYTES)
-        hashes = np.array([picture.phash for picture in pictures], dtype=np.uint64)
-        return cls(hashes=hashes, thumbnails=thumbnails, known=known)
+        """Gather those of images, in their order."""
+        return cls(
+            hashes=np.array([picture.phash for picture in pictures], dtype=np.uint64),
+            thumbnails=Thumbnails.of([picture.thumbnail for picture in pictures]),
+        )
 
     @classmethod
     def of_hashes(cls, hashes: npt.NDArray[np.uint64]) -> Looks:
         """Take hashes of which nothing else is known."""
-        n = len(hashes)
-        thumbnails = np.zeros((n, LOOK_BYTES), dtype=np.uint8)
-        return cls(hashes=hashes, thumbnails=thumbnails, known=np.zeros(n, dtype=bool))
+        return cls(hashes=hashes, thumbnails=Thumbnails.of([b""] * len(hashes)))
 
     def __len__(self) -> int:
         return len(self.hashes)
 
     def __getitem__(self, rows: Int64Array) -> Looks:
-        return Looks(
-            hashes=self.hashes[rows], thumbnails=self.thumbnails[rows], known=self.known[rows]
-        )
+        return Looks(hashes=self.hashes[rows], thumbnails=self.thumbnails[rows])
 
     def alike(self, other: Looks, distance: int) -> tuple[Mask, npt.NDArray[np.uint8]]:
-        """Tell which of these pictures are copies of which others.
+        """Tell which of these images are copies of which others.
 
         Parameters
         ----------
         other : Looks
-            Of m pictures.
+            Of m images.
         distance : int
             Bits in which hashes of copies may differ.
 
@@ -106,9 +97,11 @@ class Looks:
         """
         bits = hamming(self.hashes, other.hashes)
         alike = bits <= distance
-        unsure = alike & (bits > SURE_BITS) & self.known[:, None] & other.known
+        unsure = alike & (bits > SURE_BITS)
+        unsure &= self.thumbnails.known[:, None] & other.thumbnails.known
         i, j = np.nonzero(unsure)
         if len(i):
-            left, right = look_vectors(self.thumbnails[i]), look_vectors(other.thumbnails[j])
+            left = colour_vectors(self.thumbnails.colours[i])
+            right = colour_vectors(other.thumbnails.colours[j])
             alike[i, j] = np.einsum("ij,ij->i", left, right, dtype=np.float64) >= SAME_LOOK
         return alike, bits

@@ -1,4 +1,4 @@
-"""Which candidates are the same picture: by pixels, by perceptual hash, by embedding.
+"""Which candidates are the same image: by pixels, hash, altered versions, embedding.
 
 Each check goes through the candidates from the best to the worst, within and across classes, and
 removes those that equal or resemble one that stays.
@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from conceptaudit.image.altered import copies_among
 from conceptaudit.image.duplicates import first_occurrence
 from conceptaudit.longtail.alike import Looks
 from conceptaudit.longtail.records import (
+    NEAR_ALTERED,
     NEAR_EMBEDDING,
     NEAR_PHASH,
     SAME_PIXELS,
@@ -130,7 +132,9 @@ def remove_duplicates(
     if len(pictures) == len(candidates):
         checks.append(_by_pixels(pictures))
         if options.phash_distance >= 0:
-            checks.append(_by_hash(pictures, options.phash_distance))
+            looks = Looks.of(pictures)
+            checks.append(_by_hash(pictures, looks, options.phash_distance))
+            checks.append(_by_altered_version(looks))
     if options.embedding_similarity <= 1.0 + UNSURE:
         checks.append(_by_embedding(vectors, options.embedding_similarity))
     for reason, find, describe in checks:
@@ -165,9 +169,7 @@ def _by_pixels(pictures: Sequence[Picture]) -> _Check:
     )
 
 
-def _by_hash(pictures: Sequence[Picture], distance: int) -> _Check:
-    looks = Looks.of(pictures)
-
+def _by_hash(pictures: Sequence[Picture], looks: Looks, distance: int) -> _Check:
     def find(stay: Int64Array) -> Int64Array:
         here = looks[stay]
         return first_resembling(
@@ -183,6 +185,23 @@ def _by_hash(pictures: Sequence[Picture], distance: int) -> _Check:
 
 def _bits(left: Picture, right: Picture) -> int:
     return (left.phash ^ right.phash).bit_count()
+
+
+def _by_altered_version(looks: Looks) -> _Check:
+    pairs: dict[tuple[int, int], str] = {}
+
+    def find(stay: Int64Array) -> Int64Array:
+        found = copies_among(looks.thumbnails[stay])
+        owner = np.full(len(stay), -1, dtype=np.int64)
+        for number, (later, earlier) in enumerate(
+            zip(found.rows.tolist(), found.columns.tolist(), strict=True)
+        ):  # in order of row: whether the earlier one stays is known by then
+            if owner[later] < 0 and owner[earlier] < 0:
+                owner[later] = earlier
+                pairs[int(stay[later]), int(stay[earlier])] = found.describe(number)
+        return owner
+
+    return NEAR_ALTERED, find, lambda loser, winner: pairs[loser, winner]
 
 
 def _by_embedding(vectors: Float32Array, similarity: float) -> _Check:

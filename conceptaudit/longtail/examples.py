@@ -14,7 +14,7 @@ import numpy as np
 from conceptaudit.artifacts import digest_of
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.decode import UndecodableImageError, decode_image
-from conceptaudit.image.encoding import ENCODE_BATCH
+from conceptaudit.image.oom_fallback import ENCODE_BATCH
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.longtail.naming import safe_part
 from conceptaudit.longtail.select import close_name

@@ -73,7 +73,8 @@ class Finds:
         if known and len(known) == len(self):
             for name in _PICTURE:
                 values = [getattr(picture, name) for picture in known]
-                kind = "str" if isinstance(values[0], str) else "uint64"
+                kinds: dict[type, str] = {str: "str", bytes: "object"}
+                kind = kinds.get(type(values[0]), "uint64")
                 images[f"picture_{name}"] = pd.Series(values, dtype=kind)
         pairs = {"row": self.rows, "concept": self.concepts, "score": self.scores}
         return {IMAGES: pd.DataFrame(images), PAIRS: pd.DataFrame(pairs)}

@@ -11,10 +11,12 @@ import numpy.typing as npt
 from conceptaudit.datasets.base import IMAGE, Dataset, Shard
 from conceptaudit.datasets.identities import PHASH, URL, read_identities
 from conceptaudit.errors import DataError
+from conceptaudit.image.altered import AlteredSearch
 from conceptaudit.image.decode import UndecodableImageError, decode_image
 from conceptaudit.longtail.alike import Looks
 from conceptaudit.longtail.picture import describe_picture
 from conceptaudit.longtail.records import (
+    LEAK_ALTERED,
     LEAK_HASH,
     LEAK_PHASH,
     LEAK_PIXELS,
@@ -99,6 +101,8 @@ class PictureProbe:
         Candidates that have a picture.
     looks : Looks
         Their perceptual hashes and thumbnails.
+    altered : AlteredSearch or None
+        Finds altered copies of them; None for no check.
     distance : int
         Bits in which hashes of copies may differ; negative for no check.
     skip_unreadable : bool
@@ -110,6 +114,7 @@ class PictureProbe:
     pixels: Positions
     rows: npt.NDArray[np.int64]
     looks: Looks
+    altered: AlteredSearch | None
     distance: int
     skip_unreadable: bool = False
 
@@ -124,12 +129,14 @@ class PictureProbe:
     ) -> PictureProbe:
         """Prepare a probe for candidates' pictures, in their order."""
         seen = [(i, picture) for i, picture in enumerate(pictures) if picture is not None]
+        looks = Looks.of([picture for _, picture in seen])
         return cls(
             dataset=dataset,
             files=positions((picture.sha256, i) for i, picture in seen),
             pixels=positions((picture.pixels, i) for i, picture in seen),
             rows=np.array([i for i, _ in seen], dtype=np.int64),
-            looks=Looks.of([picture for _, picture in seen]),
+            looks=looks,
+            altered=AlteredSearch.of(looks.thumbnails) if distance >= 0 else None,
             distance=distance,
             skip_unreadable=skip_unreadable,
         )
@@ -172,7 +179,21 @@ class PictureProbe:
                 yield Hit(candidate=i, reason=LEAK_PIXELS, key=key, detail=detail)
 
     def _near(self, keys: Sequence[str], pictures: Sequence[Picture]) -> Iterator[Hit]:
-        yield from near_looks(self.rows, self.looks, keys, Looks.of(pictures), self.distance)
+        looks = Looks.of(pictures)
+        yield from near_looks(self.rows, self.looks, keys, looks, self.distance)
+        if self.altered is None:
+            return
+        pairs = self.altered.copies_of(looks.thumbnails)
+        for i, (image, candidate) in enumerate(
+            zip(pairs.rows.tolist(), pairs.columns.tolist(), strict=True)
+        ):
+            yield Hit(
+                candidate=int(self.rows[candidate]),
+                reason=LEAK_ALTERED,
+                key=keys[image],
+                distance=1.0 - float(pairs.scores[i]),
+                detail=pairs.describe(i),
+            )
 
 
 def near_looks(

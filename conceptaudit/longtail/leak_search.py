@@ -10,7 +10,7 @@ from conceptaudit.datasets.base import Shard
 from conceptaudit.datasets.identities import MD5, PHASH, SHA256, URL, is_url, plain_url
 from conceptaudit.engine import EngineChoice, open_engine
 from conceptaudit.errors import DataError
-from conceptaudit.image.matching import find_matches
+from conceptaudit.image.similarity_join import find_matches
 from conceptaudit.longtail.leak_probes import (
     Hit,
     PictureProbe,

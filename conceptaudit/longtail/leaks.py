@@ -17,6 +17,7 @@ from conceptaudit.longtail.leak_probes import Hit
 from conceptaudit.longtail.leak_search import compare, least_similarity, url_of
 from conceptaudit.longtail.pretraining import Pretraining
 from conceptaudit.longtail.records import (
+    LEAK_ALTERED,
     LEAK_EMBEDDING,
     LEAK_HASH,
     LEAK_PHASH,
@@ -30,7 +31,7 @@ from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.progress import Progress
 from conceptaudit.records import Float32Array
 
-CERTAINTY = (LEAK_PIXELS, LEAK_HASH, LEAK_URL, LEAK_PHASH, LEAK_EMBEDDING)
+CERTAINTY = (LEAK_PIXELS, LEAK_HASH, LEAK_URL, LEAK_PHASH, LEAK_ALTERED, LEAK_EMBEDDING)
 """Which reason is told where an image leaks in several ways: the surest first."""
 
 NOT_CHECKED = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from conceptaudit.image.looks import SIDE as LOOK_SIDE
+from conceptaudit.image.thumbnails import thumbnail_of
 from conceptaudit.longtail.records import Picture
 
 if TYPE_CHECKING:
@@ -79,15 +79,8 @@ def describe_picture(data: bytes, image: Image.Image) -> Picture:
         height=height,
         extension=_extension(data),
         md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
-        look=_thumbnail(image).hex(),
+        thumbnail=thumbnail_of(image),
     )
-
-
-def _thumbnail(image: Image.Image) -> bytes:
-    from PIL.Image import Resampling
-
-    small = image.resize((LOOK_SIDE, LOOK_SIDE), Resampling.BOX)
-    return np.asarray(small, dtype=np.uint8).transpose(2, 0, 1).tobytes()
 
 
 def _extension(data: bytes) -> str:

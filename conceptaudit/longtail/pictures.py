@@ -11,7 +11,7 @@ from conceptaudit.artifacts import digest_of
 from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import IMAGE, Dataset, Shard
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.image.encoded import picture_digest
+from conceptaudit.image.encode_shard import picture_digest
 from conceptaudit.longtail.blocks import usable_image
 from conceptaudit.longtail.picture import describe_picture
 from conceptaudit.longtail.records import EXAMPLE, NO_PICTURE, Entry, Picture, Removal

@@ -14,10 +14,12 @@ NEARER_OTHER = "nearer_to_other_concept"
 REPEATED = "exact_bytes"
 SAME_PIXELS = "exact_pixels"
 NEAR_PHASH = "near_phash"
+NEAR_ALTERED = "near_altered"
 NEAR_EMBEDDING = "near_embedding"
 LEAK_EMBEDDING = "leak_embedding"
 LEAK_PIXELS = "leak_pixels"
 LEAK_PHASH = "leak_phash"
+LEAK_ALTERED = "leak_altered"
 LEAK_URL = "leak_url"
 LEAK_HASH = "leak_hash"
 OUTLIER = "outlier"
@@ -41,11 +43,15 @@ REASONS: Mapping[str, str] = MappingProxyType(
         SAME_PIXELS: "the same pixels in another file",
         NEAR_PHASH: "perceptual hashes differ in at most --phash-distance bits; beyond 6 bits the "
         "thumbnails must agree too",
+        NEAR_ALTERED: "one is a mirrored, turned, cropped or framed copy of the other (switched "
+        "off with --phash-distance -1)",
         NEAR_EMBEDDING: "embeddings are at least --embedding-similarity similar",
         LEAK_EMBEDDING: "a --against image has an embedding at least --leak-similarity similar",
         LEAK_PIXELS: "a --against image has the same pixels",
         LEAK_PHASH: "a --against image's perceptual hash is within --phash-distance bits; beyond 6 "
         "bits the thumbnails must agree too",
+        LEAK_ALTERED: "it is a mirrored, turned, cropped or framed copy of a --against image, or "
+        "the other way round (switched off with --phash-distance -1)",
         LEAK_URL: "its URL stands in a --against table",
         LEAK_HASH: "its file's digest stands in a --against table",
         OUTLIER: "its embedding lies far from the rest of its class (--suspects remove)",
@@ -83,8 +89,8 @@ class Picture:
         For the file's actual format, without the dot.
     md5 : str
         Of the file's bytes, in hex: some tables of pretraining data carry it.
-    look : str
-        Thumbnail of 8 × 8 colours in hex, see `conceptaudit.image.looks`; empty where unknown.
+    thumbnail : bytes
+        See `conceptaudit.image.thumbnails`; empty where unknown.
     """
 
     sha256: str
@@ -94,7 +100,7 @@ class Picture:
     height: int
     extension: str
     md5: str = ""
-    look: str = ""
+    thumbnail: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +127,7 @@ class Entry:
     url, license : str
         Where the pool has such columns, else empty.
     digest : str
-        `conceptaudit.image.encoded.picture_digest` of the file that a stored vector was made
+        `conceptaudit.image.encode_shard.picture_digest` of the file that a stored vector was made
         from, where the pool says, else empty.
     """
 

@@ -13,8 +13,8 @@ from conceptaudit.artifacts import Json, package_versions
 from conceptaudit.datasets.base import IMAGE, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.image.clip import ClipModel
-from conceptaudit.image.encoding import ENCODE_BATCH, PatientEncoder
-from conceptaudit.image.loading import Failure, load_blocks
+from conceptaudit.image.decode_pool import Failure, load_blocks
+from conceptaudit.image.oom_fallback import OomSafeEncoder
 from conceptaudit.records import Drop, Float32Array, SampleBatch
 from conceptaudit.tagtable import SAMPLE, check_account, drop_table, part_account
 from conceptaudit.zeroshot.answers import UNKNOWN_CLASS, class_scores, count_ties, top_classes
@@ -55,7 +55,8 @@ class ZeroShotClassifier:
             "classes": hashlib.sha256(self.classes.tobytes()).hexdigest(),
             "set": self.evaluation_set.settings,
             "device": self.clip.device.split(":")[0],
-            "batch": ENCODE_BATCH,
+            "batch": self.clip.batch,
+            "precision": self.clip.precision,
             "versions": package_versions("open_clip_torch", "torch", "pillow"),
         }
 
@@ -83,17 +84,19 @@ class ZeroShotClassifier:
                 n_rows += len(batch)
                 yield from self._labelled(batch, known, drops)
 
-        encode = PatientEncoder(self.clip)
+        encode = OomSafeEncoder(self.clip)
         threads = torch.get_num_threads()
-        for found in load_blocks(pictures(), self.clip, size=ENCODE_BATCH, threads=threads):
+        broken: list[Drop] = []  # apart from those that another thread adds as it reads
+        for found in load_blocks(pictures(), self.clip, size=self.clip.batch, threads=threads):
             if isinstance(found, Failure):
-                drops.append(known[found.number].drop(found.reason, found.detail))
+                broken.append(known[found.number].drop(found.reason, found.detail))
                 continue
             rows = [known[number] for number in found.numbers]
             n_used += len(rows)
             scores = class_scores(encode(found.pixels), self.classes)
             n_tied += count_ties(scores)
             parts.append(_guessed(rows, scores))
+        drops += broken
         account = part_account(n_rows, drops, part=IMAGE)
         check_account(account, n_used, f"images of shard {shard.name}")
         table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

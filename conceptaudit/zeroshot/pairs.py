@@ -13,8 +13,8 @@ from conceptaudit.datasets.base import CAPTION, EMBEDDING, IMAGE, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import DataError
 from conceptaudit.image.clip import ClipModel
-from conceptaudit.image.encoding import ENCODE_BATCH, PatientEncoder
-from conceptaudit.image.loading import Failure, load_blocks
+from conceptaudit.image.decode_pool import Failure, load_blocks
+from conceptaudit.image.oom_fallback import OomSafeEncoder
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Drop, Float32Array, SampleBatch
 from conceptaudit.tagtable import check_account, drop_table, part_account
@@ -56,7 +56,8 @@ class PairEncoder:
             "stage": "retrieval",
             "clip": self.clip.digest,
             "device": self.clip.device.split(":")[0],
-            "batch": ENCODE_BATCH,
+            "batch": self.clip.batch,
+            "precision": self.clip.precision,
             "caption_per_line": self.caption_per_line,
             "embedded": self.embedded,
             "versions": package_versions("open_clip_torch", "torch", "pillow"),
@@ -77,7 +78,7 @@ class PairEncoder:
         images: list[Float32Array] = []
         texts: list[tuple[str, int, str]] = []
         n_rows = n_used = 0
-        encode = PatientEncoder(self.clip)
+        encode = OomSafeEncoder(self.clip)
         for batch in batches:
             drops.extend(batch.drops)
             n_rows += len(batch)
@@ -138,7 +139,7 @@ class PairEncoder:
         batch: SampleBatch,
         places: dict[str, int],
         drops: list[Drop],
-        encode: PatientEncoder,
+        encode: OomSafeEncoder,
     ) -> Float32Array:
         """Embed the pictures whose key is new, and note the place of each."""
         import torch
@@ -153,7 +154,7 @@ class PairEncoder:
         faults: dict[str, Failure] = {}
         parts: list[Float32Array] = []
         threads = torch.get_num_threads()
-        for found in load_blocks(fresh.values(), self.clip, size=ENCODE_BATCH, threads=threads):
+        for found in load_blocks(fresh.values(), self.clip, size=self.clip.batch, threads=threads):
             if isinstance(found, Failure):
                 faults[keys[found.number]] = found
                 continue

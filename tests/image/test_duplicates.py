@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.duplicates import find_duplicates, stars
-from conceptaudit.image.matching import Matches, find_matches, match_among
+from conceptaudit.image.similarity_join import Matches, find_matches, match_among
 from conceptaudit.image.vectors import unit_rows
 
 

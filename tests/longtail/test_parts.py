@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from conceptaudit.image.thumbnails import Thumbnails
 from conceptaudit.longtail.alike import SURE_BITS, Looks, hamming
 from conceptaudit.longtail.clean import first_resembling, remove_duplicates, shortened
 from conceptaudit.longtail.cleaning import assign_classes, runners_up
@@ -87,13 +88,13 @@ def test_thumbnails_decide_where_hashes_are_unsure(bits, thumbnails, same):
         "equal": first,
         "brighter": first + 40,
         "other": rng.integers(0, 200, 192, dtype=np.uint8),
-        "unknown": np.zeros(192, dtype=np.uint8),
+        "unknown": first,
     }[thumbnails]
-    known = np.array([True, thumbnails != "unknown"])
     both = Looks(
         hashes=np.array([0, (1 << bits) - 1], dtype=np.uint64),
-        thumbnails=np.stack([first, second]),
-        known=known,
+        thumbnails=Thumbnails.of(
+            [first.tobytes(), b"" if thumbnails == "unknown" else second.tobytes()]
+        ),
     )
     alike, found = both[np.array([0])].alike(both[np.array([1])], 10)
     assert (bool(alike[0, 0]), int(found[0, 0])) == (same, bits)

@@ -13,8 +13,8 @@ from conceptaudit.artifacts import MANIFEST, Json, digest_of, read_json
 from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import EMBEDDING, IMAGE, Dataset, Shard
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.image.ahead import read_ahead
 from conceptaudit.image.index.records import VectorBlock
+from conceptaudit.image.prefetch import prefetch
 from conceptaudit.image.stored import StoredEmbeddings
 from conceptaudit.image.vectors import unit_rows
 
@@ -68,7 +68,7 @@ class VectorSource:
         DataError
             A file is damaged, or files disagree in dimension.
         """
-        yield from read_ahead(_recut(self._batches()))
+        yield from prefetch(_recut(self._batches()))
 
     def _batches(self) -> Iterator[VectorBlock]:
         self.dropped.clear()

@@ -1,19 +1,24 @@
-"""Blocks of pictures through a model, patiently: memory that runs out costs time, not the run."""
+"""Blocks of images through a model: memory that runs out costs time, not the run."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, Self
 
 import numpy as np
 
 from conceptaudit.errors import ConceptAuditError
+from conceptaudit.image.decode_pool import Block
 from conceptaudit.records import Float32Array
 
 ENCODE_BATCH = 64
-"""Pictures per forward pass; fixed, because other batch sizes may round differently."""
+"""Images per forward pass on a CPU; fixed, because other batch sizes may round differently."""
 
 _log = logging.getLogger(__name__)
+
+Pending = Callable[[], Float32Array]
+"""Waits for vectors that a device is computing."""
 
 
 class BlockModel(Protocol):
@@ -27,14 +32,18 @@ class BlockModel(Protocol):
     def dimension(self) -> int:
         """Of the embeddings."""
 
-    def encode_pixels(self, pixels: Any) -> Float32Array:
-        """Embed a tensor of shape (n, 3, height, width)."""
+    @property
+    def batch(self) -> int:
+        """Images per forward pass."""
+
+    def launch_pixels(self, pixels: Any) -> Pending:
+        """Begin to embed a tensor of shape (n, 3, height, width)."""
 
     def on(self, device: str) -> Self:
         """Return the same model on another device."""
 
 
-class PatientEncoder:
+class OomSafeEncoder:
     """Encodes blocks; where memory runs out, in smaller ones, and at last on the CPU.
 
     A smaller block size, once needed, is kept. Each step down is logged as a warning.
@@ -43,8 +52,6 @@ class PatientEncoder:
     ----------
     model : BlockModel
         Where it starts.
-    block : int, default ENCODE_BATCH
-        Pictures per forward pass at first.
 
     Attributes
     ----------
@@ -54,10 +61,9 @@ class PatientEncoder:
         The block size that it has come to.
     """
 
-    def __init__(self, model: BlockModel, block: int = ENCODE_BATCH) -> None:
+    def __init__(self, model: BlockModel) -> None:
         self.model = model
-        self.block = block
-        self._first_block = block
+        self.block = self._first_block = model.batch
 
     def __call__(self, pixels: Any) -> Float32Array:
         """Embed a block.
@@ -76,19 +82,38 @@ class PatientEncoder:
         ConceptAuditError
             Memory runs out on the CPU, too.
         """
+        return self._launch(pixels)()
+
+    def blocks(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, Float32Array]]:
+        """Embed blocks; a device works on the next one while the caller has the vectors of one.
+
+        Yields
+        ------
+        block : Block
+        vectors : numpy.ndarray of float32, shape (n, dimension)
+        """
+        pending: tuple[Block, Pending] | None = None
+        for block in blocks:
+            launched = block, self._launch(block.pixels)
+            if pending is not None:
+                yield pending[0], pending[1]()
+            pending = launched
+        if pending is not None:
+            yield pending[0], pending[1]()
+
+    def _launch(self, pixels: Any) -> Pending:
         import torch
 
-        done: list[Float32Array] = []
+        parts: list[Pending] = []
         start = 0
         while start < len(pixels):
             try:
-                done.append(self.model.encode_pixels(pixels[start : start + self.block]))
+                parts.append(self.model.launch_pixels(pixels[start : start + self.block]))
                 start += self.block
             except torch.OutOfMemoryError as error:
                 self._step_down(error)
-        if not done:
-            return np.empty((0, self.model.dimension), dtype=np.float32)
-        return np.concatenate(done)
+        empty = np.empty((0, self.model.dimension), dtype=np.float32)
+        return lambda: np.concatenate([empty, *(part() for part in parts)])
 
     def _step_down(self, error: Exception) -> None:
         import torch

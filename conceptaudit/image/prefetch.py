@@ -1,4 +1,4 @@
-"""Read the next batches while this one is worked on."""
+"""Take the next items in a thread of their own while this one is worked on."""
 
 from __future__ import annotations
 
@@ -15,44 +15,47 @@ ITEMS_AHEAD = 2
 _END = object()
 
 
-def read_ahead(items: Iterable[Item], depth: int = ITEMS_AHEAD) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], depth: int = ITEMS_AHEAD) -> Iterator[Item]:
     """Yield the same items in the same order, taken by a thread of their own.
 
     Parameters
     ----------
     items : iterable
         Taken up to `depth` items before they are asked for. An error that it raises is raised
-        here, after the items that came before it.
+        here, after the items that came before it. A generator is closed where no more is asked.
     depth : int
         At least 1.
 
     Examples
     --------
-    >>> list(read_ahead(range(5)))
+    >>> list(prefetch(range(5)))
     [0, 1, 2, 3, 4]
     """
     waiting: Queue[object] = Queue(depth)
     unwanted = Event()
-    failed: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def read() -> None:
         try:
             for item in items:
                 waiting.put(item)
                 if unwanted.is_set():
+                    close = getattr(items, "close", None)
+                    if close is not None:
+                        close()
                     return
         except BaseException as error:  # noqa: BLE001 -- raised again where the items are used
-            failed.append(error)
+            errors.append(error)
         finally:
             waiting.put(_END)
 
-    thread = Thread(target=read, name="conceptaudit-read-ahead", daemon=True)
+    thread = Thread(target=read, name="conceptaudit-prefetch", daemon=True)
     thread.start()
     try:
         while (item := waiting.get()) is not _END:
             yield item  # type: ignore[misc] # the queue holds items and the end mark alone
-        if failed:
-            raise failed[0]
+        if errors:
+            raise errors[0]
     finally:
         unwanted.set()
         while thread.is_alive():

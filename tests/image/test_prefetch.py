@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from conceptaudit.image.ahead import read_ahead
+from conceptaudit.image.prefetch import prefetch
 
 
 @pytest.mark.parametrize("n", [0, 1, 7])
 def test_same_items_in_order(n: int) -> None:
-    assert list(read_ahead(iter(range(n)), depth=2)) == list(range(n))
+    assert list(prefetch(iter(range(n)), depth=2)) == list(range(n))
 
 
 def test_an_error_comes_after_the_items_before_it() -> None:
@@ -18,7 +18,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
         yield 1
         raise ValueError("row 2")
 
-    stream = read_ahead(items())
+    stream = prefetch(items())
     seen = [next(stream)]
     with pytest.raises(ValueError, match="row 2"):
         next(stream)
@@ -33,7 +33,7 @@ def test_no_more_is_taken_than_asked_for_and_no_thread_is_left() -> None:
             taken.append(i)
             yield i
 
-    stream = read_ahead(items(), depth=2)
+    stream = prefetch(items(), depth=2)
     assert next(stream) == 0
     stream.close()
     assert len(taken) < 10

@@ -16,7 +16,7 @@ CPU_BATCH = 16
 """Pictures or texts that one thread passes through a model together; fixed, like `ENCODE_BATCH`."""
 
 
-def map_alone(function: Callable[[Part], Any], parts: Sequence[Part]) -> list[Any]:
+def deterministic_map(function: Callable[[Part], Any], parts: Sequence[Part]) -> list[Any]:
     """Apply a function that computes with torch to parts, each in one thread that shares nothing.
 
     Parameters

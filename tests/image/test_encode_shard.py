@@ -15,11 +15,11 @@ from PIL import Image
 
 from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
 from conceptaudit.image.clip import find_clip
-from conceptaudit.image.encoded import encode_shard
-from conceptaudit.image.encoding import ENCODE_BATCH, PatientEncoder
-from conceptaudit.image.loading import Block, Failure, load_blocks
-from conceptaudit.image.looks import LOOK_BYTES, looks_of
+from conceptaudit.image.decode_pool import Block, Failure, load_blocks
+from conceptaudit.image.encode_shard import encode_shard
+from conceptaudit.image.oom_fallback import ENCODE_BATCH, OomSafeEncoder
 from conceptaudit.image.preprocessing import Preprocessing
+from conceptaudit.image.thumbnails import COLOUR_BYTES
 from conceptaudit.records import SampleBatch
 
 
@@ -31,6 +31,7 @@ class SmallMemory:
     cpu_room: int = 1_000
     device: str = "cuda:0"
     dimension: int = 3
+    batch: int = ENCODE_BATCH
     calls: list[tuple[str, int]] = field(default_factory=list)
 
     def prepare(self, image: Image.Image) -> torch.Tensor:
@@ -41,6 +42,10 @@ class SmallMemory:
         if len(pixels) > (self.cpu_room if self.device == "cpu" else self.room):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return pixels.float().mean(dim=(2, 3)).numpy()
+
+    def launch_pixels(self, pixels: torch.Tensor):
+        vectors = self.encode_pixels(pixels)
+        return lambda: vectors
 
     def on(self, device: str) -> Self:
         return replace(self, device=device)
@@ -64,7 +69,7 @@ def batch(images: list[bytes | None], first: int = 0) -> SampleBatch:
 @pytest.mark.parametrize("room", [64, 63, 20, 1])
 def test_smaller_blocks_when_memory_runs_out(room: int, caplog: pytest.LogCaptureFixture) -> None:
     model = SmallMemory(room=room)
-    encode = PatientEncoder(model)
+    encode = OomSafeEncoder(model)
     with caplog.at_level(logging.WARNING):
         vectors = encode(colours(100))
     np.testing.assert_array_equal(vectors[:, 0], np.arange(100))
@@ -78,7 +83,7 @@ def test_smaller_blocks_when_memory_runs_out(room: int, caplog: pytest.LogCaptur
 
 def test_the_cpu_when_not_one_picture_fits(caplog: pytest.LogCaptureFixture) -> None:
     model = SmallMemory(room=0)
-    encode = PatientEncoder(model)
+    encode = OomSafeEncoder(model)
     with caplog.at_level(logging.WARNING):
         vectors = encode(colours(100))
     np.testing.assert_array_equal(vectors[:, 1], np.arange(100))
@@ -89,7 +94,7 @@ def test_the_cpu_when_not_one_picture_fits(caplog: pytest.LogCaptureFixture) -> 
 
 def test_no_memory_anywhere_is_told() -> None:
     with pytest.raises(ConceptAuditError, match="smaller model"):
-        PatientEncoder(SmallMemory(room=0, cpu_room=0))(colours(3))
+        OomSafeEncoder(SmallMemory(room=0, cpu_room=0))(colours(3))
 
 
 def test_a_shard_survives_a_full_gpu() -> None:
@@ -122,7 +127,7 @@ def test_reading_stays_only_a_few_blocks_ahead() -> None:
 
     blocks = load_blocks(source(), SmallMemory(room=1), size=16, threads=2)
     next(blocks)
-    assert taken <= 16 * 4
+    assert taken <= 16 * 5
     blocks.close()
 
 
@@ -137,8 +142,8 @@ def test_a_picture_shared_by_samples_is_embedded_once() -> None:
     assert [drop.sample_id for drop in whole.drops] == [50, 52]
     assert whole.digests[51] == ""
     assert whole.digests[50] == whole.digests[52] != ""
-    assert len(whole.looks[0]) == LOOK_BYTES
-    assert whole.looks[51] == b""
+    assert len(whole.thumbnails[0]) == COLOUR_BYTES
+    assert whole.thumbnails[51] == b""
     cut = encode_shard([batch(images[:20]), batch(images[20:], 20)], model, threads=1)
     np.testing.assert_array_equal(cut.vectors, whole.vectors)
     assert cut.keys == whole.keys
@@ -169,7 +174,6 @@ def test_a_preprocessing_of_another_make_is_used_whole() -> None:
     halves = Preprocessing.of(lambda image: torch.full((3, 2, 2), float(image.width)))
     pixels = halves.prepare(Image.new("RGB", (5, 5)))[None]
     assert halves.finish(pixels) is pixels
-    assert looks_of(pixels) is None
 
 
 @pytest.fixture(scope="module")

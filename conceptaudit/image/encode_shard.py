@@ -1,4 +1,4 @@
-"""The embeddings of one shard: each picture embedded once, each sample with its vector."""
+"""The embeddings of one shard: each image embedded once, each sample with its vector."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from conceptaudit.image.encoding import ENCODE_BATCH, BlockModel, PatientEncoder
-from conceptaudit.image.loading import Block, Failure, Preparer, load_blocks
-from conceptaudit.image.looks import looks_of
+from conceptaudit.image.decode_pool import Block, Failure, Preparer, load_blocks
+from conceptaudit.image.oom_fallback import BlockModel, OomSafeEncoder
 from conceptaudit.records import Drop, Int64Array, SampleBatch
 
 DIGEST_BYTES = 16
@@ -25,7 +24,7 @@ class ImageModel(BlockModel, Preparer, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedShard:
-    """What became of a shard's samples, as columns of equal length.
+    """Results of a shard's samples, as columns of equal length.
 
     Parameters
     ----------
@@ -35,8 +34,8 @@ class EncodedShard:
         None throughout where captions were not read.
     digests : list of str, length n
         Of the picture's file; empty where there is none.
-    looks : list of bytes, length n
-        Thumbnails, see `conceptaudit.image.looks`; empty where there is none.
+    thumbnails : list of bytes, length n
+        See `conceptaudit.image.thumbnails`; empty where there is none.
     vectors : numpy.ndarray of float16, shape (n, dimension)
         Unit vectors; zeros where the picture cannot be used.
     usable : numpy.ndarray of bool, shape (n,)
@@ -48,7 +47,7 @@ class EncodedShard:
     keys: list[str]
     captions: list[str | None]
     digests: list[str]
-    looks: list[bytes]
+    thumbnails: list[bytes]
     vectors: npt.NDArray[np.float16]
     usable: npt.NDArray[np.bool_]
     drops: list[Drop]
@@ -122,34 +121,41 @@ def encode_shard(
     import torch
 
     rows = _Rows()
-    encode = PatientEncoder(model)
+    encode = OomSafeEncoder(model)
     parts: list[npt.NDArray[np.float16]] = []
-    looks: list[bytes] = []
+    thumbnails: list[bytes] = []
     place: dict[int, int] = {}
     failures: dict[int, Failure] = {}
-    for loaded in load_blocks(
-        rows.take(batches), model, size=ENCODE_BATCH, threads=threads or torch.get_num_threads()
-    ):
-        if isinstance(loaded, Block):
-            place.update(
-                zip(
-                    loaded.numbers, range(len(place), len(place) + len(loaded.numbers)), strict=True
-                )
-            )
-            parts.append(encode(loaded.pixels).astype(np.float16))
-            seen = looks_of(loaded.pixels)
-            looks += (
-                [b""] * len(loaded.numbers) if seen is None else [row.tobytes() for row in seen]
-            )
+    loaded = load_blocks(
+        rows.take(batches),
+        model,
+        size=model.batch,
+        threads=threads or torch.get_num_threads(),
+        thumbnails=True,
+        pinned=model.device != "cpu" and torch.cuda.is_available(),
+    )
+    for block, vectors in encode.blocks(_only_blocks(loaded, failures)):
+        place.update(zip(block.numbers, range(len(place), len(place) + len(vectors)), strict=True))
+        parts.append(vectors.astype(np.float16))
+        thumbnails += block.thumbnails
+    return _laid_out(rows, parts, thumbnails, place, failures, model.dimension)
+
+
+def _only_blocks(
+    loaded: Iterable[Block | Failure], failures: dict[int, Failure]
+) -> Iterator[Block]:
+    """Yield the blocks and keep the failures."""
+    for part in loaded:
+        if isinstance(part, Failure):
+            failures[part.number] = part
         else:
-            failures[loaded.number] = loaded
-    return _laid_out(rows, parts, looks, place, failures, model.dimension)
+            yield part
 
 
 def _laid_out(
     rows: _Rows,
     parts: list[npt.NDArray[np.float16]],
-    looks: list[bytes],
+    thumbnails: list[bytes],
     place: dict[int, int],
     failures: dict[int, Failure],
     dimension: int,
@@ -169,7 +175,7 @@ def _laid_out(
         keys=rows.keys,
         captions=rows.captions,
         digests=rows.digests,
-        looks=[looks[i] if i >= 0 else b"" for i in source.tolist()],
+        thumbnails=[thumbnails[i] if i >= 0 else b"" for i in source.tolist()],
         vectors=vectors,
         usable=source >= 0,
         drops=drops,
