@@ -31,7 +31,9 @@ ROOMS: dict[str, set[str]] = {
     "vocabulary": {"errors", "records", "store", "text"},
     "datasets": {"errors", "records", "artifacts", "paths", "plugins"},
     "engine": {"errors", "records", "artifacts", "progress", "datasets", "ownership"},
-    "text": {"errors", "records", "artifacts", "datasets", "engine", "tagtable", "ownership"},
+    "text": {
+        "errors", "records", "artifacts", "datasets", "engine", "tagtable", "ownership", "progress",
+    },
     "image": {
         "errors", "records", "artifacts", "paths", "reading", "progress", "datasets", "engine",
         "tagtable", "text",

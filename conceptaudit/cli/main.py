@@ -30,6 +30,7 @@ VERBS = {
     "embed": "Embed a dataset's pictures once, for all that follows.",
     "index": "Index embeddings; search them by text or image.",
     "calibrate": "Learn a threshold per concept for image tags.",
+    "count": "Count any words in captions, without an audit.",
     "audit": "Count concepts in captions, in images, and in both.",
     "judge": "Draw a sample of images or captions to judge.",
     "correct": "Put a judged sample into an audit's counts.",
