@@ -156,11 +156,11 @@ class ScanShard:
         blocks: list[tuple[Sequence[str], Sequence[str]]] = []
         texts: list[str] = []
         for batch in self.dataset.read(shard, frozenset({CAPTION})):
-            keys, captions = _with_caption(batch)
-            total.n_missing += len(batch) - len(captions)
-            total.n_captions += len(captions)
-            blocks.append((keys, captions))
-            texts += folded(captions)
+            block_keys, held = _with_caption(batch)
+            total.n_missing += len(batch) - len(held)
+            total.n_captions += len(held)
+            blocks.append((block_keys, held))
+            texts += folded(held)
         ends = np.cumsum([len(captions) for _, captions in blocks])
         # all at once: RE2 builds its automaton anew for every call
         for i, query in enumerate(self.queries if texts else ()):
