@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 import pandas as pd
 
@@ -31,11 +32,18 @@ def tag_table(tags: Tags, *, modality: str) -> pd.DataFrame:
 
 def drop_table(drops: Sequence[Drop]) -> pd.DataFrame:
     """Lay drops out as the table that is written per shard, in sample order."""
+    if not drops:  # as nearly always
+        return _no_drops()
     ordered = sorted(drops, key=lambda d: (d.sample_id, d.part, d.reason, d.key))
     return pd.DataFrame(
         [(d.sample_id, d.key, d.part, d.reason, d.detail) for d in ordered],
         columns=list(DROP_COLUMNS),
     )
+
+
+@lru_cache(maxsize=1)
+def _no_drops() -> pd.DataFrame:
+    return pd.DataFrame([], columns=list(DROP_COLUMNS))
 
 
 def part_account(n_rows: int, drops: Sequence[Drop], *, part: str) -> Json:

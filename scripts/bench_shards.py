@@ -4,7 +4,7 @@
 
 Runs a text audit of the same captions twice, one process each, and divides the difference in
 processor time by the difference in shards; processor time, because other programs on the machine
-change it little. Waiting for the disk (three files synced per shard) is in the wall-clock time.
+change it little. Waiting for the disk is in the wall-clock time.
 Prints a table and one JSON line.
 """
 

@@ -132,7 +132,9 @@ def _tagged_both(
             continue
         table = pd.read_parquet(named, columns=columns)
         if shares is not None:
-            table = _decided(with_shares(read_pairs(text, image, shard.name), read_shares(shares)))
+            table = _decided(
+                pd.DataFrame(with_shares(read_pairs(text, image, shard.name), read_shares(shares)))
+            )
         table = table[sampled(table["sample_id"].to_numpy(np.int64), part, seed=1)]
         dropped = image.path(shard.name, ".drops.parquet")
         if dropped.exists():

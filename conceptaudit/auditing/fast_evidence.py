@@ -119,6 +119,8 @@ def _lowest(tables: Iterable[pd.DataFrame], n_concepts: int, most: int) -> pd.Da
     kept: list[pd.DataFrame] = []
     n_rows = 0
     for pairs in tables:
+        if not len(pairs):
+            continue
         kept.append(pairs[pairs["rank"].to_numpy() <= bound[pairs["concept_id"].to_numpy()]])
         n_rows += len(kept[-1])
         if n_rows > _PRUNE_ROWS:

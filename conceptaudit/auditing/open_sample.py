@@ -15,7 +15,7 @@ from conceptaudit.artifacts import ShardStore
 from conceptaudit.datasets.base import Shard
 from conceptaudit.engine import Engine
 from conceptaudit.frequency.adaptive import RankBounds
-from conceptaudit.frequency.open_pairs import is_joint, read_numbers
+from conceptaudit.frequency.open_pairs import Columns, is_joint, read_numbers
 from conceptaudit.progress import Progress
 from conceptaudit.records import Int64Array
 from conceptaudit.text.fast import OPEN_CAPTIONS, FastTextTagger
@@ -61,9 +61,10 @@ def open_pairs(store: ShardStore, places: Iterable[Place], *, seed: int) -> Iter
         if not path.exists():
             continue
         pairs = read_numbers(path, COLUMNS)
-        pairs = pairs[pairs["form"].to_numpy() != CERTAIN]
-        rank = ranks(pairs["sample_id"].to_numpy(), pairs["form"].to_numpy(), seed=seed)
-        yield pairs.assign(rank=rank, shard=np.int32(number))
+        is_open = pairs["form"] != CERTAIN
+        pairs = {name: values[is_open] for name, values in pairs.items()}
+        rank = ranks(pairs["sample_id"], pairs["form"], seed=seed)
+        yield pd.DataFrame({**pairs, "rank": rank, "shard": np.int32(number)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +134,8 @@ class TagPairs:
             samples, at = np.unique(part.sample_ids, return_inverse=True)
             wanted.append((len(captions) + at) * n + part.concept_ids)
             captions += captions_of(self.text, part.shard, samples)
-            columns = {"sample_id": part.sample_ids, "concept_id": part.concept_ids}
-            joint.append(is_joint(pd.DataFrame(columns), self.image, part.shard))
+            columns: Columns = {"sample_id": part.sample_ids, "concept_id": part.concept_ids}
+            joint.append(is_joint(columns, self.image, part.shard))
         pairs = np.concatenate(wanted)
         found = annotator_of(self.tagger.exact).find(captions, pairs)
         accepted = found.captions[found.accepted] * np.int64(n) + found.concepts[found.accepted]

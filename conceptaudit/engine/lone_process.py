@@ -22,6 +22,12 @@ from queue import Empty, SimpleQueue
 from traceback import format_exc
 from typing import Any
 
+from conceptaudit.engine.worker_warnings import (
+    collect_warnings,
+    repeat_warnings,
+    take_warnings,
+)
+
 QUIET_AT_START = (signal.SIGINT, signal.SIGTERM)
 """Wait until a new process has said what it does about them."""
 
@@ -129,9 +135,10 @@ class LoneProcess:
             self._fail(error, future)
             return False
         try:
-            done, value = ForkingPickler.loads(reply)
+            done, value, warned = ForkingPickler.loads(reply)
         except Exception as error:  # noqa: BLE001 -- an answer that cannot be read is an error
-            done, value = False, error
+            done, value, warned = False, error, []
+        repeat_warnings(warned)
         if done:
             future.set_result(value)
         else:
@@ -160,6 +167,7 @@ class LoneProcess:
 
 def _work(pipe: Connection, prepare: Callable[[], None]) -> None:
     """Do what is asked for; the process's own part."""
+    collect_warnings()
     prepare()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, QUIET_AT_START)
     with pipe, suppress(EOFError, OSError):
@@ -171,7 +179,7 @@ def _work(pipe: Connection, prepare: Callable[[], None]) -> None:
                 error.add_note(f"In a worker process:\n{format_exc()}")
                 answer = (False, error)
             try:
-                message = ForkingPickler.dumps(answer)
+                message = ForkingPickler.dumps((*answer, take_warnings()))
             except Exception as error:  # noqa: BLE001 -- a result that cannot be sent is an error
-                message = ForkingPickler.dumps((False, TypeError(f"{answer[1]!r}: {error}")))
+                message = ForkingPickler.dumps((False, TypeError(f"{answer[1]!r}: {error}"), []))
             pipe.send_bytes(message)

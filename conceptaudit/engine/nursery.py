@@ -23,6 +23,7 @@ from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.context import BaseContext
 
 from conceptaudit.engine.base import THREAD_VARIABLES
+from conceptaudit.engine.worker_warnings import collect_warnings
 from conceptaudit.ownership import is_own_process
 from conceptaudit.store.scratch import ScratchFolder
 
@@ -121,6 +122,7 @@ def _load(loaders: Sequence[str]) -> None:
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    collect_warnings()
     parent = os.getppid()
     for loader in loaders:
         if os.getppid() != parent:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy.typing as npt
 import pandas as pd
@@ -24,6 +24,9 @@ from conceptaudit.errors import DataError
 from conceptaudit.progress import Progress
 from conceptaudit.records import SampleBatch
 from conceptaudit.store.removing import remove
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MAX_CHECKING = 16
 """Threads that check the records of an earlier run."""
@@ -40,14 +43,14 @@ class ShardResult:
     ----------
     summary : JSON value
         Small numbers that merge by addition.
-    tables : mapping of str to pandas.DataFrame
+    tables : mapping of str to pandas.DataFrame or pyarrow.Table
         Tables by file suffix (``".parquet"``, ``".drops.parquet"``); empty ones are not written.
     arrays : mapping of str to numpy.ndarray
         Arrays by file suffix (``".npy"``).
     """
 
     summary: Json
-    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    tables: Mapping[str, "pd.DataFrame | pa.Table"] = field(default_factory=dict)
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
@@ -115,14 +118,14 @@ class _ShardTask:
         files = {}
         for suffix, table in result.tables.items():
             path = self.store.path(shard.name, suffix)
-            if table.empty:
+            if not len(table):
                 remove(path.parent, [path.name])
                 continue
-            write_parquet(path, table)
+            write_parquet(path, table, sync=False)
             files[suffix] = path
         for suffix, array in result.arrays.items():
             files[suffix] = self.store.path(shard.name, suffix)
-            write_npy(files[suffix], array)
+            write_npy(files[suffix], array, sync=False)
         self.store.write(shard.name, shard.fingerprint, result.summary, files)
         return None
 
@@ -214,6 +217,7 @@ def run_shards(
         if error is not None:
             failed[shard.name] = error
         progress.advance()
+    store.sync([shard.name for shard in todo])
     progress.finish()
     return StageReport(
         store=store,

@@ -27,6 +27,10 @@ UNIT = 1 << 20
 adding changes them."""
 
 
+Columns = dict[str, npt.NDArray[Any]]
+"""A table of numbers, without what a frame costs: every shard has some."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountStrata:
     """Counts one shard's open pairs by form and context.
@@ -48,14 +52,15 @@ class CountStrata:
     def __call__(self, shard: Shard) -> None:
         """Count a shard and write its record."""
         pairs = read_pairs(self.text, self.image, shard.name)
-        is_open = pairs["form"].to_numpy() != CERTAIN
+        is_open = pairs["form"] != CERTAIN
         files = {}
         path = self.store.path(shard.name, STRATA)
         remove(path.parent, [path.name])
         if is_open.any():
-            write_parquet(path, _add_up(pairs[is_open]))
+            among = {name: values[is_open] for name, values in pairs.items()}
+            write_parquet(path, _add_up(among), sync=False)
             files[STRATA] = path
-        concepts, joint = pairs["concept_id"].to_numpy(np.int64), pairs["joint"].to_numpy(bool)
+        concepts, joint = pairs["concept_id"].astype(np.int64), pairs["joint"]
         record = {
             "text": _sparse(concepts[~is_open]),
             "joint": _sparse(concepts[~is_open & joint]),
@@ -63,14 +68,14 @@ class CountStrata:
         self.store.write(shard.name, shard.fingerprint, record, files)
 
 
-def _add_up(pairs: pd.DataFrame) -> pd.DataFrame:
+def _add_up(pairs: Columns) -> pd.DataFrame:
     """Count pairs by concept, form and context (``n``), and those whose image has the tag."""
-    keys = [pairs[name].to_numpy(np.int64) for name in ("concept_id", "form", "context")]
+    keys = [pairs[name].astype(np.int64) for name in ("concept_id", "form", "context")]
     order = np.lexsort(keys[::-1])
     keys = [key[order] for key in keys]
     changes = [np.diff(key, prepend=key[:1] - 1) != 0 for key in keys]
     first = np.flatnonzero(np.logical_or.reduce(changes))
-    joint = pairs["joint"].to_numpy(np.int64)[order]
+    joint = pairs["joint"].astype(np.int64)[order]
     concept, form, context = (key[first] for key in keys)
     return pd.DataFrame(
         {
@@ -88,42 +93,47 @@ def strata_store(folder: Path) -> ShardStore:
     return ShardStore(folder=folder / NAME, digest=digest_of(NAME))
 
 
-def read_pairs(text: ShardStore, image: ShardStore | None, shard: str) -> pd.DataFrame:
+def read_pairs(text: ShardStore, image: ShardStore | None, shard: str) -> Columns:
     """Read a shard's text pairs and whether the image has the same tag (``joint``)."""
     columns = ["sample_id", "concept_id", "form", "context"]
     path = text.path(shard, ".parquet")
     if path.exists():
         pairs = read_numbers(path, columns)
     else:
-        pairs = pd.DataFrame({column: np.zeros(0, dtype=np.int64) for column in columns})
-    return pairs.assign(joint=is_joint(pairs, image, shard))
+        pairs = {column: np.zeros(0, dtype=np.int64) for column in columns}
+    return {**pairs, "joint": is_joint(pairs, image, shard)}
 
 
-def read_numbers(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read columns of numbers of a shard's table; pandas' reader takes milliseconds more."""
+def read_numbers(path: Path, columns: Sequence[str]) -> Columns:
+    """Read columns of numbers of a shard's table; as a frame they would take milliseconds more."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
         table = file.read(list(columns))
-    return pd.DataFrame({name: table.column(name).to_numpy() for name in columns})
+    return {name: table.column(name).to_numpy() for name in columns}
 
 
-def is_joint(pairs: pd.DataFrame, image: ShardStore | None, shard: str) -> npt.NDArray[np.bool_]:
+def is_joint(pairs: Columns, image: ShardStore | None, shard: str) -> npt.NDArray[np.bool_]:
     """Tell of which pairs the image has the tag, too."""
     path = None if image is None else image.path(shard, ".parquet")
-    if path is None or not path.exists() or not len(pairs):
-        return np.zeros(len(pairs), dtype=bool)
-    columns = ["sample_id", "concept_id"]
-    tags = pd.MultiIndex.from_frame(read_numbers(path, columns).astype("int64"))
-    return pd.MultiIndex.from_frame(pairs[columns].astype("int64")).isin(tags)
+    n_pairs = len(pairs["sample_id"])
+    if path is None or not path.exists() or not n_pairs:
+        return np.zeros(n_pairs, dtype=bool)
+    columns = ("sample_id", "concept_id")
+    tags = read_numbers(path, columns)
+    ours, theirs = (
+        pd.MultiIndex.from_arrays([np.asarray(one[name], np.int64) for name in columns])
+        for one in (pairs, tags)
+    )
+    return ours.isin(theirs)
 
 
-def expected_agreement(pairs: pd.DataFrame, image_samples: npt.NDArray[np.int64]) -> Json:
+def expected_agreement(pairs: Columns | pd.DataFrame, image_samples: npt.NDArray[np.int64]) -> Json:
     """Add up how many samples are expected to be tagged on each side, on both, and to agree.
 
     Parameters
     ----------
-    pairs : pandas.DataFrame
+    pairs : mapping of str to numpy.ndarray, or pandas.DataFrame
         ``sample_id``, ``joint`` and ``share``: the probability that the caption names the concept.
     image_samples : numpy.ndarray of int64
         Samples whose image has a tag, each once.
@@ -134,9 +144,9 @@ def expected_agreement(pairs: pd.DataFrame, image_samples: npt.NDArray[np.int64]
         As `conceptaudit.frequency.counting.count_pairs`, in `UNIT` parts of a sample. Pairs of a
         sample count as independent given their form and context.
     """
-    missing = 1.0 - pairs["share"].to_numpy(np.float64)
-    joint = pairs["joint"].to_numpy(bool)
-    sample, at = np.unique(pairs["sample_id"].to_numpy(np.int64), return_inverse=True)
+    missing = 1.0 - np.asarray(pairs["share"], np.float64)
+    joint = np.asarray(pairs["joint"], bool)
+    sample, at = np.unique(np.asarray(pairs["sample_id"], np.int64), return_inverse=True)
     none, none_joint = np.ones(len(sample)), np.ones(len(sample))
     np.multiply.at(none, at, missing)
     np.multiply.at(none_joint, at[joint], missing[joint])
@@ -226,12 +236,12 @@ def read_shares(path: Path) -> Shares:
     return _shares(path, (status.st_ino, status.st_size, status.st_mtime_ns))
 
 
-def with_shares(pairs: pd.DataFrame, shares: Shares) -> pd.DataFrame:
+def with_shares(pairs: Columns | pd.DataFrame, shares: Shares) -> Columns:
     """Add to every pair the probability that the caption names the concept.
 
     Parameters
     ----------
-    pairs : pandas.DataFrame
+    pairs : mapping of str to numpy.ndarray, or pandas.DataFrame
         ``form``, ``context`` and ``joint``.
     shares : Shares
 
@@ -242,9 +252,10 @@ def with_shares(pairs: pd.DataFrame, shares: Shares) -> pd.DataFrame:
     >>> with_shares(pairs, Shares.of(shares.assign(share_joint=0.8)))["share"].round(3).tolist()
     [1.0, 0.8, 0.2]
     """
-    form, context = pairs["form"].to_numpy(), pairs["context"].to_numpy()
-    share = shares.look_up(form, context, pairs["joint"].to_numpy(bool))
-    return pairs.assign(share=np.where(form == CERTAIN, 1.0, share))
+    columns = {str(name): np.asarray(values) for name, values in pairs.items()}
+    form = columns["form"]
+    share = shares.look_up(form, columns["context"], columns["joint"].astype(bool))
+    return {**columns, "share": np.where(form == CERTAIN, 1.0, share)}
 
 
 def _sparse(ids: npt.NDArray[np.int64]) -> list[list[int]]:

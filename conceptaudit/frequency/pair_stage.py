@@ -43,7 +43,7 @@ class CountPairs:
         )
         table = count_together(tags.sample_ids, tags.concept_ids)
         target = self.store.path(shard.name, _SUFFIX)
-        write_parquet(target, table)
+        write_parquet(target, table, sync=False)
         self.store.write(shard.name, shard.fingerprint, {"n_pairs": len(table)}, {_SUFFIX: target})
 
 

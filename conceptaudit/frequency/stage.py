@@ -66,7 +66,7 @@ class CountShard:
         files = {}
         if counts:
             files[COUNTS] = self.store.path(shard.name, COUNTS)
-            write_npy(files[COUNTS], packed(counts))
+            write_npy(files[COUNTS], packed(counts), sync=False)
         self.store.write(shard.name, shard.fingerprint, {**result, "sides": list(counts)}, files)
 
     def _count_open(self, text: ShardStore, shares: Path, shard: str) -> Json:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from conceptaudit.store.partials import whole
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
+    import pyarrow as pa
 
 Json = Any
 """A value that `json` can write."""
@@ -85,10 +88,11 @@ def package_versions(*names: str) -> dict[str, str]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync and rename it, else remove it.
 
-    What killed processes left half-written of the same name goes, too (see `partials`).
+    What killed processes left half-written of the same name goes, too (see `partials`). `sync` is
+    False for results of shards, of which many are synced at once (`sync_folder`).
 
     Raises
     ------
@@ -97,15 +101,55 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as partial:
+        with whole(path, sync=sync) as partial:
             yield partial
     except OSError as error:
         raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
-def write_text(path: Path, text: str, *, errors: str = "replace") -> None:
+def sync_folder(folder: Path, names: Sequence[str] | None = None) -> None:
+    """Have files of a folder on the disk, whatever fails after it.
+
+    Parameters
+    ----------
+    folder : Path
+    names : sequence of str or None, default None
+        Files in it, those that are gone passed over; None for all, and then the file system that
+        the folder lies on writes at once what it holds back, where it can.
+
+    Raises
+    ------
+    DataError
+        The disk does not take them.
+    """
+    sync_disk = getattr(_libc(), "syncfs", None) if names is None else None
+    try:
+        if names is None and sync_disk is None:
+            names = [path.name for path in folder.iterdir()]
+        for name in names or ():
+            with suppress(FileNotFoundError), (folder / name).open("rb") as stream:
+                os.fsync(stream.fileno())
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if sync_disk is None:
+                os.fsync(handle)
+            elif sync_disk(handle):
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise DataError(f"Cannot write {folder}: {error.strerror or error}.") from error
+
+
+def _libc() -> ctypes.CDLL:
+    """Return what holds the system calls that Python does not name."""
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def write_text(path: Path, text: str, *, errors: str = "replace", sync: bool = True) -> None:
     """Write a text file whole or not at all (UTF-8; lone surrogates become question marks)."""
-    with whole_file(path) as partial:
+    with whole_file(path, sync=sync) as partial:
         partial.write_bytes(text.encode("utf-8", errors))
 
 
@@ -118,21 +162,24 @@ def write_json(path: Path, value: Json) -> None:
     write_text(path, text, errors="backslashreplace")
 
 
-def write_parquet(path: Path, table: pd.DataFrame) -> None:
+def write_parquet(path: Path, table: pd.DataFrame | pa.Table, *, sync: bool = True) -> None:
     """Write a table as parquet, whole or not at all, with the same bytes for the same table."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
-    with whole_file(path) as partial:
+    if isinstance(table, pa.Table):
+        arrow = table.combine_chunks()
+    else:
+        arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    with whole_file(path, sync=sync) as partial:
         pq.write_table(arrow, partial, compression="zstd", write_page_checksum=True)
 
 
-def write_npy(path: Path, array: npt.NDArray[Any]) -> None:
+def write_npy(path: Path, array: npt.NDArray[Any], *, sync: bool = True) -> None:
     """Write an array as ``.npy``, whole or not at all; objects are refused."""
     import numpy as np
 
-    with whole_file(path) as partial, partial.open("wb") as stream:
+    with whole_file(path, sync=sync) as partial, partial.open("wb") as stream:
         np.save(stream, array, allow_pickle=False)
 
 

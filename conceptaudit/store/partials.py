@@ -23,13 +23,15 @@ LOOK_AHEAD = 3
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield an empty, private file beside `path`; on success sync and rename it, else remove it.
 
     Parameters
     ----------
     path : Path
         Where the file belongs; its folder is there.
+    sync : bool, default True
+        Whether it is on the disk before it has its name. Where not, only a power failure tells.
 
     Raises
     ------
@@ -52,8 +54,10 @@ def whole(path: Path) -> Iterator[Path]:
             remove_abandoned(_name(path, later))
         try:
             yield partial
-            with partial.open("rb+") as stream:
-                os.fsync(stream.fileno())
+            if sync:
+                # by its name: a writer may have put another file in its place
+                with partial.open("rb+") as stream:
+                    os.fsync(stream.fileno())
             partial.chmod(0o666 & ~user_mask())
             partial.replace(path)
         except BaseException:

@@ -8,7 +8,7 @@ file is noticed, and changed settings are never mistaken for finished work.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,16 @@ from conceptaudit.store.files import (
     digest_of,
     file_digest,
     read_json,
+    sync_folder,
     write_text,
 )
 from conceptaudit.store.layouts import shard_of, whole_name
 from conceptaudit.store.partials import remove_abandoned
 from conceptaudit.store.removing import read_record, remove
 from conceptaudit.store.sidecars import RecordHead, read_head
+
+FEW = 32
+"""Shards whose files are synced one by one; of more, the file system is asked once for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +99,21 @@ class ShardStore:
             "result": result,
             "shard": shard,
         }
-        write_text(
-            self.path(shard, ".json"), canonical_json({**body, "sha256": digest_of(body)}) + "\n"
-        )
+        text = canonical_json({**body, "sha256": digest_of(body)}) + "\n"
+        write_text(self.path(shard, ".json"), text, sync=False)
+
+    def sync(self, shards: Sequence[str]) -> None:
+        """Have the results of shards on the disk, together: syncing each would take longer.
+
+        A process that dies loses nothing that it has written. What a power failure takes away
+        before this is noticed by the digests, and done again.
+        """
+        if len(shards) > FEW:
+            sync_folder(self.folder)
+        elif shards and self.folder.is_dir():
+            records = {f"{shard}.json": read_record(self.path(shard, ".json")) for shard in shards}
+            files = [name for record in records.values() if record for name in record.files]
+            sync_folder(self.folder, [*files, *records])
 
     def read(self, shard: str) -> Json:
         """Read the result part of a shard's record.

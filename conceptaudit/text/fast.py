@@ -125,9 +125,9 @@ class FastTextTagger:
         return ShardResult(
             summary={**account, UNSPACED: unspaced},
             tables={
-                ".parquet": _frame(tables),
+                ".parquet": _joined(tables),
                 ".drops.parquet": drop_table(drops),
-                OPEN_CAPTIONS: _frame(captions),
+                OPEN_CAPTIONS: _joined(captions),
             },
         )
 
@@ -159,8 +159,7 @@ def _captions(gathered: Gathered, texts: Sequence[str], pairs: Pairs) -> pa.Tabl
     return pa.table(columns)
 
 
-def _frame(tables: Sequence[pa.Table]) -> pd.DataFrame:
+def _joined(tables: Sequence[pa.Table]) -> pa.Table | pd.DataFrame:
     import pyarrow as pa
 
-    found: pd.DataFrame = pa.concat_tables(tables).to_pandas() if tables else pd.DataFrame()
-    return found
+    return pa.concat_tables(tables) if tables else pd.DataFrame()

@@ -1,10 +1,12 @@
 """Tasks that lose their worker, or fail, when they are told to."""
 
+import logging
 import os
 import resource
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,3 +129,10 @@ class OddError(Exception):
 
 def raise_odd(_: object) -> None:
     raise OddError("a", "b")
+
+
+def warn(n: int) -> int:
+    """Warn, and write to the log."""
+    warnings.warn(f"row {n} is odd", RuntimeWarning, stacklevel=1)
+    logging.getLogger("some.package").warning("column %d is odd", n)
+    return n

@@ -9,10 +9,11 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
+from conceptaudit.cli.notices import gathered_warnings
 from conceptaudit.engine.lone_process import LoneProcess
 from conceptaudit.errors import DataError
 
-from .tasks import lock_of, nothing, pid_of, raise_odd, refuse, wait_forever
+from .tasks import lock_of, nothing, pid_of, raise_odd, refuse, wait_forever, warn
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +66,18 @@ def test_what_was_not_begun_can_be_taken_back() -> None:
     one.shutdown(cancel_futures=True)
     assert all(future.cancelled() or future.result(60) >= 0 for future in futures)
     assert futures[-1].cancelled()
+
+
+def test_warnings_come_with_the_answer_and_not_on_standard_error(
+    process: LoneProcess, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lines: list[str] = []
+    with gathered_warnings(lines.append):
+        assert [process.submit(warn, n).result(60) for n in (1, 1, 2)] == [1, 1, 2]
+    assert lines == [
+        "note: tasks warns: row 1 is odd",
+        "note: some warns: column 1 is odd",
+        "note: tasks warns: row 2 is odd",
+        "note: some warns: column 2 is odd",
+    ]
+    assert capfd.readouterr().err == ""

@@ -14,7 +14,7 @@ import sys
 import traceback
 from pathlib import Path
 
-KINDS = ("write", "fsync", "rename", "open", "unlink", "mkdir", "flock")
+KINDS = ("write", "fsync", "rename", "open", "unlink", "mkdir", "flock", "read")
 PRELOADED = (
     "pandas", "pyarrow.parquet", "scipy.optimize", "spacy", "duckdb", "torch", "open_clip", "faiss",
     "matplotlib.figure", "conceptaudit.cli.main", "conceptaudit.auditing", "conceptaudit.openvocab",

@@ -16,7 +16,7 @@ other files pass: the interpreter's own modules, libraries, /proc. */
 #include <sys/types.h>
 #include <unistd.h>
 
-enum kind { WRITE, FSYNC, RENAME, OPEN, UNLINK, MKDIR, FLOCK, KINDS };
+enum kind { WRITE, FSYNC, RENAME, OPEN, UNLINK, MKDIR, FLOCK, READ, KINDS };
 
 static char root[PATH_MAX];
 static int armed = -1, code;
@@ -54,7 +54,10 @@ static int below_fd(int handle, const char *name) {
 /* Counts a call; says whether it is to fail. error 0 kills. */
 static int strikes(enum kind kind, int ours) {
     if (!root[0] || !ours) return 0;
-    if (__atomic_add_fetch(&counts[kind], 1, __ATOMIC_SEQ_CST) != at || (int)kind != armed) return 0;
+    long count = __atomic_add_fetch(&counts[kind], 1, __ATOMIC_SEQ_CST);
+    if ((int)kind != armed) return 0;
+    /* a bad sector stays bad: reads fail from then on */
+    if (kind == READ ? count < at : count != at) return 0;
     if (!code) kill(getpid(), SIGKILL);
     errno = code;
     return 1;
@@ -65,6 +68,21 @@ static int strikes(enum kind kind, int ours) {
 ssize_t write(int handle, const void *data, size_t size) {
     REAL("write", ssize_t (*)(int, const void *, size_t));
     return strikes(WRITE, below_fd(handle, NULL)) ? -1 : real(handle, data, size);
+}
+
+ssize_t read(int handle, void *data, size_t size) {
+    REAL("read", ssize_t (*)(int, void *, size_t));
+    return strikes(READ, below_fd(handle, NULL)) ? -1 : real(handle, data, size);
+}
+
+ssize_t pread(int handle, void *data, size_t size, off_t from) {
+    REAL("pread", ssize_t (*)(int, void *, size_t, off_t));
+    return strikes(READ, below_fd(handle, NULL)) ? -1 : real(handle, data, size, from);
+}
+
+ssize_t pread64(int handle, void *data, size_t size, off64_t from) {
+    REAL("pread64", ssize_t (*)(int, void *, size_t, off64_t));
+    return strikes(READ, below_fd(handle, NULL)) ? -1 : real(handle, data, size, from);
 }
 
 int fsync(int handle) {
