@@ -162,13 +162,13 @@ class AuditedData:
         if side != "image" and shares.is_file():
             image = self.store("image") if "image" in self.sides else None
             table = with_shares(read_pairs(self.store("text"), image, shard), read_shares(shares))
-            table = table[table["joint"]] if side == "joint" else table
-            ids = table["sample_id"].to_numpy(np.int64)
+            chosen = table["joint"] if side == "joint" else np.ones(len(table["joint"]), bool)
+            ids = table["sample_id"][chosen].astype(np.int64)
             order = np.argsort(ids, kind="stable")
             return ConceptPairs(
                 sample_ids=ids[order],
-                concept_ids=table["concept_id"].to_numpy(np.int64)[order],
-                share=table["share"].to_numpy(np.float64)[order],
+                concept_ids=table["concept_id"][chosen].astype(np.int64)[order],
+                share=table["share"][chosen].astype(np.float64)[order],
             )
         if side == "joint":
             both = intersect(self._certain(shard, "text"), self._certain(shard, "image"))
@@ -183,7 +183,8 @@ class AuditedData:
     def _certain(self, shard: str, side: str) -> SidePairs:
         path = self.store(side).path(shard, ".parquet")
         columns = ("sample_id", "concept_id")
-        return SidePairs.from_table(read_numbers(path, columns) if path.exists() else None)
+        table = pd.DataFrame(read_numbers(path, columns)) if path.exists() else None
+        return SidePairs.from_table(table)
 
     def embedded(self) -> tuple[Dataset, tuple[Shard, ...]]:
         """Return where the images' vectors are: in the run, or in the dataset.
