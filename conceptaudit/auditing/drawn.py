@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -158,3 +160,14 @@ def _rows(shard: Shard) -> int | None:
 
 def _taken(column: Sequence[Value] | None, rows: npt.NDArray[np.int64]) -> list[Value] | None:
     return None if column is None else [column[i] for i in rows.tolist()]
+
+
+def with_columns(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """Let a dataset read columns beside the known ones, where its layout has columns."""
+    wanted: Any = dataset
+    if isinstance(dataset, DrawnDataset):
+        return replace(dataset, whole=with_columns(dataset.whole, names))
+    if not hasattr(wanted, "choice"):
+        return dataset
+    more: Dataset = replace(wanted, choice=replace(wanted.choice, extra=tuple(names)))
+    return more

@@ -12,8 +12,16 @@ from conceptaudit.artifacts import (
     write_json,
     write_parquet,
 )
-from conceptaudit.datasets.base import Shard
+from conceptaudit.auditing.drawn import with_columns
+from conceptaudit.datasets.base import Dataset, Shard
 from conceptaudit.engine import StageReport, open_engine, run_shards
+from conceptaudit.frequency.by_column import (
+    AUTO_COLUMNS,
+    CountColumns,
+    column_store,
+    column_tables,
+    columns_of,
+)
 from conceptaudit.frequency.by_language import NAME, CountByLanguage, language_table
 from conceptaudit.frequency.stage import shards_to_count
 from conceptaudit.options.audit import AuditOptions
@@ -26,7 +34,11 @@ BY_LANGUAGE = "frequencies_by_language"
 LANGUAGES = "languages.json"
 
 
-EXTRAS = (PAPER_TERMS, f"{BY_LANGUAGE}.parquet", f"{BY_LANGUAGE}.csv", LANGUAGES)
+COLUMNS, COLUMN_VALUES = "columns.csv", "columns_values.parquet"
+
+EXTRAS = (
+    PAPER_TERMS, f"{BY_LANGUAGE}.parquet", f"{BY_LANGUAGE}.csv", LANGUAGES, COLUMNS, COLUMN_VALUES,
+)  # fmt: skip
 """What an earlier run with other options may have left in the folder."""
 
 
@@ -83,4 +95,40 @@ def count_by_language(
     write_parquet(folder / f"{BY_LANGUAGE}.parquet", table)
     write_csv(folder / f"{BY_LANGUAGE}.csv", table)
     write_json(folder / LANGUAGES, languages)
+    return report
+
+
+def count_columns(
+    dataset: Dataset,
+    stores: Mapping[str, ShardStore],
+    shards: Sequence[Shard],
+    vocabulary: ConceptVocabulary,
+    folder: Path,
+    options: AuditOptions,
+    progress: Progress,
+) -> StageReport:
+    """Add up what the dataset's columns say, over all samples and by concept.
+
+    Concepts are those of captions, or of images where captions were not audited. Writes `COLUMNS`
+    and `COLUMN_VALUES`.
+    """
+    named = [name for name in options.columns if name != AUTO_COLUMNS]
+    reading = with_columns(dataset, named)
+    numbers, values = columns_of(reading, options.columns, shards)
+    side = "text" if "text" in stores else "image"
+    counted = shards_to_count(shards, [stores[side]])
+    store = column_store(folder, list(numbers), list(values), dataset.settings, side)
+    task = CountColumns(
+        dataset=reading,
+        tags=stores[side],
+        images=stores.get("embeddings", stores.get("image")),
+        store=store,
+        numbers=numbers,
+        values=values,
+    )
+    engine = open_engine(options.engine_choice, n_items=len(counted), folder=folder)
+    report = run_shards(task, store, counted, engine=engine, progress=progress)
+    summary, counts = column_tables(store, counted, vocabulary.names)
+    write_csv(folder / COLUMNS, summary)
+    write_parquet(folder / COLUMN_VALUES, counts)
     return report

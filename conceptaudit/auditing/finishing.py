@@ -19,7 +19,7 @@ from conceptaudit.auditing.calibrating import (
 from conceptaudit.auditing.drawn import sampled_of
 from conceptaudit.auditing.duplicates import with_unique_counts
 from conceptaudit.auditing.estimating import TextEstimate
-from conceptaudit.auditing.extras import count_by_language
+from conceptaudit.auditing.extras import count_by_language, count_columns
 from conceptaudit.auditing.image_tags import TagFile, forget_lists
 from conceptaudit.auditing.images import ImageCells, ImageIndex, count_cells
 from conceptaudit.auditing.judged_run import CELLS_FILE, cell_table
@@ -302,6 +302,10 @@ def _with_captions(
     if plan.languages is not None:
         reports["counts_by_language"] = count_by_language(
             done.stores, done.shards, plan.vocabulary, made.folder, options, progress
+        )
+    if options.columns:
+        reports["columns"] = count_columns(
+            plan.dataset, done.stores, done.shards, plan.vocabulary, made.folder, options, progress
         )
     return made, reports
 

@@ -313,6 +313,7 @@ def _hindrance(tagger: TextTagger, options: AuditOptions, *, calibrates: bool) -
         "documents": options.unit != CAPTION_UNIT,
         "counts by language": options.by_language,
         "co-occurrence": options.cooccurrence,
+        "columns": bool(options.columns),
         "thresholds learnt from the captions (--calibration none leaves them out)": calibrates,
     }
     if not annotator_of(tagger).can_sample:

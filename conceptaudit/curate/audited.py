@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.artifacts import MANIFEST, STARTED, Json, ShardStore, read_json
-from conceptaudit.auditing.drawn import DrawnDataset
 from conceptaudit.auditing.duplicates import DUPLICATES
 from conceptaudit.auditing.sources import open_source
 from conceptaudit.counts import CORRECTED_COLUMNS, choose_count, counts_of
@@ -22,7 +20,7 @@ from conceptaudit.frequency.open_pairs import read_numbers, read_pairs, read_sha
 from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.image.stored import StoredEmbeddings
 from conceptaudit.options.audit import AuditOptions
-from conceptaudit.records import FREQUENCY_COLUMNS, ConceptFrequencies
+from conceptaudit.records import ConceptFrequencies
 from conceptaudit.store.checking import check_finished
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -215,19 +213,3 @@ class AuditedData:
     def account(self) -> Json:
         """The audit's account, by side."""
         return read_json(self.folder / MANIFEST)["account"]
-
-
-def with_columns(dataset: Dataset, names: Sequence[str]) -> Dataset:
-    """Let a dataset read columns beside the known ones, where its layout has columns."""
-    wanted: Any = dataset
-    if isinstance(dataset, DrawnDataset):
-        return replace(dataset, whole=with_columns(dataset.whole, names))
-    if not hasattr(wanted, "choice"):
-        return dataset
-    more: Dataset = replace(wanted, choice=replace(wanted.choice, extra=tuple(names)))
-    return more
-
-
-def counted_columns(frequencies: ConceptFrequencies) -> tuple[str, ...]:
-    """Name the raw counts that an audit holds."""
-    return tuple(name for name in FREQUENCY_COLUMNS if name in frequencies.counted)

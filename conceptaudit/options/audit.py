@@ -86,6 +86,11 @@ class AuditOptions:
         within="[0, inf)",
     )
     cooccurrence: bool = option(False, "Count which concepts are named together.")
+    columns: tuple[str, ...] = option(
+        (),
+        "What the dataset's columns say, by concept: 'auto' (similarity, punsafe, licence, host of "
+        "the URL …) or a column's name; repeat.",
+    )
     clip: str | None = option(
         None,
         "open_clip model for images and prompts: 'lab', MODEL/WEIGHTS such as "

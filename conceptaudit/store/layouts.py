@@ -138,11 +138,11 @@ _KINDS = (
             "duplicates.parquet", "evidence.parquet", "cooccurrence.parquet",
             "image_tags_unknown_keys.parquet", "image_tags_unknown_concepts.csv",
             "text_strata.parquet", "text_estimate.json", "image_cells.parquet", "rollup.csv",
-            "aliases.csv",
+            "aliases.csv", "columns.csv", "columns_values.parquet",
         ),
         stages=(
             "text", "mentions", "terms", "languages", "embeddings", "image", "image_tags", "strata",
-            "counts", "pairs", "counts_by_language",
+            "counts", "pairs", "counts_by_language", "columns",
         ),
     ),
     Layout(kind="embeddings", noun="embeddings", stages=("shards",), beside=_EMBEDDED),
