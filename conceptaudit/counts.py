@@ -14,6 +14,12 @@ from conceptaudit.records import ConceptFrequencies
 CORRECTED_COLUMNS = ("n_image_corrected", "n_joint_corrected")
 """Counts corrected for the image tagger's errors; NA where a concept could not be corrected."""
 
+UNIQUE_COLUMNS = ("n_image_unique", "n_joint_unique")
+"""Counts in which copies of an image count once, of audits that looked for copies."""
+
+BOTH = "+"
+"""Joins the names of two counts that stand for frequency together."""
+
 AUTO_COUNT = "auto"
 
 CORRECTED_SHARE = 0.95
@@ -42,16 +48,32 @@ class CountChoice:
 
 
 def available_counts(frequencies: ConceptFrequencies) -> tuple[str, ...]:
-    """Name the count columns with a value, corrected ones (`CORRECTED_COLUMNS`) last."""
-    corrected = (name for name in CORRECTED_COLUMNS if _share(frequencies, name) > 0.0)
-    return (*frequencies.counted, *corrected)
+    """Name the count columns with a value, `CORRECTED_COLUMNS` and `UNIQUE_COLUMNS` last."""
+    others = (*CORRECTED_COLUMNS, *UNIQUE_COLUMNS)
+    return (*frequencies.counted, *(name for name in others if _share(frequencies, name) > 0.0))
+
+
+def holds_count(frequencies: ConceptFrequencies, count: str) -> bool:
+    """Whether a table has a count, or both of two joined by `BOTH`."""
+    return set(count.split(BOTH)) <= set(available_counts(frequencies))
 
 
 def counts_of(frequencies: ConceptFrequencies, column: str) -> npt.NDArray[np.float64]:
     """Return a count of every concept, shape (n_concepts,), NaN where there is none.
 
-    A corrected count is an estimate and never quite zero: below one half it counts as zero.
+    A corrected count is an estimate and never quite zero: below one half it counts as zero. Two
+    counts (``n_text+n_image``) are one by the geometric mean of what each has more than nothing,
+    1 + count, so that their decades are averaged.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"concept": ["cat"], "n_text": [9], "n_image": [999]})
+    >>> counts_of(ConceptFrequencies(table), "n_text+n_image").tolist()
+    [99.0]
     """
+    if BOTH in column:
+        decades = [np.log10(1.0 + counts_of(frequencies, one)) for one in column.split(BOTH)]
+        return np.asarray(np.round(10.0 ** np.mean(decades, axis=0) - 1.0, 9), dtype=np.float64)
     numbers = pd.to_numeric(frequencies.table[column]).astype("Float64")
     values = np.asarray(numbers.to_numpy(dtype=float, na_value=np.nan), dtype=np.float64)
     return np.where(values < 0.5, 0.0, values) if column in CORRECTED_COLUMNS else values
@@ -65,13 +87,13 @@ def choose_count(frequencies: ConceptFrequencies, count: str = AUTO_COUNT) -> Co
     frequencies : ConceptFrequencies
         One row per concept.
     count : str
-        A column such as ``"n_text"``, its short form (``"text"``, ``"joint_corrected"``), or
-        ``"auto"``: corrected joint counts where at least `CORRECTED_SHARE` of the concepts have
-        one, else captions, else images (corrected under the same condition), else raw joint
-        or image counts; a count that many concepts lack and another has is passed over. On
-        simulated data whose true joint counts are known, the rank correlation with the truth is
-        0.978 for corrected joint counts, 0.976 for captions and 0.775 for raw joint counts:
-        image tags alone are too often wrong about rare concepts.
+        A column such as ``"n_text"``, its short form (``"text"``, ``"joint_corrected"``), two of
+        them (``"text+image"``, see `counts_of`), or ``"auto"``: corrected joint counts where at
+        least `CORRECTED_SHARE` of the concepts have one, else captions, else images (corrected
+        under the same condition), else raw joint or image counts; a count that many concepts lack
+        and another has is passed over. On simulated data whose true joint counts are known, the
+        rank correlation with the truth is 0.978 for corrected joint counts, 0.976 for captions and
+        0.775 for raw joint counts: image tags alone are too often wrong about rare concepts.
 
     Raises
     ------
@@ -91,11 +113,13 @@ def choose_count(frequencies: ConceptFrequencies, count: str = AUTO_COUNT) -> Co
         raise DataError("The frequency table holds no counts: every count column is empty.")
     if count == AUTO_COUNT:
         return _preferred(frequencies, available)
-    column = count if count.startswith("n_") else f"n_{count}"
-    if column not in available:
+    parts = [name if name.startswith("n_") else f"n_{name}" for name in count.split(BOTH)]
+    column = BOTH.join(parts)
+    if not set(parts) <= set(available) or len(set(parts)) != len(parts):
         names = ", ".join(name.removeprefix("n_") for name in available)
         raise ConfigError(
-            f"--count must be 'auto' or a count of this audit ({names}). Got {count!r} instead."
+            f"--count must be 'auto', a count of this audit ({names}) or two joined by '+'. "
+            f"Got {count!r} instead."
         )
     return CountChoice(column=column, reason=f"--count {count}")
 

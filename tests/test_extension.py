@@ -12,6 +12,7 @@ from PIL import Image
 from conceptaudit import AuditOptions, ConceptVocabulary, ConfigError, DataError, audit
 from conceptaudit.auditing import audit_part, merge_audit
 from conceptaudit.cli.main import main
+from conceptaudit.curves.families import known_families
 from conceptaudit.datasets.registry import known_layouts
 from conceptaudit.engine.parts import Part
 from conceptaudit.records import Concept
@@ -24,9 +25,11 @@ SERIAL = AuditOptions(engine="serial")
 def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(EXTENSION)
     monkeypatch.setenv("PYTHONPATH", str(EXTENSION))
-    known_layouts.cache_clear()
+    for known in (known_layouts, known_families):
+        known.cache_clear()
     yield
-    known_layouts.cache_clear()
+    for known in (known_layouts, known_families):
+        known.cache_clear()
 
 
 @pytest.fixture
@@ -127,6 +130,21 @@ def test_a_tagger_that_cannot_be_used_is_refused(tagger, error, message, tmp_pat
 def test_two_taggers_of_one_side_are_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="Two taggers tag texts"):
         audit(["a dog"], ["dog"], tmp_path / "run", taggers=["words", _Faulty(NO_TAGS)])
+
+
+def test_a_family_fits_predicts_and_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    names = [f"class {i}" for i in range(40)]
+    counted = pd.DataFrame({"concept": names, "n_text": [10 ** (i % 4) for i in range(40)]})
+    counted.to_csv(tmp_path / "counts.csv", index=False)
+    accuracy = [0.2 + 0.5 * (i % 4 > 1) for i in range(40)]
+    scores = pd.DataFrame({"concept": names, "accuracy": accuracy, "model": "m", "dataset": "zoo"})
+    scores.to_csv(tmp_path / "a.csv", index=False)
+    command = ["fit", str(tmp_path / "counts.csv"), "-a", str(tmp_path / "a.csv"), "--compare"]
+    assert main([*command, "--family", "medians", "-o", str(tmp_path / "curve")]) == 0
+    assert "medians" in capsys.readouterr().out
+    command = ["predict", str(tmp_path / "curve"), "-f", str(tmp_path / "counts.csv")]
+    assert main([*command, "-o", str(tmp_path / "out.csv")]) == 0
+    assert pd.read_csv(tmp_path / "out.csv")["accuracy"].round(6).tolist() == accuracy
 
 
 def test_what_is_no_layout_is_refused(monkeypatch: pytest.MonkeyPatch):

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from conceptaudit.cli.arguments import AsJson, SampledFrom, Share
-from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+from conceptaudit.cli.console import emit_json, progress_bar, say
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from conceptaudit.artifacts import RunFolder
-    from conceptaudit.curves import Curve, ModelFit
+    from conceptaudit.curves import Curve
     from conceptaudit.progress import Progress
-
-
-SPOKEN = 5
-"""Models whose fit is said in sentences."""
+    from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 
 def fit(
@@ -48,8 +46,10 @@ def fit(
         str,
         typer.Option(
             help="Which frequency: 'text', 'image', 'joint', or 'image_corrected', "
-            "'joint_corrected' of a calibrated audit; 'auto' takes corrected joint counts where at "
-            "least 95 % of the concepts have one, else text."
+            "'joint_corrected' of a calibrated audit, 'image_unique', 'joint_unique' of one that "
+            "looked for copies; 'text+image' takes two at once and says whether that helps; "
+            "'auto' takes corrected joint counts where at least 95 % of the concepts have one, "
+            "else text."
         ),
     ] = "auto",
     family: Annotated[
@@ -114,6 +114,30 @@ def fit(
             "as supervised ones: what slope appears where frequency cannot be its cause.",
         ),
     ] = None,
+    covariate: Annotated[
+        str | None,
+        typer.Option(
+            "--covariate",
+            help="Scale of the models, on which their slopes are regressed: 'parameters' or "
+            "'samples_seen' as open_clip knows them, or a column of the accuracy tables.",
+        ),
+    ] = None,
+    law: Annotated[
+        float | None,
+        typer.Option(
+            "--law",
+            help="Control: fit again to counts drawn by an artificial law, rank ** -LAW with ranks "
+            "at random, and report the slope; 1 is Zipf's law.",
+        ),
+    ] = None,
+    without: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--without",
+            help="Control: fit again without samples that resemble test images. Two tables: hits "
+            "with 'sample_id' and 'concept', then the samples to leave out with 'sample_id'.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the curve that the folder holds.")
     ] = False,
@@ -131,6 +155,7 @@ def fit(
       conceptaudit fit runs/both --accuracies accuracies.csv -o curves/ours
       conceptaudit fit search_counts --pretraining cc3m -a 'zero_shot/*_ensemble_results.json' -o c
     """
+    from conceptaudit.cli.fit_output import show_comparison, show_curve, show_placebo
     from conceptaudit.curves import fit_curve
     from conceptaudit.frequency.readers import read_frequencies, with_share
     from conceptaudit.zeroshot.readers import read_accuracies
@@ -142,38 +167,26 @@ def fit(
     )
     measured = read_accuracies(accuracies, dataset=dataset, model=model)
     asked = [count, family, zero_policy, pretraining, level, seed, compare, figures, placebo]
+    asked += [covariate, law, *map(str, without or [])]
     run = curve_folder(
         out,
         inputs=(*frequencies, *accuracies),
         made_from=[_digest(counted.table), _digest(measured.table), sampled_from, share, asked],
     )
     run.check(overwrite=overwrite)
+    scales = _scales(covariate, measured, accuracies)
     with progress_bar() as progress:
-        curve = fit_curve(
-            counted,
-            measured,
-            count=count,
-            family=family,
-            zero_policy=zero_policy,
-            pretraining=pretraining,
-            level=level,
-            seed=seed,
+        again = partial(
+            fit_curve, family=family, zero_policy=zero_policy, level=level, seed=seed,
             progress=progress,
-        )
+        )  # fmt: skip
+        curve = again(counted, measured, count=count, pretraining=pretraining, scales=scales)
+        remarks = controls(curve, counted, measured, again, law=law, without=without)
         comparison = _compared(curve, progress) if compare else None
         control = None
         if placebo:
-            control = fit_curve(
-                counted,
-                read_accuracies(placebo, dataset=dataset),
-                count=curve.count,
-                family=family,
-                zero_policy=zero_policy,
-                pretraining="all",
-                level=level,
-                seed=seed,
-                progress=progress,
-            ).slopes
+            others = read_accuracies(placebo, dataset=dataset)
+            control = again(counted, others, count=curve.count, pretraining="all").slopes
         with run.hold(overwrite=overwrite):
             written = _write(curve, comparison, run, progress if figures else None)
     if as_json:
@@ -181,35 +194,73 @@ def fit(
             summary(curve, out)
             | ({} if comparison is None else {"comparison": comparison.to_dict("records")})
             | ({} if control is None else {"placebo": control.to_dict("records")})
+            | ({"controls": remarks} if remarks else {})
         )
         return
-    _show(curve, binned=binned)
+    show_curve(curve, binned=binned)
+    for remark in remarks:
+        say(remark)
     if control is not None:
-        _show_placebo(curve.slopes, control)
+        show_placebo(curve.slopes, control)
     if comparison is not None:
-        _show_comparison(comparison, curve.level)
+        show_comparison(comparison, curve.level)
     say(f"\nWritten to {out}: {', '.join(written)}")
 
 
-def _show_placebo(slopes: pd.DataFrame, control: pd.DataFrame) -> None:
-    """Show the slopes of models that never saw the data, beside the curve's on the same sets."""
-    say("\nslope per decade within a set; of a placebo, frequency in the audited data is no cause")
-    same = slopes[slopes["dataset"].isin(set(control["dataset"]))]
-    say_table(
-        ["", "model", "dataset", "slope", "interval", "r"],
-        [
-            [
-                what,
-                str(row["model"]),
-                str(row["dataset"]),
-                float(row["slope"]),
-                f"{row['slope_low']:.3f} to {row['slope_high']:.3f}",
-                float(row["r"]),
-            ]
-            for what, rows in (("curve", same), ("placebo", control))
-            for _, row in rows.iterrows()
-        ],
-    )
+def _scales(
+    covariate: str | None, measured: ConceptAccuracies, files: list[str]
+) -> tuple[str, dict[tuple[str, str], float]] | None:
+    """Look the scale of the models up, where it is asked for."""
+    if covariate is None:
+        return None
+    from conceptaudit.zeroshot.model_scale import model_scales
+
+    table = measured.table[["model", "pretraining"]].astype("str").drop_duplicates()
+    models = list(table.itertuples(index=False, name=None))
+    return covariate.replace("_", " "), model_scales(covariate, models, files)
+
+
+def controls(
+    curve: Curve,
+    counted: ConceptFrequencies,
+    measured: ConceptAccuracies,
+    again: Callable[..., Curve],
+    *,
+    law: float | None,
+    without: list[Path] | None,
+) -> list[str]:
+    """Fit again as controls ask, and say what each slope became beside the curve's own."""
+    from conceptaudit.counts import BOTH
+    from conceptaudit.curves.comparison import compare_counts
+    from conceptaudit.curves.controls import frequencies_under_law, without_samples
+    from conceptaudit.errors import ConfigError
+    from conceptaudit.zeroshot.readers.tidy import read_table
+
+    found = [compare_counts(counted, measured, curve)] if BOTH in curve.count else []
+    if without is not None and len(without) != 2:
+        raise ConfigError(
+            "--without takes two tables, each after a --without of its own: hits, then the samples "
+            f"to leave out. Got {len(without)} instead."
+        )
+    changed = {}
+    if without:
+        hits, excluded = (read_table(path).astype({"sample_id": "int64"}) for path in without)
+        rest = without_samples(counted, hits, excluded["sample_id"].to_numpy(), count=curve.count)
+        changed["Without the samples left out"] = rest
+    if law is not None:
+        drawn = frequencies_under_law(counted, exponent=law, count=curve.count, seed=curve.seed)
+        changed[f"With counts of an artificial law, rank ** -{law:g}"] = drawn
+    for what, frequencies in changed.items():
+        other = again(frequencies, measured, count=curve.count, pretraining="all")
+        lines = {fit.label: fit.line for fit in other.fits}
+        found += [
+            f"{what}, the slope of {fit.label} is {lines[fit.label].slope:+.4f} "
+            f"({lines[fit.label].slope_low:+.4f} to {lines[fit.label].slope_high:+.4f}); with all "
+            f"counts {fit.line.slope:+.4f}"
+            for fit in curve.fits
+            if fit.label in lines
+        ]
+    return found
 
 
 def curve_folder(out: Path, *, inputs: tuple[str, ...], made_from: object) -> RunFolder:
@@ -289,112 +340,3 @@ def summary(curve: Curve, out: Path) -> dict[str, object]:
         },
         "models": curve.table.to_dict("records"),
     }
-
-
-def _show(curve: Curve, *, binned: bool) -> None:
-    from conceptaudit.curves.plain_words import fit_sentences
-
-    for one in curve.fits[:SPOKEN]:
-        head = f"{one.label}: " if len(curve.fits) > 1 else ""
-        say(head + " ".join(fit_sentences(curve, one)))
-    if len(curve.fits) > SPOKEN:
-        say(f"(and {len(curve.fits) - SPOKEN:,} models more in the table)")
-    say()
-    for note in curve.notes:
-        say(f"note: {note}")
-    say()
-    corrected = any(one.count_error for one in curve.fits)
-    columns = [
-        "model",
-        "n used",
-        "n zero",
-        f"slope per decade [{curve.level:.0%}]",
-        *(["without count error"] if corrected else []),
-        "within datasets (p)",
-        "datasets negative",
-        "r per concept",
-        "rank r",
-        "overdispersion",
-        *(["binned r (paper)", "binned r, shuffled"] if binned else []),
-    ]
-    rows = [_cells(one, corrected=corrected, binned=binned) for one in curve.fits]
-    if len(rows) == 1:  # a row of so many columns is wider than a terminal
-        say_table([*columns[:1], str(rows[0][0])], list(zip(columns[1:], rows[0][1:], strict=True)))
-    else:
-        say_table(columns, rows)
-    say()
-    for remark in dict.fromkeys(note for one in curve.fits for note in one.notes):
-        say(f"note: {remark}")
-    if corrected:
-        say(
-            "note: 'without count error' takes intervals wider than Poisson's as errors of the "
-            "counts. Where a sample of the training data was audited, give --sampled-from or "
-            "--share instead"
-        )
-    lacking = curve.unmatched[curve.unmatched["side"] == "accuracies"]
-    for dataset, classes in lacking.groupby("dataset", sort=True):
-        names = ", ".join(str(name) for name in classes["concept"].head(3))
-        of = str(dataset) or "the results"
-        say(f"note: no frequency for {len(classes):,} classes of {of}, such as {names}")
-    dropped = {reason for one in curve.fits for reason in one.usage.dropped}
-    for reason in sorted(dropped):
-        most = max(one.usage.dropped.get(reason, 0) for one in curve.fits)
-        say(f"note: up to {most:,} concepts of a model dropped: {reason}")
-
-
-def _cells(fit: ModelFit, *, corrected: bool, binned: bool) -> list[object]:
-    from conceptaudit.curves.plain_words import has_interval
-
-    line, effects, error = fit.line, fit.effects, fit.count_error
-    return [
-        fit.label,
-        fit.usage.n_used,
-        fit.usage.n_zero,
-        f"{line.slope:+.4f} [{line.slope_low:+.4f}, {line.slope_high:+.4f}]"
-        if has_interval(line)
-        else f"{line.slope:+.4f} (no interval)",
-        *([f"{error.slope:+.4f}" if error else ""] if corrected else []),
-        f"{effects.slope_within:+.4f} ({effects.p_within:.3f})",
-        f"{effects.n_negative} of {effects.n_sloped}",
-        line.r,
-        line.rho,
-        fit.overdispersion,
-        *([fit.binned.r, fit.binned.r_shuffled] if binned else []),
-    ]
-
-
-def _mean(part: pd.DataFrame, column: str, shown: str, factor: float) -> str:
-    """Write a mean over models; a dash where the family could not be fitted."""
-    value = factor * float(part[column].mean())
-    return shown.format(value) if math.isfinite(value) else "–"
-
-
-def _show_comparison(found: pd.DataFrame, level: float) -> None:
-    """Show errors averaged over models, and how often a family could be told from the default."""
-    from conceptaudit.curves.comparison import APART, BETTER, WORSE
-
-    for scheme, rows in found.groupby("held_out", sort=False):
-        n = rows["model"].nunique()
-        say(f"\nheld-out {scheme}, {n:,} model{'s' * (n > 1)} (points of accuracy)")
-        families = rows.groupby("family", sort=False)
-        say_table(
-            ["family", "MAE", "R2", "MAE - default's", "better", "worse", "cannot be told apart"],
-            [
-                [
-                    str(family),
-                    _mean(part, "mae", "{:.1f}", 100),
-                    _mean(part, "r2", "{:.3f}", 1),
-                    _mean(part, "difference", "{:+.2f}", 100),
-                    *(
-                        int((part["verdict"] == verdict).sum())
-                        for verdict in (BETTER, WORSE, APART)
-                    ),
-                ]
-                for family, part in families
-            ],
-        )
-    say(
-        f"\nnote: a family is better or worse where the {level:.0%} interval of its difference "
-        "from the default, over datasets, leaves out 0; the columns count models. Each comparison "
-        f"stands by itself: of those of equal families {1 - level:.0%} are told apart by chance"
-    )

@@ -111,6 +111,13 @@ def predict(
             "that find fewer on data about as large.",
         ),
     ] = False,
+    covariate: Annotated[
+        float | None,
+        typer.Option(
+            help="Scale of the model that is predicted, for a curve fitted with --covariate: the "
+            "nearest of its models is moved to it, slope and levels."
+        ),
+    ] = None,
     clip: Annotated[
         str | None,
         typer.Option(
@@ -163,6 +170,7 @@ def predict(
             anchors=anchors,
             same_model=same_model,
             encode=encode,
+            covariate=covariate,
         )
     notes = (*notes, *circular(fitted), *([] if from_models else [MODELS_FIRST]))
 

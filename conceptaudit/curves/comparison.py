@@ -13,20 +13,26 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from conceptaudit.counts import BOTH
 from conceptaudit.curves.binned import BinRecipe
 from conceptaudit.curves.curve import Curve
-from conceptaudit.curves.families import DEFAULT_FAMILY, FAMILIES, Family, family_named
+from conceptaudit.curves.families import DEFAULT_FAMILY, Family, family_named, known_families
 from conceptaudit.curves.fit_data import FitData, fit_data_of
 from conceptaudit.curves.intervals import units_of
+from conceptaudit.curves.joining import join
 from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.statistics import FloatArray, IntArray, check_level, group_means
 from conceptaudit.errors import FitError
 from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 N_FOLDS = 10
 
 SCHEMES = ("concepts", "datasets")
 """Held out: concept names in folds, from all datasets at once; or one dataset at a time."""
+
+EARNED = 0.002
+"""Gain in R² from which a second count is said to help; seeds of the folds move it by as much."""
 
 APART, BETTER, WORSE = "cannot be told apart", "better", "worse"
 
@@ -84,7 +90,7 @@ def compare_families(
     curve : Curve
         Whatever its own family; its rows are what is compared on.
     families : sequence of str, optional
-        Names in `families.FAMILIES`; all by default.
+        Names in `families.known_families`; all by default.
     reference : str
         The family that the others are compared with.
     model : str, optional
@@ -122,7 +128,9 @@ def compare_families(
     """
     check_level(level)
     base = family_named(reference)
-    others = [family_named(name) for name in (families if families is not None else FAMILIES)]
+    others = [
+        family_named(name) for name in (families if families is not None else known_families())
+    ]
     chosen = [base, *(family for family in others if family.name != reference)]
     found: list[Compared] = []
     tasks = [
@@ -136,6 +144,43 @@ def compare_families(
         found.extend(_compared(curve, fit, chosen, scheme, level, seed, told))
     told.finish()
     return pd.DataFrame([asdict(row) for row in found])
+
+
+def compare_counts(
+    frequencies: ConceptFrequencies, accuracies: ConceptAccuracies, curve: Curve
+) -> str:
+    """Say whether two counts together predict classes held out better than either alone.
+
+    Parameters
+    ----------
+    frequencies : ConceptFrequencies
+    accuracies : ConceptAccuracies
+    curve : Curve
+        Fitted on two counts, such as ``n_text+n_image``, of these tables.
+
+    Returns
+    -------
+    str
+        R² of classes held out by name, mean over the curve's models, and the verdict.
+    """
+    family, found = family_named(curve.family), {}
+    key = ["dataset", "concept"]
+    every = curve.points[key].drop_duplicates()
+    for count in (curve.count, *curve.count.split(BOTH)):
+        # the same classes for all, of which some counts may be had for more
+        table = join(frequencies, accuracies, count=count).table.merge(every, on=key)
+        scores = []
+        for fit in curve.fits:
+            mine = (table["model"] == fit.model) & (table["pretraining"] == fit.pretraining)
+            rows = table[mine & (table["metric"] == fit.metric) & table["count"].notna()]
+            data = fit_data_of(rows.reset_index(drop=True), curve.zero_policy)
+            error = held_out(data, family, "concepts", seed=curve.seed) - data.y
+            scores.append(1 - float(np.nanmean(error**2)) / float(data.y.var()))
+        found[count] = float(np.mean(scores))
+    best = max(found[one] for one in curve.count.split(BOTH))
+    verdict = "earns its place" if found[curve.count] > best + EARNED else "does not help"
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
+    return f"Two counts at once: R² of classes held out by name {shown}: {curve.count} {verdict}."
 
 
 def held_out(

@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from conceptaudit.counts import choose_count
-from conceptaudit.curves.joining import numbers
+from conceptaudit.counts import BOTH, choose_count, counts_of
 from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ConceptFrequencies
@@ -139,7 +138,7 @@ def without_samples(
     return ConceptFrequencies(table[keys].assign(**{column: left}), frequencies.source)
 
 
-def with_law(
+def resample_to_power_law(
     frequencies: ConceptFrequencies,
     *,
     exponent: float,
@@ -169,8 +168,8 @@ def with_law(
     Returns
     -------
     pandas.DataFrame
-        ``concept, available, rank, wanted, keep`` (the share of the concept's samples to keep, in
-        [0, 1]) and ``count`` (how many a draw with that share left).
+        ``dataset`` (where given), ``concept, available, rank, wanted, keep`` (the share of the
+        concept's samples to keep, in [0, 1]) and ``count`` (how many a draw with that share left).
 
     Raises
     ------
@@ -181,16 +180,16 @@ def with_law(
     --------
     >>> table = pd.DataFrame({"concept": list("abcd"), "n_text": [9, 99, 999, 0]})
     >>> counts = ConceptFrequencies(table)
-    >>> with_law(counts, exponent=0.0, highest=9)["wanted"].tolist()
+    >>> resample_to_power_law(counts, exponent=0.0, highest=9)["wanted"].tolist()
     [9, 9, 9]
     """
     if exponent < 0 or (highest is not None and highest < 1):
         raise ConfigError(
-            "The 'exponent' parameter of with_law must be at least 0 and 'highest' at least 1. Got "
+            "The 'exponent' of a law must be at least 0 (--law) and 'highest' at least 1. Got "
             f"{exponent!r} and {highest!r} instead."
         )
     column = choose_count(frequencies, count).column
-    counts = numbers(frequencies.table[column])
+    counts = counts_of(frequencies, column)
     present = np.flatnonzero(counts > 0)
     rng = np.random.default_rng(seed)
     # Ranked by name first: the order of the rows has no influence.
@@ -202,16 +201,33 @@ def with_law(
     available = counts[chosen]
     wanted = np.maximum(np.round(top * rank.astype(np.float64) ** -exponent), 1.0)
     keep = np.minimum(wanted / available, 1.0)
-    return pd.DataFrame(
-        {
-            "concept": names[chosen],
-            "available": available.astype(np.int64),
-            "rank": rank,
-            "wanted": wanted.astype(np.int64),
-            "keep": keep,
-            "count": rng.binomial(available.astype(np.int64), keep),
-        }
+    head = frequencies.table[[name for name in ("dataset",) if name in frequencies.table]]
+    return (
+        head.iloc[chosen]
+        .reset_index(drop=True)
+        .assign(
+            concept=names[chosen],
+            available=available.astype(np.int64),
+            rank=rank,
+            wanted=wanted.astype(np.int64),
+            keep=keep,
+            count=rng.binomial(available.astype(np.int64), keep),
+        )
     )
+
+
+def frequencies_under_law(
+    frequencies: ConceptFrequencies, *, exponent: float, count: str, seed: int = 0
+) -> ConceptFrequencies:
+    """Return counts that a draw by `resample_to_power_law` leaves: a control of a slope.
+
+    Accuracies of models that saw all samples know nothing of the draw, so that a slope on its
+    counts is what ranks at random leave of the one that was found.
+    """
+    drawn = resample_to_power_law(frequencies, exponent=exponent, count=count, seed=seed)
+    columns = [name for name in ("dataset", "concept") if name in drawn]
+    counted = dict.fromkeys(choose_count(frequencies, count).column.split(BOTH), drawn["count"])
+    return ConceptFrequencies(drawn[columns].assign(**counted), frequencies.source)
 
 
 def _unit(vectors: npt.NDArray[np.floating]) -> FloatArray:

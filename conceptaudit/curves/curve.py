@@ -25,6 +25,7 @@ from conceptaudit.curves.records import (
     DatasetSlope,
     ModelFit,
 )
+from conceptaudit.curves.scale import ScaleEffect
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.store.checking import check_finished
 from conceptaudit.store.partials import whole
@@ -37,7 +38,7 @@ class Curve:
     Parameters
     ----------
     family : str
-        A name in `families.FAMILIES`.
+        A name in `families.known_families`.
     count : str
         ``"n_text"``, ``"n_image"`` or ``"n_joint"``.
     zero_policy : str
@@ -60,6 +61,8 @@ class Curve:
         Concepts on one side only, columns `UNMATCHED_COLUMNS`.
     folded : pandas.DataFrame
         Names that met only after case and separators were folded, columns `FOLDED_COLUMNS`.
+    scale : ScaleEffect or None
+        What a covariate of the models does to slopes and levels, where one was given.
     """
 
     family: str
@@ -75,6 +78,7 @@ class Curve:
     points: pd.DataFrame = field(repr=False, compare=False)
     unmatched: pd.DataFrame = field(repr=False, compare=False)
     folded: pd.DataFrame = field(repr=False, compare=False)
+    scale: ScaleEffect | None = None
 
     @property
     def table(self) -> pd.DataFrame:
@@ -239,6 +243,8 @@ def _loaded(path: Path) -> Curve:
             **{name: _decoded(hints[name], content[name]) for name in _SETTINGS},
             notes=tuple(content["notes"]),
             fits=tuple(_decoded(ModelFit, fit) for fit in content["fits"]),
+            # curves of before scale have none
+            scale=_decoded(hints["scale"], content.get("scale")),
             points=_points(content["concepts"], content["points"]),
             folded=pd.DataFrame(content["folded"], columns=list(FOLDED_COLUMNS)).astype("str"),
             unmatched=pd.DataFrame(content["unmatched"], columns=list(UNMATCHED_COLUMNS)).astype(
@@ -281,6 +287,7 @@ def _encoded(curve: Curve) -> Json:
         "schema_version": SCHEMA_VERSION,
         **{name: getattr(curve, name) for name in _SETTINGS},
         "notes": list(curve.notes),
+        "scale": _plain(curve.scale),
         "fits": [_plain(model) for model in curve.fits],
         "concepts": {name: _plain(concepts[name].tolist()) for name in concepts},
         "points": [

@@ -1,10 +1,12 @@
-"""The shapes of curve that can be fitted, by name.
+"""The shapes of curve that can be fitted, by name: our own, and those that installed packages add.
 
-A family is a function from rows to a fitted curve; a new one is an entry in `FAMILIES`.
+A family is a function from rows to a fitted curve. A package adds one with an entry point of the
+group ``conceptaudit.curve_families`` that names a `Family`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +32,7 @@ from conceptaudit.curves.shapes import (
 )
 from conceptaudit.curves.statistics import FloatArray, IntArray, Lines, resampled_lines
 from conceptaudit.errors import ConfigError, FitError
+from conceptaudit.plugins import installed
 
 DEFAULT_RECIPE = BinRecipe(n_edges=N_EDGES, first=TRIM[0], last=TRIM[1])
 DEFAULT_FAMILY = "partial-pooling"
@@ -164,26 +167,26 @@ def _one_line(lines: FamilyLines, rows: FitData, recipe: BinRecipe, reason: str)
     )
 
 
-def _simple(fit: Callable[[FitData], FittedFamily]) -> Estimate:
-    """Adapt a fit that needs neither a seed nor bins."""
-
-    def estimate(rows: FitData, seed: int, recipe: BinRecipe) -> FittedFamily:
-        del seed, recipe
-        return fit(rows)
-
-    return estimate
-
-
-def _shape(
+def simple_family(
     name: str,
     fit: Callable[[FitData], FittedFamily],
     rebuild: Callable[[Mapping[str, Any]], FittedFamily],
     summary: str,
 ) -> Family:
-    """Describe a family that is no straight line."""
+    """Describe a family whose fit needs neither a seed nor bins, with a level per dataset.
+
+    Parameters
+    ----------
+    name, summary : str
+        See `Family`.
+    fit : callable
+        Fits rows.
+    rebuild : callable
+        Builds the fitted curve again from its ``parameters``.
+    """
     return Family(
         name=name,
-        estimate=_simple(fit),
+        estimate=lambda rows, seed, recipe: fit(rows),  # noqa: ARG005 -- of `Estimate`
         rebuild=rebuild,
         zero_policy=None,
         has_levels=True,
@@ -191,51 +194,65 @@ def _shape(
     )
 
 
-FAMILIES = {
-    family.name: family
-    for family in (
-        Family(
-            name="partial-pooling",
-            estimate=_simple(fit_partial_pooling),
-            rebuild=FittedLine.restore,
-            zero_policy=None,
-            has_levels=True,
-            summary="a line per dataset, drawn towards the line of all datasets",
-            straight=True,
-            pools=True,
-        ),
-        Family(
-            name="loglinear",
-            estimate=_line,
-            rebuild=FittedLine.restore,
-            zero_policy=None,
-            has_levels=True,
-            summary="least squares of per-concept accuracy on log10 frequency",
-            straight=True,
-        ),
-        Family(
-            name="paper",
-            estimate=_paper,
-            rebuild=FittedLine.restore,
-            zero_policy=ZERO_TO_ONE,
-            has_levels=False,
-            summary="the published recipe: a line through trimmed bin means, zeros taken as one",
-        ),
-        _shape(
-            "binomial",
-            fit_binomial,
+OWN = (
+    replace(
+        simple_family(
+            "partial-pooling",
+            fit_partial_pooling,
             FittedLine.restore,
-            "a logit line through numbers of correct images",
+            "a line per dataset, drawn towards the line of all datasets",
         ),
-        _shape("isotonic", fit_isotonic, FittedKnots.restore, "the nearest curve that never falls"),
-        _shape(
-            "saturating",
-            fit_saturating,
-            FittedAsymptote.restore,
-            "error falls towards an asymptote, as a power of frequency or exponentially",
-        ),
-    )
-}
+        straight=True,
+        pools=True,
+    ),
+    Family(
+        name="loglinear",
+        estimate=_line,
+        rebuild=FittedLine.restore,
+        zero_policy=None,
+        has_levels=True,
+        summary="least squares of per-concept accuracy on log10 frequency",
+        straight=True,
+    ),
+    Family(
+        name="paper",
+        estimate=_paper,
+        rebuild=FittedLine.restore,
+        zero_policy=ZERO_TO_ONE,
+        has_levels=False,
+        summary="the published recipe: a line through trimmed bin means, zeros taken as one",
+    ),
+    simple_family(
+        "binomial",
+        fit_binomial,
+        FittedLine.restore,
+        "a logit line through numbers of correct images",
+    ),
+    simple_family(
+        "isotonic", fit_isotonic, FittedKnots.restore, "the nearest curve that never falls"
+    ),
+    simple_family(
+        "saturating",
+        fit_saturating,
+        FittedAsymptote.restore,
+        "error falls towards an asymptote, as a power of frequency or exponentially",
+    ),
+)
+
+GROUP = "conceptaudit.curve_families"
+
+
+@cache
+def known_families() -> dict[str, Family]:
+    """Find all families by name, our own first.
+
+    Raises
+    ------
+    ConfigError
+        A package's family cannot be loaded.
+    """
+    others = [family for _, family in installed(GROUP, Family)]
+    return {family.name: family for family in (*OWN, *others)}
 
 
 RETIRED = {"beta-binomial": "binomial", "spline": "isotonic", "over-training": "saturating"}
@@ -250,11 +267,11 @@ def family_named(name: str) -> Family:
     ConfigError
         There is none of that name.
     """
-    try:
-        return FAMILIES[name]
-    except KeyError:
-        retired = f" Use {RETIRED[name]!r} instead of it." if name in RETIRED else ""
-        raise ConfigError(
-            f"The 'family' parameter (--family) must be one of {sorted(FAMILIES)}. "
-            f"Got {name!r} instead.{retired}"
-        ) from None
+    families = known_families()
+    if name in families:
+        return families[name]
+    retired = f" Use {RETIRED[name]!r} instead of it." if name in RETIRED else ""
+    raise ConfigError(
+        f"The 'family' parameter (--family) must be one of {sorted(families)}. "
+        f"Got {name!r} instead.{retired}"
+    )

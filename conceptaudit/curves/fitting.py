@@ -10,11 +10,12 @@ import pandas as pd
 from conceptaudit.curves.binned import recipe_for
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.families import DEFAULT_FAMILY, Family, family_named
-from conceptaudit.curves.fit_data import ZERO_POLICIES
+from conceptaudit.curves.fit_data import ZERO_POLICIES, fit_data_of
 from conceptaudit.curves.frames import accuracies_of, frequencies_of
 from conceptaudit.curves.joining import KEY_COLUMNS, Joined, join
 from conceptaudit.curves.model_fitting import MIN_POINTS, ModelSettings, fit_model, usable_rows
 from conceptaudit.curves.records import POINT_COLUMNS, ModelFit
+from conceptaudit.curves.scale import fit_scale
 from conceptaudit.curves.statistics import check_level
 from conceptaudit.errors import ConfigError, FitError
 from conceptaudit.progress import Progress, SilentProgress
@@ -43,6 +44,7 @@ def fit_curve(
     seed: int = 0,
     aliases: Mapping[str, str] | None = None,
     duplicates: str = "refuse",
+    scales: tuple[str, Mapping[tuple[str, str], float]] | None = None,
     progress: Progress | None = None,
 ) -> Curve:
     """Fit per-concept accuracy against log frequency, for every model in the accuracies.
@@ -57,7 +59,7 @@ def fit_curve(
     count : {"auto", "n_text", "n_image", "n_joint"}
         See `counts.choose_count`.
     family : str
-        A name in `families.FAMILIES`; ``"partial-pooling"`` by default, ``"paper"`` for the
+        A name in `families.known_families`; ``"partial-pooling"`` by default, ``"paper"`` for the
         published line through trimmed bin means.
     zero_policy : {"log1p", "exclude", "hurdle"}
         log10(1 + count); log10(count) without the concepts whose count is zero; or log10(1 +
@@ -73,6 +75,9 @@ def fit_curve(
         Seed of resampling and shuffling; the order of rows has no influence.
     aliases, duplicates
         As for `join`.
+    scales : tuple of str and mapping, optional
+        Name of a covariate of the models, such as their parameters, and its value by model and
+        pretraining; what it does to slopes is fitted, see `scale.ScaleEffect`.
     progress : Progress, optional
         Told of every fitted model.
 
@@ -155,6 +160,12 @@ def fit_curve(
     if not fits:
         raise FitError(_no_fit_message(joined, failures))
     table = pd.concat(points, ignore_index=True)
+    scale = None
+    if scales is not None:
+        name, by_model = scales
+        values = {fit.label: by_model.get((fit.model, fit.pretraining), 0.0) for fit in fits}
+        rows_of = [fit_data_of(part, policy) for part in points]
+        scale = fit_scale(name, values, list(values), rows_of, level)
     inputs = [chosen.name, joined.count, policy, level, seed, frequencies.source, frequencies.share]
     return Curve(
         family=chosen.name,
@@ -178,6 +189,7 @@ def fit_curve(
         points=table,
         unmatched=joined.unmatched,
         folded=joined.folded,
+        scale=scale,
     )
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
-from conceptaudit.counts import AUTO_COUNT, available_counts, choose_count, counts_of
+from conceptaudit.counts import AUTO_COUNT, BOTH, available_counts, choose_count, counts_of
 from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
 from conceptaudit.curves.sampled_counts import expected_counts
 from conceptaudit.curves.statistics import FloatArray
@@ -265,14 +265,15 @@ def _count_rows(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Reduce the frequencies to unique (key, concept) rows: key, dataset, concept, count."""
     table = frequencies.table
-    given = numbers(table[column])
-    impossible = np.isinf(given) | (given < 0)
-    if impossible.any():
-        position = int(np.flatnonzero(impossible)[0])
-        raise DataError(
-            f"Counts must be finite and not negative. Got {column} = {given[position]} for "
-            f"{table['concept'].iloc[position]!r} (row {position}) instead."
-        )
+    for one in column.split(BOTH):
+        given = numbers(table[one])
+        impossible = np.isinf(given) | (given < 0)
+        if impossible.any():
+            position = int(np.flatnonzero(impossible)[0])
+            raise DataError(
+                f"Counts must be finite and not negative. Got {one} = {given[position]} for "
+                f"{table['concept'].iloc[position]!r} (row {position}) instead."
+            )
     datasets = _texts(table["dataset"]) if by_dataset else [""] * len(table)
     rows = pd.DataFrame(
         {

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtri
 
+from conceptaudit.counts import counts_of
 from conceptaudit.curves.budget import (
     CHECK_COUNT,
     NAMED,
@@ -24,7 +25,7 @@ from conceptaudit.curves.budget import (
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fit_data import count_at, log_frequency
 from conceptaudit.curves.fitted import above_zero
-from conceptaudit.curves.joining import KEY_COLUMNS, numbers
+from conceptaudit.curves.joining import KEY_COLUMNS
 from conceptaudit.curves.model_predictor import prepare, queries_of
 from conceptaudit.curves.needed_gain import (
     AccuracyLaw,
@@ -281,7 +282,7 @@ def _known(
         ],
         dtype=np.float64,
     ).reshape(len(rows), 2)
-    counted = numbers(table[curve.count])
+    counted = counts_of(ConceptFrequencies(table), curve.count)
     return found[:, 0], found[:, 1], counted == 0
 
 

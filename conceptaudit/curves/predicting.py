@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from conceptaudit.counts import available_counts, counts_of
+from conceptaudit.counts import available_counts, counts_of, holds_count
 from conceptaudit.curves.class_names import Encode, class_names, near_classes
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fit_data import log_frequency
@@ -37,7 +37,7 @@ from conceptaudit.curves.model_predictor import (
 from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.sampled_counts import expected_counts
 from conceptaudit.curves.statistics import FloatArray, check_level
-from conceptaudit.errors import DataError
+from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ConceptFrequencies
 
 EXTRAPOLATED = "; outside the fitted range of frequencies: interval widened, its level not assured"
@@ -54,6 +54,7 @@ def predict(
     anchors: Anchors | None = None,
     same_model: bool = True,
     encode: Encode | None = None,
+    covariate: float | None = None,
 ) -> pd.DataFrame:
     """Predict zero-shot accuracy, concept by concept, and its mean over each dataset.
 
@@ -77,6 +78,10 @@ def predict(
     encode : callable, optional
         Text vectors of class names by the model whose accuracy is predicted, see
         `class_names.class_names`.
+    covariate : float, optional
+        Scale of the model that is predicted, where the curve was fitted with one: the model of
+        nearest scale (or `model`) is moved to it, see `scale.ScaleEffect`; intervals are those of
+        another model's.
 
     Returns
     -------
@@ -114,7 +119,7 @@ def predict(
     check_level(level)
     table = frequencies.table
     available = available_counts(frequencies)
-    if curve.count not in available:
+    if not holds_count(frequencies, curve.count):
         raise DataError(
             f"The curve was fitted on {curve.count}: the frequencies must hold it. Got the counts "
             f"{list(available)} instead. Audit what is missing, or fit the curve on a count that "
@@ -127,6 +132,14 @@ def predict(
     head = {"dataset": table["dataset"].to_numpy()} if "dataset" in table else {}
     head["concept"] = table["concept"].to_numpy()
     given = anchors or Anchors()
+    if covariate is not None:
+        if curve.scale is None:
+            raise ConfigError(
+                "--covariate needs a curve that was fitted with one: `conceptaudit fit "
+                "--covariate parameters`, or a column of the accuracies."
+            )
+        model = model or curve.scale.nearest(covariate)
+        same_model = same_model and covariate in curve.scale.scales
     parts = []
     for fit in curve.select(model):
         queries = queries_of(fit, table, counted, x, same_model=same_model)
@@ -143,6 +156,8 @@ def predict(
                 }
             )
         )
+        if covariate is not None and curve.scale is not None:
+            parts[-1] = curve.scale.moved(parts[-1], x, fit.label, covariate)
     return pd.concat(parts, ignore_index=True)
 
 

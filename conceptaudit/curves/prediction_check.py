@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from conceptaudit.counts import BOTH
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.families import family_named
 from conceptaudit.curves.joining import COUNTED, join
@@ -171,9 +172,11 @@ def _checked(
             f"None of the {len(measured.table):,} classes of {dataset!r} has a count in the audit, "
             f"such as {measured.table['concept'].iloc[0]!r}. Audit these concepts."
         )
-    asked = rows[["dataset", "concept", "counted"]].rename(columns={"counted": curve.count})
-    # a table has the count that another one corrects
-    asked[curve.count.removesuffix("_corrected")] = asked[curve.count]
+    asked = rows[["dataset", "concept"]].copy()
+    for name in curve.count.split(BOTH):
+        # a table has the count that another one corrects, or takes without copies
+        for column in (name, name.removesuffix("_corrected").removesuffix("_unique")):
+            asked[column] = rows["counted"]
     predicted = predict(
         curve,
         replace(frequencies, table=asked.reset_index(drop=True)),

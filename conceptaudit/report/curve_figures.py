@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conceptaudit.counts import BOTH
 from conceptaudit.curves import Curve, LineFit, ModelFit
 from conceptaudit.curves.plain_words import has_interval
 from conceptaudit.curves.statistics import FloatArray
@@ -39,7 +40,16 @@ COUNT_NAMES = {
     "n_joint": "samples with the concept in caption and image",
     "n_image_corrected": "images that show the concept, corrected for errors of tags",
     "n_joint_corrected": "samples with the concept in caption and image, corrected",
+    "n_image_unique": "different images that show the concept",
+    "n_joint_unique": "different images that show the concept and have it in a caption",
 }
+
+
+def count_name(count: str) -> str:
+    """Name a count for the axis of a figure; two counts at once are their geometric mean."""
+    if BOTH in count:
+        return f"geometric mean of {count.replace(BOTH, ' and ')}"
+    return COUNT_NAMES.get(count, count)
 
 
 def draw_curve(curve: Curve, path: Path | str) -> Path:
@@ -190,7 +200,7 @@ def _dress(
     axis.set_ylim(-0.03, 1.03)
     tidy_axes(axis)
     source = f" in {curve.source}" if curve.source else ""
-    axis.set_xlabel(plain(f"{COUNT_NAMES[curve.count]}{source}"), fontsize=8.5)
+    axis.set_xlabel(plain(f"{count_name(curve.count)}{source}"), fontsize=8.5)
     axis.set_ylabel(_metric_name(fit.metric))
     axis.set_title(_title(fit), fontsize=10, fontweight="bold", loc="left", pad=53)
     axis.text(

@@ -7,7 +7,7 @@ import numpy as np
 
 from conceptaudit.curves import Curve, ModelFit
 from conceptaudit.curves.records import DatasetSlope
-from conceptaudit.report.curve_figures import COUNT_NAMES, draw_population
+from conceptaudit.report.curve_figures import count_name, draw_population
 from conceptaudit.report.figure_style import (
     count_places,
     dataset_styles,
@@ -77,7 +77,7 @@ def draw_datasets(curve: Curve, path: Path | str, *, model: str | None = None) -
             + f"{pause}and the curve of all (black)",
             fontsize=10,
         )
-        figure.supxlabel(plain(COUNT_NAMES.get(curve.count, curve.count)), fontsize=9)
+        figure.supxlabel(plain(count_name(curve.count)), fontsize=9)
 
     return write_figure(path, (3.0 * columns + 0.4, 2.6 * -(-len(slopes) // columns) + 0.8), draw)
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from conceptaudit.curves import (
     compare_families,
     fit_curve,
+    resample_to_power_law,
     similar_to_test,
-    with_law,
     without_samples,
 )
 from conceptaudit.curves.comparison import APART, WORSE, folds, held_out
-from conceptaudit.curves.families import FAMILIES, family_named
+from conceptaudit.curves.families import family_named, known_families
 from conceptaudit.curves.fit_data import fit_data_of
 from conceptaudit.curves.simulated import World, simulate
 from conceptaudit.errors import ConfigError, DataError
@@ -34,7 +34,7 @@ def curve():
 
 def test_levels_of_datasets_are_worth_having_and_shapes_are_not(curve):
     found = compare_families(curve).set_index(["held_out", "family"])
-    assert set(found.index.get_level_values("family")) == set(FAMILIES)
+    assert set(found.index.get_level_values("family")) == set(known_families())
     concepts, datasets = found.loc["concepts"], found.loc["datasets"]
     # The paper's family alone has no level for each dataset.
     assert concepts.loc["paper", "verdict"] == WORSE
@@ -141,13 +141,16 @@ def test_counts_without_samples(make_frequencies):
 
 def test_a_law_of_our_own(make_frequencies):
     counts = make_frequencies([100_000, 100_000, 100_000, 50, 0], list("abcde"))
-    zipf = with_law(counts, exponent=1.0, highest=1200, seed=3)
+    zipf = resample_to_power_law(counts, exponent=1.0, highest=1200, seed=3)
     assert sorted(zipf["concept"]) == list("abcd")
     assert zipf["wanted"].tolist() == [1200, 600, 400, 300]
     assert (zipf["count"] <= zipf["available"]).all()
     rich = zipf[zipf["available"] == 100_000]
     assert (rich["count"] / rich["wanted"]).to_numpy() == pytest.approx(1.0, abs=0.2)
-    orders = {tuple(with_law(counts, exponent=0.0, seed=seed)["concept"]) for seed in range(20)}
+    orders = {
+        tuple(resample_to_power_law(counts, exponent=0.0, seed=seed)["concept"])
+        for seed in range(20)
+    }
     assert len(orders) > 5
-    with pytest.raises(ConfigError, match="'exponent' parameter"):
-        with_law(counts, exponent=-1.0)
+    with pytest.raises(ConfigError, match="'exponent' of a law"):
+        resample_to_power_law(counts, exponent=-1.0)

@@ -8,7 +8,13 @@ import pytest
 from scipy import linalg
 
 from conceptaudit.curves import meaning
-from conceptaudit.curves.class_names import class_names, near_classes, similarity
+from conceptaudit.curves.class_names import (
+    KINDS,
+    class_names,
+    near_classes,
+    shipped_vectors,
+    similarity,
+)
 from conceptaudit.curves.families import DEFAULT_RECIPE, family_named
 from conceptaudit.curves.fit_data import fit_data_of
 from conceptaudit.curves.joining import join
@@ -44,7 +50,7 @@ def test_dogs_are_near_dogs() -> None:
 def test_sets_share_a_part_only() -> None:
     names = class_names(["husky", "husky"], np.array([0, 1]), nothing)
     same = similarity(names, names)
-    assert same[0, 1] == pytest.approx(meaning.KINDS)
+    assert same[0, 1] == pytest.approx(KINDS)
     assert same[0, 0] == pytest.approx(1.0)
 
 
@@ -61,7 +67,7 @@ def test_text_vectors_of_the_user_and_their_faults() -> None:
 
 
 def test_shipped_vectors_are_of_imagenet() -> None:
-    found = meaning.shipped_vectors(["tench", "Great_White_Shark", "no class at all"])
+    found = shipped_vectors(["tench", "Great_White_Shark", "no class at all"])
     assert (np.linalg.norm(found, axis=1) > 0).tolist() == [True, True, False]
 
 
@@ -100,7 +106,7 @@ def test_leaving_out_is_refitting() -> None:
 
 def test_a_name_is_as_near_whoever_is_asked_beside_it() -> None:
     """Only some names have vectors: others keep their distance to these, alone or among them."""
-    known = one_set(["tench", "goldfish", "brown trout", "my own fish"], meaning.shipped_vectors)
+    known = one_set(["tench", "goldfish", "brown trout", "my own fish"], shipped_vectors)
     assert (np.linalg.norm(known.vectors, axis=1) > 0).tolist() == [True, True, False, False]
     alone = [similarity(known.take(np.array([i])), known)[0] for i in range(4)]
     assert similarity(known, known) == pytest.approx(np.array(alone))

@@ -93,7 +93,7 @@ def read_accuracies(
     )
     tables: list[pd.DataFrame] = []
     notes: dict[str, list[str]] = {}
-    for file in _files(paths):
+    for file in accuracy_files(paths):
         table, remarks = _read_file(file, overrides)
         tables.append(table.assign(file=str(file)))
         for remark in remarks:
@@ -115,7 +115,7 @@ def _some(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more"
 
 
-def _files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
+def accuracy_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     """List the files behind the paths, each once, in the order given and sorted within."""
     listed = [paths] if isinstance(paths, str | Path) else list(paths)
     files: list[Path] = []

@@ -1,4 +1,4 @@
-"""A package that adds a dataset layout and two taggers to conceptaudit, as anybody's could.
+"""A package that adds a layout, two taggers and a curve family to conceptaudit, as any could.
 
 Its entry points stand in ``conceptaudit_example-1.0.dist-info``; in a package of your own they
 stand in pyproject.toml::
@@ -8,18 +8,24 @@ stand in pyproject.toml::
 
     [project.entry-points."conceptaudit.taggers"]
     words = "conceptaudit_example:WordTagger"
+
+    [project.entry-points."conceptaudit.curve_families"]
+    medians = "conceptaudit_example:MEDIANS"
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
+from conceptaudit.curves.families import simple_family
+from conceptaudit.curves.fit_data import FitData
 from conceptaudit.datasets.base import CAPTION, IMAGE, Shard
 from conceptaudit.datasets.registry import Layout
 from conceptaudit.records import ConceptVocabulary, SampleBatch, sample_id
@@ -123,3 +129,32 @@ class ColourTagger:
             return None, 0.0, "not_an_image"
         means = np.asarray(image).mean(axis=(0, 1))
         return ("red", "green", "blue")[int(means.argmax())], float(means.max() / 255), None
+
+
+@dataclass(frozen=True)
+class Medians:
+    """The median accuracy below and above the median frequency: a curve of two steps."""
+
+    middle: float
+    below: float
+    above: float
+
+    def predict(self, x: np.ndarray, dataset: np.ndarray) -> np.ndarray:
+        return np.where(np.isnan(x), np.nan, np.where(x < self.middle, self.below, self.above))
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {"middle": self.middle, "below": self.below, "above": self.above}
+
+    @staticmethod
+    def restore(parameters: Mapping[str, Any]) -> "Medians":
+        return Medians(**{name: float(value) for name, value in parameters.items()})
+
+
+def fit_medians(rows: FitData) -> Medians:
+    middle = float(np.median(rows.x))
+    low, high = rows.y[rows.x < middle], rows.y[rows.x >= middle]
+    return Medians(middle, float(np.median(low if len(low) else high)), float(np.median(high)))
+
+
+MEDIANS = simple_family("medians", fit_medians, Medians.restore, "two medians")
