@@ -45,7 +45,7 @@ ROOMS: dict[str, set[str]] = {
         "errors", "records", "artifacts", "reading", "progress", "image", "datasets", "engine",
         "frequency", "tagtable", "text", "vocabulary",
     },
-    "curves": {"names", "counts", "errors", "records", "progress", "store", "frequency"},
+    "curves": {"names", "counts", "errors", "records", "progress", "store", "frequency", "plugins"},
     "auditing": {
         "plugins", "tagtable", "errors", "records", "artifacts", "paths", "reading", "progress",
         "datasets",
