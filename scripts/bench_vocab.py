@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict:
     del table
     out = folder / "vocab.parquet"
     seconds, megabytes = measured(
-        "from conceptaudit.openvocab import VocabOptions, list_vocabulary\n"
+        "from conceptaudit.noun_vocabulary import VocabOptions, list_vocabulary\n"
         f"list_vocabulary({str(folder / 'corpus.parquet')!r}, {str(out)!r}, "
         f"options=VocabOptions(workers={arguments.workers}, keep_parts=True, "
         f"memory_limit={arguments.memory_limit!r}))"
@@ -113,7 +113,7 @@ def merge(arguments: argparse.Namespace, folder: Path) -> dict:
         ).to_parquet(parts / f"{name}.parquet")
     seconds, megabytes = measured(
         "from pathlib import Path\n"
-        "from conceptaudit.openvocab.merging import merge_counts\n"
+        "from conceptaudit.noun_vocabulary.merging import merge_counts\n"
         f"merge_counts(Path({str(parts)!r}), {names!r}, Path({str(folder / 'v.parquet')!r}), "
         f"spill=Path({str(folder)!r}), captions_per_image=None, min_count=1, "
         f"min_images=1, memory_limit={arguments.memory_limit!r})"

@@ -217,7 +217,7 @@ class Chaos:
 def preload(bases: set[str]) -> None:
     """Import what the forked processes need; nothing here may start a thread."""
     names = ["spacy", "duckdb", "pyarrow.parquet", "pandas", "scipy", "conceptaudit.cli.main"]
-    names += ["conceptaudit.auditing", "conceptaudit.openvocab"]
+    names += ["conceptaudit.auditing", "conceptaudit.noun_vocabulary"]
     if not bases <= set(TEXT_ALONE):
         names += ["torch", "open_clip", "faiss", "conceptaudit.image.clip"]
         names += ["conceptaudit.longtail", "conceptaudit.zeroshot.evaluate"]

@@ -27,7 +27,7 @@ from conceptaudit.text.normalize import caption_text, normalize, phrase_text
 from conceptaudit.text.paper import caption_key, query_terms
 from conceptaudit.text.phrases import head_of
 from conceptaudit.text.pipeline import load_pipeline
-from conceptaudit.text.piping import map_docs
+from conceptaudit.text.spacy_pipe import map_docs
 from conceptaudit.text.word_classes import HYPHENS
 from conceptaudit.vocabulary import read_concepts
 

@@ -109,8 +109,8 @@ def _read_identities(folder: Path) -> int:
 
 
 def _read_names(folder: Path) -> object:
+    from conceptaudit.zeroshot.class_names import named_classes
     from conceptaudit.zeroshot.class_prompts import named_prompts
-    from conceptaudit.zeroshot.naming import named_classes
 
     texts = named_classes(folder / "n.txt").names
     templates = named_prompts(folder / "t.txt", texts).templates
@@ -140,7 +140,7 @@ def _sense_seeds() -> list[Files]:
 
 
 def _read_senses(folder: Path) -> object:
-    from conceptaudit.longtail.other_sense import read_other_senses
+    from conceptaudit.longtail.homonyms import read_other_senses
 
     found = read_other_senses(only(folder), CONCEPTS)
     if not all(0 <= class_id < len(CONCEPTS) and sense.strip() for class_id, sense in found):

@@ -57,7 +57,7 @@ def _evaluated_seeds() -> list[Files]:
 
 def _read_set(folder: Path) -> object:
     """Read a set as the next build of it does, and draw the report's part on it."""
-    from conceptaudit.longtail.stored import find_finished, read_long_tail
+    from conceptaudit.longtail.set_storage import find_finished, read_long_tail
     from conceptaudit.progress import SilentProgress
     from conceptaudit.report.inputs import ReportInputs
     from conceptaudit.report.pictures import PictureBudget

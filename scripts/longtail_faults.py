@@ -25,11 +25,11 @@ from conceptaudit.lab.config import LabConfig
 from conceptaudit.lab.folders import draw_test_picture
 from conceptaudit.lab.generate import generate
 from conceptaudit.longtail import LongTailOptions, LongTailSet, build_long_tail
+from conceptaudit.longtail.flagged_images import DEVIATIONS, SEPARATION, deviations, split
 from conceptaudit.longtail.leaks import find_leaks
 from conceptaudit.longtail.picture import describe_picture
 from conceptaudit.longtail.pretraining import open_pretraining
 from conceptaudit.longtail.records import Candidate, Entry
-from conceptaudit.longtail.suspects import DEVIATIONS, SEPARATION, deviations, split
 from conceptaudit.progress import SilentProgress
 from conceptaudit.records import Concept, ConceptVocabulary
 

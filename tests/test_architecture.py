@@ -51,7 +51,7 @@ ROOMS: dict[str, set[str]] = {
         "datasets",
         "engine", "text", "image", "frequency", "vocabulary",
     },
-    "openvocab": {
+    "noun_vocabulary": {
         "errors", "records", "artifacts", "progress", "datasets", "engine", "tagtable", "text",
         "vocabulary",
     },

@@ -25,7 +25,7 @@ from conceptaudit.frequency.estimated import with_estimates
 from conceptaudit.frequency.pairs import PairCounts
 from conceptaudit.frequency.ratios import Counted
 from conceptaudit.frequency.strata import Estimate
-from conceptaudit.longtail.balance import TailClass
+from conceptaudit.longtail.balance import LongTailClass
 from conceptaudit.longtail.export import IMAGE_COLUMNS, REMOVED_COLUMNS
 from conceptaudit.longtail.review import COLUMNS as REVIEW
 from conceptaudit.longtail.review import Review
@@ -127,7 +127,7 @@ def results() -> dict[str, set[str]]:
 
 def tail() -> dict[str, set[str]]:
     none = Review(verdicts={}).purity("dog")
-    one = TailClass(
+    one = LongTailClass(
         concept="dog", folder="dog", index=0, images=(), n_clean=0, n_missing=0, facts=none
     )
     facts = {*SELECTION, "n_judged"} - {"concept"}

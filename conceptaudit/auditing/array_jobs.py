@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from conceptaudit.artifacts import STARTED, RunFolder, ShardStore, read_json
-from conceptaudit.auditing.collecting import collect_parts, collect_shards
+from conceptaudit.auditing.node_merge import collect_parts, collect_shards
 from conceptaudit.auditing.plan import KIND, AuditPlan
 from conceptaudit.auditing.planning import plan_audit
 from conceptaudit.auditing.results import AuditRun

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.artifacts import Json, ShardStore, write_json, write_parquet
-from conceptaudit.auditing.open_sample import ReadPairs, TagPairs, read_pairs, tag_pairs
+from conceptaudit.auditing.ambiguous_sample import ReadPairs, TagPairs, read_pairs, tag_pairs
 from conceptaudit.auditing.plan import AuditPlan
 from conceptaudit.datasets.base import Shard
 from conceptaudit.engine import Engine, EngineChoice, StageReport, open_engine, run_shards

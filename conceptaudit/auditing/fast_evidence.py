@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.artifacts import ShardStore
-from conceptaudit.auditing.open_sample import (
+from conceptaudit.auditing.ambiguous_sample import (
     Part,
     Place,
     captions_of,

@@ -19,15 +19,15 @@ from conceptaudit.auditing.calibrating import (
 from conceptaudit.auditing.drawn import sampled_of
 from conceptaudit.auditing.duplicates import with_unique_counts
 from conceptaudit.auditing.estimating import TextEstimate
-from conceptaudit.auditing.extras import count_by_language, count_columns
 from conceptaudit.auditing.image_tags import TagFile, forget_lists
 from conceptaudit.auditing.images import ImageCells, ImageIndex, count_cells
 from conceptaudit.auditing.judged_run import CELLS_FILE, cell_table
 from conceptaudit.auditing.mentions import ROLL_UP, roll_up, with_kind_counts
+from conceptaudit.auditing.optional_outputs import count_by_language, count_columns
 from conceptaudit.auditing.plan import AuditPlan
 from conceptaudit.auditing.results import PARTIAL_COLUMN, AuditRun
 from conceptaudit.auditing.suspicions import suspicions
-from conceptaudit.auditing.text_side import TextSide
+from conceptaudit.auditing.text_outputs import TextSide
 from conceptaudit.datasets.base import Shard
 from conceptaudit.engine import StageReport
 from conceptaudit.frequency.counting import Alignment, add_shards, frequency_table
@@ -35,7 +35,7 @@ from conceptaudit.frequency.stage import read_counts
 from conceptaudit.image.calibration import Calibration
 from conceptaudit.progress import Progress
 from conceptaudit.records import Int64Array
-from conceptaudit.text.ambiguity import LookAlikeTotals, unspaced_note
+from conceptaudit.text.ambiguity import MentionTotals, unspaced_note
 from conceptaudit.text.fast import FastTextTagger
 from conceptaudit.text.pipeline import load_pipeline
 from conceptaudit.text.windows import splits_at_spaces
@@ -92,7 +92,7 @@ def finish(plan: AuditPlan, folder: Path, progress: Progress, done: CountedShard
         totals, agreement = done.estimate.complete(
             totals, agreement, [done.counts.read(shard.name) for shard in done.shards]
         )
-    look_alikes = LookAlikeTotals(len(plan.vocabulary))
+    look_alikes = MentionTotals(len(plan.vocabulary))
     account = {
         side: added_accounts(
             look_alikes.noted(done.stores[side].read(shard.name) for shard in done.shards)
@@ -257,7 +257,7 @@ def _with_captions(
     done: CountedShards,
     made: AuditRun,
     totals: Mapping[str, Int64Array],
-    look_alikes: LookAlikeTotals,
+    look_alikes: MentionTotals,
 ) -> tuple[AuditRun, dict[str, StageReport]]:
     """Add what is told about captions beside their counts, and run the stages that it takes."""
     reports: dict[str, StageReport] = {}

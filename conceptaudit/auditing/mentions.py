@@ -13,7 +13,7 @@ from conceptaudit.datasets.base import CAPTION, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.frequency.intervals import poisson_interval
 from conceptaudit.records import Concept, ConceptFrequencies, ConceptVocabulary, SampleBatch
-from conceptaudit.text.kinds import is_mainly, kinds_of
+from conceptaudit.text.hypernyms import is_mainly, kinds_of
 from conceptaudit.text.normalize import phrase_text
 from conceptaudit.text.tagger import TextTagger
 

@@ -24,12 +24,12 @@ from conceptaudit.auditing.calibrating import (
 from conceptaudit.auditing.calibration_data import CalibrationData
 from conceptaudit.auditing.drawn import sampled_of
 from conceptaudit.auditing.estimating import estimate_text
-from conceptaudit.auditing.extras import EXTRAS, search_as_published
 from conceptaudit.auditing.finishing import CountedShards, failed_shards, finish
 from conceptaudit.auditing.image_tags import TagFile
 from conceptaudit.auditing.images import ImageIndex, index_images
 from conceptaudit.auditing.judged_run import CELLS_FILE, put_judged
 from conceptaudit.auditing.mentions import ROLL_UP
+from conceptaudit.auditing.optional_outputs import EXTRAS, search_as_published
 from conceptaudit.auditing.plan import AuditPlan
 from conceptaudit.auditing.results import AuditRun
 from conceptaudit.auditing.stages import embedded, run_stages, runner_of

@@ -101,8 +101,8 @@ def places_of(out: Path) -> list[Path]:
     ValueError
         No path can be so.
     """
-    from conceptaudit.longtail.stored import site_of
-    from conceptaudit.openvocab import parts_of
+    from conceptaudit.longtail.set_storage import site_of
+    from conceptaudit.noun_vocabulary import parts_of
 
     found = out.resolve()
     return [found, site_of(found), parts_of(found)] if found.name else [found]

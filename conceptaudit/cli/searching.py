@@ -131,7 +131,7 @@ def _draw(sheet: Path, names: list[str], keys: list[list[str]], pool: str, k: in
     """Draw one strip of pictures per query; return how many pictures are missing."""
     from conceptaudit.image.decode import UndecodableImageError
     from conceptaudit.image.index.pictures import fetch_pictures
-    from conceptaudit.longtail.sheet import ContactSheet
+    from conceptaudit.longtail.contact_sheet import ContactSheet
     from conceptaudit.store.outputs import output_files, staged
     from conceptaudit.store.scratch import ScratchFolder
 

@@ -49,8 +49,8 @@ def vocab(
     from dataclasses import replace
     from itertools import islice
 
-    from conceptaudit.openvocab import list_part, list_vocabulary, parts_of, write_concepts
-    from conceptaudit.openvocab.listing import entries
+    from conceptaudit.noun_vocabulary import list_part, list_vocabulary, parts_of, write_concepts
+    from conceptaudit.noun_vocabulary.listing import entries
     from conceptaudit.store.outputs import output_files, staged
 
     options = replace(options, rule=rule)

@@ -169,7 +169,8 @@ def _numbers(
         return sums[list(_COLUMNS)]
     reached = frame[numbers[known] >= LIMITS[name]].assign(total=0)
     beyond = reached.groupby("concept_id", as_index=False).sum().assign(column=name, value=BEYOND)
-    return pd.concat([sums, beyond])[list(_COLUMNS)]
+    both: pd.DataFrame = pd.concat([sums, beyond])[list(_COLUMNS)]
+    return both
 
 
 def _values(

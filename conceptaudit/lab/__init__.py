@@ -5,9 +5,9 @@ from conceptaudit.lab.config import CORRUPTIONS, LabConfig
 from conceptaudit.lab.counts import true_frequencies
 from conceptaudit.lab.folders import write_image_folder
 from conceptaudit.lab.generate import generate
-from conceptaudit.lab.law import draw_probabilities, lab_vocabulary, presence_probabilities
 from conceptaudit.lab.samples import SampleTruth, scene
 from conceptaudit.lab.truth import LabTruth, read_settings, read_truth
+from conceptaudit.lab.zipf import draw_probabilities, lab_vocabulary, presence_probabilities
 
 __all__ = [
     "CORRUPTIONS",

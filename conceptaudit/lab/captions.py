@@ -10,8 +10,6 @@ from typing import Any
 
 from conceptaudit.lab.concepts import DATA, load_concepts
 from conceptaudit.lab.config import LabConfig
-from conceptaudit.lab.dice import Dice
-from conceptaudit.lab.law import ranked_concepts
 from conceptaudit.lab.phrases import (
     Mention,
     NounPhrase,
@@ -23,6 +21,8 @@ from conceptaudit.lab.phrases import (
     with_article,
     with_determiner,
 )
+from conceptaudit.lab.rng import SampleRng
+from conceptaudit.lab.zipf import ranked_concepts
 
 LANGUAGES = ("de", "es", "fr")
 FREE_STYLES = frozenset({"photo", "sentence", "relation", "alt", "list", "proper"})
@@ -77,7 +77,7 @@ def _styles() -> tuple[str, ...]:
 
 
 def write_caption(
-    config: LabConfig, dice: Dice, mentions: Sequence[Mention], *, language: str, verb: bool
+    config: LabConfig, rng: SampleRng, mentions: Sequence[Mention], *, language: str, verb: bool
 ) -> Caption:
     """Put the mentions into a caption of some style.
 
@@ -85,7 +85,7 @@ def write_caption(
     ----------
     config : LabConfig
         Decides which concepts are in use.
-    dice : Dice
+    rng : SampleRng
         Where the choices come from.
     mentions : sequence of Mention
         What to name, in this order; may be empty.
@@ -95,44 +95,44 @@ def write_caption(
         Also use some concept's word as a verb (English only).
     """
     if language != "en":
-        return _foreign(config, dice, mentions, language)
+        return _foreign(config, rng, mentions, language)
     mentioned = tuple(mention.concept.name for mention in mentions)
-    style = dice.pick(_styles()) if mentions else "none"
+    style = rng.pick(_styles()) if mentions else "none"
     if verb and style in ("file", "title"):
         style = "photo"
     if style == "relation" and len(mentions) < 2:
         style = "sentence"
-    text, colours = _english(dice, mentions, style)
+    text, colours = _english(rng, mentions, style)
     others: list[str] = []
     if verb and _verb_names(config):
-        text, colours, used = _add_verb(config, dice, mentions, text, colours)
+        text, colours, used = _add_verb(config, rng, mentions, text, colours)
         others.append(used)
     if any("orange" in colour for colour in colours):
         others.append("orange")
     if style in FREE_STYLES:
-        text = _web_habits(dice, text)
+        text = _web_habits(rng, text)
     not_noun = tuple(sorted({*others} & _names_in_use(config) - {*mentioned}))
     return Caption(text=text, mentioned=mentioned, not_noun=not_noun, style=style)
 
 
-def _english(dice: Dice, mentions: Sequence[Mention], style: str) -> tuple[str, list[str]]:
+def _english(rng: SampleRng, mentions: Sequence[Mention], style: str) -> tuple[str, list[str]]:
     """Fill a template of the style; return the text and the colours that it names."""
     words = vocabulary()
-    template = dice.pick(grammar()["styles"][style])
-    phrases = [put_into_words(dice, mention, words) for mention in mentions]
+    template = rng.pick(grammar()["styles"][style])
+    phrases = [put_into_words(rng, mention, words) for mention in mentions]
     if style == "file":
-        mark = "_" if dice.chance(0.6) else "-"
+        mark = "_" if rng.chance(0.6) else "-"
         nouns = [re.sub(r"['’]", "", phrase.noun.lower()).replace(" ", mark) for phrase in phrases]
-        return template.format_map(Slots(dice, slug=f"{mark}and{mark}".join(nouns))), []
+        return template.format_map(Slots(rng, slug=f"{mark}and{mark}".join(nouns))), []
     colours = [phrase.adjective for phrase in phrases]
     if style == "title":
         titles = [title_case(phrase.text) for phrase in phrases]
-        slots = Slots(dice, title=enumerate_words(titles, dice.pick(("and", "&"))))
+        slots = Slots(rng, title=enumerate_words(titles, rng.pick(("and", "&"))))
     else:
-        things = [with_determiner(dice, phrase, words) for phrase in phrases]
+        things = [with_determiner(rng, phrase, words) for phrase in phrases]
         bare = ", ".join(phrase.text for phrase in phrases)
         slots = Slots(
-            dice,
+            rng,
             things=enumerate_words(things, "and"),
             Things=capitalised(enumerate_words(things, "and")),
             bare=bare,
@@ -146,7 +146,7 @@ def _english(dice: Dice, mentions: Sequence[Mention], style: str) -> tuple[str, 
 
 
 def _add_verb(
-    config: LabConfig, dice: Dice, mentions: Sequence[Mention], text: str, colours: list[str]
+    config: LabConfig, rng: SampleRng, mentions: Sequence[Mention], text: str, colours: list[str]
 ) -> tuple[str, list[str], str]:
     """Use some concept's word as a verb.
 
@@ -155,28 +155,30 @@ def _add_verb(
     endings = grammar()["verb_phrases"]
     first = mentions[0] if mentions else None
     names = [name for name in _verb_names(config) if name in endings]
-    if first and first.count == 1 and first.concept.kind == "count" and dice.chance(0.4) and names:
+    if first and first.count == 1 and first.concept.kind == "count" and rng.chance(0.4) and names:
         # "A duck ducks": the same word as noun and verb, where there is such a verb.
-        own = first.concept.name in names and dice.chance(0.5)
-        name = first.concept.name if own else dice.pick(names)
+        own = first.concept.name in names and rng.chance(0.5)
+        name = first.concept.name if own else rng.pick(names)
         subject = f"{with_article(first.concept.name)} {endings[name]}"
         phrases: list[NounPhrase] = []
         others: list[str] = []
         for other in mentions[1:]:
-            phrases.append(put_into_words(dice, other, vocabulary()))
-            others.append(with_determiner(dice, phrases[-1], vocabulary()))
+            phrases.append(put_into_words(rng, other, vocabulary()))
+            others.append(with_determiner(rng, phrases[-1], vocabulary()))
         scene = f", next to {enumerate_words(others, 'and')}" if others else ""
         return subject + scene, [phrase.adjective for phrase in phrases], name
-    name = dice.pick(_verb_names(config))
-    clause = dice.pick(grammar()["verbs"][name]).format_map(Slots(dice))
-    return (f"{clause} {text}" if dice.chance(0.5) else f"{text}. {clause}"), colours, name
+    name = rng.pick(_verb_names(config))
+    clause = rng.pick(grammar()["verbs"][name]).format_map(Slots(rng))
+    return (f"{clause} {text}" if rng.chance(0.5) else f"{text}. {clause}"), colours, name
 
 
-def _foreign(config: LabConfig, dice: Dice, mentions: Sequence[Mention], language: str) -> Caption:
+def _foreign(
+    config: LabConfig, rng: SampleRng, mentions: Sequence[Mention], language: str
+) -> Caption:
     templates = grammar()["foreign"][language]
     names = [getattr(mention.concept, language) for mention in mentions]
-    template = dice.pick(templates["some"] if names else templates["none"])
-    text = template.format_map(Slots(dice, x=enumerate_words(names, templates["and"])))
+    template = rng.pick(templates["some"] if names else templates["none"])
+    text = template.format_map(Slots(rng, x=enumerate_words(names, templates["and"])))
     shown = {mention.concept.name for mention in mentions}
     alike = {name for foreign in names for name in _english_look_alikes(foreign)}
     return Caption(
@@ -202,18 +204,18 @@ def _english_look_alikes(foreign: str) -> tuple[str, ...]:
     return tuple(sorted({found[form] for form in longest}))
 
 
-def _web_habits(dice: Dice, text: str) -> str:
+def _web_habits(rng: SampleRng, text: str) -> str:
     """Vary what people vary without thinking: capitals, endings, entities."""
-    habit = dice.uniform()
+    habit = rng.uniform()
     if habit < 0.10:
         text = text.lower()
     elif habit < 0.12:
         text = text.upper()
     elif habit < 0.55:
         text = capitalised(text)
-    if dice.chance(0.10):
-        text += dice.pick(grammar()["words"]["suffix"])
-    return html.escape(text) if dice.chance(0.01) else text
+    if rng.chance(0.10):
+        text += rng.pick(grammar()["words"]["suffix"])
+    return html.escape(text) if rng.chance(0.01) else text
 
 
 _NUMBERS = {"number": (10, 10_000), "size": (10, 100), "small": (2, 10), "year": (1950, 2026)}
@@ -242,20 +244,20 @@ def vocabulary() -> Words:
 class Slots(dict[str, str]):
     """Values of the slots of one caption; those not given are drawn when first asked for."""
 
-    def __init__(self, dice: Dice, **given: str) -> None:
+    def __init__(self, rng: SampleRng, **given: str) -> None:
         super().__init__(given)
-        self.dice = dice
+        self.rng = rng
         self.used_colours: list[str] = []
 
     def __missing__(self, slot: str) -> str:
-        words, dice = grammar()["words"], self.dice
+        words, rng = grammar()["words"], self.rng
         if slot in _NUMBERS:
             low, high = _NUMBERS[slot]
-            return str(low + dice.below(high - low))
+            return str(low + rng.below(high - low))
         if slot == "person":
-            return f"{dice.pick(words['first'])} {dice.pick(words['last'])}"
+            return f"{rng.pick(words['first'])} {rng.pick(words['last'])}"
         kind = slot.lower().removeprefix("a_").removeprefix("an_")
-        value = dice.pick(words[kind])
+        value = rng.pick(words[kind])
         if kind == "colour":
             self.used_colours.append(value)
         if slot.startswith(("a_", "an_")):

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.lab.config import LabConfig
-from conceptaudit.lab.fates import Fate, fate_of
-from conceptaudit.lab.law import lab_vocabulary
+from conceptaudit.lab.sample_faults import SampleFaults, faults_of
 from conceptaudit.lab.truth import image_is_ok, read_settings, text_is_ok, truth_file
+from conceptaudit.lab.zipf import lab_vocabulary
 from conceptaudit.records import MODALITIES, ConceptFrequencies
 
 if TYPE_CHECKING:
@@ -96,15 +96,15 @@ class _Seen:
         rows = rows.copy()
         copied = np.asarray(table["duplicate_of"].is_valid())
         for row in np.flatnonzero(rows & copied):
-            source = fate_of(self._config, int(str(table["index"][int(row)]))).source
-            known = source in self._through_copies or self._counts(fate_of(self._config, source))
+            source = faults_of(self._config, int(str(table["index"][int(row)]))).source
+            known = source in self._through_copies or self._counts(faults_of(self._config, source))
             rows[row] = not known
             self._through_copies |= set() if known else {source}
         return rows
 
-    def _counts(self, fate: Fate) -> bool:
-        if fate.link_rot:
+    def _counts(self, faults: SampleFaults) -> bool:
+        if faults.link_rot:
             return self._lost
         needed = {"text": (text_is_ok,), "image": (image_is_ok,)}
         checks = needed.get(self._side, (text_is_ok, image_is_ok))
-        return self._damaged or all(check(fate) for check in checks)
+        return self._damaged or all(check(faults) for check in checks)

@@ -6,10 +6,10 @@ from pathlib import Path
 from conceptaudit.artifacts import write_text
 from conceptaudit.errors import ConfigError
 from conceptaudit.lab.config import LabConfig
-from conceptaudit.lab.dice import Dice, Purpose
 from conceptaudit.lab.generate import Progress, new_folder
-from conceptaudit.lab.law import ranked_concepts
 from conceptaudit.lab.pictures import draw_scene, encode
+from conceptaudit.lab.rng import Purpose, SampleRng
+from conceptaudit.lab.zipf import ranked_concepts
 from conceptaudit.store.places import output_path
 
 MAX_PER_CONCEPT = 1_000_000
@@ -77,5 +77,5 @@ def draw_test_picture(config: LabConfig, name: str, number: int) -> bytes:
     # The name, not its rank, decides: another frequency law gets the same pictures.
     spread = int.from_bytes(hashlib.sha256(name.encode()).digest()[:5])
     index = spread * 2**20 + number
-    quality = 60 + Dice(seed=config.seed, index=index, purpose=Purpose.METADATA).below(36)
+    quality = 60 + SampleRng(seed=config.seed, index=index, purpose=Purpose.METADATA).below(36)
     return encode(draw_scene(config, index, [name], Purpose.TEST_SET), quality)

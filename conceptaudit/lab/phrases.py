@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from conceptaudit.lab.concepts import LabConcept
-from conceptaudit.lab.dice import Dice
+from conceptaudit.lab.rng import SampleRng
 
 NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 NOT_A_VOWEL_SOUND = ("unicorn", "ufo")
@@ -64,30 +64,30 @@ class NounPhrase:
         return f"{self.adjective} {self.noun}" if self.adjective else self.noun
 
 
-def put_into_words(dice: Dice, mention: Mention, words: Words) -> NounPhrase:
+def put_into_words(rng: SampleRng, mention: Mention, words: Words) -> NounPhrase:
     """Choose the name, its number and perhaps an adjective."""
     concept = mention.concept
     forms = (concept.name, concept.plural)
-    if dice.chance(ALIAS_SHARE) and concept.aliases:
-        forms = dice.pick(concept.aliases)
+    if rng.chance(ALIAS_SHARE) and concept.aliases:
+        forms = rng.pick(concept.aliases)
     singular, plural = forms
     countable = concept.kind == "count"
     noun = plural if countable and mention.count > 1 else singular
     adjective = ""
-    if dice.chance(ADJECTIVE_SHARE):
-        adjective = dice.pick(words.adjectives if dice.chance(0.6) else words.colours)
+    if rng.chance(ADJECTIVE_SHARE):
+        adjective = rng.pick(words.adjectives if rng.chance(0.6) else words.colours)
         if f"{adjective.split()[-1]} {noun}".lower() in words.taken:
             adjective = ""
     return NounPhrase(noun=noun, adjective=adjective, count=mention.count if countable else 0)
 
 
-def with_determiner(dice: Dice, phrase: NounPhrase, words: Words) -> str:
+def with_determiner(rng: SampleRng, phrase: NounPhrase, words: Words) -> str:
     """Put an article, a number, an owner or nothing before the phrase."""
-    choice = dice.uniform()
+    choice = rng.uniform()
     if choice < 0.06:
-        return f"{dice.pick(words.first_names)}'s {phrase.text}"
+        return f"{rng.pick(words.first_names)}'s {phrase.text}"
     if choice < 0.14:
-        return f"{dice.pick(('the', 'my', 'our', 'your', 'the'))} {phrase.text}"
+        return f"{rng.pick(('the', 'my', 'our', 'your', 'the'))} {phrase.text}"
     if phrase.count > 1:
         return _with_number(phrase, choice)
     if phrase.count == 1:

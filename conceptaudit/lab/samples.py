@@ -8,11 +8,11 @@ from PIL import Image
 from conceptaudit.lab.captions import LANGUAGES, Caption, write_caption
 from conceptaudit.lab.concepts import LabConcept
 from conceptaudit.lab.config import LabConfig
-from conceptaudit.lab.dice import Dice, Purpose
-from conceptaudit.lab.fates import Fate, fate_of
-from conceptaudit.lab.law import cumulative_probabilities, ranked_concepts
 from conceptaudit.lab.phrases import Mention
 from conceptaudit.lab.pictures import draw_scene, encode
+from conceptaudit.lab.rng import Purpose, SampleRng
+from conceptaudit.lab.sample_faults import SampleFaults, faults_of
+from conceptaudit.lab.zipf import cumulative_probabilities, ranked_concepts
 
 GROUP_SHARE = 0.25
 """Share of scenes with room left in which the first thing is repeated until the scene is full."""
@@ -38,7 +38,7 @@ class SampleTruth:
         The caption before any damage.
     style, language : str
         See `conceptaudit.lab.captions.Caption`.
-    fate : Fate
+    faults : SampleFaults
         Copying, damage and loss.
     """
 
@@ -50,7 +50,7 @@ class SampleTruth:
     caption: str
     style: str
     language: str
-    fate: Fate
+    faults: SampleFaults
 
     @property
     def joint(self) -> tuple[str, ...]:
@@ -102,10 +102,10 @@ def make_sample(
     picture : bool
         False leaves the picture out, which is much faster.
     """
-    fate = fate_of(config, index)
-    things, caption = _content(config, fate.source, unrelated=fate.unrelated)
-    copy = Dice(seed=config.seed, index=index, purpose=Purpose.COPY)
-    near = fate.copy_kind == "near"
+    faults = faults_of(config, index)
+    things, caption = _content(config, faults.source, unrelated=faults.unrelated)
+    copy = SampleRng(seed=config.seed, index=index, purpose=Purpose.COPY)
+    near = faults.copy_kind == "near"
     truth = SampleTruth(
         index=index,
         image=tuple(sorted({concept.name for concept, _ in things})),
@@ -115,13 +115,14 @@ def make_sample(
         caption=_retold(copy, caption.text) if near else caption.text,
         style=caption.style,
         language=caption.language,
-        fate=fate,
+        faults=faults,
     )
     if not picture:
         return None, truth
     names = [concept.name for concept, count in things for _ in range(count)]
-    drawn = draw_scene(config, fate.source, names, Purpose.PICTURE)
-    quality = 60 + Dice(seed=config.seed, index=fate.source, purpose=Purpose.METADATA).below(36)
+    drawn = draw_scene(config, faults.source, names, Purpose.PICTURE)
+    metadata = SampleRng(seed=config.seed, index=faults.source, purpose=Purpose.METADATA)
+    quality = 60 + metadata.below(36)
     if near:
         drawn, quality = _taken_again(copy, drawn), 40 + copy.below(50)
     return encode(drawn, quality), truth
@@ -129,36 +130,36 @@ def make_sample(
 
 def _content(config: LabConfig, index: int, *, unrelated: bool) -> tuple[Things, Caption]:
     """Decide the things of a scene, how many of each, and write its caption."""
-    scene = Dice(seed=config.seed, index=index, purpose=Purpose.SCENE)
+    scene = SampleRng(seed=config.seed, index=index, purpose=Purpose.SCENE)
     things = _things(config, scene)
-    dice = Dice(seed=config.seed, index=index, purpose=Purpose.CAPTION)
+    rng = SampleRng(seed=config.seed, index=index, purpose=Purpose.CAPTION)
     described = things
     if unrelated:
-        other = Dice(seed=config.seed, index=index, purpose=Purpose.OTHER_SCENE)
+        other = SampleRng(seed=config.seed, index=index, purpose=Purpose.OTHER_SCENE)
         described = _things(config, other)
     mentions = [
         Mention(concept=concept, count=count)
         for concept, count in described
-        if not dice.chance(config.omission_rate)
+        if not rng.chance(config.omission_rate)
     ]
-    extra = _hallucinated(config, dice, {concept.name for concept, _ in (*things, *described)})
-    english = not dice.chance(config.non_english_share)
-    verb = dice.chance(config.verb_use_share)
+    extra = _hallucinated(config, rng, {concept.name for concept, _ in (*things, *described)})
+    english = not rng.chance(config.non_english_share)
+    verb = rng.chance(config.verb_use_share)
     caption = write_caption(
         config,
-        dice,
-        dice.shuffled([*mentions, *extra]),
-        language="en" if english else dice.pick(LANGUAGES),
+        rng,
+        rng.shuffled([*mentions, *extra]),
+        language="en" if english else rng.pick(LANGUAGES),
         verb=verb,
     )
     return things, caption
 
 
-def _things(config: LabConfig, dice: Dice) -> Things:
+def _things(config: LabConfig, rng: SampleRng) -> Things:
     """Draw the things of a scene from the frequency law; equal draws make a plural."""
     concepts, law = ranked_concepts(config), cumulative_probabilities(config)
     sizes = range(config.min_objects, config.max_objects + 1)
-    point = dice.uniform() * sum(1 / size for size in sizes)
+    point = rng.uniform() * sum(1 / size for size in sizes)
     size = config.max_objects
     for candidate in sizes:
         point -= 1 / candidate
@@ -167,37 +168,37 @@ def _things(config: LabConfig, dice: Dice) -> Things:
             break
     counts: dict[int, int] = {}
     for _ in range(size):
-        position = dice.locate(law)
+        position = rng.locate(law)
         counts[position] = counts.get(position, 0) + 1
-    if size < config.max_objects and dice.chance(GROUP_SHARE):
+    if size < config.max_objects and rng.chance(GROUP_SHARE):
         first = next(iter(counts))
-        counts[first] += 1 + dice.below(config.max_objects - size)
+        counts[first] += 1 + rng.below(config.max_objects - size)
     return tuple((concepts[position], count) for position, count in counts.items())
 
 
-def _hallucinated(config: LabConfig, dice: Dice, known: set[str]) -> list[Mention]:
+def _hallucinated(config: LabConfig, rng: SampleRng, known: set[str]) -> list[Mention]:
     """Draw a concept that is in neither scene, or nothing."""
-    if not dice.chance(config.hallucination_rate):
+    if not rng.chance(config.hallucination_rate):
         return []
     concepts, law = ranked_concepts(config), cumulative_probabilities(config)
     for _ in range(200):
-        concept = concepts[dice.locate(law)]
+        concept = concepts[rng.locate(law)]
         if concept.name not in known:
-            return [Mention(concept=concept, count=1 if dice.chance(0.8) else 2 + dice.below(2))]
+            return [Mention(concept=concept, count=1 if rng.chance(0.8) else 2 + rng.below(2))]
     return []  # so few concepts are in use that all of them are shown
 
 
-def _retold(dice: Dice, caption: str) -> str:
+def _retold(rng: SampleRng, caption: str) -> str:
     """Edit a caption as somebody does who posts a picture again; it names the same things."""
-    return (caption, caption.lower(), f"{caption} (repost)", f"{caption}.")[dice.below(4)]
+    return (caption, caption.lower(), f"{caption} (repost)", f"{caption}.")[rng.below(4)]
 
 
-def _taken_again(dice: Dice, picture: Image.Image) -> Image.Image:
+def _taken_again(rng: SampleRng, picture: Image.Image) -> Image.Image:
     """Crop a few pixels, scale back and change the exposure a little."""
     size = picture.width
     margin = max(1, size // 24)
-    left, top = dice.below(margin + 1), dice.below(margin + 1)
-    box = (left, top, size - dice.below(margin + 1), size - dice.below(margin + 1))
-    gain = dice.uniform(0.92, 1.08)
+    left, top = rng.below(margin + 1), rng.below(margin + 1)
+    box = (left, top, size - rng.below(margin + 1), size - rng.below(margin + 1))
+    gain = rng.uniform(0.92, 1.08)
     again = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
     return again.point([min(255, int(level * gain)) for level in range(256)] * 3)

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from conceptaudit import artifacts
 from conceptaudit.lab.config import LabConfig
-from conceptaudit.lab.dice import Dice, Purpose
+from conceptaudit.lab.rng import Purpose, SampleRng
 from conceptaudit.lab.samples import SampleTruth, make_sample
 from conceptaudit.lab.truth import truth_table
 
@@ -51,7 +51,7 @@ def write_shard(config: LabConfig, folder: Path, layout: str, shard: int) -> pa.
     start = shard * config.shard_size
     indexes = range(start, min(start + config.shard_size, config.n_samples))
     # Downloads end in any order, and img2dataset's tables keep the order in which they ended.
-    order = Dice(seed=config.seed, index=shard, purpose=Purpose.ORDER).shuffled(indexes)
+    order = SampleRng(seed=config.seed, index=shard, purpose=Purpose.ORDER).shuffled(indexes)
     name = f"{shard:0{SHARD_DIGITS}d}"
     if layout == "webdataset":
         light = _write_tar(folder / f"{name}.tar", (store(config, index) for index in indexes))
@@ -64,7 +64,7 @@ def write_shard(config: LabConfig, folder: Path, layout: str, shard: int) -> pa.
         light.sort(key=lambda sample: sample.truth.index)
     _write_stats(folder / f"{name}_stats.json", light)
     truths = [sample.truth for sample in light]
-    sources = [sample_key(config, truth.fate.source) for truth in truths]
+    sources = [sample_key(config, truth.faults.source) for truth in truths]
     return truth_table(truths, [sample.key for sample in light], sources)
 
 
@@ -84,7 +84,7 @@ def _write_tar(path: Path, samples: Iterable[StoredSample]) -> list[StoredSample
     with whole_file(path) as file, tarfile.open(fileobj=file, mode="w") as tar:
         for sample in samples:
             light.append(_without_files(sample))
-            if sample.truth.fate.link_rot:
+            if sample.truth.faults.link_rot:
                 continue
             members = {
                 "jpg": sample.image,
@@ -106,7 +106,7 @@ def _rows_with_image(
     for sample in samples:
         light.append(_without_files(sample))
         row = sample.metadata | {"jpg": sample.image}
-        if not sample.truth.fate.link_rot:
+        if not sample.truth.faults.link_rot:
             row["caption"] = sample.caption
         yield [row] * sample.times
 
@@ -219,8 +219,8 @@ class StoredSample:
     @property
     def times(self) -> int:
         """How often it is stored under its key."""
-        fate = self.truth.fate
-        return 2 if fate.corrupt == "duplicate_key" and not fate.link_rot else 1
+        faults = self.truth.faults
+        return 2 if faults.corrupt == "duplicate_key" and not faults.link_rot else 1
 
     @property
     def outcome(self) -> str:
@@ -242,30 +242,30 @@ def sample_key(config: LabConfig, index: int) -> str:
 
 
 def store(config: LabConfig, index: int) -> StoredSample:
-    """Make sample `index` and do to it what its fate says."""
-    dice = Dice(seed=config.seed, index=index, purpose=Purpose.METADATA)
-    dice.uniform()  # the JPEG quality
+    """Make sample `index` and do to it what its faults says."""
+    rng = SampleRng(seed=config.seed, index=index, purpose=Purpose.METADATA)
+    rng.uniform()  # the JPEG quality
     picture, truth = make_sample(config, index)
-    fate, key = truth.fate, sample_key(config, index)
+    faults, key = truth.faults, sample_key(config, index)
     address = hashlib.sha256(f"{config.seed}/{index}".encode()).hexdigest()
     known: dict[str, Any] = {
-        "url": f"https://images{dice.below(40)}.example.com/{address[:2]}/{address[2:14]}.jpg",
+        "url": f"https://images{rng.below(40)}.example.com/{address[:2]}/{address[2:14]}.jpg",
         "caption": truth.caption,
         "key": key,
     }
-    if fate.link_rot:
-        lost = {"status": "failed_to_download", "error_message": dice.pick(ROT_MESSAGES)}
+    if faults.link_rot:
+        lost = {"status": "failed_to_download", "error_message": rng.pick(ROT_MESSAGES)}
         metadata = known | lost | dict.fromkeys((*_SIZES, "exif", "sha256"))
         return StoredSample(key=key, image=None, caption=None, metadata=metadata, truth=truth)
     content = picture or b""
-    caption = damage_caption(truth.caption, fate.corrupt)
+    caption = damage_caption(truth.caption, faults.corrupt)
     known["caption"] = None if caption is None else caption.decode(errors="replace")
     fetched = {"status": "success", "error_message": None}
     sizes = dict.fromkeys(_SIZES, config.image_size)
     digest = {"exif": "{}", "sha256": hashlib.sha256(content).hexdigest()}
     return StoredSample(
         key=key,
-        image=damage_image(content, fate.corrupt),
+        image=damage_image(content, faults.corrupt),
         caption=caption,
         metadata=known | fetched | sizes | digest,
         truth=truth,

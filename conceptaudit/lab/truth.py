@@ -11,7 +11,7 @@ import pandas as pd
 
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.lab.config import LabConfig
-from conceptaudit.lab.fates import Fate
+from conceptaudit.lab.sample_faults import SampleFaults
 from conceptaudit.lab.samples import SampleTruth
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ UNREADABLE_IMAGE = frozenset({"truncated", "wrong_magic", "bomb", "missing_image
 UNREADABLE_CAPTION = frozenset({"bad_utf8", "empty_caption", "missing_caption"})
 
 
-def image_is_ok(fate: Fate) -> bool:
+def image_is_ok(faults: SampleFaults) -> bool:
     """Tell whether a sample's picture can still be read."""
-    return not fate.link_rot and fate.corrupt not in UNREADABLE_IMAGE
+    return not faults.link_rot and faults.corrupt not in UNREADABLE_IMAGE
 
 
-def text_is_ok(fate: Fate) -> bool:
+def text_is_ok(faults: SampleFaults) -> bool:
     """Tell whether a sample's caption can still be read."""
-    return not fate.link_rot and fate.corrupt not in UNREADABLE_CAPTION
+    return not faults.link_rot and faults.corrupt not in UNREADABLE_CAPTION
 
 
 @cache
@@ -86,16 +86,16 @@ def truth_table(
         "n_things": [row.n_things for row in rows],
         "style": [row.style for row in rows],
         "language": [row.language for row in rows],
-        "unrelated": [row.fate.unrelated for row in rows],
+        "unrelated": [row.faults.unrelated for row in rows],
         "duplicate_of": [
-            source if row.fate.copy_kind else None
+            source if row.faults.copy_kind else None
             for row, source in zip(rows, sources, strict=True)
         ],
-        "duplicate_kind": [row.fate.copy_kind for row in rows],
-        "corrupt": [row.fate.corrupt for row in rows],
-        "link_rot": [row.fate.link_rot for row in rows],
-        "image_ok": [image_is_ok(row.fate) for row in rows],
-        "text_ok": [text_is_ok(row.fate) for row in rows],
+        "duplicate_kind": [row.faults.copy_kind for row in rows],
+        "corrupt": [row.faults.corrupt for row in rows],
+        "link_rot": [row.faults.link_rot for row in rows],
+        "image_ok": [image_is_ok(row.faults) for row in rows],
+        "text_ok": [text_is_ok(row.faults) for row in rows],
     }
     return pa.table(columns, schema=truth_schema())
 

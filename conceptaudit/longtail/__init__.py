@@ -4,7 +4,7 @@ from conceptaudit.longtail.build import build_long_tail
 from conceptaudit.longtail.records import REASONS, LongTailSet
 from conceptaudit.longtail.select import Selection, select_concepts
 from conceptaudit.longtail.selection_file import read_selection
-from conceptaudit.longtail.stored import read_long_tail
+from conceptaudit.longtail.set_storage import read_long_tail
 from conceptaudit.options.longtail import LongTailOptions
 
 __all__ = [

@@ -10,9 +10,9 @@ from conceptaudit.engine import EngineChoice
 from conceptaudit.engine.part_marks import mark_finished
 from conceptaudit.engine.parts import Part, PartRun
 from conceptaudit.longtail.build import choose_concepts, places_read
-from conceptaudit.longtail.opening import make_pool, open_pool
+from conceptaudit.longtail.pool_setup import make_pool, open_pool
+from conceptaudit.longtail.set_storage import WORK, work_folder
 from conceptaudit.longtail.source import read_audit
-from conceptaudit.longtail.stored import WORK, work_folder
 from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.store.places import check_apart, output_path

@@ -9,15 +9,15 @@ from conceptaudit.artifacts import Json
 from conceptaudit.counts import CORRECTED_COLUMNS
 from conceptaudit.errors import DataError
 from conceptaudit.longtail.filters import COUNT_ERROR, REJECTED_SHARE, SENSES
-from conceptaudit.longtail.naming import folder_names
 from conceptaudit.longtail.records import LEFT_OUT, SURPLUS, Candidate, Removal
 from conceptaudit.longtail.review import Review
+from conceptaudit.longtail.safe_filenames import folder_names
 from conceptaudit.longtail.select import Selection
 from conceptaudit.options.longtail import LongTailOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TailClass:
+class LongTailClass:
     """One selected concept and its images.
 
     Parameters
@@ -68,11 +68,11 @@ class TailClass:
 class Balanced:
     """Classes in the order of their folders, those left out last, and what was removed."""
 
-    classes: tuple[TailClass, ...]
+    classes: tuple[LongTailClass, ...]
     removals: tuple[Removal, ...]
 
     @property
-    def included(self) -> tuple[TailClass, ...]:
+    def included(self) -> tuple[LongTailClass, ...]:
         """The classes that the set has, in the order of their indexes."""
         return tuple(one for one in self.classes if one.index is not None)
 
@@ -107,7 +107,7 @@ def balance_classes(
             f"one has {most}. Name a larger pool, or relax --min-per-class, --min-score, "
             "--min-side or --require-text."
         )
-    classes: list[TailClass] = []
+    classes: list[LongTailClass] = []
     removals: list[Removal] = []
     for i in (*kept, *(i for i in order if i not in set(kept))):
         index = len(classes) if len(classes) < len(kept) else None
@@ -125,7 +125,7 @@ def balance_classes(
                 )
             )
         classes.append(
-            TailClass(
+            LongTailClass(
                 concept=names[i],
                 folder=folders[i],
                 index=index,

@@ -13,9 +13,10 @@ from conceptaudit.engine import EngineChoice, workers_kept
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.intervals import wilson_interval
 from conceptaudit.image.clip import find_clip
-from conceptaudit.longtail.balance import Balanced, TailClass, balance_notes
+from conceptaudit.longtail.balance import Balanced, LongTailClass, balance_notes
 from conceptaudit.longtail.cleaning import Cleaned, Cleaning
 from conceptaudit.longtail.collect import named_in_captions
+from conceptaudit.longtail.contact_sheet import SHOWN, ContactSheet
 from conceptaudit.longtail.export import (
     place_images,
     write_images,
@@ -24,19 +25,17 @@ from conceptaudit.longtail.export import (
     write_tables,
 )
 from conceptaudit.longtail.gather import Collected
+from conceptaudit.longtail.homonyms import Senses, embed_senses, read_other_senses
 from conceptaudit.longtail.layouts import write_archives, write_card
 from conceptaudit.longtail.leaks import leak_hint
-from conceptaudit.longtail.opening import make_pool, open_pool
-from conceptaudit.longtail.other_sense import Senses, embed_senses, read_other_senses
 from conceptaudit.longtail.pool import Pool
+from conceptaudit.longtail.pool_setup import make_pool, open_pool
 from conceptaudit.longtail.pretraining import Pretraining, open_pretraining
 from conceptaudit.longtail.records import LongTailSet
 from conceptaudit.longtail.review import Review, read_review
 from conceptaudit.longtail.select import Selection, select_concepts
 from conceptaudit.longtail.selection_file import read_selection
-from conceptaudit.longtail.sheet import SHOWN, ContactSheet
-from conceptaudit.longtail.source import AuditSource, read_audit
-from conceptaudit.longtail.stored import (
+from conceptaudit.longtail.set_storage import (
     KIND,
     building,
     check_target,
@@ -44,6 +43,7 @@ from conceptaudit.longtail.stored import (
     find_finished,
     read_long_tail,
 )
+from conceptaudit.longtail.source import AuditSource, read_audit
 from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.store.checking import VERSION
@@ -51,7 +51,7 @@ from conceptaudit.store.places import check_apart, folder_of, output_path
 
 if TYPE_CHECKING:
     from conceptaudit.image.clip import ClipModel
-    from conceptaudit.longtail.balance import TailClass
+    from conceptaudit.longtail.balance import LongTailClass
     from conceptaudit.text.tagger import TextTagger
 
 
@@ -292,7 +292,7 @@ class _Job:
         return cleaning(collector.candidates, progress=self.progress, workers=self.workers)
 
 
-def _title(one: TailClass) -> str:
+def _title(one: LongTailClass) -> str:
     n_images = len(one.images)
     return f"{one.concept}  ({n_images} image{'' if n_images == 1 else 's'})"
 
@@ -336,13 +336,13 @@ class CaptionCheck:
 
 
 def check_captions(
-    classes: Sequence[TailClass], tagger: TextTagger, concept_ids: Sequence[int]
+    classes: Sequence[LongTailClass], tagger: TextTagger, concept_ids: Sequence[int]
 ) -> CaptionCheck:
     """Look for each image's class in its caption.
 
     Parameters
     ----------
-    classes : sequence of TailClass
+    classes : sequence of LongTailClass
         Those that the set has.
     tagger : TextTagger
         Of the audit's vocabulary.

@@ -14,9 +14,10 @@ from conceptaudit.engine import EngineChoice
 from conceptaudit.image.null import LEAST, null_threshold
 from conceptaudit.longtail.balance import Balanced, balance_classes
 from conceptaudit.longtail.clean import remove_duplicates
+from conceptaudit.longtail.flagged_images import find_suspects
+from conceptaudit.longtail.homonyms import Senses
 from conceptaudit.longtail.leak_search import least_similarity
 from conceptaudit.longtail.leaks import NOT_CHECKED, LeakCheck, find_leaks
-from conceptaudit.longtail.other_sense import Senses
 from conceptaudit.longtail.pretraining import Pretraining
 from conceptaudit.longtail.records import (
     NEAR_EMBEDDING,
@@ -29,8 +30,7 @@ from conceptaudit.longtail.records import (
 )
 from conceptaudit.longtail.review import Review
 from conceptaudit.longtail.select import Selection
-from conceptaudit.longtail.suspects import find_suspects
-from conceptaudit.longtail.toplists import CandidateLists
+from conceptaudit.longtail.topk import CandidateLists
 from conceptaudit.options.longtail import OFF, LongTailOptions
 from conceptaudit.progress import Progress
 from conceptaudit.records import ConceptVocabulary, Float32Array

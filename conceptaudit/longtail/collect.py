@@ -16,10 +16,10 @@ from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.oom_fallback import ENCODE_BATCH
 from conceptaudit.image.vectors import unit_rows
-from conceptaudit.longtail.account import ShardAccount
-from conceptaudit.longtail.blocks import block_of, usable_image
-from conceptaudit.longtail.finder import Finder, PoolBlock
+from conceptaudit.longtail.embedding_blocks import block_of, usable_image
+from conceptaudit.longtail.finder import PoolBlock, TopKSearch
 from conceptaudit.longtail.finds import VECTORS
+from conceptaudit.longtail.pool_counts import ShardAccount
 from conceptaudit.longtail.records import EXAMPLE
 from conceptaudit.longtail.safety import count_told, unsafe_rows
 from conceptaudit.options.longtail import LongTailOptions
@@ -114,7 +114,7 @@ class CollectShard:
             ``"dimension"`` in the summary is that of vectors which cannot be compared.
         """
         options = self.options
-        finder = Finder(self.concepts, options.n_candidates)
+        finder = TopKSearch(self.concepts, options.n_candidates)
         account = ShardAccount()
         for batch in batches:
             self._count(batch, account)

@@ -20,8 +20,8 @@ from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import CAPTION, EXTRA, Dataset, Shard
 from conceptaudit.engine import EngineChoice, open_engine
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.longtail.blocks import text_of
 from conceptaudit.longtail.build import choose_concepts
+from conceptaudit.longtail.embedding_blocks import text_of
 from conceptaudit.longtail.safety import unsafe_rows
 from conceptaudit.longtail.source import read_audit
 from conceptaudit.options.longtail import LongTailOptions

@@ -16,7 +16,7 @@ from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.decode import UndecodableImageError, decode_image
 from conceptaudit.image.oom_fallback import ENCODE_BATCH
 from conceptaudit.image.vectors import unit_rows
-from conceptaudit.longtail.naming import safe_part
+from conceptaudit.longtail.safe_filenames import safe_part
 from conceptaudit.longtail.select import close_name
 from conceptaudit.options.longtail import BOTH_RANKS
 from conceptaudit.records import Float32Array

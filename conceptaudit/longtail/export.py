@@ -13,11 +13,11 @@ from conceptaudit.artifacts import MANIFEST, Json, file_digest, write_csv, write
 from conceptaudit.datasets.base import IMAGE, Dataset, Shard
 from conceptaudit.errors import DataError
 from conceptaudit.longtail.balance import Balanced
-from conceptaudit.longtail.naming import csv_text, plain_text, safe_part
+from conceptaudit.longtail.contact_sheet import ContactSheet
 from conceptaudit.longtail.pictures import PictureSet
 from conceptaudit.longtail.records import Candidate, Removal
+from conceptaudit.longtail.safe_filenames import csv_text, plain_text, safe_part
 from conceptaudit.longtail.select import Selection
-from conceptaudit.longtail.sheet import ContactSheet
 from conceptaudit.progress import Progress
 
 IMAGES = "images"

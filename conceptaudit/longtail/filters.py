@@ -113,7 +113,7 @@ _LACKS = (
 
 def _under(frequencies: ConceptFrequencies, parents: tuple[str, ...]) -> tuple[Mask, int]:
     """Concepts one of whose senses is a kind of a parent; unknown ones are left out."""
-    from conceptaudit.text.kinds import is_kind_of, senses_of
+    from conceptaudit.text.hypernyms import is_hyponym_of, senses_of
 
     for parent in parents:
         if not senses_of(parent):
@@ -125,7 +125,7 @@ def _under(frequencies: ConceptFrequencies, parents: tuple[str, ...]) -> tuple[M
     synsets = table["synset"].tolist() if "synset" in table else [None] * len(table)
     passes = [
         any(
-            is_kind_of(name, parent, synset if isinstance(synset, str) else None)
+            is_hyponym_of(name, parent, synset if isinstance(synset, str) else None)
             for parent in parents
         )
         for name, synset in zip(table["concept"], synsets, strict=True)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from conceptaudit.longtail.finds import TEXTS, Finds, joined_finds, only_pairs
 from conceptaudit.longtail.records import Picture
-from conceptaudit.longtail.toplists import MAX_REPEATS, CandidateLists, Offer
+from conceptaudit.longtail.topk import MAX_REPEATS, CandidateLists, ScoredImage
 from conceptaudit.records import Float32Array, Int64Array
 
 SLACK = 1e-4
@@ -54,7 +54,7 @@ class PoolBlock:
     describe: Callable[[int], Picture | None]
 
 
-class Finder:
+class TopKSearch:
     """Keeps the best candidates of every concept while blocks stream by.
 
     Memory is bounded by about `ROOM` times ``n_concepts * size`` vectors and descriptions.
@@ -221,9 +221,9 @@ def _copy_numbers(finds: Finds, codes: Int64Array) -> Int64Array:
     return numbers
 
 
-def _offer(finds: Finds, row: int, source: Callable[[int, int], str]) -> Offer:
+def _offer(finds: Finds, row: int, source: Callable[[int, int], str]) -> ScoredImage:
     shard, sample = int(finds.shards[row]), int(finds.sample_ids[row])
-    return Offer(
+    return ScoredImage(
         key=finds.keys[row],
         sample_id=sample,
         content=finds.contents[row],

@@ -13,11 +13,11 @@ from conceptaudit.artifacts import ShardStore
 from conceptaudit.datasets.base import Dataset, Shard
 from conceptaudit.engine import StageReport
 from conceptaudit.errors import DataError
-from conceptaudit.longtail.account import COLUMNS, PoolAccount
 from conceptaudit.longtail.collect import DROPS, CollectShard
-from conceptaudit.longtail.finder import Finder
+from conceptaudit.longtail.finder import TopKSearch
 from conceptaudit.longtail.finds import IMAGES, PAIRS, VECTORS, read_finds
-from conceptaudit.longtail.toplists import CandidateLists
+from conceptaudit.longtail.pool_counts import COLUMNS, PoolAccount
+from conceptaudit.longtail.topk import CandidateLists
 from conceptaudit.records import ROW_BITS
 
 
@@ -61,7 +61,7 @@ def gather(
     DataError
         The pool's embeddings have another dimension than the concepts.
     """
-    finder = Finder(stage.concepts, stage.options.n_candidates, stage.options.min_score)
+    finder = TopKSearch(stage.concepts, stage.options.n_candidates, stage.options.min_score)
     account = PoolAccount()
     for number, shard in enumerate(shards):
         if shard.name in report.failed:

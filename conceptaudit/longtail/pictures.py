@@ -12,10 +12,10 @@ from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import IMAGE, Dataset, Shard
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.encode_shard import picture_digest
-from conceptaudit.longtail.blocks import usable_image
+from conceptaudit.longtail.embedding_blocks import usable_image
 from conceptaudit.longtail.picture import describe_picture
 from conceptaudit.longtail.records import EXAMPLE, NO_PICTURE, Entry, Picture, Removal
-from conceptaudit.longtail.toplists import CandidateLists
+from conceptaudit.longtail.topk import CandidateLists
 from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.progress import Progress
 

@@ -15,8 +15,8 @@ from conceptaudit.longtail.collect import CollectShard
 from conceptaudit.longtail.embedding import EmbeddingSpace
 from conceptaudit.longtail.examples import Examples
 from conceptaudit.longtail.gather import Collected, gather
+from conceptaudit.longtail.index_candidates import Proposals
 from conceptaudit.longtail.pictures import PictureSet, join_pictures
-from conceptaudit.longtail.proposals import Proposals
 from conceptaudit.longtail.safety import safety_notes
 from conceptaudit.options.longtail import EXAMPLE_RANK, LongTailOptions
 from conceptaudit.progress import Progress

@@ -21,8 +21,8 @@ import pandas as pd
 from conceptaudit.artifacts import Json, digest_of, write_csv, write_json
 from conceptaudit.errors import DataError
 from conceptaudit.frequency.intervals import wilson_interval
-from conceptaudit.longtail.naming import csv_text
 from conceptaudit.longtail.records import REJECTED, Candidate, LongTailSet, Removal
+from conceptaudit.longtail.safe_filenames import csv_text
 from conceptaudit.store.checking import check_written
 
 COLUMNS = ("id", "concept", "file", "key", "score", "suspect", "verdict", "comment")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from conceptaudit.longtail.account import PoolAccount, ShardAccount
+from conceptaudit.longtail.pool_counts import PoolAccount, ShardAccount
 from conceptaudit.longtail.records import UNSAFE, WATERMARK
 from conceptaudit.options.longtail import LongTailOptions
 

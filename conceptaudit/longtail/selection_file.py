@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conceptaudit.counts import choose_count
 from conceptaudit.errors import DataError
-from conceptaudit.longtail.naming import csv_text
+from conceptaudit.longtail.safe_filenames import csv_text
 from conceptaudit.longtail.select import Selection, close_name, selection_table
 from conceptaudit.options.shared import AUTO
 from conceptaudit.records import ConceptFrequencies

@@ -34,12 +34,12 @@ _MOST = 0.5
 
 
 @dataclass(slots=True)
-class LookAlikes:
+class RejectedMentions:
     """Mentions that were accepted and rejected, by concept; adds up over captions and shards.
 
     Examples
     --------
-    >>> sums = LookAlikes()
+    >>> sums = RejectedMentions()
     >>> sums.add(Annotated((Mention(0, 2, 5),), (Mention(0, 9, 12),)))
     >>> sums.as_json()
     {'accepted': [[0], [1]], 'rejected': [[0], [1]], 'asked': [[], []], 'aliases': [[], []]}
@@ -85,7 +85,7 @@ def _sparse(sums: Counter[int]) -> list[list[int]]:
     return [ids, [sums[i] for i in ids]]
 
 
-class LookAlikeTotals:
+class MentionTotals:
     """Sums of mentions over the records of shards, which are gigabytes and pass by once.
 
     Parameters

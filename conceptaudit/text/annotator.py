@@ -11,16 +11,16 @@ import numpy.typing as npt
 
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.matching import CaptionMatcher, Matches
-from conceptaudit.text.mentions import NOTHING, Annotated, Found
+from conceptaudit.text.mentions import NO_MENTIONS, Annotated, Found
 from conceptaudit.text.morphology import english_head_forms
 from conceptaudit.text.normalize import caption_texts
 from conceptaudit.text.other_languages import WholeCaptions
 from conceptaudit.text.phrases import PhraseTrie
 from conceptaudit.text.rules import ACCEPT, REJECT, UNDECIDED
 from conceptaudit.text.sampling import Pairs, pairs_of
-from conceptaudit.text.variants import english_spellings
+from conceptaudit.text.spelling_variants import english_spellings
+from conceptaudit.text.token_table import Words, split_words
 from conceptaudit.text.windows import NounAsker
-from conceptaudit.text.words import Words, split_words
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -89,7 +89,7 @@ class CaptionAnnotator:
         for start in range(0, len(captions), ZONE_CAPTIONS):
             zone = caption_texts(captions[start : start + ZONE_CAPTIONS])
             found = self.find(zone)
-            here: list[Annotated | str] = [NOTHING] * len(zone)
+            here: list[Annotated | str] = [NO_MENTIONS] * len(zone)
             for caption, concepts in found.by_caption():
                 here[caption] = concepts
             for caption, failure in found.failures.items():

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from conceptaudit.text.mentions import NOTHING, Annotated, Mention
+from conceptaudit.text.mentions import NO_MENTIONS, Annotated, Mention
 from conceptaudit.text.normalize import caption_text
 
 PASSAGE_CHARS = 4_000
@@ -125,4 +125,4 @@ def _joined(parts: Sequence[tuple[int, Annotated | str]]) -> Annotated | str:
             return found
         for source, target in ((found.mentions, mentions), (found.rejected, rejected)):
             target.extend(Mention(m.concept_id, m.start + offset, m.stop + offset) for m in source)
-    return Annotated(tuple(mentions), tuple(rejected)) if mentions or rejected else NOTHING
+    return Annotated(tuple(mentions), tuple(rejected)) if mentions or rejected else NO_MENTIONS

@@ -18,7 +18,7 @@ from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch
 from conceptaudit.tagtable import check_account, drop_table, part_account
 from conceptaudit.text.ambiguity import UNSPACED
 from conceptaudit.text.annotator import ZONE_CAPTIONS
-from conceptaudit.text.gathering import Gathered, gather
+from conceptaudit.text.batching import CaptionBatch, gather
 from conceptaudit.text.normalize import caption_texts, n_unspaced
 from conceptaudit.text.pipeline import NounPipeline
 from conceptaudit.text.sampling import CERTAIN, N_KINDS, Pairs
@@ -132,7 +132,7 @@ class FastTextTagger:
         )
 
 
-def _tags(gathered: Gathered, pairs: Pairs) -> pa.Table:
+def _tags(gathered: CaptionBatch, pairs: Pairs) -> pa.Table:
     """Lay pairs out as `conceptaudit.tagtable.tag_table` does, without an object per pair."""
     import pyarrow as pa
 
@@ -149,7 +149,7 @@ def _tags(gathered: Gathered, pairs: Pairs) -> pa.Table:
     return pa.table(columns)
 
 
-def _captions(gathered: Gathered, texts: Sequence[str], pairs: Pairs) -> pa.Table:
+def _captions(gathered: CaptionBatch, texts: Sequence[str], pairs: Pairs) -> pa.Table:
     import pyarrow as pa
 
     rows = pairs.captions[pairs.forms != CERTAIN]

@@ -20,9 +20,9 @@ from conceptaudit.text.phrases import (
     mark_of,
 )
 from conceptaudit.text.rules import ACCEPT, UNDECIDED, decide
+from conceptaudit.text.token_table import Words, WordSplitter, ragged, without_tone, word_key
 from conceptaudit.text.word_classes import CAPITAL, KNOWN, NOUN_ONLY, listed, word_class
 from conceptaudit.text.word_forms import VERB_ING, VERB_PAST
-from conceptaudit.text.words import Words, WordSplitter, ragged, without_tone, word_key
 
 Mask = npt.NDArray[np.bool_]
 Int32 = npt.NDArray[np.int32]

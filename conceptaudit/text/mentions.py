@@ -62,7 +62,7 @@ class Annotated:
         return Counter(mention.concept_id for mention in self.mentions)
 
 
-NOTHING = Annotated()
+NO_MENTIONS = Annotated()
 """Shared by all captions without a match, which are most of a web corpus."""
 
 

@@ -18,11 +18,11 @@ from conceptaudit.text.matching import Matches
 from conceptaudit.text.mentions import Found
 from conceptaudit.text.morphology import unchanged
 from conceptaudit.text.phrases import PhraseTrie, is_skipped
-from conceptaudit.text.piping import map_docs
 from conceptaudit.text.rules import ACCEPT, REJECT
-from conceptaudit.text.variants import hyphenations
+from conceptaudit.text.spacy_pipe import map_docs
+from conceptaudit.text.spelling_variants import hyphenations
+from conceptaudit.text.token_table import word_key
 from conceptaudit.text.windows import splits_at_spaces
-from conceptaudit.text.words import word_key
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -31,7 +31,7 @@ from conceptaudit.store.removing import remove
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
 from conceptaudit.text.paper import ALGORITHM, PaperQueries, TermsHeld, search
 from conceptaudit.text.pipeline import ANY_POS, NounPipeline, assigned, load_pipeline
-from conceptaudit.text.piping import map_docs
+from conceptaudit.text.spacy_pipe import map_docs
 
 INDEX = "terms"
 SEARCH = "text"

@@ -14,8 +14,8 @@ from typing import Any
 
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.normalize import phrase_text
+from conceptaudit.text.token_table import word_key
 from conceptaudit.text.word_classes import HYPHENS
-from conceptaudit.text.words import word_key
 
 _PREPOSITIONS = "of in on with for at to from under by up and de da do del di du des en à"
 PREPOSITIONS = frozenset(_PREPOSITIONS.split())

@@ -2,7 +2,7 @@
 
 from conceptaudit.text import fast, tagger  # noqa: F401 -- the stages, which workers receive
 from conceptaudit.text.pipeline import BUNDLED, load_pipeline
-from conceptaudit.text.variants import english_spellings
+from conceptaudit.text.spelling_variants import english_spellings
 
 LOADER = f"{__name__}:preload"
 """Names `preload` to the server that workers are forked from."""

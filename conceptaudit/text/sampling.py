@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from conceptaudit.text.matching import CaptionMatcher, Matches
+from conceptaudit.text.token_table import Words
 from conceptaudit.text.word_classes import NO_WORD, listed
 from conceptaudit.text.word_forms import (
     ADJECTIVE,
@@ -26,7 +27,6 @@ from conceptaudit.text.word_forms import (
     VERB_PAST,
     VERB_S,
 )
-from conceptaudit.text.words import Words
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]

@@ -24,7 +24,7 @@ from conceptaudit.records import SampleBatch
 from conceptaudit.text.morphology import english_head_forms
 from conceptaudit.text.normalize import caption_text, normalize, phrase_text
 from conceptaudit.text.phrases import AFTER_WHICH_NO_DOT, head_of, mark_of
-from conceptaudit.text.variants import english_spellings
+from conceptaudit.text.spelling_variants import english_spellings
 
 _WORD = re.compile(r"[^\W_]+")
 _BETWEEN = r"(?:\s+|\s*[-\x{2010}-\x{2015}']\s*)"

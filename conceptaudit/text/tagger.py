@@ -13,12 +13,12 @@ from conceptaudit.engine.stage import ShardResult
 from conceptaudit.options.shared import DEFAULT_EVIDENCE
 from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch, Tags
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
-from conceptaudit.text.ambiguity import LOOK_ALIKES, UNSPACED, LookAlikes
+from conceptaudit.text.ambiguity import LOOK_ALIKES, UNSPACED, RejectedMentions
 from conceptaudit.text.annotator import ZONE_CAPTIONS, CaptionAnnotator
+from conceptaudit.text.batching import gather
 from conceptaudit.text.documents import tag_documents
 from conceptaudit.text.evidence import EVIDENCE, EvidenceReservoir
-from conceptaudit.text.gathering import gather
-from conceptaudit.text.mentions import NOTHING
+from conceptaudit.text.mentions import NO_MENTIONS
 from conceptaudit.text.normalize import NORMALIZER, n_unspaced
 from conceptaudit.text.pipeline import ANY_POS, NounPipeline, load_pipeline
 
@@ -77,7 +77,7 @@ class TextTagger:
         """
         annotator = annotator_of(self)
         reservoir = EvidenceReservoir(self.vocabulary, size=self.evidence)
-        look_alikes = LookAlikes()
+        look_alikes = RejectedMentions()
         rows: list[tuple[int, str, int, int]] = []
         drops: list[Drop] = []
         n_rows = n_tagged = unspaced = 0
@@ -93,7 +93,7 @@ class TextTagger:
                     drops.append(gathered.failure(i, annotated))
                     continue
                 n_tagged += 1
-                if annotated is NOTHING:
+                if annotated is NO_MENTIONS:
                     continue
                 sample, key = int(gathered.sample_ids[i]), gathered.keys[i]
                 counts = sorted(annotated.counts.items())

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from conceptaudit.errors import ConfigError
-from conceptaudit.zeroshot.naming import SHOWN, ClassNames, folded
+from conceptaudit.zeroshot.class_names import SHOWN, ClassNames, folded
 
 _NUMBERED = re.compile(r"(\D*)(\d{1,9})(?:\.0+)?", re.ASCII)
 _PREFIXED = re.compile(r"\d{1,9}[\s._-]+(\D.*)", re.ASCII)

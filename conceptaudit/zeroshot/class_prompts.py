@@ -9,7 +9,14 @@ from typing import Any
 
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.prompts import DEFAULT_TEMPLATES
-from conceptaudit.zeroshot.naming import NO_KEY, SHOWN, DatasetKey, folded, parsed_json, text_of
+from conceptaudit.zeroshot.class_names import (
+    NO_KEY,
+    SHOWN,
+    DatasetKey,
+    folded,
+    parsed_json,
+    text_of,
+)
 
 TEMPLATES = "zeroshot_classification_templates.txt"
 """File name of CLIP_benchmark's WebDataset folders."""

@@ -18,7 +18,7 @@ from conceptaudit.image.oom_fallback import OomSafeEncoder
 from conceptaudit.records import Drop, Float32Array, SampleBatch
 from conceptaudit.tagtable import SAMPLE, check_account, drop_table, part_account
 from conceptaudit.zeroshot.answers import UNKNOWN_CLASS, class_scores, count_ties, top_classes
-from conceptaudit.zeroshot.labelled import EvaluationSet
+from conceptaudit.zeroshot.evaluation_set import EvaluationSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,12 +17,12 @@ from conceptaudit.image.clip import ClipModel
 from conceptaudit.options.zeroshot import EvaluationOptions
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.store.locks import sharing
-from conceptaudit.zeroshot.labelled import EvaluationSet
+from conceptaudit.zeroshot.evaluation_run import model_labels
+from conceptaudit.zeroshot.evaluation_set import EvaluationSet
 from conceptaudit.zeroshot.measures import Tally, confusions, overall, tally
 from conceptaudit.zeroshot.prepared import PreparedEvaluation
 from conceptaudit.zeroshot.results import Evaluation, ModelResult, write_results
-from conceptaudit.zeroshot.running import model_labels
-from conceptaudit.zeroshot.sources import Guesses
+from conceptaudit.zeroshot.vector_sources import Predictions
 
 
 def evaluate(
@@ -166,7 +166,7 @@ def evaluate_part(
 
 
 def _result(
-    guesses: Guesses, evaluation_set: EvaluationSet, labels: tuple[str, str], level: float
+    guesses: Predictions, evaluation_set: EvaluationSet, labels: tuple[str, str], level: float
 ) -> ModelResult:
     if guesses.table.empty:
         dropped = guesses.account["dropped"]

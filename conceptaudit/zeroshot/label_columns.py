@@ -12,7 +12,7 @@ from typing import Any
 from conceptaudit.errors import DataError
 from conceptaudit.reading import read_parquet
 from conceptaudit.zeroshot.class_folders import ordered_folders
-from conceptaudit.zeroshot.naming import SHOWN, folded, whole_number
+from conceptaudit.zeroshot.class_names import SHOWN, folded, whole_number
 
 LABEL_COLUMNS = ("label", "labels", "class_index", "cls", "fine_label", "target")
 """Columns of a table that hold the class of an image; the first that is there."""

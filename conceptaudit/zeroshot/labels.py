@@ -17,7 +17,7 @@ from conceptaudit.image.embed import check_embedded_with
 from conceptaudit.records import Drop
 from conceptaudit.tagtable import SAMPLE
 from conceptaudit.zeroshot.answers import UNKNOWN_CLASS
-from conceptaudit.zeroshot.labelled import EvaluationSet
+from conceptaudit.zeroshot.evaluation_set import EvaluationSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,11 @@ from conceptaudit.datasets.base import Dataset, Shard
 from conceptaudit.errors import DataError
 from conceptaudit.records import SampleBatch
 from conceptaudit.zeroshot.class_folders import ordered_folders
+from conceptaudit.zeroshot.class_names import CLASS_NAMES, ClassNames, listed_names
 from conceptaudit.zeroshot.class_prompts import own_templates
+from conceptaudit.zeroshot.evaluation_set import EvaluationSet
 from conceptaudit.zeroshot.label_columns import Labels, read_label_column
-from conceptaudit.zeroshot.labelled import EvaluationSet
-from conceptaudit.zeroshot.meeting import embedding_drops
-from conceptaudit.zeroshot.naming import CLASS_NAMES, ClassNames, listed_names
+from conceptaudit.zeroshot.label_join import embedding_drops
 
 SHARD_IMAGES = 512
 """Images per shard of a folder: what a killed evaluation may lose."""

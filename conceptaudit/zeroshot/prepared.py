@@ -18,10 +18,10 @@ from conceptaudit.options.zeroshot import EvaluationOptions, RetrievalOptions
 from conceptaudit.progress import Progress
 from conceptaudit.store.places import check_apart, folder_of, output_path
 from conceptaudit.text.pipeline import find_pipeline
-from conceptaudit.zeroshot.labelled import EvaluationSet
+from conceptaudit.zeroshot.evaluation_run import load_models, model_slugs
+from conceptaudit.zeroshot.evaluation_set import EvaluationSet
 from conceptaudit.zeroshot.pairs import PairEncoder
-from conceptaudit.zeroshot.running import load_models, model_slugs
-from conceptaudit.zeroshot.sources import Source, Stored, find_sources
+from conceptaudit.zeroshot.vector_sources import Source, Stored, find_sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

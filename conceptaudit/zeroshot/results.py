@@ -11,9 +11,9 @@ import pandas as pd
 
 from conceptaudit.artifacts import Json, RunFolder, write_csv, write_json, write_parquet
 from conceptaudit.records import ConceptAccuracies
-from conceptaudit.zeroshot.labelled import EvaluationSet
+from conceptaudit.zeroshot.evaluation_run import finish_run, slug
+from conceptaudit.zeroshot.evaluation_set import EvaluationSet
 from conceptaudit.zeroshot.measures import Score
-from conceptaudit.zeroshot.running import finish_run, slug
 
 METRIC = "acc1"
 TASK = "zeroshot_classification"

@@ -20,6 +20,12 @@ from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.annotator import CaptionAnnotator
 from conceptaudit.text.pipeline import load_pipeline
+from conceptaudit.zeroshot.evaluation_run import (
+    added_accounts,
+    finish_run,
+    model_labels,
+    slug,
+)
 from conceptaudit.zeroshot.pairs import read_pairs
 from conceptaudit.zeroshot.prepared import PreparedRetrieval
 from conceptaudit.zeroshot.retrieval import (
@@ -28,12 +34,6 @@ from conceptaudit.zeroshot.retrieval import (
     PairedVectors,
     recall_by_concept,
     retrieved,
-)
-from conceptaudit.zeroshot.running import (
-    added_accounts,
-    finish_run,
-    model_labels,
-    slug,
 )
 
 TASK = "zeroshot_retrieval"

@@ -11,8 +11,9 @@ from conceptaudit.artifacts import MANIFEST
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.prompts import DEFAULT_TEMPLATES
 from conceptaudit.zeroshot.class_folders import folders_of_classes, says_nothing
+from conceptaudit.zeroshot.class_names import SHOWN, ClassNames, DatasetKey, named_classes
 from conceptaudit.zeroshot.class_prompts import named_prompts, prompts_by_class
-from conceptaudit.zeroshot.labelled import EvaluationSet
+from conceptaudit.zeroshot.evaluation_set import EvaluationSet
 from conceptaudit.zeroshot.layouts import (
     open_embeddings,
     open_folders,
@@ -20,7 +21,6 @@ from conceptaudit.zeroshot.layouts import (
     open_parquet,
     open_webdataset,
 )
-from conceptaudit.zeroshot.naming import SHOWN, ClassNames, DatasetKey, named_classes
 
 __all__ = ["EvaluationSet", "open_evaluation_set"]
 

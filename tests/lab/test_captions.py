@@ -9,8 +9,8 @@ import pytest
 from conceptaudit.lab import LabConfig, SampleTruth, scene
 from conceptaudit.lab.captions import write_caption
 from conceptaudit.lab.concepts import load_concepts
-from conceptaudit.lab.dice import Dice, Purpose
 from conceptaudit.lab.phrases import Mention
+from conceptaudit.lab.rng import Purpose, SampleRng
 from conceptaudit.lab.samples import make_sample
 
 FLAT = LabConfig(seed=11, zipf_exponent=0.3, verb_use_share=0.2, non_english_share=0.1)
@@ -82,7 +82,7 @@ def test_a_verb_is_not_a_mention() -> None:
     bat = next(concept for concept in load_concepts() if concept.name == "dog")
     seen = set()
     for index in range(300):
-        dice = Dice(seed=1, index=index, purpose=Purpose.CAPTION)
+        dice = SampleRng(seed=1, index=index, purpose=Purpose.CAPTION)
         caption = write_caption(config, dice, [Mention(concept=bat)], language="en", verb=True)
         assert caption.mentioned == ("dog",)
         seen |= {*caption.not_noun}
@@ -95,14 +95,14 @@ def test_a_verb_is_not_a_mention() -> None:
 )
 def test_a_foreign_name_counts_only_if_spelled_alike(language: str, name: str, named: bool) -> None:
     concept = next(concept for concept in load_concepts() if concept.name == name)
-    dice = Dice(seed=1, index=0, purpose=Purpose.CAPTION)
+    dice = SampleRng(seed=1, index=0, purpose=Purpose.CAPTION)
     caption = write_caption(FLAT, dice, [Mention(concept=concept)], language=language, verb=False)
     assert (caption.mentioned == (name,)) is named
 
 
 def test_a_false_friend_is_no_mention() -> None:
     sneaker = next(concept for concept in load_concepts() if concept.name == "sneaker")
-    dice = Dice(seed=1, index=0, purpose=Purpose.CAPTION)
+    dice = SampleRng(seed=1, index=0, purpose=Purpose.CAPTION)
     caption = write_caption(FLAT, dice, [Mention(concept=sneaker)], language="fr", verb=False)
     assert (caption.mentioned, caption.not_noun) == ((), ("basket",))
 
@@ -110,7 +110,7 @@ def test_a_false_friend_is_no_mention() -> None:
 def test_a_colour_before_a_name_makes_no_other_concept() -> None:
     apple = next(concept for concept in load_concepts() if concept.name == "apple")
     for index in range(2_000):
-        dice = Dice(seed=2, index=index, purpose=Purpose.CAPTION)
+        dice = SampleRng(seed=2, index=index, purpose=Purpose.CAPTION)
         caption = write_caption(FLAT, dice, [Mention(concept=apple)], language="en", verb=False)
         assert "green apple" not in caption.text.lower()
 
@@ -124,4 +124,4 @@ def test_scene_agrees_with_its_knobs() -> None:
         _, truth = make_sample(config, index, picture=False)
         assert truth.n_things <= 2
         # Everything shown is omitted: what is named was made up.
-        assert truth.fate.unrelated or not truth.joint
+        assert truth.faults.unrelated or not truth.joint

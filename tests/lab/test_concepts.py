@@ -9,8 +9,8 @@ from PIL import Image
 from conceptaudit.lab import LabConfig, draw_probabilities, lab_vocabulary, presence_probabilities
 from conceptaudit.lab.captions import grammar
 from conceptaudit.lab.concepts import DATA, load_concepts
-from conceptaudit.lab.law import ranked_concepts
 from conceptaudit.lab.samples import make_sample
+from conceptaudit.lab.zipf import ranked_concepts
 
 
 def test_the_table_has_every_kind_of_difficulty() -> None:

@@ -24,7 +24,7 @@ from conceptaudit.lab import (
     true_frequencies,
     write_image_folder,
 )
-from conceptaudit.lab.fates import fate_of
+from conceptaudit.lab.sample_faults import faults_of
 from conceptaudit.lab.samples import make_sample
 
 SMALL = LabConfig(seed=9, n_samples=230, shard_size=100, link_rot_rate=0.1)
@@ -197,23 +197,23 @@ def test_copies_are_copies(damaged: LabTruth, damaged_rows: pd.DataFrame) -> Non
 
 
 RATES = {
-    "exact_duplicate_rate": lambda fate: fate.copy_kind == "exact",
-    "near_duplicate_rate": lambda fate: fate.copy_kind == "near",
-    "unrelated_rate": lambda fate: fate.unrelated,
-    "link_rot_rate": lambda fate: fate.link_rot,
-    "bomb_rate": lambda fate: fate.corrupt == "bomb",
-    "missing_member_rate": lambda fate: fate.corrupt.startswith("missing"),
+    "exact_duplicate_rate": lambda faults: faults.copy_kind == "exact",
+    "near_duplicate_rate": lambda faults: faults.copy_kind == "near",
+    "unrelated_rate": lambda faults: faults.unrelated,
+    "link_rot_rate": lambda faults: faults.link_rot,
+    "bomb_rate": lambda faults: faults.corrupt == "bomb",
+    "missing_member_rate": lambda faults: faults.corrupt.startswith("missing"),
 }
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.03, 0.2])
 def test_rates_are_within_binomial_bounds(rate: float) -> None:
     config = LabConfig(seed=2, **dict.fromkeys(RATES, rate))
-    fates = [fate_of(config, index) for index in range(4_000)]
+    faults = [faults_of(config, index) for index in range(4_000)]
     for knob, holds in RATES.items():
-        share = sum(map(holds, fates)) / len(fates)
+        share = sum(map(holds, faults)) / len(faults)
         # Five standard errors; mismatches are inherited by copies and so vary a little more.
-        assert abs(share - rate) <= 6 * (rate * (1 - rate) / len(fates)) ** 0.5, knob
+        assert abs(share - rate) <= 6 * (rate * (1 - rate) / len(faults)) ** 0.5, knob
 
 
 def test_caption_rates_are_within_binomial_bounds() -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from conceptaudit.datasets import open_dataset
 from conceptaudit.errors import DataError
 from conceptaudit.longtail import LongTailOptions, build_long_tail
-from conceptaudit.longtail.finder import Finder, PoolBlock
+from conceptaudit.longtail.finder import PoolBlock, TopKSearch
 from conceptaudit.longtail.finds import IMAGES, PAIRS, VECTORS, read_finds
-from conceptaudit.longtail.stored import WORK
+from conceptaudit.longtail.set_storage import WORK
 
 OPTIONS = LongTailOptions(k=3, per_class=5, oversample=4)
 
@@ -93,19 +93,19 @@ pools = st.builds(
 )
 def test_any_cut_and_order_gives_what_one_pass_gives(vectors, cuts, size, min_score, order):
     concepts = np.array([[1, 0, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 0, 1]], dtype=np.float32)
-    whole = Finder(concepts, size, min_score)
+    whole = TopKSearch(concepts, size, min_score)
     whole.add(block_of(vectors, 0, 0))
     expected = told(whole.lists(lambda shard, sample: ""))
     bounds = [0, *sorted(min(cut, len(vectors)) for cut in cuts), len(vectors)]
     parts = []
     for shard, (start, stop) in enumerate(pairwise(bounds)):
-        part = Finder(concepts, size, min_score)
+        part = TopKSearch(concepts, size, min_score)
         part._room = 5  # lets surplus go often
         for at in range(start, stop, 7):
             part.add(block_of(vectors[at : min(at + 7, stop)], shard, at))
         parts.append(part.finds())
     order.shuffle(parts)
-    merged = Finder(concepts, size, min_score)
+    merged = TopKSearch(concepts, size, min_score)
     for part in parts:
         merged.merge(part)
     found = told(merged.lists(lambda shard, sample: ""))
@@ -121,7 +121,7 @@ def test_finder_finds_what_sorting_finds():
     vectors = rng.normal(size=(400, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     concepts = np.eye(16, dtype=np.float32)[:5]
-    finder = Finder(concepts, 9, 0.05)
+    finder = TopKSearch(concepts, 9, 0.05)
     for start in range(0, 400, 64):
         finder.add(block_of(vectors[start : start + 64], 0, start))
     found = told(finder.lists(lambda shard, sample: ""))[0]
@@ -137,7 +137,7 @@ def test_finds_survive_being_written(tmp_path, tools):
     picture = describe_picture(tools.encoded(image), image)
     vectors = np.eye(4, dtype=np.float32)
     block = replace(block_of(vectors, 0, 0), describe=lambda row: replace(picture, phash=2**64 - 1))
-    finder = Finder(vectors[:2], 3)
+    finder = TopKSearch(vectors[:2], 3)
     finder.add(block)
     finds = finder.finds()
     paths = {end: tmp_path / f"x{end}" for end in (IMAGES, PAIRS, VECTORS)}

@@ -12,8 +12,8 @@ from PIL import Image
 
 from conceptaudit.errors import ArtifactMismatchError, DataError
 from conceptaudit.longtail import LongTailOptions, build_long_tail
-from conceptaudit.longtail.sheet import ContactSheet
-from conceptaudit.longtail.stored import building, work_folder
+from conceptaudit.longtail.contact_sheet import ContactSheet
+from conceptaudit.longtail.set_storage import building, work_folder
 
 OPTIONS = LongTailOptions(k=3, per_class=5, oversample=4)
 

@@ -10,10 +10,10 @@ from conceptaudit.image.thumbnails import Thumbnails
 from conceptaudit.longtail.alike import SURE_BITS, Looks, hamming
 from conceptaudit.longtail.clean import first_resembling, remove_duplicates, shortened
 from conceptaudit.longtail.cleaning import assign_classes, runners_up
-from conceptaudit.longtail.naming import MAX_NAME, csv_text, folder_names, safe_part
 from conceptaudit.longtail.picture import describe_picture, perceptual_hash
 from conceptaudit.longtail.records import Candidate, Entry, Picture
-from conceptaudit.longtail.toplists import CandidateLists, Offer, TopList
+from conceptaudit.longtail.safe_filenames import MAX_NAME, csv_text, folder_names, safe_part
+from conceptaudit.longtail.topk import CandidateLists, ScoredImage, TopK
 from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.records import Concept, ConceptVocabulary
 
@@ -212,14 +212,14 @@ def test_top_list_does_not_depend_on_the_order(offers, size, order):
     for one in sorted(entries, key=lambda e: e.order):
         best.setdefault(one.content, one)
     order.shuffle(entries)
-    top = TopList(size)
+    top = TopK(size)
     for one in entries:
         top.offer(one)
     assert top.entries == sorted(best.values(), key=lambda e: e.order)[:size]
 
 
 def offer(key, vector):
-    return Offer(
+    return ScoredImage(
         key=key,
         sample_id=int(key),
         content=key,

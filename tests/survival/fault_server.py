@@ -17,7 +17,8 @@ from pathlib import Path
 KINDS = ("write", "fsync", "rename", "open", "unlink", "mkdir", "flock", "read")
 PRELOADED = (
     "pandas", "pyarrow.parquet", "scipy.optimize", "spacy", "duckdb", "torch", "open_clip", "faiss",
-    "matplotlib.figure", "conceptaudit.cli.main", "conceptaudit.auditing", "conceptaudit.openvocab",
+    "matplotlib.figure", "conceptaudit.cli.main", "conceptaudit.auditing",
+    "conceptaudit.noun_vocabulary",
     "conceptaudit.image.clip", "conceptaudit.longtail", "conceptaudit.zeroshot.evaluate",
     "conceptaudit.zeroshot.retrieve", "conceptaudit.curves", "conceptaudit.report",
     "conceptaudit.image.index",

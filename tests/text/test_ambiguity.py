@@ -6,21 +6,21 @@ import pytest
 from conceptaudit.records import Concept, ConceptVocabulary
 from conceptaudit.text.ambiguity import (
     LOOK_ALIKES,
-    LookAlikes,
-    LookAlikeTotals,
+    MentionTotals,
+    RejectedMentions,
     look_alike_columns,
     look_alike_note,
 )
 from conceptaudit.text.annotator import CaptionAnnotator
 from conceptaudit.text.mentions import Annotated, Mention
 from conceptaudit.text.pipeline import load_pipeline
-from conceptaudit.text.senses import MANY_SENSES, ambiguity_note, noun_senses
+from conceptaudit.text.wordnet_senses import MANY_SENSES, ambiguity_note, noun_senses
 
 WORDS = ConceptVocabulary(tuple(Concept(name=name) for name in ("watch", "dog", "bank")))
 
 
 def added(shards):
-    totals = LookAlikeTotals(len(WORDS))
+    totals = MentionTotals(len(WORDS))
     records = [{LOOK_ALIKES: shard} for shard in shards]
     assert list(totals.noted([*records, {"n_used": 1}])) == [*records, {"n_used": 1}]
     assert totals.n_records == len(shards)
@@ -34,7 +34,7 @@ def test_shards_add_up_to_hand_counts() -> None:
         ["they watch the dog", "a gold watch", "two people watch a dog watch a dog"],
         ["a dog", "people watch"],
     ):
-        sums = LookAlikes()
+        sums = RejectedMentions()
         for found in annotator.tag(captions):
             assert not isinstance(found, str)
             sums.add(found)
@@ -49,7 +49,7 @@ def test_shards_add_up_to_hand_counts() -> None:
 
 
 def test_the_order_of_shards_does_not_matter() -> None:
-    first, second = LookAlikes(), LookAlikes()
+    first, second = RejectedMentions(), RejectedMentions()
     first.add(Annotated((Mention(2, 0, 1),), (Mention(0, 2, 3),)))
     second.add(Annotated((Mention(2, 0, 1), Mention(1, 4, 5))))
     shards = [first.as_json(), second.as_json()]

@@ -17,7 +17,7 @@ from conceptaudit.text.evidence import (
     merge_evidence,
     named_evidence,
 )
-from conceptaudit.text.mentions import NOTHING, Annotated, Mention
+from conceptaudit.text.mentions import NO_MENTIONS, Annotated, Mention
 from conceptaudit.text.normalize import caption_text
 
 WORDS = ConceptVocabulary(tuple(Concept(name=name) for name in ("dog", "cat", "watch")))
@@ -105,7 +105,7 @@ def test_words_stand_in_their_context() -> None:
 
 def test_nothing_kept_is_an_empty_table() -> None:
     assert reservoir([(1, "a dog", Annotated((Mention(0, 2, 5),)))], 0).empty
-    assert reservoir([(1, "nothing", NOTHING)], 3).empty
+    assert reservoir([(1, "nothing", NO_MENTIONS)], 3).empty
     assert merge_evidence([], size=3).empty
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from conceptaudit.records import Concept, ConceptVocabulary
 from conceptaudit.text.matching import CaptionMatcher
 from conceptaudit.text.phrases import PhraseTrie, head_of
-from conceptaudit.text.words import split_words
+from conceptaudit.text.token_table import split_words
 
 
 def trie_of(*concepts: str | Concept) -> PhraseTrie:

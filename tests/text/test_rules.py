@@ -13,8 +13,8 @@ import pytest
 
 from conceptaudit.text.around import Around
 from conceptaudit.text.rules import ACCEPT, REJECT, RULES, decide
+from conceptaudit.text.token_table import split_words, word_key
 from conceptaudit.text.word_classes import CAPITAL, NOUN_ONLY, word_class
-from conceptaudit.text.words import split_words, word_key
 
 if TYPE_CHECKING:
     from conftest import Place

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from conceptaudit.datasets.base import Shard
 from conceptaudit.errors import ConfigError, MissingDependencyError
 from conceptaudit.records import Concept, ConceptVocabulary, SampleBatch
-from conceptaudit.text.mentions import NOTHING, Annotated, Mention
+from conceptaudit.text.mentions import NO_MENTIONS, Annotated, Mention
 from conceptaudit.text.normalize import caption_text
 from conceptaudit.text.pipeline import find_pipeline, load_pipeline
 from conceptaudit.text.tagger import CaptionAnnotator, TextTagger, unmatchable_concepts
@@ -180,7 +180,7 @@ def test_what_one_batch_taught_the_pipeline_serves_the_next() -> None:
     for name in ("dog", "cat"):
         words = ConceptVocabulary((Concept(name=name),))
         annotator = CaptionAnnotator(load_pipeline("bundled"), words, any_pos=False, nested=False)
-        assert annotator.tag([caption]) == annotator.tag([caption]) == [NOTHING]
+        assert annotator.tag([caption]) == annotator.tag([caption]) == [NO_MENTIONS]
 
 
 def test_concepts_that_can_never_match_are_named() -> None:

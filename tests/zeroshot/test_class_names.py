@@ -15,8 +15,8 @@ from conceptaudit.image.embed import embed
 from conceptaudit.vocabulary import read_concepts
 from conceptaudit.zeroshot.answers import class_scores, count_ties
 from conceptaudit.zeroshot.class_folders import folders_of_classes, ordered_folders
+from conceptaudit.zeroshot.class_names import ClassNames, listed_names, named_classes
 from conceptaudit.zeroshot.evaluate import evaluate
-from conceptaudit.zeroshot.naming import ClassNames, listed_names, named_classes
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
 from .conftest import add_member, write_lines

@@ -13,7 +13,7 @@ from functools import cache
 from conceptaudit.text.morphology import english_plurals, english_singular, is_english_word
 from conceptaudit.text.normalize import normalize
 from conceptaudit.text.phrases import PREPOSITIONS
-from conceptaudit.text.senses import phrase_of, same_thing_joined
+from conceptaudit.text.wordnet_senses import phrase_of, same_thing_joined
 
 LISTED = (
     (("t", "shirt"), ("tee", "shirt"), ("tshirt",), ("teeshirt",)),

@@ -40,7 +40,7 @@ def generator(seed: int, index: int, purpose: Purpose) -> np.random.Generator:
     return np.random.Generator(bits)
 
 
-class Dice:
+class SampleRng:
     """Cheap scalar draws from one stream, built on uniform doubles only.
 
     Uniform doubles are the one thing that numpy promises to keep; its other distributions may
@@ -48,8 +48,8 @@ class Dice:
 
     Examples
     --------
-    >>> dice = Dice(seed=1, index=2, purpose=Purpose.CAPTION)
-    >>> dice.pick(["a", "b"]) in ("a", "b"), 0 <= dice.below(3) < 3
+    >>> rng = SampleRng(seed=1, index=2, purpose=Purpose.CAPTION)
+    >>> rng.pick(["a", "b"]) in ("a", "b"), 0 <= rng.below(3) < 3
     (True, True)
     """
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from conceptaudit.text.kinds import _kinds, is_kind_of, kinds_of, senses_of
+from conceptaudit.text.hypernyms import _kinds, is_hyponym_of, kinds_of, senses_of
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,12 @@ from conceptaudit.text.kinds import _kinds, is_kind_of, kinds_of, senses_of
     ],
 )
 def test_kinds(name, parent, expected):
-    assert is_kind_of(name, parent) is expected
+    assert is_hyponym_of(name, parent) is expected
 
 
 def test_the_word_of_a_synset_is_tried_where_the_name_is_unknown():
-    assert is_kind_of("qxqx", "animal", "dog.n.01") is True
-    assert is_kind_of("qxqx", "animal", "n02084071") is None
+    assert is_hyponym_of("qxqx", "animal", "dog.n.01") is True
+    assert is_hyponym_of("qxqx", "animal", "n02084071") is None
     assert senses_of("dog", "cat.n.01") == senses_of("dog")
 
 

@@ -13,7 +13,7 @@ from conceptaudit.datasets.base import EMBEDDING, Dataset, Shard
 from conceptaudit.errors import ArtifactMismatchError, ConfigError
 from conceptaudit.image.index.source import reading_digest
 from conceptaudit.image.index.store import VectorIndex, open_index
-from conceptaudit.longtail.account import PoolAccount
+from conceptaudit.longtail.pool_counts import PoolAccount
 from conceptaudit.records import Float32Array, Int64Array, sample_id
 
 SPARE = 4

@@ -12,7 +12,7 @@ from conceptaudit.records import Drop, Int64Array, SampleBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gathered:
+class CaptionBatch:
     """Captions of consecutive samples, and what became of the samples without one.
 
     Parameters
@@ -43,7 +43,7 @@ class Gathered:
         )
 
 
-def gather(batches: Iterator[SampleBatch], at_least: int) -> Iterator[Gathered]:
+def gather(batches: Iterator[SampleBatch], at_least: int) -> Iterator[CaptionBatch]:
     """Put batches together until they hold `at_least` samples; the last may hold fewer."""
     waiting: list[SampleBatch] = []
     n_rows = 0
@@ -57,7 +57,7 @@ def gather(batches: Iterator[SampleBatch], at_least: int) -> Iterator[Gathered]:
         yield _joined(waiting)
 
 
-def _joined(batches: Sequence[SampleBatch]) -> Gathered:
+def _joined(batches: Sequence[SampleBatch]) -> CaptionBatch:
     captions: list[str] = []
     keys: list[str] = []
     ids: list[Int64Array] = []
@@ -67,7 +67,7 @@ def _joined(batches: Sequence[SampleBatch]) -> Gathered:
         ids.append(batch.sample_ids[used] if len(used) < len(batch) else batch.sample_ids)
         captions += [caption for caption in found if caption is not None]
         keys += [batch.keys[i] for i in used]
-    return Gathered(
+    return CaptionBatch(
         sample_ids=np.concatenate(ids),
         keys=keys,
         captions=captions,

@@ -19,17 +19,17 @@ from conceptaudit.tagtable import drop_table
 from conceptaudit.zeroshot.answers import UNKNOWN_CLASS, answer_notes
 from conceptaudit.zeroshot.classify import ZeroShotClassifier
 from conceptaudit.zeroshot.embedded import KEY, SAMPLE_ID, EmbeddingClassifier
-from conceptaudit.zeroshot.labelled import EvaluationSet
+from conceptaudit.zeroshot.evaluation_run import added_accounts
+from conceptaudit.zeroshot.evaluation_set import EvaluationSet
+from conceptaudit.zeroshot.label_join import embedding_drops, join_labels
 from conceptaudit.zeroshot.labels import SetLabels, open_embedded, read_labels
-from conceptaudit.zeroshot.meeting import embedding_drops, meet
-from conceptaudit.zeroshot.running import added_accounts
 
 LABELS = "labels.parquet"
 """Where the run folder keeps the classes that embeddings are judged by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guesses:
+class Predictions:
     """What a model guessed for the images of a set.
 
     Parameters
@@ -66,7 +66,7 @@ class PictureSource:
         """Remove what an evaluation of embeddings left in a run folder."""
         remove(folder, [LABELS, _dropped_file(folder, self.stage.name).name])
 
-    def collect(self, report: StageReport, folder: Path) -> Guesses:  # noqa: ARG002 -- as its sister
+    def collect(self, report: StageReport, folder: Path) -> Predictions:  # noqa: ARG002 -- as its sister
         """Read what the shards found."""
         names = [shard.name for shard in self.shards]
         tables = _tables(report, names, ".parquet")
@@ -77,7 +77,7 @@ class PictureSource:
             for drops in _tables(report, names, ".drops.parquet")
             for detail in drops.loc[drops["reason"] == UNKNOWN_CLASS, "detail"]
         ]
-        return Guesses(
+        return Predictions(
             table=table,
             account=added_accounts(report.store, names),
             notes=tuple(answer_notes(n_tied, unknown)),
@@ -111,10 +111,10 @@ class EmbeddingSource:
         """Write the labels where the shards look them up."""
         write_parquet(folder / LABELS, self.labels.table)
 
-    def collect(self, report: StageReport, folder: Path) -> Guesses:
+    def collect(self, report: StageReport, folder: Path) -> Predictions:
         """Put together what the shards found, and list the images that none of them holds."""
         names = [shard.name for shard in self.shards]
-        met = meet(
+        met = join_labels(
             self.labels,
             self.stage.join,
             _tables(report, names, ".parquet"),
@@ -126,7 +126,7 @@ class EmbeddingSource:
             write_parquet(listed, drop_table(met.drops))
         else:
             remove(folder, [listed.name])
-        return Guesses(
+        return Predictions(
             table=met.guesses,
             account=met.account,
             notes=met.notes,

@@ -16,10 +16,10 @@ from conceptaudit.auditing import audit
 from conceptaudit.cli.main import main
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
-from conceptaudit.openvocab import PhraseRule, VocabOptions, list_vocabulary, write_concepts
-from conceptaudit.openvocab.listing import entries
-from conceptaudit.openvocab.merging import merge_counts
-from conceptaudit.openvocab.stage import KEYS, PAIRS, PhraseFinder, _Counted
+from conceptaudit.noun_vocabulary import PhraseRule, VocabOptions, list_vocabulary, write_concepts
+from conceptaudit.noun_vocabulary.listing import entries
+from conceptaudit.noun_vocabulary.merging import merge_counts
+from conceptaudit.noun_vocabulary.stage import KEYS, PAIRS, PhraseFinder, _Counted
 from conceptaudit.text.bundled import load_bundled
 from conceptaudit.vocabulary import read_concepts
 
@@ -345,7 +345,7 @@ def test_capitalised_plurals_are_one_word_with_the_others() -> None:
     import spacy
     from spacy.tokens import Doc
 
-    from conceptaudit.openvocab.stage import PhraseFinder
+    from conceptaudit.noun_vocabulary.stage import PhraseFinder
 
     nlp = spacy.blank("en")
     find = PhraseFinder(nlp, PhraseRule(phrases=False))

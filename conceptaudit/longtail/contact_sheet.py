@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from conceptaudit.artifacts import whole_file
 from conceptaudit.image.decode import decode_image
-from conceptaudit.longtail.naming import plain_text
+from conceptaudit.longtail.safe_filenames import plain_text
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFont

@@ -24,14 +24,14 @@ from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, Int64Arr
 from conceptaudit.store.checking import check_written
 from conceptaudit.store.removing import remove
 from conceptaudit.text.ambiguity import (
-    LookAlikeTotals,
+    MentionTotals,
     look_alike_columns,
     look_alike_note,
     undecided_note,
 )
 from conceptaudit.text.evidence import EVIDENCE, merge_evidence, named_evidence
 from conceptaudit.text.fast import FastTextTagger
-from conceptaudit.text.senses import ambiguity_note, noun_senses
+from conceptaudit.text.wordnet_senses import ambiguity_note, noun_senses
 
 EVIDENCE_FILE = "evidence.parquet"
 ALIASES_FILE = "aliases.csv"
@@ -60,7 +60,7 @@ class TextSide:
         frequencies: ConceptFrequencies,
         *,
         english: bool,
-        look_alikes: LookAlikeTotals,
+        look_alikes: MentionTotals,
         strata: Path | None = None,
     ) -> tuple[ConceptFrequencies, tuple[str, ...]]:
         """Add the columns on ambiguity to a frequency table, and say what they say worst.
@@ -70,7 +70,7 @@ class TextSide:
         frequencies : ConceptFrequencies
         english : bool
             Whether the captions are tagged as English, whose words the lexicon knows.
-        look_alikes : LookAlikeTotals
+        look_alikes : MentionTotals
             Mentions accepted and rejected, of all shards.
         strata : Path or None
             Where captions were counted fast: the estimated shares of their open pairs. Then
@@ -111,7 +111,7 @@ class TextSide:
         whole = [np.rint(sums).astype(np.int64) for sums in (accepted, rejected, asked)]
         return whole[0], whole[1], whole[2]
 
-    def write_aliases(self, folder: Path, look_alikes: LookAlikeTotals) -> None:
+    def write_aliases(self, folder: Path, look_alikes: MentionTotals) -> None:
         """Write how many captions name a concept by each alias, where every caption was tagged."""
         target = folder / ALIASES_FILE
         remove(folder, [ALIASES_FILE])

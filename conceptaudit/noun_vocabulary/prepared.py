@@ -11,7 +11,7 @@ from conceptaudit.engine import StageReport
 from conceptaudit.engine.parts import Part
 from conceptaudit.engine.runner import StageRunner
 from conceptaudit.errors import DataError
-from conceptaudit.openvocab.stage import NounLister
+from conceptaudit.noun_vocabulary.stage import NounLister
 from conceptaudit.options.vocab import VocabOptions
 from conceptaudit.progress import Progress
 from conceptaudit.text.pipeline import find_pipeline

@@ -13,9 +13,9 @@ from conceptaudit.errors import ArtifactMismatchError, ConfigError
 from conceptaudit.image.clip import find_clip
 from conceptaudit.longtail.embedding import EmbeddingSpace, find_space
 from conceptaudit.longtail.examples import rank_vectors, read_examples
+from conceptaudit.longtail.index_candidates import propose
 from conceptaudit.longtail.pictures import PictureSet, open_pictures
 from conceptaudit.longtail.pool import Pool
-from conceptaudit.longtail.proposals import propose
 from conceptaudit.longtail.source import AuditSource
 from conceptaudit.options.longtail import LongTailOptions
 

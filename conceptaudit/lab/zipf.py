@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from conceptaudit.lab.concepts import LabConcept, load_concepts
 from conceptaudit.lab.config import LabConfig
-from conceptaudit.lab.dice import Dice, Purpose
+from conceptaudit.lab.rng import Purpose, SampleRng
 from conceptaudit.records import Concept, ConceptVocabulary
 
 Float64Array = npt.NDArray[np.float64]
@@ -26,7 +26,7 @@ def ranked_concepts(config: LabConfig) -> tuple[LabConcept, ...]:
     ['dog', 'cat', 'car']
     """
     seed = _EVERYDAY_ORDER_SEED if config.order_seed is None else config.order_seed
-    order = Dice(seed=seed, index=0, purpose=Purpose.ORDER).shuffled(load_concepts())
+    order = SampleRng(seed=seed, index=0, purpose=Purpose.ORDER).shuffled(load_concepts())
     if config.order_seed is None:
         order.sort(key=lambda concept: concept.common_rank)
     return tuple(order[: config.n_concepts])

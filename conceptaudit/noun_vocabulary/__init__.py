@@ -18,9 +18,9 @@ from conceptaudit.engine import StageReport
 from conceptaudit.engine.part_marks import mark_finished
 from conceptaudit.engine.parts import Part, PartRun
 from conceptaudit.errors import ArtifactMismatchError
-from conceptaudit.openvocab.listing import is_csv, write_concepts, write_listing_csv
-from conceptaudit.openvocab.merging import merge_counts
-from conceptaudit.openvocab.prepared import PreparedListing
+from conceptaudit.noun_vocabulary.listing import is_csv, write_concepts, write_listing_csv
+from conceptaudit.noun_vocabulary.merging import merge_counts
+from conceptaudit.noun_vocabulary.prepared import PreparedListing
 from conceptaudit.options.vocab import PhraseRule, VocabOptions
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import merge_counts as add_counts

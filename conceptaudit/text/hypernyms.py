@@ -152,7 +152,7 @@ def weighted_kinds(name: str) -> dict[int, float]:
     return {k: share * content[k] ** POWER for k, share in sorted(shares.items()) if content[k]}
 
 
-def is_kind_of(name: str, parent: str, synset: str | None = None) -> bool | None:
+def is_hyponym_of(name: str, parent: str, synset: str | None = None) -> bool | None:
     """Tell whether one sense of a name is a kind of one sense of another.
 
     Parameters
@@ -173,8 +173,8 @@ def is_kind_of(name: str, parent: str, synset: str | None = None) -> bool | None
 
     Examples
     --------
-    >>> is_kind_of("dhole", "animal"), is_kind_of("violin", "animal"), is_kind_of("qwx", "animal")
-    (True, False, None)
+    >>> [is_hyponym_of(name, "animal") for name in ("dhole", "violin", "qwx")]
+    [True, False, None]
     """
     senses = senses_of(name, synset)
     if not senses:

@@ -36,7 +36,7 @@ from conceptaudit.text.morphology import common_singular
 from conceptaudit.text.normalize import NORMALIZER, caption_text, normalize
 from conceptaudit.text.paper import caption_key
 from conceptaudit.text.pipeline import NounPipeline, load_pipeline
-from conceptaudit.text.piping import map_docs
+from conceptaudit.text.spacy_pipe import map_docs
 from conceptaudit.text.word_classes import HYPHENS
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ SPARE = 4096
 Order = tuple[float, str, int]
 
 
-class TopList:
+class TopK:
     """The best `size` different images of one concept, best first.
 
     Two files with the same content count once: the one with the better order stays. What is kept
@@ -34,7 +34,7 @@ class TopList:
 
     Examples
     --------
-    >>> top = TopList(2)
+    >>> top = TopK(2)
     >>> for score, key in ((0.1, "a"), (0.9, "b"), (0.5, "c")):
     ...     _ = top.offer(Entry(score=score, key=key, sample_id=0, content=key, shard=0))
     >>> [entry.key for entry in top.entries], top.floor
@@ -85,7 +85,7 @@ class TopList:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class ScoredImage:
     """One image of the pool, ready to be offered to several concepts.
 
     Parameters
@@ -112,7 +112,7 @@ class Offer:
 
 
 class CandidateLists:
-    """A `TopList` per concept, with the vectors and pictures of what is in any of them.
+    """A `TopK` per concept, with the vectors and pictures of what is in any of them.
 
     Memory is bounded by ``n_concepts * size`` vectors and pictures' descriptions, whatever the
     size of the pool.
@@ -132,15 +132,15 @@ class CandidateLists:
 
     def __init__(self, n_concepts: int, size: int, min_score: float | None = None) -> None:
         floor = -np.inf if min_score is None else min_score
-        self.lists = tuple(TopList(size, floor) for _ in range(n_concepts))
+        self.lists = tuple(TopK(size, floor) for _ in range(n_concepts))
         self.vectors: dict[str, Float32Array] = {}
         self.pictures: dict[str, Picture | None] = {}
         self.repeats: dict[str, dict[int, Entry]] = defaultdict(dict)
         self.floors = np.full(n_concepts, floor, dtype=np.float64)
         self._most = n_concepts * size + SPARE
 
-    def offer(self, image: Offer, scores: dict[int, float]) -> None:
-        """Offer an image to concepts (by position), with its score for each."""
+    def offer(self, image: ScoredImage, scores: dict[int, float]) -> None:
+        """ScoredImage an image to concepts (by position), with its score for each."""
         used = False
         for concept, score in scores.items():
             top = self.lists[concept]

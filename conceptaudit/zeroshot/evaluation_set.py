@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from conceptaudit.artifacts import Json, digest_of
 from conceptaudit.datasets import CAPTION, IMAGE, Dataset
 from conceptaudit.records import Concept, ConceptVocabulary, SampleBatch
-from conceptaudit.zeroshot.naming import folded, whole_number
+from conceptaudit.zeroshot.class_names import folded, whole_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.longtail import LongTailOptions, build_long_tail
-from conceptaudit.longtail.other_sense import embed_senses, read_other_senses
-from conceptaudit.longtail.records import Candidate, Entry
-from conceptaudit.longtail.suspects import (
+from conceptaudit.longtail.flagged_images import (
     DEVIATIONS,
     LEAST,
     SEPARATION,
@@ -20,6 +18,8 @@ from conceptaudit.longtail.suspects import (
     find_suspects,
     split,
 )
+from conceptaudit.longtail.homonyms import embed_senses, read_other_senses
+from conceptaudit.longtail.records import Candidate, Entry
 
 OPTIONS = LongTailOptions(per_class=20)
 

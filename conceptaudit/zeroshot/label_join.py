@@ -28,7 +28,7 @@ AMBIGUOUS_KEY = "ambiguous_key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetLabels:
+class LabelledPredictions:
     """What became of the images of a set among embeddings.
 
     Parameters
@@ -48,13 +48,13 @@ class MetLabels:
     notes: tuple[str, ...]
 
 
-def meet(
+def join_labels(
     labels: SetLabels,
     join: str,
     tables: Sequence[pd.DataFrame],
     summaries: Sequence[Json],
     dropped: Sequence[pd.DataFrame],
-) -> MetLabels:
+) -> LabelledPredictions:
     """Put the shards' guesses together, and account for every image of the set.
 
     Parameters
@@ -87,7 +87,7 @@ def meet(
     drops = [*labels.drops, *drops]
     account = part_account(labels.n_rows, drops, part=IMAGE)
     check_account(account, len(guesses), "the evaluation set's images")
-    return MetLabels(
+    return LabelledPredictions(
         guesses=guesses,
         account=account,
         drops=tuple(drops),

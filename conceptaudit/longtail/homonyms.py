@@ -14,7 +14,7 @@ from conceptaudit.artifacts import Json, digest_of
 from conceptaudit.errors import DataError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.vectors import unit_rows
-from conceptaudit.longtail.naming import csv_text
+from conceptaudit.longtail.safe_filenames import csv_text
 from conceptaudit.longtail.select import close_name
 from conceptaudit.records import Float32Array, Int64Array
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from conceptaudit.artifacts import whole_file
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.openvocab.stage import COUNTS, KEYS, PAIRS
+from conceptaudit.noun_vocabulary.stage import COUNTS, KEYS, PAIRS
 from conceptaudit.store.scratch import ScratchFolder
 
 if TYPE_CHECKING:

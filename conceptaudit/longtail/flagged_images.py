@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from conceptaudit.longtail.other_sense import Senses
+from conceptaudit.longtail.homonyms import Senses
 from conceptaudit.longtail.records import OTHER_SENSE, OUTLIER, Candidate, Removal
 from conceptaudit.options.longtail import REMOVE, LongTailOptions
 from conceptaudit.records import Float32Array, Int64Array
