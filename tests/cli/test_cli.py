@@ -12,7 +12,11 @@ import pytest
 from conceptaudit.cli.console import printable, say_table
 from conceptaudit.cli.main import VERBS, main
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+GUIDES = "\n".join(
+    path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -27,8 +31,8 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_is_in_the_readme(verb: str) -> None:
-    assert f"conceptaudit {verb}" in README
+def test_every_verb_is_in_the_readme_or_a_guide(verb: str) -> None:
+    assert f"conceptaudit {verb}" in GUIDES
 
 
 def test_every_page_is_found_from_the_readme_and_no_link_leads_nowhere() -> None:
