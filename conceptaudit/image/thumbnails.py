@@ -84,7 +84,8 @@ def thumbnail_of(image: Image.Image) -> bytes:
 
     if min(image.size) < SMALLEST_SIDE:
         return _colours(image)
-    small = image.resize((SHRUNK_SIDE, SHRUNK_SIDE), Resampling.BOX)
+    # a whole number of pixels first, which takes two thirds of the time
+    small = image.resize((SHRUNK_SIDE, SHRUNK_SIDE), Resampling.BOX, reducing_gap=1.0)
     grey = small.convert("L")
     side = (GREY_SIDE, GREY_SIDE)
     parts = [_colours(small), grey.resize(side, Resampling.BOX).tobytes()]
@@ -121,11 +122,12 @@ def without_frame(grey: npt.NDArray[np.uint8]) -> tuple[int, int, int, int] | No
     (0, 0, 10, 7)
     """
     side = len(grey)
+    levels = grey.astype(np.int16)
     edges = [0, 0, side, side]
     for _ in range(2):  # the sides of a frame below a caption are uniform once that is cut off
         for edge in (1, 3, 0, 2):
             left, upper, right, lower = edges
-            inside = grey[upper:lower, left:right].astype(np.int16)
+            inside = levels[upper:lower, left:right]
             lines = inside if edge % 2 else inside.T
             width = _frame_width(lines[::-1] if edge > 1 else lines)
             edges[edge] += -width if edge > 1 else width
@@ -136,9 +138,13 @@ def without_frame(grey: npt.NDArray[np.uint8]) -> tuple[int, int, int, int] | No
 
 def _frame_width(lines: npt.NDArray[np.int16]) -> int:
     """Count the uniform lines from the first on, and the blended one after them."""
-    uniform = np.mean(np.abs(lines - np.median(lines[0])) <= FRAME_TOLERANCE, axis=1)
+    outer = lines[0]
+    colour = np.partition(outer, len(outer) // 2)[len(outer) // 2]
+    if np.count_nonzero(np.abs(outer - colour) <= FRAME_TOLERANCE) < FRAME_SHARE * len(outer):
+        return 0  # as most images: the other lines need no look
+    uniform = np.mean(np.abs(lines - colour) <= FRAME_TOLERANCE, axis=1)
     width = int(np.argmin(np.append(uniform >= BAR_SHARE, False)))
-    if uniform[0] < FRAME_SHARE or width < 2 or width >= WIDEST_FRAME * len(lines):
+    if width < 2 or width >= WIDEST_FRAME * len(lines):
         return 0
     inside = uniform[width + 1 : width + 1 + BORDER_LINES]
     return width + 1 if inside.mean() <= PICTURE_SHARE else 0

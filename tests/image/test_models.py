@@ -309,3 +309,40 @@ def test_labels_of_result_tables() -> None:
     assert label_of("local-dir:models/mine") == ("mine", "")
     assert label_of("lab") == ("lab", "")
     assert ModelName(architecture="lab").notes == ()
+
+
+def test_weights_cast_once_give_nearly_the_same_vectors(tiny_clip: Path) -> None:
+    """What a GPU does to a model and its pixels, done on the CPU."""
+    import copy
+
+    from conceptaudit.image import clip as clip_module
+
+    found = find_clip(str(tiny_clip), device="cpu")
+    assert (found.batch, found.precision) == (64, "float32")
+    assert find_clip(str(tiny_clip), device="cpu", batch_size=3).batch == 3
+    with pytest.raises(ConfigError, match="--batch-size"):
+        find_clip(str(tiny_clip), device="cpu", batch_size=0)
+    loaded = clip_module._load(str(tiny_clip), "cpu", False)
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8))
+    pixels = loaded.pixels.finish(found.prepare(image)[None])
+    layout = {"dtype": torch.bfloat16, "memory_format": torch.channels_last}
+    half = copy.deepcopy(loaded.model).to(**layout)
+    with torch.inference_mode():
+        exact = loaded.model.encode_image(pixels)
+        cast = half.encode_image(pixels.to(**layout)).float()
+        texts = half.encode_text(loaded.tokenizer(["a dog"])).float()
+    assert float(torch.nn.functional.cosine_similarity(exact, cast)) > 0.999
+    assert bool(torch.isfinite(texts).all())
+
+
+def test_a_model_that_moved_to_the_cpu_is_not_loaded_again_to_decode(
+    tiny_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from conceptaudit.image import clip as clip_module
+
+    found = find_clip(str(tiny_clip), device="cpu")
+    moved_from = found.on("cuda:0")
+    monkeypatch.setattr(clip_module, "_open", lambda *_: pytest.fail("loaded anew"))
+    image = Image.new("RGB", (50, 40), "red")
+    assert bool((moved_from.prepare(image) == found.prepare(image)).all())

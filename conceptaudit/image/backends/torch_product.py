@@ -27,6 +27,9 @@ from conceptaudit.records import Float32Array, Int64Array
 CPU_BLOCK = 1024
 GPU_BLOCK = 16_384
 
+MOST_AT_ONCE = 2**31 - 1
+"""Flags that `torch.nonzero` takes on a GPU: 16,384 images and 200,000 concepts are more."""
+
 SAFETY = 1.001
 """Covers lengths that are not exactly 1 and the rounding of the norms themselves."""
 
@@ -110,8 +113,7 @@ class TorchProposer:
         finally:
             matmul.allow_fp16_reduced_precision_reduction = before
         passed = torch.ge(scores, floors.to(self._device))
-        flat: Int64Array = torch.nonzero(passed.view(-1)).view(-1).cpu().numpy()
-        return flat
+        return _positions(passed)
 
     def _rounded(self, images: Float32Array) -> tuple[Any, Any]:
         """Round a block of images, and the thresholds by as much as that may matter."""
@@ -122,6 +124,19 @@ class TorchProposer:
         error = float(_lengths(rounded.float() - exact).max(initial=0.0))
         floors = self._reach - SAFETY * error * self._lengths
         return rounded, _rounded_down(floors, self._dtype)
+
+
+def _positions(passed: Any, most: int = MOST_AT_ONCE) -> Int64Array:
+    """Find where a matrix of flags is set, in order, as positions in the flattened matrix."""
+    import torch
+
+    n_rows = max(most // max(passed.shape[1], 1), 1)
+    parts = [
+        torch.nonzero(passed[first : first + n_rows].reshape(-1)).view(-1) + first * passed.shape[1]
+        for first in range(0, len(passed), n_rows)
+    ]
+    positions: Int64Array = torch.cat(parts).cpu().numpy() if parts else np.empty(0, np.int64)
+    return positions
 
 
 def _lengths(rows: Any) -> npt.NDArray[np.float64]:

@@ -104,7 +104,10 @@ def make_index(factory: str, training: Float32Array, *, gpu: int | None) -> Any:
     if quantiser is not None:
         quantiser.cp.min_points_per_centroid = 1
     if gpu is not None:
-        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), gpu, index)
+        options = faiss.GpuClonerOptions()
+        # tables of more than 48 sub-quantisers fit a multiprocessor's 48 KiB in half precision only
+        options.useFloat16 = quantiser is not None
+        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), gpu, index, options)
     if not index.is_trained:
         index.train(training)
     return index

@@ -17,6 +17,14 @@ POINTS_PER_LIST = 40
 """Training vectors per list: FAISS warns below 39, and more cost time and gain little."""
 
 MAX_LISTS = 65_536
+
+GPU_CODE_BYTES = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)
+"""Sub-quantisers of 8 bits that FAISS has GPU kernels for (``IVFPQ::isSupportedPQCodeLength``);
+above 48 with float16 tables only, which `conceptaudit.image.index.engine` asks for."""
+
+GPU_DIMENSIONS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32)
+"""Dimensions per sub-quantiser that they take (``isSupportedNoPrecomputedSubDimSize``)."""
+
 FIXED_BYTES = 400 << 20
 """Python, FAISS and the blocks in flight."""
 
@@ -98,11 +106,31 @@ class Preset:
         return max(POINTS_PER_LIST * self.lists(n), 256 * POINTS_PER_LIST)
 
     def factory_string(self, n: int, dimension: int) -> str:
-        """Return the FAISS factory string for n vectors of this dimension."""
-        m = max(dimension // max(self.divisor, 1), 1)
-        while dimension % m:
-            m -= 1
+        """Return the FAISS factory string for n vectors of this dimension.
+
+        Raises
+        ------
+        ConfigError
+            A GPU has no kernel for any way to cut this dimension.
+        """
+        m = self._subquantisers(dimension) if "{m}" in self.factory else 1
         return self.factory.replace("{nlist}", str(self.lists(n))).replace("{m}", str(m))
+
+    def _subquantisers(self, dimension: int) -> int:
+        """Return the largest number of sub-quantisers with at least `divisor` dimensions each."""
+        most = max(dimension // max(self.divisor, 1), 1)
+        fitting = [m for m in range(1, most + 1) if dimension % m == 0]
+        if self.device == "gpu":
+            fitting = [
+                m for m in fitting if m in GPU_CODE_BYTES and dimension // m in GPU_DIMENSIONS
+            ]
+        if not fitting:
+            raise ConfigError(
+                f"The preset {self.name!r} cannot cut vectors of dimension {dimension} as a GPU "
+                f"needs it (into one of {GPU_CODE_BYTES} parts of one of {GPU_DIMENSIONS} "
+                "dimensions). Use ivf-pq."
+            )
+        return fitting[-1]
 
     def stored_bytes(self, n: int, dimension: int) -> int:
         """Size of the built index, in bytes."""

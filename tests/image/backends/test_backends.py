@@ -18,7 +18,7 @@ from conceptaudit.image.backends.faiss_range import FaissProposer
 from conceptaudit.image.backends.resilient import SMALLEST_BLOCK, ResilientProposer
 from conceptaudit.image.backends.threads import in_parts
 from conceptaudit.image.backends.topk import TopKProposer, TopKSearcher, flat_searcher
-from conceptaudit.image.backends.torch_product import TorchProposer
+from conceptaudit.image.backends.torch_product import TorchProposer, _positions
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Float32Array, Int64Array
 
@@ -235,3 +235,10 @@ def test_a_searcher_is_what_faiss_offers() -> None:
     scores, positions = searcher.search(np.eye(3, dtype=np.float32)[:1], 2)
     assert scores.shape == positions.shape == (1, 2)
     assert issubclass(MissingDependencyError, ImportError)
+
+
+@pytest.mark.parametrize("most", [1, 7, 12, 10**9])
+def test_flags_beyond_what_a_gpu_takes_at_once_are_looked_at_in_parts(most: int) -> None:
+    flags = torch.from_numpy(np.random.default_rng(0).random((9, 6)) < 0.4)
+    assert _positions(flags, most).tolist() == np.flatnonzero(flags.numpy()).tolist()
+    assert _positions(flags[:0], most).tolist() == []

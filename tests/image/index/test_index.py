@@ -100,11 +100,11 @@ def test_ids_have_the_keys_of_their_files(flat: VectorIndex) -> None:
     }
 
 
-@pytest.mark.parametrize("preset", ["hnsw", "ivf-flat", "ivf-sq8", "ivf-pq", "fastscan"])
+@pytest.mark.parametrize("preset", ["hnsw", "ivf-flat", "ivf-sq8", "ivf-pq"])
 def test_every_preset_builds_searches_and_keeps_its_word(
     folder: Path, tmp_path: Path, vectors: np.ndarray, preset: str
 ) -> None:
-    required = 0.2 if preset in ("ivf-pq", "fastscan") else None  # 24 numbers in 3 or 6 codes
+    required = 0.2 if preset == "ivf-pq" else None  # 24 numbers in 3 codes
     built = build_index(folder, tmp_path / "index", preset=preset, recall=required)
     index = open_index(tmp_path / "index")
     assert len(index) == N
@@ -138,7 +138,7 @@ def test_recall_is_what_the_definition_says(
 
 def test_a_promise_that_is_not_kept_fails_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(RecallError, match=r"are required .*--preset ivf-flat.*--recall"):
-        build_index(folder, tmp_path / "index", preset="fastscan", recall=0.999)
+        build_index(folder, tmp_path / "index", preset="ivf-pq", recall=0.999)
     assert list((tmp_path / "index").iterdir()) == []
     with pytest.raises(DataError, match=r"no manifest\.json"):
         open_index(tmp_path / "index")

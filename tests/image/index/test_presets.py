@@ -95,3 +95,23 @@ def test_damaged_presets(tmp_path: Path, change: tuple[str, str], message: str) 
     (tmp_path / "mine.toml").write_text(text.replace(*change))
     with pytest.raises(DataError, match=message):
         read_preset(tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("dimension", "m"), [(512, 64), (640, 64), (768, 96), (1024, 64), (1280, 64), (384, 48)]
+)
+def test_a_gpu_has_kernels_for_the_codes_of_every_models_dimension(dimension: int, m: int) -> None:
+    """FAISS: code lengths up to 96, float16 tables of 256 entries in 48 KiB, listed dimensions."""
+    factory = read_presets()["gpu-ivf-pq"].factory_string(10**6, dimension)
+    assert factory.endswith(f",PQ{m}x8")
+    assert m * 256 * 2 <= 48 << 10
+    import faiss
+
+    index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+    assert m == index.pq.M
+
+
+def test_a_dimension_that_no_gpu_kernel_takes() -> None:
+    with pytest.raises(ConfigError, match="Use ivf-pq"):
+        read_presets()["gpu-ivf-pq"].factory_string(10**6, 9973)
+    assert read_presets()["ivf-pq"].factory_string(10**6, 9973).endswith("PQ1x8")
