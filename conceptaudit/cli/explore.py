@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -82,4 +83,5 @@ def explore(
     server = Server.listen(options, host=host, port=port)
     say(f"Open {server.address}")
     say("Ctrl-C ends it.")
+    sys.stdout.flush()  # a program that starts this one reads the address from a pipe
     server.run()

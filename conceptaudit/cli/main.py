@@ -48,6 +48,7 @@ VERBS = {
     "curate": "Choose and weigh samples for a better training set.",
     "longtail": "Build a clean, balanced test set of rare concepts.",
     "explore": "Look at audits in a browser, and judge samples.",
+    "figure": "Draw figures of audits and curves for a paper.",
     "report": "Write an audit and what was made of it as one page.",
     "validate": "Check a run's files, accounts and counts.",
     "lab": "Write simulated data whose true counts are known.",

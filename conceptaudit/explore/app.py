@@ -12,6 +12,7 @@ from conceptaudit.errors import ConceptAuditError, ConfigError
 from conceptaudit.explore.compare import ComparePages
 from conceptaudit.explore.judge_pages import JudgePages
 from conceptaudit.explore.opened import GoneError
+from conceptaudit.explore.search import SearchPages
 from conceptaudit.explore.selecting import SelectionPages
 from conceptaudit.explore.tail import TailPages
 from conceptaudit.explore.views import NotThereError, Pages
@@ -45,7 +46,7 @@ HEADERS = {
 MOST_BODY = 1 << 16
 """Bytes of a form: a verdict has some hundred."""
 
-PARTS = (SelectionPages, JudgePages, ComparePages, TailPages)
+PARTS = (SelectionPages, SearchPages, JudgePages, ComparePages, TailPages)
 """Pages beside those of runs."""
 
 Scope = MutableMapping[str, Any]

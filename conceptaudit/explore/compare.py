@@ -15,7 +15,7 @@ from conceptaudit.explore.views import Site, download
 from conceptaudit.frequency.comparing import Comparison, compare_audits
 from conceptaudit.frequency.reference import registry
 from conceptaudit.report.figures import ZERO
-from conceptaudit.report.svg import Axis, Canvas, Point, chart, log_ticks
+from conceptaudit.report.svg import Axis, Canvas, Chart, Point, log_ticks
 from conceptaudit.report.wording import SIDES
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _log_ratio(rows: pd.DataFrame) -> np.ndarray:
     return np.asarray(np.log((rates[0] + 1e-3) / (rates[1] + 1e-3)))
 
 
-def comparison_chart(rows: pd.DataFrame, a: str, b: str) -> Any:
+def comparison_chart(rows: pd.DataFrame, a: str, b: str) -> Chart:
     """Draw a mark per concept: its rate in one dataset against that in the other."""
     known = bool(rows[["per_million", "per_million_baseline"]].notna().all().all())
     names = ("per_million_baseline", "per_million") if known else ("n_baseline", "n")
@@ -169,7 +169,7 @@ def comparison_chart(rows: pd.DataFrame, a: str, b: str) -> Any:
         for i, (name, first, second) in enumerate(texts)
     ]
     points = sorted(points, key=lambda point: -abs(point.y - point.x))[:MOST_MARKS]
-    return chart(
+    return Chart(
         "compared",
         f"{len(rows):,} concepts: how often each is in {b} and in {a}.",
         (

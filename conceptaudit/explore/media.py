@@ -110,6 +110,10 @@ class Media:
             return self._own.read(wanted, CAPTIONS)
         return self._by_key(wanted, CAPTIONS)
 
+    def ids_of(self, keys: list[str]) -> dict[str, int]:
+        """Find the run's samples with some keys, by reading all keys of its dataset once."""
+        return self._own.ids_of(keys) if keys and self._own is not None else {}
+
     def _by_key(self, samples: list[int], parts: frozenset[str]) -> dict[int, FoundSample]:
         if self._other is None:
             return {}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.report.accuracy_chart import Classes, accuracy_chart
-from conceptaudit.report.markup import Markup
+from conceptaudit.report.svg import Chart
 
 if TYPE_CHECKING:
     from conceptaudit.explore.opened import OpenRun
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 def place_on_curve(
     session: Session, run: OpenRun, concept: str
-) -> tuple[Markup | None, list[dict[str, Any]]]:
+) -> tuple[Chart | None, list[dict[str, Any]]]:
     """Draw the curve's first model with one concept marked, and predict it by every model.
 
     Returns
     -------
-    figure : Markup or None
+    figure : Chart or None
         None where the run lacks the curve's count.
     predictions : list of dict
         A row per model: ``model``, ``accuracy``, ``low``, ``high``, ``observed`` (None where the

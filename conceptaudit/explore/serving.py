@@ -78,6 +78,7 @@ class Server:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             taken.bind((host, port))
+            taken.listen(128)  # from now on a browser waits rather than being turned away
         except (OSError, OverflowError) as error:
             taken.close()
             raise ConfigError(

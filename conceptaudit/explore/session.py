@@ -92,7 +92,7 @@ class Session:
         self.longtail = None if options.longtail is None else _long_tail(options.longtail)
         self.queues = [Queue(path, self.runs, self.longtail) for path in options.judge]
         self.selection = Selection()
-        self.search = None
+        self.search = options.index is not None
         self.curve = None if options.curve is None else Curve.load(options.curve)
 
     def _open(self, slug: str, folder: Path) -> Opened:
@@ -144,7 +144,8 @@ class Session:
     @property
     def parts(self) -> list[tuple[str, str]]:
         """Addresses and names of the parts beside runs, those that are there."""
-        parts = [("compare", "Compare")]
+        parts = [("search", "Search")] if self.search else []
+        parts.append(("compare", "Compare"))
         if self.longtail is not None:
             parts.append(("set", "Long-tail set"))
         parts.append(("judge", "Judge"))

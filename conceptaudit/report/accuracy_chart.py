@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.curves import Curve, ModelFit
-from conceptaudit.report.markup import Markup
-from conceptaudit.report.svg import Axis, Canvas, Point, Tick, chart, log_minor, log_ticks
+from conceptaudit.report.svg import Axis, Canvas, Chart, Point, Tick, log_minor, log_ticks
 from conceptaudit.report.wording import level_name
 
 X_TITLES = {
@@ -52,6 +51,12 @@ class Classes:
         return pd.concat(both)
 
 
+def no_predictions() -> pd.DataFrame:
+    """Return a table of held-out classes without a row."""
+    columns = ("concept", "count", "accuracy", "low", "high", "observed")
+    return pd.DataFrame({name: pd.Series(dtype="float64") for name in columns})
+
+
 def accuracy_chart(
     identifier: str,
     classes: Classes,
@@ -60,7 +65,7 @@ def accuracy_chart(
     curve: Curve | None,
     fit: ModelFit | None,
     held_name: str = "held-out class, never shown to the fit",
-) -> Markup:
+) -> Chart:
     """Draw the classes, and the line where there is one."""
     counts = classes.counts
     positive = counts[counts > 0]
@@ -96,7 +101,7 @@ def accuracy_chart(
         legend.append(("s-line", f"fitted line with its {interval}"))
     if len(held):
         legend.append(("s-held", held_name))
-    return chart(
+    return Chart(
         identifier,
         f"Zero-shot accuracy of {len(fitted) + len(held):,} classes against how often they occur.",
         (x, y),

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.report.inputs import RunRecord
-from conceptaudit.report.markup import Markup
 from conceptaudit.report.measured import Measured
-from conceptaudit.report.svg import Axis, Canvas, Point, chart, log_minor, log_ticks
+from conceptaudit.report.svg import Axis, Canvas, Chart, Point, log_minor, log_ticks
 from conceptaudit.report.wording import SIDES, count, several
 
 STYLES = {"n_text": "s-text", "n_image": "s-image", "n_joint": "s-joint"}
@@ -25,7 +24,7 @@ MOST_POINTS = 700
 """Places drawn per curve: more than a screen has columns."""
 
 
-def frequency_chart(run: RunRecord) -> Markup:
+def frequency_chart(run: RunRecord) -> Chart:
     """Draw counts by rank on two logarithmic axes, zeros at the lower edge."""
     ranked = {
         column: run.table[["concept", column]]
@@ -62,7 +61,7 @@ def frequency_chart(run: RunRecord) -> Markup:
     zeros = "; ".join(
         f"{count(int((table[c] == 0).sum()))} ({SIDES[c][0]})" for c, table in ranked.items()
     )
-    return chart(
+    return Chart(
         "frequency",
         f"Counts of {several(n, 'concept')} by rank, both axes logarithmic.",
         (x, y),
@@ -132,7 +131,7 @@ def _rank_points(column: str, table: pd.DataFrame) -> list[Point]:
     return points
 
 
-def truth_chart(measured: Measured) -> Markup:
+def truth_chart(measured: Measured) -> Chart:
     """Draw counted against true counts; the diagonal is perfection."""
     table = measured.table
     top = math.log10(max(int(table["true"].max()), int(table["counted"].max()), 2)) + 0.1
@@ -167,7 +166,7 @@ def truth_chart(measured: Measured) -> Markup:
         )
         for i in order
     ]
-    return chart(
+    return Chart(
         f"truth-{short}",
         f"Counted against true number of samples, {what}.",
         (axis("true number →"), axis("↑ counted")),

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.report.accuracy_chart import Y_TICKS
-from conceptaudit.report.markup import Markup
-from conceptaudit.report.svg import Axis, Canvas, Point, Tick, chart
+from conceptaudit.report.svg import Axis, Canvas, Chart, Point, Tick
 from conceptaudit.report.wording import count, level_name, percent, several
 
 MOST_CLASSES = 80
@@ -19,7 +18,7 @@ MOST_NAMES = {False: 48, True: 22}
 """Columns that are wide enough for an upright name, on a wide and on a narrow screen."""
 
 
-def foretold_chart(identifier: str, table: pd.DataFrame, *, level: float) -> Markup:
+def foretold_chart(identifier: str, table: pd.DataFrame, *, level: float) -> Chart:
     """Draw classes side by side, rarest first.
 
     Parameters
@@ -60,7 +59,7 @@ def foretold_chart(identifier: str, table: pd.DataFrame, *, level: float) -> Mar
     )
     if n < len(table):
         caption += f" {n} of {several(len(table), 'class', 'classes')} are drawn, evenly chosen."
-    return chart(
+    return Chart(
         identifier,
         f"Predicted and measured zero-shot accuracy of {several(n, 'class', 'classes')}.",
         (x, y),

@@ -89,6 +89,8 @@ def join(nodes: Any) -> Markup:
         return Markup("")
     if isinstance(nodes, Markup):
         return nodes
+    if hasattr(nodes, "__html__"):
+        return Markup(nodes.__html__())
     if isinstance(nodes, str):
         return Markup(html.escape(shown(nodes)))
     if isinstance(nodes, int | float):

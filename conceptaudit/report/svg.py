@@ -14,6 +14,7 @@ from typing import Any
 
 from conceptaudit.report.markup import Markup, data_script, el, shown
 
+KEYS = "Arrow keys go through the points, Enter opens the concept."
 WIDE = (760, 440)
 NARROW = (360, 330)
 
@@ -187,17 +188,9 @@ class Point:
     concept: str = ""
 
 
-def chart(
-    identifier: str,
-    label: str,
-    axes: tuple[Axis, Axis],
-    draw: Callable[[Canvas], None],
-    *,
-    points: Sequence[Point] = (),
-    legend: Sequence[tuple[str, str]] = (),
-    caption: Any = None,
-) -> Markup:
-    """Build a figure: two drawings, a legend, a caption and what pointing at it tells.
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A figure of a page: two drawings, a legend, a caption and what pointing at it tells.
 
     Parameters
     ----------
@@ -216,35 +209,49 @@ def chart(
     caption : node
         Below the chart.
     """
-    drawings = []
-    for size in (WIDE, NARROW):
-        canvas = Canvas(size, *axes)
-        draw(canvas)
-        drawings.append(canvas.svg(label))
-    x, y = axes
-    places = [
-        [round(x.share(p.x), 4), round(y.share(p.y), 4), shown(p.text), p.concept] for p in points
-    ]
-    keys = [
-        el("li", el("span", class_=f"key {kind}", aria_hidden="true"), text)
-        for kind, text in legend
-    ]
-    return el(
-        "figure",
-        el("ul", keys, class_="legend") if keys else None,
-        el(
-            "div",
-            drawings,
-            el("output", class_="tip", hidden=True),
-            class_="stage",
-            id=identifier,
-            tabindex="0" if places else None,
-            role="group",
-            aria_label=f"{label} Arrow keys go through the points, Enter opens the concept."
-            if places
-            else label,
-        ),
-        el("figcaption", caption) if caption is not None else None,
-        data_script(f"{identifier}-points", places) if places else None,
-        class_="chart",
-    )
+
+    identifier: str
+    label: str
+    axes: tuple[Axis, Axis]
+    draw: Callable[[Canvas], None]
+    points: Sequence[Point] = ()
+    legend: Sequence[tuple[str, str]] = ()
+    caption: Any = None
+
+    def drawing(self, size: tuple[int, int]) -> Markup:
+        """Draw it at one size, as an SVG element."""
+        canvas = Canvas(size, *self.axes)
+        self.draw(canvas)
+        return canvas.svg(self.label)
+
+    def __html__(self) -> str:
+        """Return the figure as a page has it."""
+        x, y = self.axes
+        places = [
+            [round(x.share(p.x), 4), round(y.share(p.y), 4), shown(p.text), p.concept]
+            for p in self.points
+        ]
+        keys = [
+            el("li", el("span", class_=f"key {kind}", aria_hidden="true"), text)
+            for kind, text in self.legend
+        ]
+        return el(
+            "figure",
+            el("ul", keys, class_="legend") if keys else None,
+            el(
+                "div",
+                [self.drawing(size) for size in (WIDE, NARROW)],
+                el("output", class_="tip", hidden=True),
+                class_="stage",
+                id=self.identifier,
+                tabindex="0" if places else None,
+                role="group",
+                aria_label=f"{self.label} {KEYS}" if places else self.label,
+            ),
+            el("figcaption", self.caption) if self.caption is not None else None,
+            data_script(f"{self.identifier}-points", places) if places else None,
+            class_="chart",
+        )
+
+    def __str__(self) -> str:
+        return self.__html__()

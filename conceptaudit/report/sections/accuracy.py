@@ -10,7 +10,7 @@ import pandas as pd
 from conceptaudit.curves import Curve, ModelFit
 from conceptaudit.frequency.intervals import LEVEL, wilson_interval
 from conceptaudit.records import ConceptAccuracies
-from conceptaudit.report.accuracy_chart import Classes, accuracy_chart
+from conceptaudit.report.accuracy_chart import Classes, accuracy_chart, no_predictions
 from conceptaudit.report.inputs import ReportInputs, RunRecord
 from conceptaudit.report.markup import Markup, el, join
 from conceptaudit.report.sections.base import Section, absent, folded, table
@@ -78,18 +78,13 @@ def _without_curve(run: RunRecord, accuracies: ConceptAccuracies) -> Markup:
         if known.empty:
             charts.append(el("p", f"{label}: no class of it is an audited concept."))
             continue
-        held = _empty_predictions()
+        held = no_predictions()
         chart = accuracy_chart(
             f"accuracy-{i}", Classes(fitted=known, held=held), column=column, curve=None, fit=None
         )
         charts.append(join([el("h3", label), chart]))
     note = el("p", "No curve was given, so no line is drawn: `conceptaudit fit` makes one.")
     return join([charts, note])
-
-
-def _empty_predictions() -> pd.DataFrame:
-    columns = ("concept", "count", "accuracy", "low", "high", "observed")
-    return pd.DataFrame({name: pd.Series(dtype="float64") for name in columns})
 
 
 def held_out(inputs: ReportInputs, fit: ModelFit, column: str) -> pd.DataFrame:
@@ -99,7 +94,7 @@ def held_out(inputs: ReportInputs, fit: ModelFit, column: str) -> pd.DataFrame:
     """
     table = inputs.predictions
     if table is None:
-        return _empty_predictions()
+        return no_predictions()
     rows = table[table["held_out"]]
     for name in ("model", "pretraining", "metric"):
         if name in rows:

@@ -15,6 +15,7 @@ from conceptaudit.report.foretold_chart import foretold_chart
 from conceptaudit.report.inputs import ReportInputs
 from conceptaudit.report.markup import Markup, el, join
 from conceptaudit.report.sections.base import folded, table
+from conceptaudit.report.svg import Chart
 from conceptaudit.report.wording import (
     count,
     decimal,
@@ -143,7 +144,7 @@ def _known(one: PredictionCheck) -> Markup | None:
     )
 
 
-def _chart(one: PredictionCheck, number: int) -> Markup:
+def _chart(one: PredictionCheck, number: int) -> Chart:
     return foretold_chart(f"foretold-{number}", with_intervals(one), level=one.level)
 
 
