@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from conceptaudit.cli.arguments import AsJson
-from conceptaudit.cli.console import emit_json, say, say_table
+from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from conceptaudit.curate.paired import PairedCaptions
     from conceptaudit.frequency.comparing import Comparison
 
 SHOWN = 8
@@ -24,13 +25,15 @@ SURE = 0.05
 
 def compare(
     runs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="RUN RUN...",
             help="Audit folders, tables of counts ('concept' and n_text, n_image or n_joint), or "
-            "published counts as reference:NAME; the first is the baseline.",
+            "published counts as reference:NAME; the first is the baseline. With --paired, the "
+            "dataset.",
         ),
-    ],
+    ] = None,
+    *,
     count: Annotated[
         list[str] | None,
         typer.Option(
@@ -48,6 +51,32 @@ def compare(
     figure: Annotated[
         Path | None, typer.Option(help="Figure to write: .png, .svg or .pdf.")
     ] = None,
+    tail: Annotated[
+        bool,
+        typer.Option(
+            "--tail",
+            help="Compare tails with the baseline's: exponents, concepts lost, whether the tail is "
+            "cut off, narrowed or only scaled down.",
+        ),
+    ] = False,
+    paired: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="A B",
+            help="Two captions of the same images: two audits over the same keys, or two caption "
+            "columns of a dataset (with --concepts).",
+        ),
+    ] = None,
+    concepts: Annotated[
+        str | None, typer.Option(help="Concept list for --paired with columns.")
+    ] = None,
+    caption_number: Annotated[
+        str | None,
+        typer.Option(
+            help="For --paired: a column that numbers each image's captions in a table with a row "
+            "per caption; A and B are numbers."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare how often concepts occur in different datasets: rates, ratios, correlations.
@@ -60,13 +89,23 @@ def compare(
     Example:
       conceptaudit compare runs/laion runs/datacomp -o compared.csv --figure compared.png
       conceptaudit compare reference:laion400m runs/mine
+      conceptaudit compare runs/real runs/generated --tail
+      conceptaudit compare data.parquet --paired alt recaption --concepts classes.txt
     """
     from conceptaudit.artifacts import write_csv
     from conceptaudit.frequency.comparing import compare_audits
     from conceptaudit.store.outputs import output_files, staged
 
     outputs = output_files("comparison", [out, pairs, figure])
-    found = compare_audits(runs, counts=count or ())
+    if paired is not None:
+        compared = _compared_captions(runs or [], paired, concepts, caption_number)
+        with staged(outputs) as files:
+            files.about.update(notes=list(compared.notes))
+            if out is not None:
+                write_csv(files[out], compared.concepts)
+        _tell_paired(compared, paired, out, as_json=as_json)
+        return
+    found = compare_audits(runs or [], counts=count or ())
     with staged(outputs) as files:
         files.about.update(level=found.level, notes=list(found.notes))
         if out is not None:
@@ -84,13 +123,99 @@ def compare(
                 "notes": list(found.notes),
                 "datasets": found.datasets.to_dict("records"),
                 "concepts": found.concepts.to_dict("records"),
+                **({"tails": tail_table(found).to_dict("records")} if tail else {}),
             }
         )
         return
     _show(found)
+    if tail:
+        _show_tails(tail_table(found))
     for path in (out, pairs, figure):
         if path is not None:
             say(f"Written to {path}")
+
+
+def tail_table(found: Comparison) -> pd.DataFrame:
+    """Compare the tails of a comparison's datasets with the baseline's."""
+    from conceptaudit.frequency.tails import tail_table as compare_tails
+
+    return compare_tails(found.concepts, level=found.level)
+
+
+def _show_tails(table: pd.DataFrame) -> None:
+    say("\ntails, beside the baseline's")
+    say_table(
+        [
+            *("count", "dataset", "verdict", "exponent", "baseline's", "slope", "lost"),
+            *("by chance", "p of a cut", "back by 2 %"),
+        ],
+        [
+            [
+                row["count"],
+                row["dataset"],
+                row["verdict"],
+                f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f})",
+                float(row["exponent_baseline"]),
+                f"{row['slope']:.2f} ({row['slope_low']:.2f} to {row['slope_high']:.2f})",
+                f"{row['n_lost']:,} of {row['n_concepts']:,}",
+                float(row["n_lost_expected"]),
+                float(row["p_cut"]),
+                float(row["n_back"]),
+            ]
+            for _, row in table.iterrows()
+        ],
+    )
+
+
+def _compared_captions(
+    runs: list[str], paired: tuple[str, str], concepts: str | None, caption_number: str | None
+) -> PairedCaptions:
+    """Compare two captions of the same images, of two audits or of one dataset."""
+    from conceptaudit.curate.paired import compare_columns, compare_runs
+    from conceptaudit.errors import ConfigError
+
+    if not runs and all(Path(one).is_dir() for one in paired):
+        return compare_runs(*paired)
+    if len(runs) != 1 or concepts is None:
+        raise ConfigError(
+            "--paired takes two audits of the same images, or a dataset and two of its caption "
+            "columns: compare data.parquet --paired alt recaption --concepts classes.txt."
+        )
+    with progress_bar() as progress:
+        return compare_columns(
+            runs[0], *paired, concepts, caption_number=caption_number, progress=progress
+        )
+
+
+def _tell_paired(
+    found: PairedCaptions, paired: tuple[str, str], out: Path | None, *, as_json: bool
+) -> None:
+    if as_json:
+        tables = {"concepts": found.concepts, "whole": found.whole}
+        shown = {name: table.to_dict("records") for name, table in tables.items()}
+        emit_json({"n_images": found.n_images, "notes": list(found.notes), **shown})
+        return
+    for note in found.notes:
+        say(f"note: {note}")
+    columns = ["a", "b", "difference", "difference_low", "difference_high"]
+    heads = [*paired, "difference", "90% from", "to"]
+    rows = found.whole[["what", *columns]].to_numpy().tolist()
+    say_table(["", *heads], rows)
+    sure = found.concepts[found.concepts["q"] <= SURE]
+    for title, more in (("gained", sure["difference"] > 0), ("lost", sure["difference"] < 0)):
+        part = sure[more].sort_values("p", kind="stable").head(SHOWN)
+        say(f"\n{title} by {paired[1]}: {int(more.sum()):,} concepts (q of at most {SURE})")
+        names = ["n_a", "n_b", "n_both", "n_gained", "n_lost"]
+        if len(part):
+            say_table(
+                ["concept", *paired, "both", "gained", "lost", "difference"],
+                [
+                    [r["concept"], *(int(r[n]) for n in names), float(r["difference"])]
+                    for _, r in part.iterrows()
+                ],
+            )
+    if out is not None:
+        say(f"Written to {out}")
 
 
 def _show(found: Comparison) -> None:

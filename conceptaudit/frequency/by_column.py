@@ -181,8 +181,9 @@ def _values(
     texts = values.where(values.isna(), values.astype("str"))
     frame = pd.DataFrame({"concept_id": concepts, "value": texts.to_numpy()[rows]})
     frame = frame[frame["value"].notna() & (frame["value"] != "")]
-    counts = frame.groupby(["concept_id", "value"], as_index=False).size()
-    return counts.rename(columns={"size": "n"}).assign(column=name, total=0)[list(_COLUMNS)]
+    counts = pd.DataFrame(frame.groupby(["concept_id", "value"], as_index=False).size())
+    table = counts.rename(columns={"size": "n"}).assign(column=name, total=0)
+    return pd.DataFrame(table[list(_COLUMNS)])
 
 
 def columns_of(
