@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from conceptaudit.curves.meaning import ENCODED
+from conceptaudit.curves.class_names import ENCODED
 from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.frequency.reference import DATA
 
