@@ -26,13 +26,13 @@ def data():
     return sets_of(rng, 0), sets_of(rng, 50, n_sets=12)
 
 
-@pytest.fixture
-def curve(data, make_frequencies, make_accuracies, quick):
+@pytest.fixture(scope="module")
+def curve(data, make_frequencies, make_accuracies, quick_module):
     names, dataset, counts, y = data[0]
     return fit_curve(make_frequencies(counts, names), make_accuracies(y, names, dataset=dataset))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def asked(data, make_frequencies):
     names, dataset, counts, _ = data[1]
     return make_frequencies(counts, names, dataset=dataset)

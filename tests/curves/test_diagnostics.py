@@ -8,8 +8,8 @@ from conceptaudit.curves.diagnostics import calibration_table, held_out_predicti
 from conceptaudit.errors import ConfigError
 
 
-@pytest.fixture
-def curve(make_frequencies, make_accuracies, quick):
+@pytest.fixture(scope="module")
+def curve(make_frequencies, make_accuracies, quick_module):
     rng = np.random.default_rng(0)
     n = 320
     dataset = np.repeat([f"set {i}" for i in range(8)], 40)

@@ -16,14 +16,14 @@ COUNTS = [10**k - 1 for k in range(5)] * 10
 VALUES = [0.1 + 0.1 * k for k in range(5)] * 10
 
 
-@pytest.fixture
-def straight(make_frequencies, make_accuracies, quick):
+@pytest.fixture(scope="module")
+def straight(make_frequencies, make_accuracies, quick_module):
     """Accuracy exactly 0.1 + 0.1 log10(1 + count) over counts 0 to 9,999."""
     return fit_curve(make_frequencies(COUNTS), make_accuracies(VALUES))
 
 
-@pytest.fixture
-def rough(make_frequencies, make_accuracies, quick):
+@pytest.fixture(scope="module")
+def rough(make_frequencies, make_accuracies, quick_module):
     rng = np.random.default_rng(0)
     counts = np.floor(10 ** rng.uniform(0, 4, 200))
     values = (0.1 + 0.1 * np.log10(1 + counts) + rng.normal(0, 0.08, 200)).clip(0, 1)
@@ -200,7 +200,7 @@ def test_intervals_hold_what_it_takes(monkeypatch):
     simulate = importlib.import_module("simulate_plans")
     monkeypatch.setattr("conceptaudit.curves.intervals.N_RESAMPLES", 10)
     monkeypatch.setattr("conceptaudit.curves.model_fitting.N_SHUFFLES", 9)
-    runs = [simulate.coverage(simulate.WORLDS["default"], 0.5, seed) for seed in range(4)]
+    runs = [simulate.coverage(simulate.WORLDS["default"], 0.5, seed) for seed in range(2)]
     assert 0.86 <= np.mean([run["all"] for run in runs]) <= 0.94
     assert 0.82 <= np.mean([run["cheapest"] for run in runs]) <= 1.0
 

@@ -66,11 +66,11 @@ def test_predict_with_what_is_known(world, capsys):
 
 
 def test_predict_from_published_curves(world, capsys):
-    command = ["predict", "reference", "-f", "counts.csv", "--pretraining", "yfcc15m", "--json"]
+    command = ["predict", "reference", "-f", "counts.csv", "--pretraining", "synthci30m", "--json"]
     capsys.readouterr()
     assert main(command) == 0
     found = json.loads(capsys.readouterr().out)
-    assert {row["pretraining"] for row in found["predictions"]} == {"yfcc15m"}
+    assert {row["pretraining"] for row in found["predictions"]} == {"synthci30m"}
     assert any("as asked for" in note for note in found["notes"])
 
 

@@ -231,7 +231,7 @@ def test_the_paper_family_has_one_line_for_all_datasets(make_frequencies, make_a
 
 def test_intervals_hold_for_one_dataset(make_frequencies, make_accuracies, quick):
     shares = []
-    for seed in range(25):
+    for seed in range(15):
         rng = np.random.default_rng(seed)
         both = simulated(rng, 1, 400)
         train, test = ([part[s] for part in both] for s in (slice(0, 150), slice(150, 400)))
@@ -242,9 +242,9 @@ def test_intervals_hold_for_one_dataset(make_frequencies, make_accuracies, quick
 
 def test_intervals_hold_for_known_datasets(make_frequencies, make_accuracies, quick):
     shares = []
-    for seed in range(20):
+    for seed in range(10):
         rng = np.random.default_rng(seed)
-        concepts, dataset, counts, y = simulated(rng, 12, 60)
+        concepts, dataset, counts, y = simulated(rng, 12, 50)
         held = np.arange(len(y)) % 3 == 0
         parts = [
             (
@@ -260,19 +260,19 @@ def test_intervals_hold_for_known_datasets(make_frequencies, make_accuracies, qu
 
 def test_intervals_hold_for_new_datasets(make_frequencies, make_accuracies, quick):
     shares = []
-    for seed in range(25):
+    for seed in range(10):
         rng = np.random.default_rng(seed)
-        train, test = simulated(rng, 30, 20), simulated(rng, 30, 20, first=100)
+        train, test = simulated(rng, 30, 12), simulated(rng, 30, 12, first=100)
         share, _ = coverage(train, test, make_frequencies, make_accuracies, named=True)
         shares.append(share)
     # A new dataset is one draw among 31: the correction for that, 1/31, makes it conservative.
     assert 0.87 <= np.mean(shares) <= 0.93 + 1 / 31
 
 
-def test_a_hundred_thousand_concepts(make_frequencies, straight):
-    names = [f"c{i}" for i in range(100_000)]
-    found = predict(straight, make_frequencies(np.arange(100_000), names))
-    assert len(found) == 100_000
+def test_tens_of_thousands_of_concepts(make_frequencies, straight):
+    names = [f"c{i}" for i in range(30_000)]
+    found = predict(straight, make_frequencies(np.arange(30_000), names))
+    assert len(found) == 30_000
     assert found["accuracy"].is_monotonic_increasing
 
 

@@ -11,8 +11,8 @@ from conceptaudit.curves import Curve, fit_curve, predict
 from conceptaudit.errors import DataError
 
 
-@pytest.fixture
-def curve(make_frequencies, make_accuracies, quick):
+@pytest.fixture(scope="module")
+def curve(make_frequencies, make_accuracies, quick_module):
     names = ["yak", "émeu", "猫", "x-ray", "NA", "null"]
     counts = make_frequencies([0, 9, 99, 999, 9999, 5], names, source="run")
     scores = make_accuracies(

@@ -14,8 +14,8 @@ from conceptaudit.names import normalise_name
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 
-@pytest.fixture
-def world(make_frequencies, make_accuracies, quick):
+@pytest.fixture(scope="module")
+def world(make_frequencies, make_accuracies, quick_module):
     """Ten sets of 30 classes; a sibling that finds the same classes hard; half are known."""
     rng = np.random.default_rng(0)
     n = 300
