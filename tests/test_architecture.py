@@ -79,6 +79,8 @@ ROOMS: dict[str, set[str]] = {
     "validation": {"errors", "artifacts", "paths", "reading"},
     "reading": {"errors", "artifacts"},
     "runstatus": {"errors", "artifacts", "engine"},
+    "croissant": {"errors", "artifacts", "reading"},
+    "citing": {"errors", "artifacts"},
     "runlog": {"errors", "artifacts", "progress"},
     "interruption": set(),
     "ownership": set(),

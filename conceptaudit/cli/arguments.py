@@ -38,13 +38,19 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Redo in OUT only what other inputs or settings change.")
 ]
 OverwriteRun = Annotated[bool, typer.Option("--overwrite", help="Remove the run that OUT holds.")]
+Croissant = Annotated[
+    Path | None,
+    typer.Option(
+        "--croissant", help="JSON file to write Croissant metadata of the result to (JSON-LD)."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 WRITTEN = frozenset(
     {
         "out", "pairs", "figure", "steps", "work", "save_embeddings", "as_concepts", "review_out",
-        "download_list", "contact_sheet",
+        "download_list", "contact_sheet", "croissant",
     }
 )  # fmt: skip
 """Parameters of verbs that name what is written; `tests/cli` holds that there is no other."""
@@ -92,6 +98,38 @@ def check_places(values: dict[str, Any]) -> None:
     read = [value for name, value in values.items() if name not in WRITTEN | NOT_READ]
     flat = [one for value in read for one in (value if isinstance(value, list) else [value])]
     check_apart(written, [one for one in flat if isinstance(one, str | Path)])
+
+
+def check_croissant(path: Path | None) -> None:
+    """Refuse a place for Croissant metadata that is somebody's file, before any work is done.
+
+    Raises
+    ------
+    ConfigError, ArtifactMismatchError
+        It is.
+    """
+    from conceptaudit.store.outputs import output_files
+
+    for output in output_files("croissant", [path]):
+        output.check()
+
+
+def put_croissant(folder: Path, path: Path | None) -> None:
+    """Write a finished run's Croissant metadata, where that is asked for.
+
+    Raises
+    ------
+    ArtifactMismatchError
+        The file is there and somebody else's.
+    """
+    if path is None:
+        return
+    from conceptaudit.croissant import write_croissant
+    from conceptaudit.store.outputs import output_files, staged
+
+    with staged(output_files("croissant", [path])) as files:
+        for place in files.places.values():
+            write_croissant(folder, place, near=path.parent)
 
 
 def at_home(value: Any) -> Any:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conceptaudit.cli.arguments import AsJson, OverwriteRun, Resume, ShardOfRun
+from conceptaudit.cli.arguments import (
+    AsJson,
+    Croissant,
+    OverwriteRun,
+    Resume,
+    ShardOfRun,
+    check_croissant,
+    put_croissant,
+)
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
@@ -41,6 +49,7 @@ def audit(
     shard: ShardOfRun = None,
     resume: Resume = False,
     overwrite: OverwriteRun = False,
+    croissant: Croissant = None,
     as_json: AsJson = False,
 ) -> None:
     """Count how often each concept occurs in captions, in images, and in both.
@@ -57,6 +66,7 @@ def audit(
     from conceptaudit.auditing import audit as run_audit
     from conceptaudit.auditing import audit_part
 
+    check_croissant(croissant)
     if shard is not None:
         part = asked_part(shard, overwrite=overwrite)
         with logged_progress(out, "audit") as progress:
@@ -76,6 +86,7 @@ def audit(
             progress=progress,
         )
         progress.account(run.account, run.redone)
+    put_croissant(run.folder, croissant)
     show_run(run, options.level, as_json=as_json)
 
 

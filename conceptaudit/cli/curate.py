@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from conceptaudit.cli.arguments import AsJson, OverwriteRun, Resume
+from conceptaudit.cli.arguments import (
+    AsJson,
+    Croissant,
+    OverwriteRun,
+    Resume,
+    check_croissant,
+    put_croissant,
+)
 from conceptaudit.cli.console import emit_json, logged_progress, progress_bar, say, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.options.curate import CurateOptions
@@ -51,6 +58,7 @@ def curate(
     workers: EngineChoice,
     resume: Resume = False,
     overwrite: OverwriteRun = False,
+    croissant: Croissant = None,
     as_json: AsJson = False,
 ) -> None:
     """Choose and weigh the samples of audited data for training, with an account of every step.
@@ -72,6 +80,7 @@ def curate(
 
     if (out is None) is not dry_run:
         raise ConfigError("Name a folder to write (-o OUT), or ask what would be (--dry-run).")
+    check_croissant(croissant)
     more: dict[str, Any] = {
         "options": options,
         "scores": scores,
@@ -88,6 +97,8 @@ def curate(
             made = curate_runs(
                 asked, out, progress=progress, resume=resume, overwrite=overwrite, **more
             )
+    if out is not None:
+        put_croissant(out, croissant)
     if as_json:
         emit_json(made.as_json())
     else:

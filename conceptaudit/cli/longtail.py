@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conceptaudit.cli.arguments import AsJson, ShardOfRun
+from conceptaudit.cli.arguments import AsJson, Croissant, ShardOfRun, check_croissant, put_croissant
 from conceptaudit.cli.console import emit_json, logged_progress, progress_bar, say, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
@@ -56,6 +56,7 @@ def longtail(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the long-tail set that OUT holds.")
     ] = False,
+    croissant: Croissant = None,
     as_json: AsJson = False,
 ) -> None:
     """Build a clean, balanced test set of the concepts that an audit found to be rare.
@@ -80,6 +81,7 @@ def longtail(
 
     # before hours of work: a file that a person has filled in is not replaced
     judged = output_files("review", [review_out])
+    check_croissant(croissant)
     if download_list is not None:
         if shard is not None:
             raise ConfigError(
@@ -111,6 +113,7 @@ def longtail(
     with staged(judged) as files:
         for place in files.places.values():
             write_review(made, place, seed=options.seed)
+    put_croissant(made.folder, croissant)
     if as_json:
         emit_json(summary(made))
     else:

@@ -51,6 +51,7 @@ VERBS = {
     "figure": "Draw figures of audits and curves for a paper.",
     "report": "Write an audit and what was made of it as one page.",
     "validate": "Check a run's files, accounts and counts.",
+    "cite": "Print BibTeX of what a run rests on.",
     "lab": "Write simulated data whose true counts are known.",
 }
 """In the order in which a user meets them; each is a module with a function of its name."""
