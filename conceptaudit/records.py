@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from conceptaudit.display import as_html
 from conceptaudit.errors import ConfigError, DataError
 
 ROW_BITS = 40
@@ -276,6 +277,9 @@ class ConceptFrequencies:
     level: float = 0.9
     share: float = 1.0
     n_samples: int | None = None
+
+    def _repr_html_(self) -> str:
+        return as_html(f"{len(self.table):,} concepts in {self.source or 'a dataset'}", self.table)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.share <= 1.0:

@@ -20,7 +20,8 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "plugins": {"errors"},
     "options": {"errors"},
-    "records": {"errors"},
+    "display": set(),
+    "records": {"errors", "display"},
     "names": set(),
     "progress": set(),
     "counts": {"errors", "records"},
@@ -39,15 +40,19 @@ ROOMS: dict[str, set[str]] = {
         "tagtable", "text",
     },
     "frequency": {
-        "names", "errors", "records", "artifacts", "reading", "datasets", "progress",
+        "display", "names", "errors", "records", "artifacts", "reading", "datasets", "progress",
     },
     "zeroshot": {
         "errors", "records", "artifacts", "reading", "progress", "image", "datasets", "engine",
         "frequency", "tagtable", "text", "vocabulary",
     },
-    "curves": {"names", "counts", "errors", "records", "progress", "store", "frequency", "plugins"},
+    "curves": {
+        "display", "names", "counts", "errors", "records", "progress", "store", "frequency",
+        "plugins",
+    },
     "auditing": {
-        "plugins", "tagtable", "errors", "records", "artifacts", "paths", "reading", "progress",
+        "display", "plugins", "tagtable", "errors", "records", "artifacts", "paths", "reading",
+        "progress",
         "datasets",
         "engine", "text", "image", "frequency", "vocabulary",
     },

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from conceptaudit.artifacts import Json
+from conceptaudit.display import as_html, show
 from conceptaudit.frequency.counting import Alignment
 from conceptaudit.frequency.intervals import LEVEL
 from conceptaudit.records import ConceptFrequencies
@@ -54,3 +56,37 @@ class AuditRun:
     def table(self) -> pd.DataFrame:
         """The frequencies as a table."""
         return self.frequencies.table
+
+    def explore(self, **options: Any) -> Any:
+        """Look at the audit in a browser; a notebook shows the pages in a frame.
+
+        Parameters
+        ----------
+        **options
+            Of `conceptaudit.explore.explore`: ``dataset``, ``curve``, ``longtail``, ``judge`` …
+
+        Returns
+        -------
+        conceptaudit.explore.Server
+            With ``address`` and ``stop()``.
+
+        Raises
+        ------
+        MissingDependencyError
+            The extra ``explore`` is not installed.
+        """
+        return show("explore", self.folder, **options)
+
+    def plot(self, *, width: float = 174.0) -> Any:
+        """Draw the counts by rank; a notebook shows it, ``save(path)`` writes it.
+
+        Parameters
+        ----------
+        width : float, default 174
+            In millimetres.
+        """
+        return show("frequency", self.folder, width=width)
+
+    def _repr_html_(self) -> str:
+        title = f"Audit of {self.frequencies.source or self.folder}: {len(self.table):,} concepts"
+        return as_html(title, self.table, self.notes)

@@ -80,4 +80,9 @@ def demo(
         f"{len(result.tail.concepts):,} rare concepts; {result.foretold.n_inside:,} of "
         f"{len(result.foretold.table):,} came out inside the interval predicted before."
     )
-    say(f"\nOpen {result.report}")
+    folder = result.folder
+    say(f"\nOpen {result.report}, or look around:")
+    say(
+        f"  conceptaudit explore {folder / 'audit'} --curve {folder / 'curve'} "
+        f"--set {folder / 'longtail'} --tail-results {folder / 'tail-evaluation'}"
+    )

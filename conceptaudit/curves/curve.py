@@ -26,6 +26,7 @@ from conceptaudit.curves.records import (
     ModelFit,
 )
 from conceptaudit.curves.scale import ScaleEffect
+from conceptaudit.display import as_html, show
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.store.checking import check_finished
 from conceptaudit.store.partials import whole
@@ -118,6 +119,14 @@ class Curve:
     def fitted(self, fit: ModelFit) -> FittedFamily:
         """Return what predicts: the fitted family of one of the curve's models."""
         return family_named(self.family).restore(fit.parameters)
+
+    def plot(self) -> Any:
+        """Draw accuracy against frequency; a notebook shows it, ``save(path)`` writes it."""
+        return show("curve", self)
+
+    def _repr_html_(self) -> str:
+        title = f"Accuracy against {self.count} in {self.source or 'the audited data'}"
+        return as_html(title, self.table, self.notes)
 
     def save(self, path: Path | str) -> None:
         """Write the curve as JSON, whole or not at all; see `load`.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from conceptaudit.display import as_html, show
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.intervals import normal_reach
 from conceptaudit.frequency.ratios import (
@@ -55,6 +56,13 @@ class Comparison:
     datasets: pd.DataFrame
     level: float
     notes: tuple[str, ...]
+
+    def plot(self) -> Any:
+        """Draw rates against rates; a notebook shows it, ``save(path)`` writes it."""
+        return show("comparison", self)
+
+    def _repr_html_(self) -> str:
+        return as_html("Differences by concept", self.concepts, self.notes)
 
 
 def compare_audits(runs: Sequence[str | Path], *, counts: Sequence[str] = ()) -> Comparison:
