@@ -137,7 +137,8 @@ def _misjoined(table: pd.DataFrame, account: Mapping[str, Json]) -> Iterator[str
         f"{sign}: captions and images name the same concept {joint:,.0f} times, where chance alone "
         f"gives {chance:,.1f} and agreement {most:,.0f}. The keys or the order of the captions may "
         "not be those of the images: was one of the two filtered, sorted or shuffled without the "
-        "other?"
+        "other? Or the model may see nothing: is it untrained, or not the one that made the "
+        "embeddings? Counts of images say nothing until that is settled."
     )
 
 

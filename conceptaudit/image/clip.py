@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
-from conceptaudit.image.deterministic_map import CPU_BATCH, deterministic_map
-from conceptaudit.image.devices import find_device, like_weights, placed, precision_on
+from conceptaudit.image.devices import (
+    CPU_BATCH,
+    deterministic_map,
+    find_device,
+    like_weights,
+    placed,
+    precision_on,
+)
 from conceptaudit.image.model_names import CONFIG, HUB, LAB, UNTRAINED, ModelName, parse_name
 from conceptaudit.image.network import configuration_of, network_digest
 from conceptaudit.image.oom_fallback import ENCODE_BATCH, Pending

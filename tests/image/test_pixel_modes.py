@@ -10,8 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from conceptaudit.image.clip import find_clip
-from conceptaudit.image.decode import decode_image
-from conceptaudit.image.pixel_modes import to_rgb
+from conceptaudit.image.decode import decode_image, to_rgb
 
 REPORTS = Path(__file__).parents[2].parent / "shared" / "reports"
 

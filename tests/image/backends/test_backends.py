@@ -13,9 +13,14 @@ from hypothesis import strategies as st
 from conceptaudit.errors import ConfigError, MissingDependencyError
 from conceptaudit.image.backends.base import Proposals, Proposer
 from conceptaudit.image.backends.blas import BlasProposer
-from conceptaudit.image.backends.choose import BACKENDS, choose_backend, open_backend
+from conceptaudit.image.backends.choose import (
+    BACKENDS,
+    SMALLEST_BLOCK,
+    ResilientProposer,
+    choose_backend,
+    open_backend,
+)
 from conceptaudit.image.backends.faiss_range import FaissProposer
-from conceptaudit.image.backends.resilient import SMALLEST_BLOCK, ResilientProposer
 from conceptaudit.image.backends.threads import in_parts
 from conceptaudit.image.backends.topk import TopKProposer, TopKSearcher, flat_searcher
 from conceptaudit.image.backends.torch_product import TorchProposer, _positions
