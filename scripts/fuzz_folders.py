@@ -224,9 +224,16 @@ def _read_parts(folder: Path) -> None:
     """Bring the part of a run into the run's own folder."""
     from conceptaudit.artifacts import digest_of
     from conceptaudit.auditing.node_merge import collect_parts
+    from conceptaudit.errors import DataError
+    from conceptaudit.store.checking import identify
+    from conceptaudit.store.run_folder import RunFolder
 
+    held = identify(folder / "whole")
+    if held is None:
+        raise DataError("the run's own record is damaged")
+    run = RunFolder.at(folder / "whole", kind="audit", digest=held.digest)
     try:
-        collect_parts([folder / "part"], folder / "whole")
+        collect_parts([folder / "part"], run)
         for path in sorted((folder / "whole").glob("*/*.json")):
             record = json.loads(path.read_bytes())
             if digest_of({k: v for k, v in record.items() if k != "sha256"}) != record["sha256"]:

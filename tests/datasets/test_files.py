@@ -2,6 +2,7 @@ import json
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from conceptaudit.datasets import CAPTION, IMAGE, open_dataset
 from conceptaudit.errors import ConfigError
@@ -110,3 +111,28 @@ def test_only_folders(tmp_path):
         open_dataset(tmp_path / "1.jpg", layout="files")
     with pytest.raises(ConfigError, match="must hold images or captions"):
         open_dataset(write(tmp_path / "d", {"a.bin": "x"}), layout="files")
+
+
+def test_links_to_images_inside_the_data_are_told_once_with_their_number(tmp_path, capsys):
+    from conceptaudit.cli.main import main
+
+    root = tmp_path / "data"
+    for name in ("a", "b"):
+        (root / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (32, 32), (number * 90, 0, 60)).save(root / name / f"{number}.jpg")
+            (root / name / f"{number}.txt").write_text("a dog")
+    (tmp_path / "far.jpg").write_bytes((root / "a" / "1.jpg").read_bytes())
+    (root / "b" / "far.jpg").symlink_to(tmp_path / "far.jpg")
+    (root / "b" / "far.txt").write_text("a cat")
+    for number in range(2):
+        (root / "b" / f"again-{number}.jpg").symlink_to(root / "a" / f"{number}.jpg")
+    (tmp_path / "c.txt").write_text("dog\ncat\n")
+    command = ["audit", str(root), "-c", str(tmp_path / "c.txt"), "-o", str(tmp_path / "run")]
+    assert main([*command, "--workers", "1"]) == 0
+    said = capsys.readouterr()
+    told = [line for line in (said.out + said.err).splitlines() if "symbolic link" in line]
+    assert len(told) == 1
+    assert "2 symbolic links" in told[0]
+    table = pd.read_csv(tmp_path / "run" / "frequencies.csv").set_index("concept")
+    assert table["n_text"].to_dict() == {"dog": 6, "cat": 1}

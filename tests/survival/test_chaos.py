@@ -34,7 +34,7 @@ LONG = ("calibrate", "longtail", "evaluate") if os.environ.get("CONCEPTAUDIT_FAU
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "step"), [("fit", 3), ("compare", 5), ("index", 3), *((name, 10) for name in LONG)]
+    ("name", "step"), [("fit", 6), ("compare", 8), ("index", 5), *((name, 40) for name in LONG)]
 )
 def test_every_verb_may_be_killed_before_any_of_its_files_is_in_place(program, name, step):
     found = chaos(program, "--every", "--only", name, "--captions", "160", "--step", str(step))
