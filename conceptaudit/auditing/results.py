@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from conceptaudit.artifacts import Json
+from conceptaudit.auditing.samples import tagged_samples, to_fiftyone
 from conceptaudit.display import as_html, show
 from conceptaudit.frequency.counting import Alignment
 from conceptaudit.frequency.intervals import LEVEL
@@ -56,6 +57,44 @@ class AuditRun:
     def table(self) -> pd.DataFrame:
         """The frequencies as a table."""
         return self.frequencies.table
+
+    def samples(self, images: str | Path | None = None) -> pd.DataFrame:
+        """Return the samples in which a concept was found, with what was found in each.
+
+        Parameters
+        ----------
+        images : str or Path, optional
+            Folder of image files whose names below it, without their endings, are the keys.
+
+        Returns
+        -------
+        pandas.DataFrame
+            See `conceptaudit.auditing.samples.tagged_samples`.
+        """
+        return tagged_samples(self.folder, images)
+
+    def to_fiftyone(self, images: str | Path, name: str | None = None) -> Any:
+        """Return a FiftyOne dataset of the images, with the concepts of each side as labels.
+
+        Parameters
+        ----------
+        images : str or Path
+            Folder of image files whose names below it, without their endings, are the keys.
+        name : str, optional
+            Of the FiftyOne dataset.
+
+        Returns
+        -------
+        fiftyone.Dataset
+
+        Raises
+        ------
+        MissingDependencyError
+            FiftyOne is not installed.
+        ConfigError
+            No image belongs to a sample.
+        """
+        return to_fiftyone(self.folder, images, name)
 
     def explore(self, **options: Any) -> Any:
         """Look at the audit in a browser; a notebook shows the pages in a frame.
