@@ -104,8 +104,9 @@ class SearchPages(Site):
                 name = self.session.options.clip or index.manifest.get("clip")
                 if not name:
                     raise ConfigError("The index does not name its model: name it with --clip.")
-                self._clip = find_clip(str(name), device="cpu")
-                index.check_model(self._clip)
+                clip = find_clip(str(name), device="cpu")
+                index.check_model(clip)
+                self._clip = clip
             return self._clip
 
     def _hits(self, text: str, like: str) -> list[Hit]:

@@ -131,6 +131,7 @@ class Pages(Site):
             Route(f"{run}/concept/{{concept:int}}/curve", self.curve),
             Route(f"{run}/sample/{{sample:int}}", self.sample),
             Route(f"{run}/image/{{sample:int}}", self.image),
+            Route(f"{run}/figure/{{name}}.{{kind}}", self.figure),
             Route("/static/{name}", self.own_file),
         ]
 
@@ -336,6 +337,23 @@ class Pages(Site):
             tags=run.tags_of([sample])[sample],
             copies=copies[:24],
         )
+
+    def figure(self, request: Request) -> Response:
+        """Send a figure of the page as a file."""
+        import tempfile
+        from pathlib import Path
+
+        from conceptaudit.report.print_chart import FULL, write_chart
+
+        run, _ = self.run(request)
+        name, kind = request.path_params["name"], request.path_params["kind"]
+        kinds = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
+        if name != "frequency" or kind not in kinds:
+            raise NotThereError(f"There is no figure {name}.{kind} here.")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"figure.{kind}"
+            write_chart(frequency_chart(run.record), path, width=FULL)
+            return download(path.read_bytes(), kinds[kind], f"{run.slug}-{name}.{kind}")
 
     def image(self, request: Request) -> Response:
         """Send a sample's picture, encoded anew; 404 where it is gone (link rot)."""
