@@ -111,7 +111,7 @@ def caption_misalignment(
     level: float,
     shares: Path | None = None,
 ) -> Json:
-    """Estimate how many captions name nothing that their picture shows; see its module.
+    """Estimate how many captions name nothing that their image shows; see its module.
 
     Of a large dataset a sample of captions is looked at, which no cutting of shards changes.
     `shares` has those of the open pairs where captions were counted fast.

@@ -67,7 +67,7 @@ def calibrate(
         Table of labelled images of `dataset`, see
         `conceptaudit.image.calibration.labels.read_labels`.
     image_folder : str or Path, optional
-        A folder of pictures per concept, such as an evaluation set; each picture is taken to show
+        A folder of images per concept, such as an evaluation set; each image is taken to show
         the concept of its folder and none of the other folders'.
     scores_only : bool, default False
         Use neither captions nor labels.
@@ -119,13 +119,13 @@ def calibrate(
         notes: tuple[str, ...] = ()
         if image_folder is not None:
             if options.clip is None:
-                raise ConfigError("Pictures of an image folder are seen by a model: name --clip.")
+                raise ConfigError("Images of an image folder are seen by a model: name --clip.")
             clip = find_clip(options.clip, device=options.device)
             by_label, unreadable = labelled_folder(
                 Path(image_folder), vocabulary, clip, scores.scale, data.tagging
             )
             notes = tuple(
-                f"{n:,} pictures of {image_folder} were left out: {reason}."
+                f"{n:,} images of {image_folder} were left out: {reason}."
                 for reason, n in sorted(unreadable.items())
             )
         elif known is not None:
@@ -170,7 +170,7 @@ def calibrate_part(
     options: AuditOptions | None = None,
     progress: Progress | None = None,
 ) -> PartRun:
-    """Tag the captions and embed the pictures of one part's share of a dataset.
+    """Tag the captions and embed the images of one part's share of a dataset.
 
     Parts may run side by side, be killed and run again. When all are finished, `calibrate` with
     the same folder for its work does the rest.
@@ -216,7 +216,7 @@ def _planned(
     if plan.image is None:
         raise ConfigError(
             f"Calibration needs images: {opened.location} ({opened.layout}) holds "
-            f"{' and '.join(sorted(opened.provides))}. Where these are pictures or embeddings, "
+            f"{' and '.join(sorted(opened.provides))}. Where these are images or embeddings, "
             "name the model with --clip, or the vectors with --concept-vectors; else name a "
             "dataset that has them."
         )

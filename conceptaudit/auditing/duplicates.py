@@ -1,8 +1,8 @@
-"""Duplicates in an audit: which samples show the same picture, and counts of unique pictures.
+"""Duplicates in an audit: which samples show the same image, and counts of unique images.
 
-Several captions of one picture are several samples with one key: they count as one picture, and
+Several captions of one image are several samples with one key: they count as one image, and
 not as duplicates. A key alone joins nothing, since tars may number their members alike: samples
-are the same picture where file or embedding say so, and the key says which of them are captions.
+are the same image where file or embedding say so, and the key says which of them are captions.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from conceptaudit.text.fast import OPEN_CAPTIONS
 
 DUPLICATES = "duplicates.parquet"
 KEPT, CAPTION_OF, SAME, NEAR = "kept", "same_key", "exact", "near"
-"""Kinds of member: the group's representative; another caption of a picture of the group; the
-same picture under another key; one so similar that it counts as the same."""
+"""Kinds of member: the group's representative; another caption of an image of the group; the
+same image under another key; one so similar that it counts as the same."""
 
 WITH_THUMBNAILS = 0.9
 """Cosine similarity that ``"auto"`` asks for where thumbnails decide too."""
@@ -43,15 +43,15 @@ ANY_EMBEDDING = -1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundDuplicates:
-    """Which samples share a picture.
+    """Which samples share an image.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        ``sample_id, key, group, kind, similarity`` of every sample whose picture occurs more than
+        ``sample_id, key, group, kind, similarity`` of every sample whose image occurs more than
         once; `group` is the sample id of the representative.
     n_pictures, n_unique : int
-        Samples with a picture, and distinct pictures among them.
+        Samples with an image, and distinct images among them.
     notes : tuple of str
         For the person who reads the audit.
     """
@@ -76,7 +76,7 @@ def with_unique_counts(
     folder: Path,
     options: AuditOptions,
 ) -> tuple[ConceptFrequencies, tuple[str, ...]]:
-    """Look for duplicates where that was asked for, write them down, count unique pictures.
+    """Look for duplicates where that was asked for, write them down, count unique images.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def with_unique_counts(
     if "embeddings" in stores:
         source = StoredEmbeddings(folder=stores["embeddings"].folder, source=shards)
     elif EMBEDDING not in dataset.provides:
-        why = "There are no embeddings in which to look for duplicates: unique pictures"
+        why = "There are no embeddings in which to look for duplicates: unique images"
         return frequencies, (f"{why} were not counted. That needs images and --clip.",)
     names = {shard.name for shard in counted}
     pictures = read_pictures(source, [s for s in source.shards() if s.name in names])
@@ -117,7 +117,7 @@ def with_unique_counts(
     if text is not None and any(text.path(shard.name, OPEN_CAPTIONS).exists() for shard in counted):
         text = None
         why = "Captions were counted fast, which leaves pairs of caption and concept undecided"
-        notes = (*notes, f"{why}: joint counts of unique pictures need --text-mode exact.")
+        notes = (*notes, f"{why}: joint counts of unique images need --text-mode exact.")
     if "image" in stores:
         frequencies = count_unique(
             frequencies, found, counted, stores["image"], text, level=options.level
@@ -126,16 +126,16 @@ def with_unique_counts(
 
 
 def look_for_duplicates(pictures: Pictures, near: float | str) -> FoundDuplicates:
-    """Group an audit's pictures.
+    """Group an audit's images.
 
     Parameters
     ----------
-    pictures : Pictures
+    pictures : Images
         All of them.
     near : float, "auto" or "exact"
-        Cosine similarity of near duplicates; ``"auto"`` takes `WITH_THUMBNAILS` where pictures were
+        Cosine similarity of near duplicates; ``"auto"`` takes `WITH_THUMBNAILS` where images were
         opened, so that thumbnails decide, and else the model's own null; ``"exact"`` looks for
-        equal pictures only.
+        equal images only.
     """
     threshold: float | None = None
     if near == AUTO_DUPLICATES:
@@ -190,8 +190,8 @@ def _notes(
     n_same, n_near = int(kinds.get(SAME, 0)), int(kinds.get(NEAR, 0))
     how = "equal files" if pictures.digests is not None else "equal embeddings"
     yield (
-        f"{len(pictures.keys):,} samples show {groups.n_unique:,} distinct pictures: "
-        f"{int(kinds.get(CAPTION_OF, 0)):,} are further captions of a picture, {n_same:,} repeat "
+        f"{len(pictures.keys):,} samples show {groups.n_unique:,} distinct images: "
+        f"{int(kinds.get(CAPTION_OF, 0)):,} are further captions of an image, {n_same:,} repeat "
         f"one ({how}), {n_near:,} nearly repeat one."
     )
     if threshold is None:
@@ -201,10 +201,10 @@ def _notes(
         f"cropped or framed copy of the other (thumbnails that then correlate by {SAME_GREYS:g})."
     )
     if pictures.thumbnails is None:
-        beside = "; no picture was opened, so pictures of the same thing may pass for copies."
+        beside = "; no image was opened, so images of the same thing may pass for copies."
     yield f"Near duplicates have a cosine similarity of at least {threshold:g}{beside}"
     if groups.approximate:
-        yield "Pictures were compared within neighbouring cells: a few near duplicates are missed."
+        yield "Images were compared within neighbouring cells: a few near duplicates are missed."
 
 
 def count_unique(
@@ -216,16 +216,16 @@ def count_unique(
     *,
     level: float,
 ) -> ConceptFrequencies:
-    """Add ``n_image_unique`` (and ``n_joint_unique``) with intervals: each picture counted once.
+    """Add ``n_image_unique`` (and ``n_joint_unique``) with intervals: each image counted once.
 
-    A concept counts for a picture if any sample that shows the picture has it.
+    A concept counts for an image if any sample that shows the image has it.
 
     Parameters
     ----------
     frequencies : ConceptFrequencies
         Counts of samples.
     found : FoundDuplicates
-        Which samples share a picture.
+        Which samples share an image.
     shards : sequence of Shard
         The counted shards.
     image, text : ShardStore

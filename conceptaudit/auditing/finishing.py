@@ -311,7 +311,7 @@ def _with_captions(
 
 
 def _with_duplicates(plan: AuditPlan, done: CountedShards, made: AuditRun) -> AuditRun:
-    """Count every picture once where that is asked for, and account for imported tags."""
+    """Count every image once where that is asked for, and account for imported tags."""
     notes: tuple[str, ...] = ()
     forget_lists(made.folder)
     if isinstance(plan.image_tags, TagFile):

@@ -1,4 +1,4 @@
-"""The pictures in which an audit looks for duplicates: ids, keys, vectors, digests, thumbnails."""
+"""The images in which an audit looks for duplicates: ids, keys, vectors, digests, thumbnails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EXTRAS = ("image_digest", "image_look")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pictures:
-    """The usable pictures of an audit, as columns of equal length, in order of sample id.
+    """The usable images of an audit, as columns of equal length, in order of sample id.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Pictures:
 
 
 def read_pictures(dataset: Dataset, shards: Sequence[Shard]) -> Pictures:
-    """Read all usable embeddings: about 1.3 kB per picture at 512 dimensions."""
+    """Read all usable embeddings: about 1.3 kB per image at 512 dimensions."""
     ids: list[Int64Array] = []
     keys: list[str] = []
     vectors: list[npt.NDArray[np.float16]] = []

@@ -30,7 +30,7 @@ class AuditRun:
     frequencies : ConceptFrequencies
         Counts with intervals, one row per concept.
     alignment : Alignment
-        Agreement of captions and pictures.
+        Agreement of captions and images.
     account : dict
         By side: samples read, used, dropped by reason; always adds up.
     notes : tuple of str

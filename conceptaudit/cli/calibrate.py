@@ -48,7 +48,7 @@ def calibrate(
     ] = None,
     image_folder: Annotated[
         Path | None,
-        typer.Option(help="Labelled pictures: one folder per concept, such as a test set's."),
+        typer.Option(help="Labelled images: one folder per concept, such as a test set's."),
     ] = None,
     scores_only: Annotated[
         bool, typer.Option("--scores-only", help="Use neither captions nor labels; rough.")

@@ -64,7 +64,7 @@ def compare(
         typer.Option(
             metavar="A B",
             help="Two captions of the same images: two audits over the same keys, or two caption "
-            "columns of a dataset (with --concepts).",
+            "columns of a dataset, with a list of --concepts too.",
         ),
     ] = None,
     concepts: Annotated[

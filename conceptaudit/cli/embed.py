@@ -1,4 +1,4 @@
-"""``conceptaudit embed``: a dataset's pictures to a folder of embeddings."""
+"""``conceptaudit embed``: a dataset's images to a folder of embeddings."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def embed(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Embed every picture of a dataset once, in the folder layout of clip-retrieval.
+    """Embed every image of a dataset once, in the folder layout of clip-retrieval.
 
-    Audits, calibrations and indexes then read the folder and open no picture again. Pictures
+    Audits, calibrations and indexes then read the folder and open no image again. Images
     that cannot be decoded are counted by reason and listed. A run that was interrupted goes on
     when the same command is run again.
 

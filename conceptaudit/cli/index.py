@@ -72,15 +72,15 @@ def index(
         list[str] | None, typer.Option(help="search: what to look for; repeat for more.")
     ] = None,
     image: Annotated[
-        list[Path] | None, typer.Option(help="search: picture to look for; repeat for more.")
+        list[Path] | None, typer.Option(help="search: image to look for; repeat for more.")
     ] = None,
     k: Annotated[int, typer.Option("--k", "-k", help="search: images per query.")] = 10,
     contact_sheet: Annotated[
-        Path | None, typer.Option(help="search: PNG to write with the pictures found.")
+        Path | None, typer.Option(help="search: PNG to write with the images found.")
     ] = None,
     images: Annotated[
         str | None,
-        typer.Option(help="search: dataset that holds the pictures; the embedded one by default."),
+        typer.Option(help="search: dataset that holds the images; the embedded one by default."),
     ] = None,
     queries: Annotated[
         Path | None,

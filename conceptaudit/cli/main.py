@@ -27,7 +27,7 @@ EXIT_USER = 2
 
 VERBS = {
     "demo": "Run everything below on simulated data, offline.",
-    "embed": "Embed a dataset's pictures once, for all that follows.",
+    "embed": "Embed a dataset's images once, for all that follows.",
     "index": "Index embeddings; search them by text or image.",
     "calibrate": "Learn a threshold per concept for image tags.",
     "count": "Count any words in captions, without an audit.",

@@ -23,7 +23,7 @@ def retrieval(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="Pictures, or embeddings of them, with captions, in any layout of docs/formats.md."
+            help="Images, or embeddings of them, with captions, in any layout of docs/formats.md."
         ),
     ],
     *,
@@ -110,7 +110,7 @@ def _show(found: Retrieval, notes: tuple[str, ...]) -> None:
     for note in notes:
         say(f"note: {note}")
     account = found.account
-    say(f"{account['n_samples']:,} samples, {account['n_used']:,} with picture and caption")
+    say(f"{account['n_samples']:,} samples, {account['n_used']:,} with image and caption")
     for reason, n in account["dropped"].items():
         say(f"  {n:,} left out: {reason}")
     shown = found.overall[["model", "pretraining", "metric", "value", "n_queries"]]

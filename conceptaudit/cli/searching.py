@@ -31,7 +31,7 @@ def search_index(
     ----------
     opened : VectorIndex
         What is searched.
-    texts, pictures : list
+    texts, images : list
         The queries.
     k : int
         Images per query.
@@ -42,14 +42,14 @@ def search_index(
     sheet : Path or None
         Contact sheet to draw.
     images : str or None
-        Dataset that holds the pictures, in place of the one on record.
+        Dataset that holds the images, in place of the one on record.
     as_json : bool
         Print JSON.
 
     Raises
     ------
     ConfigError
-        There is no query, no model or no pictures for a contact sheet.
+        There is no query, no model or no images for a contact sheet.
     """
     from conceptaudit.errors import ConfigError
     from conceptaudit.image.index.pictures import nearest_pictures
@@ -59,7 +59,7 @@ def search_index(
         raise ConfigError("'index search' needs --text or --image: what to look for.")
     pool = images or opened.manifest.get("images")
     if sheet is not None and pool is None:
-        raise ConfigError("--contact-sheet needs --images: the dataset that holds the pictures.")
+        raise ConfigError("--contact-sheet needs --images: the dataset that holds the images.")
     found = nearest_pictures(opened, _encode(opened, texts, pictures, clip, device), k)
     if as_json:
         emit_json(
@@ -75,7 +75,7 @@ def search_index(
     if sheet is not None:
         listed = [[hit.key for hit in row] for row in found]
         missing = _draw(sheet, names, listed, str(pool), k)
-        complain(f"Pictures of {missing:,} hits are not in {pool}." if missing else f"Drew {sheet}")
+        complain(f"Images of {missing:,} hits are not in {pool}." if missing else f"Drew {sheet}")
 
 
 def _say_hits(hits: list[Hit]) -> None:
@@ -128,7 +128,7 @@ def _encode(
 
 
 def _draw(sheet: Path, names: list[str], keys: list[list[str]], pool: str, k: int) -> int:
-    """Draw one strip of pictures per query; return how many pictures are missing."""
+    """Draw one strip of images per query; return how many images are missing."""
     from conceptaudit.image.decode import UndecodableImageError
     from conceptaudit.image.index.pictures import fetch_pictures
     from conceptaudit.longtail.contact_sheet import ContactSheet

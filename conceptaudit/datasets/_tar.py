@@ -30,7 +30,7 @@ _PARTS = frozenset((*IMAGE_ENDINGS, *CAPTION_ENDINGS, "json"))
 
 _BLOCK = 512
 MAX_RATIO = 100
-"""Pictures do not shrink when they are packed, and captions by 10 at most."""
+"""Images do not shrink when they are packed, and captions by 10 at most."""
 
 MIN_BOMB_BYTES = 1 << 30
 _CHUNK = 1 << 20
@@ -54,7 +54,7 @@ def seekable(path: str) -> Iterator[IO[bytes]]:
 
 
 def _copy(stream: IO[bytes], copy: IO[bytes], path: str) -> None:
-    """Copy an archive to disk, unless it unpacks to what no archive of pictures unpacks to."""
+    """Copy an archive to disk, unless it unpacks to what no archive of images unpacks to."""
     most = max(stat_file(path).size * MAX_RATIO, MIN_BOMB_BYTES)
     written = 0
     while chunk := stream.read(_CHUNK):

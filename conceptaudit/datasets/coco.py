@@ -235,9 +235,9 @@ def open_coco(listing: Listing, location: str, images: str | None, shard_rows: i
     pictures = len(set(keys))
     if pictures < len(keys):
         notes.append(
-            f"These are captions of {pictures:,} pictures: each caption is a sample, and a picture "
+            f"These are captions of {pictures:,} images: each caption is a sample, and an image "
             "counts once per caption. Intervals of counts take samples as independent and are too "
-            "narrow here; --near-duplicates exact adds counts of pictures."
+            "narrow here; --near-duplicates exact adds counts of images."
         )
     bare = uncaptioned(path)
     if bare:

@@ -209,7 +209,7 @@ def assign_classes(
     """Give every image to the concept where its rank is best (then score, then order).
 
     Rank decides and not score, because cosine similarities of different concepts are not on one
-    scale: rare names tend to score low even on their own pictures.
+    scale: rare names tend to score low even on their own images.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ class CollectShard:
     ids : tuple of int, length n_selected
         Positions of the selected concepts in the audit's vocabulary.
     parts : frozenset of str
-        What is read of a sample; with ``"image"`` pictures are embedded by `clip`.
+        What is read of a sample; with ``"image"`` images are embedded by `clip`.
     options : LongTailOptions
         Sizes and limits.
     clip : ClipModel or None
@@ -173,7 +173,7 @@ class CollectShard:
     def _encoded(
         self, batch: SampleBatch, bad: dict[int, tuple[str, str]], account: ShardAccount
     ) -> Iterator[PoolBlock]:
-        same: dict[str, list[int]] = {}  # a picture with five captions is embedded once
+        same: dict[str, list[int]] = {}  # an image with five captions is embedded once
         for i, data in enumerate(batch.images if batch.images is not None else ()):
             if data is not None and i in bad:
                 account.drop(int(batch.sample_ids[i]), batch.keys[i], *bad[i])
@@ -199,7 +199,7 @@ class CollectShard:
         self, batch: SampleBatch, group: dict[str, list[int]], images: list[Image.Image]
     ) -> PoolBlock:
         if self.clip is None or batch.images is None:
-            raise ConfigError("Pictures can only be embedded with a model.")
+            raise ConfigError("Images can only be embedded with a model.")
         files = batch.images
         vectors = unit_rows(self.clip.encode_images(images))
         return block_of(
@@ -217,7 +217,7 @@ class CollectShard:
     def _decode(
         self, batch: SampleBatch, rows: Sequence[int], content: str, account: ShardAccount
     ) -> Image.Image | None:
-        """Decode the picture that some rows share; where it cannot be used, drop all of them."""
+        """Decode the image that some rows share; where it cannot be used, drop all of them."""
         data = (batch.images or ())[rows[0]] or b""
         image, reason, detail = usable_image(data, self.options)
         if content in self.examples:

@@ -1,4 +1,4 @@
-"""A contact sheet: a few pictures of every class with their names, to be looked at."""
+"""A contact sheet: a few images of every class with their names, to be looked at."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
 SHOWN = 6
-"""Pictures per class."""
+"""Images per class."""
 
 SIDE = 96
 GAP = 6
@@ -29,7 +29,7 @@ ROWS = 30
 FONT_SIZE = 13
 MAX_TITLE = 90
 MIN_WIDTH = 320
-"""A strip is wide enough for most names even where it has few pictures."""
+"""A strip is wide enough for most names even where it has few images."""
 
 STRIP_HEIGHT = LINE + SIDE + 2 * GAP
 
@@ -39,14 +39,14 @@ EMPTY = (232, 232, 232)
 
 
 class ContactSheet:
-    """Collects small pictures while a set is written, and draws them.
+    """Collects small images while a set is written, and draws them.
 
     Parameters
     ----------
     titles : sequence of str
         One per class; control characters are replaced.
     shown : int
-        Pictures per class: those with ranks 1 to `shown`.
+        Images per class: those with ranks 1 to `shown`.
     """
 
     def __init__(self, titles: Sequence[str], shown: int = SHOWN) -> None:
@@ -56,7 +56,7 @@ class ContactSheet:
         self._small: dict[tuple[int, int], Image.Image] = {}
 
     def add(self, class_index: int, rank: int, data: bytes) -> None:
-        """Take the picture with this rank, from 1, if the sheet has room for it."""
+        """Take the image with this rank, from 1, if the sheet has room for it."""
         if rank > self._shown:
             return
         picture = decode_image(data)

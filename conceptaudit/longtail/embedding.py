@@ -104,7 +104,7 @@ def _check_made_with(location: str, audit: AuditSource) -> None:
     if known and isinstance(made_by, str) and made_by != audit.vectors_from:
         raise ArtifactMismatchError(
             f"The embeddings in {location} were not made with the model of the audit in "
-            f"{audit.folder} ({audit.clip}): their similarities mean nothing. Embed the pictures "
+            f"{audit.folder} ({audit.clip}): their similarities mean nothing. Embed the images "
             "with that model, or name the embeddings' model with --clip."
         )
 

@@ -172,7 +172,7 @@ def rank_vectors(
     Raises
     ------
     DataError
-        An example is no picture; the message names it.
+        An example is no image; the message names it.
     ConfigError
         The model's dimension is not that of the texts.
     """

@@ -66,7 +66,7 @@ class Placed:
     rank : int
         Position in its class, from 1.
     file : str
-        Path below the set's folder; empty where the pool has no pictures.
+        Path below the set's folder; empty where the pool has no images.
     why : str
         Why the concept was selected.
     """
@@ -121,9 +121,9 @@ def write_images(
     places : mapping of str to (int, int)
         Shard and sample id there by content, for those that lie elsewhere than the entry says.
     sheet : ContactSheet
-        Given every picture.
+        Given every image.
     progress : Progress
-        Told of every picture.
+        Told of every image.
 
     Raises
     ------

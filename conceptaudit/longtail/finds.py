@@ -33,10 +33,10 @@ class Finds:
     sample_ids, shards : numpy.ndarray of int64, shape (n,)
         The images, and the positions of their shards in the pool.
     keys, contents : sequence of str, length n
-        External keys; SHA-256 of the file (of the vector where there is no picture).
+        External keys; SHA-256 of the file (of the vector where there is no image).
     texts : dict of str to list of (str or None), length n
         One column for each of `TEXTS`.
-    pictures : sequence of (Picture or None), length n
+    pictures : sequence of (Image or None), length n
         None throughout where the pool has vectors only.
     vectors : numpy.ndarray of float32, shape (n, dimension)
         Unit vectors; may be memory-mapped.

@@ -32,7 +32,7 @@ class Collected:
     notes : list of str
         What a user of the set must know.
     places : dict of str to (int, int)
-        Shard and sample id of pictures that lie elsewhere than their vectors, by content.
+        Shard and sample id of images that lie elsewhere than their vectors, by content.
     """
 
     candidates: CandidateLists

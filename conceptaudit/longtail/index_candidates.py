@@ -17,7 +17,7 @@ from conceptaudit.longtail.pool_counts import PoolAccount
 from conceptaudit.records import Float32Array, Int64Array, sample_id
 
 SPARE = 4
-"""Neighbours asked for per candidate wanted: copies of one picture take places, and scores of a
+"""Neighbours asked for per candidate wanted: copies of one image take places, and scores of a
 quantised index are only about right."""
 
 QUERIES_AT_ONCE = 64

@@ -23,7 +23,7 @@ SHARD_IMAGES = 1_000
 """Images per archive."""
 
 READABLE = frozenset({"jpg", "jpeg", "png", "webp"})
-"""Endings that CLIP_benchmark decodes; other pictures go in as PNG, pixel for pixel."""
+"""Endings that CLIP_benchmark decodes; other images go in as PNG, pixel for pixel."""
 
 _MARKUP = {ord(character): f"&#{ord(character)};" for character in "\\`*_{}[]<>#|!&"}
 

@@ -98,7 +98,7 @@ class PictureProbe:
     files, pixels : mapping of str to tuple of int
         Candidates (by position) by the SHA-256 of their file and of their pixels.
     rows : numpy.ndarray of int64, shape (n,)
-        Candidates that have a picture.
+        Candidates that have an image.
     looks : Looks
         Their perceptual hashes and thumbnails.
     altered : AlteredSearch or None
@@ -127,7 +127,7 @@ class PictureProbe:
         distance: int,
         skip_unreadable: bool = False,
     ) -> PictureProbe:
-        """Prepare a probe for candidates' pictures, in their order."""
+        """Prepare a probe for candidates' images, in their order."""
         seen = [(i, picture) for i, picture in enumerate(pictures) if picture is not None]
         looks = Looks.of([picture for _, picture in seen])
         return cls(

@@ -183,7 +183,7 @@ def _notes(
     if IMAGE in source.compared or set(source.kinds) & set(DIGESTS):
         blind = sum(candidate.picture is None for candidate in candidates)
         if blind:
-            yield f"{blind:,} candidates have no picture to compare with {source.location}."
+            yield f"{blind:,} candidates have no image to compare with {source.location}."
     if URL in source.kinds:
         unknown = sum(not url_of(candidate.entry) for candidate in candidates)
         if unknown:

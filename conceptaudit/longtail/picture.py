@@ -19,16 +19,16 @@ HASH_SIDE = 8
 """Low frequencies per axis that make up the 64 bits."""
 
 SAMPLE_SIDE = 32
-"""Pixels per axis that the picture is shrunk to before its frequencies are taken."""
+"""Pixels per axis that the image is shrunk to before its frequencies are taken."""
 
 ZERO_DIGITS = 6
-"""Decimals kept of coefficients of up to 10⁶: makes the rounding noise of flat pictures zero."""
+"""Decimals kept of coefficients of up to 10⁶: makes the rounding noise of flat images zero."""
 
 _EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 
 
 def perceptual_hash(image: Image.Image) -> int:
-    """Hash what a picture looks like; similar pictures differ in few bits.
+    """Hash what an image looks like; similar images differ in few bits.
 
     The DCT hash as the ``imagehash`` package defines it (``phash``): grey, 32 × 32 (Lanczos),
     DCT-II, the 8 × 8 lowest frequencies, one bit each for above their median.

@@ -1,4 +1,4 @@
-"""The pictures behind a pool of embeddings, found by key: only candidates are opened."""
+"""The images behind a pool of embeddings, found by key: only candidates are opened."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureSet:
-    """A dataset that holds pictures.
+    """A dataset that holds images.
 
     Parameters
     ----------
@@ -47,14 +47,14 @@ class PictureSet:
 
 @dataclass(slots=True, kw_only=True)
 class Joined:
-    """What became of the candidates whose pictures were looked for.
+    """What became of the candidates whose images were looked for.
 
     Parameters
     ----------
     places : dict of str to (int, int)
-        Where each candidate's picture lies, by the candidate's content.
+        Where each candidate's image lies, by the candidate's content.
     removals : list of Removal
-        Candidates without a picture that can be used.
+        Candidates without an image that can be used.
     """
 
     places: dict[str, Place] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Joined:
 
 
 def open_pictures(location: str) -> PictureSet:
-    """Open the dataset whose pictures were embedded.
+    """Open the dataset whose images were embedded.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def open_pictures(location: str) -> PictureSet:
     if IMAGE not in dataset.provides:
         raise ConfigError(
             f"{location} ({dataset.layout}) holds no images, only "
-            f"{', '.join(sorted(dataset.provides)) or 'nothing'}. Name the dataset whose pictures "
+            f"{', '.join(sorted(dataset.provides)) or 'nothing'}. Name the dataset whose images "
             "were embedded with --pictures."
         )
     return PictureSet(dataset=dataset, shards=dataset.shards())
@@ -87,15 +87,15 @@ def join_pictures(
     examples: frozenset[str] = frozenset(),
     progress: Progress,
 ) -> Joined:
-    """Open the candidates' pictures, describe them, and drop candidates that have none.
+    """Open the candidates' images, describe them, and drop candidates that have none.
 
-    A key may name several pictures, because tars may number their members alike. Where the
+    A key may name several images, because tars may number their members alike. Where the
     embeddings say which file they were made from, that file is taken; else such a key is refused.
 
     Parameters
     ----------
     found : CandidateLists
-        Gets the pictures' descriptions, and loses candidates without one.
+        Gets the images' descriptions, and loses candidates without one.
     pictures : PictureSet
         Where they are.
     options : LongTailOptions
@@ -108,7 +108,7 @@ def join_pictures(
     Raises
     ------
     DataError
-        Not one candidate's key is among the pictures': they are another dataset's.
+        Not one candidate's key is among the images': they are another dataset's.
     """
     wanted: dict[str, dict[str, Entry]] = defaultdict(dict)
     for top in found.lists:
@@ -131,7 +131,7 @@ def join_pictures(
             joined.removals.append(_removal(entry, *look.fault(entry)))
     if wanted and not n_found:
         raise DataError(
-            f"None of the {len(wanted):,} candidates is a picture of {pictures.dataset.location}: "
+            f"None of the {len(wanted):,} candidates is an image of {pictures.dataset.location}: "
             f"no key of the embeddings, such as {next(iter(wanted))!r}, is one of its. Name the "
             "dataset that was embedded with --pictures, in the layout that it had then."
         )
@@ -165,12 +165,12 @@ class _Look:
         self.picture = None if image is None else describe_picture(data, image)
 
     def fault(self, entry: Entry) -> tuple[str, str]:
-        """Say why the candidate has no picture that can be used."""
+        """Say why the candidate has no image that can be used."""
         if not self.files:
             changed = "; or the file has changed since it was embedded" if entry.digest else ""
-            return NO_PICTURE, f"not among the pictures{changed}"
+            return NO_PICTURE, f"not among the images{changed}"
         if len(self.files) > 1:
-            return NO_PICTURE, f"{len(self.files)} different pictures have this key"
+            return NO_PICTURE, f"{len(self.files)} different images have this key"
         return self.reason
 
 

@@ -1,4 +1,4 @@
-"""Where candidates come from: a pool, what ranks its images, and where their pictures are."""
+"""Where candidates come from: a pool, what ranks its images, and where their files are."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from conceptaudit.text.tagger import TextTagger
 
 NO_PICTURES = (
-    "The pool holds image vectors and no pictures: the set is a list of keys (manifest.csv), "
+    "The pool holds image vectors and no image files: the set is a list of keys (manifest.csv), "
     "checked for duplicates by vectors only, without image files, hashes, sizes or a contact "
     "sheet. Name the dataset that was embedded with --pictures to get them."
 )
@@ -52,7 +52,7 @@ class Pool:
     examples : Examples or None
         Given where images are ranked by them.
     pictures : PictureSet or None
-        Given where the pool has vectors and the pictures lie elsewhere.
+        Given where the pool has vectors and the images lie elsewhere.
     proposals : Proposals or None
         Given where an index proposes the images to look at.
     tagger : TextTagger or None
@@ -91,7 +91,7 @@ class Pool:
 
     @property
     def picture_set(self) -> PictureSet | None:
-        """Where the pictures are; None where there are none."""
+        """Where the images are; None where there are none."""
         if IMAGE in self.stage.parts:
             return PictureSet(dataset=self.dataset, shards=self.shards)
         return self.pictures

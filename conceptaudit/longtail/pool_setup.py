@@ -28,7 +28,7 @@ PICTURE_ROWS, VECTOR_ROWS = 1_024, 100_000
 
 
 def open_pool(location: str | Path, layout: str) -> Dataset:
-    """Open a pool, cut so that a stopped run loses minutes: pictures take longer than vectors."""
+    """Open a pool, cut so that a stopped run loses minutes: images take longer than vectors."""
     pool = open_dataset(location, layout=layout, shard_rows=VECTOR_ROWS)
     if IMAGE not in pool.provides:
         return pool
@@ -47,7 +47,7 @@ def make_pool(
     Raises
     ------
     ConfigError, DataError, ArtifactMismatchError, MissingDependencyError
-        The dataset, the model, the examples, the pictures or the index cannot be used.
+        The dataset, the model, the examples, the images or the index cannot be used.
     """
     positions = {name: i for i, name in enumerate(audit.vocabulary.names)}
     ids = [positions[name] for name in concepts]
@@ -91,7 +91,7 @@ def _pictures(
     if space.part != EMBEDDING:
         raise ConfigError(
             f"--pictures is for a pool of embeddings; {dataset.location} ({dataset.layout}) holds "
-            "its pictures itself. Leave it out."
+            "its images itself. Leave it out."
         )
     return open_pictures(str(options.pictures))
 

@@ -1,4 +1,4 @@
-"""The values of this room: pictures, candidates, removals, the finished set."""
+"""The values of this room: images, candidates, removals, the finished set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         LEAK_HASH: "its file's digest stands in a --against table",
         OUTLIER: "its embedding lies far from the rest of its class (--suspects remove)",
         OTHER_SENSE: "it seems to show another thing of that name (--suspects remove)",
-        NO_PICTURE: "the --pictures dataset has no picture with its key",
+        NO_PICTURE: "the --pictures dataset has no image with its key",
         EXAMPLE: "it is one of the --examples that images were ranked by",
         UNSAFE: "the pool's columns call it unsafe (--max-unsafe)",
         WATERMARK: "the pool's columns say that it has a watermark (--max-watermark)",
@@ -116,7 +116,7 @@ class Entry:
     sample_id : int
         Unique in the pool.
     content : str
-        SHA-256 of the file (of the stored vector where there is no picture): what it is, whatever
+        SHA-256 of the file (of the stored vector where there is no image): what it is, whatever
         its key.
     shard : int
         Position of its shard in the pool.
@@ -164,7 +164,7 @@ class Candidate:
         The concept of the audit that fits best among all others; empty where there is none.
     margin : float
         Score minus that of the runner-up; negative where the runner-up fits better.
-    picture : Picture or None
+    picture : Image or None
         None where the pool has vectors only.
     suspect : str
         Why a person should look at it first, beginning with a reason; empty where nothing is odd.

@@ -1,4 +1,4 @@
-"""Names that are safe on every file system, in tables and in pictures."""
+"""Names that are safe on every file system, in tables and in images."""
 
 import hashlib
 import re

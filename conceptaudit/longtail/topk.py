@@ -94,7 +94,7 @@ class ScoredImage:
         As in `Entry`.
     vector : numpy.ndarray of float32, shape (dimension,)
         Unit length.
-    picture : Picture or None
+    picture : Image or None
         None where the pool has vectors only.
     """
 
@@ -112,9 +112,9 @@ class ScoredImage:
 
 
 class CandidateLists:
-    """A `TopK` per concept, with the vectors and pictures of what is in any of them.
+    """A `TopK` per concept, with the vectors and images of what is in any of them.
 
-    Memory is bounded by ``n_concepts * size`` vectors and pictures' descriptions, whatever the
+    Memory is bounded by ``n_concepts * size`` vectors and images' descriptions, whatever the
     size of the pool.
 
     Parameters

@@ -23,7 +23,7 @@ PHASH_DISTANCE = 10
 """Bits of 64 in which near-duplicates may differ, as published (Let It Wag!, arXiv 2404.04125)."""
 
 EMBEDDING_SIMILARITY = 0.985
-"""Cosine similarity from which two pictures count as the same; strict enough to keep siblings."""
+"""Cosine similarity from which two images count as the same; strict enough to keep siblings."""
 
 
 MAX_UNSAFE, MAX_WATERMARK = 0.5, 0.8
@@ -183,7 +183,7 @@ class LongTailOptions:
     )
     pictures: str | Path | None = option(
         None,
-        "Dataset with the pictures of a pool of embeddings, joined by key; only candidates are "
+        "Dataset with the images of a pool of embeddings, joined by key; only candidates are "
         "opened.",
     )
     index: str | Path | None = option(

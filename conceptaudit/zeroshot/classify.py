@@ -108,7 +108,7 @@ class ZeroShotClassifier:
     def _labelled(
         self, batch: SampleBatch, known: list[_Labelled], drops: list[Drop]
     ) -> Iterator[bytes]:
-        """Yield the pictures whose class is known, noting each in `known`."""
+        """Yield the images whose class is known, noting each in `known`."""
         images: Sequence[bytes | None] = batch.images or [None] * len(batch)
         labels = self.evaluation_set.labels(batch)
         ids = batch.sample_ids.tolist()
@@ -125,7 +125,7 @@ class ZeroShotClassifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Labelled:
-    """A picture and its class."""
+    """An image and its class."""
 
     sample_id: int
     key: str

@@ -1,4 +1,4 @@
-"""The stage that classifies stored embeddings: labels meet vectors by key, no picture is opened.
+"""The stage that classifies stored embeddings: labels meet vectors by key, no image is opened.
 
 The labels are read once, from the evaluation set, and written into the run folder; each shard of
 embeddings then looks up its own.

@@ -39,7 +39,7 @@ def evaluate(
     """Classify the images of an evaluation set, and count class by class what is right.
 
     An image that cannot be decoded, or whose label names no class, is listed and in no number.
-    With embeddings no picture is opened; they meet the labels by key.
+    With embeddings no image is opened; they meet the labels by key.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ class EvaluationSet:
 
     @property
     def parts(self) -> frozenset[str]:
-        """What has to be read of a sample to classify its picture."""
+        """What has to be read of a sample to classify its image."""
         return self.label_parts | {IMAGE}
 
     @property

@@ -36,7 +36,7 @@ class LabelledPredictions:
     guesses : pandas.DataFrame
         A row per image that is in the numbers, in the set's order.
     account : dict
-        Of the set's images, as evaluating the pictures gives it.
+        Of the set's images, as evaluating the images gives it.
     drops : tuple of Drop
         Images that are in no number.
     notes : tuple of str
@@ -110,13 +110,13 @@ def _notes(summaries: Sequence[Json], drops: Sequence[Drop]) -> Iterator[str]:
         )
     if reasons[AMBIGUOUS_KEY]:
         yield (
-            f"In no number, having a key that another picture has too: "
+            f"In no number, having a key that another image has too: "
             f"{_several(reasons[AMBIGUOUS_KEY], 'image')} of the set."
         )
     if n_close:
         yield (
             f"For {_several(n_close, 'image')} the two best classes are closer than the rounding "
-            "of stored vectors (float16): the pictures may put them in the other order."
+            "of stored vectors (float16): the images may put them in the other order."
         )
 
 

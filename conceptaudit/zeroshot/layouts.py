@@ -183,7 +183,7 @@ def open_embeddings(root: Path, name: str, label_column: str | None, given: Name
         raise DataError(f"{root} has no metadata/*.parquet, so nothing names its images' classes.")
     labels = read_label_column(files, label_column, given.names if given else None)
     n_dropped = len(embedding_drops(root))
-    told = f"Pictures that are not in this folder, could not be embedded: {n_dropped:,}."
+    told = f"Images that are not in this folder, could not be embedded: {n_dropped:,}."
     notes = (told,) if n_dropped else ()
     if isinstance(labels, Labels):
         dataset = open_dataset(root, layout="embeddings", caption_column=labels.column)

@@ -23,9 +23,9 @@ from conceptaudit.zeroshot.retrieval import PairedVectors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairEncoder:
-    """Embeds the pictures and the captions of a shard's samples.
+    """Embeds the images and the captions of a shard's samples.
 
-    A picture that several samples of a shard share by key is embedded once.
+    An image that several samples of a shard share by key is embedded once.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class PairEncoder:
         Whether the lines of a caption are captions of their own, as CLIP_benchmark's retrieval
         archives write them; elsewhere a line break is white space (some COCO captions hold one).
     embedded : bool
-        Whether the samples carry embeddings of their pictures, which then are not opened.
+        Whether the samples carry embeddings of their images, which then are not opened.
     """
 
     clip: ClipModel
@@ -116,7 +116,7 @@ class PairEncoder:
         return [line for line in lines if line.strip()]
 
     def _stored(self, batch: SampleBatch, places: dict[str, int], shard: Shard) -> Float32Array:
-        """Take the embeddings of the pictures whose key is new, and note the place of each."""
+        """Take the embeddings of the images whose key is new, and note the place of each."""
         if batch.embeddings is None:
             return _stacked([], self.clip.dimension)
         if batch.embeddings.shape[1] != self.clip.dimension:
@@ -141,7 +141,7 @@ class PairEncoder:
         drops: list[Drop],
         encode: OomSafeEncoder,
     ) -> Float32Array:
-        """Embed the pictures whose key is new, and note the place of each."""
+        """Embed the images whose key is new, and note the place of each."""
         import torch
 
         data = batch.images or [None] * len(batch)
@@ -191,7 +191,7 @@ def read_pairs(store: ShardStore, shards: Sequence[str]) -> tuple[PairedVectors,
     Raises
     ------
     DataError
-        No sample has both a picture and a caption.
+        No sample has both an image and a caption.
     """
     places: dict[str, int] = {}
     images: list[Float32Array] = []
@@ -210,7 +210,7 @@ def read_pairs(store: ShardStore, shards: Sequence[str]) -> tuple[PairedVectors,
         texts.append(np.load(store.path(shard, ".texts.npy"), allow_pickle=False))
         tables.append(table.assign(image=table["key"].map(places)))
     if not tables:
-        raise DataError("No sample of the dataset has both a picture and a caption.")
+        raise DataError("No sample of the dataset has both an image and a caption.")
     joined = pd.concat(tables, ignore_index=True)
     pairs = PairedVectors(
         images=np.array(images, dtype=np.float32),

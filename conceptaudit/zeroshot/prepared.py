@@ -84,7 +84,7 @@ class PreparedEvaluation:
         progress: Progress,
         part: Part | None = None,
     ) -> dict[str, EmbeddingFolder]:
-        """Embed the pictures, or a part's share of them, where embeddings are to be kept.
+        """Embed the images, or a part's share of them, where embeddings are to be kept.
 
         Returns
         -------
@@ -177,7 +177,7 @@ class PreparedRetrieval:
         embedded = EMBEDDING in dataset.provides
         if CAPTION not in dataset.provides or not (embedded or IMAGE in dataset.provides):
             raise ConfigError(
-                f"Retrieval needs pictures or embeddings with captions; {dataset.location} offers "
+                f"Retrieval needs images or embeddings with captions; {dataset.location} offers "
                 f"{', '.join(sorted(dataset.provides)) or 'nothing'}."
             )
         clips = load_models(models, options.device)

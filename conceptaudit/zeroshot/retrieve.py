@@ -79,8 +79,8 @@ def evaluate_retrieval(
     Parameters
     ----------
     dataset : Dataset
-        Pictures, or embeddings of them, and captions; samples that share a key share the
-        picture.
+        Images, or embeddings of them, and captions; samples that share a key share the
+        image.
     models : sequence of str or ClipModel
     out : str or Path
     options : RetrievalOptions, optional

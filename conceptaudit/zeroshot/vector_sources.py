@@ -1,4 +1,4 @@
-"""Where an evaluation takes its vectors from: pictures that it encodes, or stored embeddings."""
+"""Where an evaluation takes its vectors from: images that it encodes, or stored embeddings."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureSource:
-    """Pictures, which one model encodes."""
+    """Images, which one model encodes."""
 
     stage: ZeroShotClassifier
     dataset: Dataset
@@ -153,7 +153,7 @@ class Stored:
     Parameters
     ----------
     read : sequence of str or Path
-        A folder per model, in the models' order; none to encode the pictures.
+        A folder per model, in the models' order; none to encode the images.
     save : str, Path or None
         Folder to keep embeddings in, a folder per model.
     """
@@ -162,7 +162,7 @@ class Stored:
     save: str | Path | None = None
 
     def places(self, evaluation_set: EvaluationSet, slugs: Sequence[str]) -> Sequence[str | Path]:
-        """Name the folder of each model; none where pictures are encoded.
+        """Name the folder of each model; none where images are encoded.
 
         Raises
         ------
@@ -208,7 +208,7 @@ def find_sources(
     Raises
     ------
     ConfigError, DataError
-        The embeddings do not fit the set, or neither pictures nor embeddings are there.
+        The embeddings do not fit the set, or neither images nor embeddings are there.
     ArtifactMismatchError
         Another model made the embeddings.
     """
@@ -216,7 +216,7 @@ def find_sources(
     places = stored.places(evaluation_set, slugs)
     if not places and IMAGE not in dataset.provides:
         raise ConfigError(
-            f"{evaluation_set.location} holds no pictures. Name their embeddings (--embeddings)."
+            f"{evaluation_set.location} holds no images. Name their embeddings (--embeddings)."
         )
     shards = () if places else dataset.shards()
     labels = read_labels(evaluation_set) if places else None

@@ -77,7 +77,7 @@ def test_pictures_counted_once_each(pictures: Path, tiny_clip: Path, tmp_path: P
         ["03", "near"],
     ]
     assert len(set(table["group"])) == 1
-    assert any("5 samples show 3 distinct pictures" in note for note in run.notes)
+    assert any("5 samples show 3 distinct images" in note for note in run.notes)
     clip = find_clip(str(tiny_clip), device="cpu")
     embed(open_dataset(pictures), clip, tmp_path / "emb")
     stored = audit(tmp_path / "emb", CONCEPTS, tmp_path / "stored", options=options)
@@ -133,8 +133,8 @@ class TestEmbeddings:
             ["k5", "same_key"],
         ]
         notes = " ".join(run.notes)
-        assert "8 samples show 3 distinct pictures: 2 are further captions" in notes
-        assert "no picture was opened" in notes
+        assert "8 samples show 3 distinct images: 2 are further captions" in notes
+        assert "no image was opened" in notes
 
     def test_sharding_changes_nothing(self, folder: Path, tmp_path: Path) -> None:
         whole = audit(folder, CONCEPTS, tmp_path / "a", options=self.options(folder, 0.99))

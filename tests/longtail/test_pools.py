@@ -72,7 +72,7 @@ def test_embeddings_with_pictures_give_the_set_that_the_pictures_give(
 def test_pictures_of_another_dataset_are_told(tmp_path, run, plain_files, make_pool, embed):
     others = {f"other-{name}": data for name, data in plain_files.items()}
     options = replace(OPTIONS, pictures=make_pool(others, "others"))
-    with pytest.raises(DataError, match=r"None of the \d+ candidates is a picture of .*others"):
+    with pytest.raises(DataError, match=r"None of the \d+ candidates is an image of .*others"):
         build_long_tail(run, embed(plain_files), tmp_path / "a", options=options)
 
 
@@ -120,7 +120,7 @@ def test_a_key_of_several_pictures_is_told_apart_by_digest_or_refused(
     bare = embed(plain_files, "bare", keys=keys, digests=False)
     made = build_long_tail(run, bare, tmp_path / "b", options=options)
     lost = made.removed[made.removed["key"] == "same"]
-    assert lost["detail"].tolist() == ["2 different pictures have this key"] * 2
+    assert lost["detail"].tolist() == ["2 different images have this key"] * 2
 
 
 def test_pictures_are_for_embeddings(tmp_path, run, encoder, plain_files, plain_pool, embed):
