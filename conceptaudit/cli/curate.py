@@ -22,6 +22,7 @@ from conceptaudit.options.engine import EngineChoice
 
 if TYPE_CHECKING:
     from conceptaudit.curate import Curated
+    from conceptaudit.curves import Curve
 
 SHOWN = 10
 """Concepts shown from each end."""
@@ -43,6 +44,14 @@ def curate(
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be, and write nothing.")
+    ] = False,
+    best_mixture: Annotated[
+        bool,
+        typer.Option(
+            "--best-mixture",
+            help="Say which shares of the runs the --curve predicts the best tail accuracy of, in "
+            "a set of --size; write nothing.",
+        ),
     ] = False,
     options: CurateOptions,
     scores: Annotated[
@@ -78,6 +87,12 @@ def curate(
     from conceptaudit.curves import Curve
     from conceptaudit.errors import ConfigError
 
+    if best_mixture:
+        if curve is None or options.size is None or out is not None:
+            raise ConfigError("--best-mixture needs --curve and --size, and writes nothing.")
+        named = [parse_run(run)[0] for run in runs]
+        _show_best(named, Curve.load(Path(curve)), options.size, as_json=as_json)
+        return
     if (out is None) is not dry_run:
         raise ConfigError("Name a folder to write (-o OUT), or ask what would be (--dry-run).")
     check_croissant(croissant)
@@ -103,6 +118,34 @@ def curate(
         emit_json(made.as_json())
     else:
         _show(made, options.level)
+
+
+def _show_best(runs: list[str], curve: Curve, size: int, *, as_json: bool) -> None:
+    from conceptaudit.curate.best_mixture import NEARLY, best_mixture
+    from conceptaudit.curate.predicted import CAVEAT
+
+    found = best_mixture(runs, curve, size)
+    if as_json:
+        rows = found.table.to_dict("records")
+        emit_json({"tail": found.tail, "tail_equal": found.tail_equal, "runs": rows})
+        return
+    say(f"note: {CAVEAT}")
+    say(
+        f"predicted mean accuracy of {found.n_tail:,} tail concepts in {size:,} samples: "
+        f"{found.tail:.3f}; with equal shares {found.tail_equal:.3f}"
+    )
+    say_table(
+        ["run", "share", f"within {NEARLY} of it", "tail, it alone"],
+        [
+            [
+                r["run"],
+                float(r["share"]),
+                f"{r['share_low']:.2f} to {r['share_high']:.2f}",
+                float(r["tail_alone"]),
+            ]
+            for _, r in found.table.iterrows()
+        ],
+    )
 
 
 def _show(made: Curated, level: float) -> None:

@@ -10,6 +10,7 @@ from conceptaudit.cli.main import main
 from conceptaudit.curate import CurateOptions, curate
 from conceptaudit.curate.audited import AuditedData
 from conceptaudit.curate.balance import entry_probability
+from conceptaudit.curate.best_mixture import best_mixture
 from conceptaudit.curate.drawing import Rule
 from conceptaudit.curate.expected import concept_table
 from conceptaudit.curate.mixing import Mixture
@@ -160,3 +161,32 @@ def test_the_verb_says_and_writes(known, tmp_path, capsys):
     assert (out / "kept.parquet").is_file()
     assert main(["curate", str(known.run), "--cap", "40"]) == 2
     assert "--dry-run" in capsys.readouterr().err
+
+
+def test_the_best_mixture_is_that_of_a_plain_search(known, other):
+    """With a straight curve the tail's mean accuracy can be written down."""
+    curve, size = curve_of(known), 500
+    found = best_mixture([known.run, other.run], curve, size)
+    rates = [
+        one.counts().reindex(NAMES).fillna(0).to_numpy() / len(one.table) for one in (known, other)
+    ]
+    both = known.counts().reindex(NAMES).fillna(0) + other.counts().reindex(NAMES).fillna(0)
+    tail = both.sort_values(ascending=False, kind="stable").index[-3:]
+    chosen = [NAMES.index(name) for name in tail]
+    shares = np.arange(0, 101) / 100
+    plain = [
+        np.mean(0.1 + 0.2 * np.log10(1 + size * (s * rates[0] + (1 - s) * rates[1])[chosen]))
+        for s in shares
+    ]
+    assert found.tail == pytest.approx(max(plain), abs=0.01)
+    share = found.table["share"].iloc[0]
+    assert plain[round(share * 100)] >= max(plain) - 0.004
+    assert found.tail >= found.tail_equal
+    with pytest.raises(ConfigError, match="more than the"):
+        best_mixture([known.run, other.run], curve, 10_000)
+
+
+def test_a_run_gives_no_more_than_it_has(known, other):
+    found = best_mixture([known.run, other.run], curve_of(known), 1_500)
+    shares = found.table["share"].to_numpy()
+    assert (shares * 1_500 <= np.array([len(known.table), len(other.table)]) + 1e-6).all()
