@@ -17,6 +17,7 @@ from conceptaudit.curves import fit_curve, intervals, model_fitting, plan, predi
 from conceptaudit.curves.comparison import Compared
 from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
 from conceptaudit.curves.simulated import World, simulate
+from conceptaudit.frequency.by_column import SUMMARY_COLUMNS, VALUE_COLUMNS
 from conceptaudit.frequency.comparing import _as_a_whole, _by_concept
 from conceptaudit.frequency.cooccurrence import top_pairs
 from conceptaudit.frequency.corrected import Corrected, add_corrected
@@ -152,6 +153,7 @@ def test_every_column_is_told_and_nothing_else():
     written = {
         "frequencies.csv": frequencies(),
         "cooccurrence.parquet": cooccurrence(),
+        "columns.csv and columns_values.parquet": {*SUMMARY_COLUMNS, *VALUE_COLUMNS},
         **curve_tables(),
         **results(),
         **tail(),

@@ -61,6 +61,13 @@ def host_of(url: Any) -> str | None:
     return match[1].lower() if match is not None and match[1] else None
 
 
+SUMMARY_COLUMNS = (
+    *("concept", "column", "n", "mean", "limit"),
+    *("share_beyond", "n_values", "top", "share_top"),
+)
+VALUE_COLUMNS = ("concept", "column", "value", "n")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountColumns:
     """Adds up the columns of one shard, over all samples and by concept.
@@ -248,10 +255,9 @@ def column_tables(
     Returns
     -------
     summary : pandas.DataFrame
-        ``concept, column, n, mean, limit, share_beyond, n_values, top, share_top``, a row per
-        column and concept, all samples first (concept ``""``).
+        `SUMMARY_COLUMNS`, a row per column and concept, all samples first (concept ``""``).
     values : pandas.DataFrame
-        ``concept, column, value, n``: the `TOP` most frequent values of each; all of all samples.
+        `VALUE_COLUMNS`: the `TOP` most frequent values of each; all of all samples.
     """
     import duckdb
 
@@ -272,7 +278,10 @@ def column_tables(
     counted = merged[(merged["value"] != "") & (merged["value"] != BEYOND)]
     first = counted.groupby(["concept_id", "column"]).cumcount() < TOP
     values = counted[first | (counted["concept_id"] == OVERALL)]
-    return pd.DataFrame(rows), values[["concept", "column", "value", "n"]].reset_index(drop=True)
+    return (
+        pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS)),
+        values[list(VALUE_COLUMNS)].reset_index(drop=True),
+    )
 
 
 def _summary(concept: str, column: str, part: pd.DataFrame) -> dict[str, Any]:
