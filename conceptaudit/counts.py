@@ -118,7 +118,7 @@ def choose_count(frequencies: ConceptFrequencies, count: str = AUTO_COUNT) -> Co
     if not set(parts) <= set(available) or len(set(parts)) != len(parts):
         names = ", ".join(name.removeprefix("n_") for name in available)
         raise ConfigError(
-            f"--count must be 'auto', a count of this audit ({names}) or two joined by '+'. "
+            f"--count must be 'auto', a count of this audit ({names}), or two joined by '+'. "
             f"Got {count!r} instead."
         )
     return CountChoice(column=column, reason=f"--count {count}")

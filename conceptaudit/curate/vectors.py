@@ -1,4 +1,8 @@
-"""What embeddings say of samples: how dense it is around them, and how typical they are."""
+"""What embeddings say of samples: how dense it is around them, and how typical they are.
+
+A product that several threads share rounds otherwise than one thread's, so BLAS has one thread here:
+the weights are the same bits from every engine. Shards are what runs side by side.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from conceptaudit.artifacts import ShardStore, write_npy
 from conceptaudit.curate.drawing import LeftSamples
@@ -138,9 +143,10 @@ class SumFeatures:
     def __call__(self, shard: Shard) -> None:
         """Add up a shard and write its record."""
         total, n = np.zeros(FEATURES), 0
-        for _, vectors in self.samples.blocks(shard):
-            total += self.features.of(vectors).sum(axis=0, dtype=np.float64)
-            n += len(vectors)
+        with threadpool_limits(1, user_api="blas"):
+            for _, vectors in self.samples.blocks(shard):
+                total += self.features.of(vectors).sum(axis=0, dtype=np.float64)
+                n += len(vectors)
         path = self.store.path(shard.name, ".npy")
         write_npy(path, total)
         self.store.write(shard.name, shard.fingerprint, {"n": n}, {".npy": path})
@@ -163,9 +169,10 @@ class WeighByDensity:
         ids, _ = self.samples.left.ids(shard.name)
         weights = np.ones(len(ids))
         typical = float(np.dot(self.mean.astype(np.float64), self.mean.astype(np.float64)))
-        for place, vectors in self.samples.blocks(shard):
-            density = self.features.of(vectors) @ self.mean
-            weights[place] = typical / np.maximum(density, LEAST_DENSITY * typical)
+        with threadpool_limits(1, user_api="blas"):
+            for place, vectors in self.samples.blocks(shard):
+                density = self.features.of(vectors) @ self.mean
+                weights[place] = typical / np.maximum(density, LEAST_DENSITY * typical)
         path = self.store.path(shard.name, ".npy")
         write_npy(path, weights)
         self.store.write(shard.name, shard.fingerprint, {"n": len(ids)}, {".npy": path})
@@ -190,7 +197,8 @@ def cluster_centres(vectors: Float32Array, k: int, seed: int) -> Float32Array:
     k = min(k, len(vectors))
     centres = vectors[np.sort(rng.choice(len(vectors), size=k, replace=False))]
     for _ in range(ITERATIONS):
-        nearest = np.argmax(vectors @ centres.T, axis=1)
+        with threadpool_limits(1, user_api="blas"):
+            nearest = np.argmax(vectors @ centres.T, axis=1)
         sums = np.zeros_like(centres, dtype=np.float64)
         np.add.at(sums, nearest, vectors)
         empty = ~np.isin(np.arange(k), nearest)
@@ -214,8 +222,9 @@ class MeasureDistance:
         """Measure a shard: one minus the cosine, NaN where a sample has no embedding."""
         ids, _ = self.samples.left.ids(shard.name)
         distance = np.full(len(ids), np.nan, dtype=np.float32)
-        for place, vectors in self.samples.blocks(shard):
-            distance[place] = 1.0 - (vectors @ self.centres.T).max(axis=1)
+        with threadpool_limits(1, user_api="blas"):
+            for place, vectors in self.samples.blocks(shard):
+                distance[place] = 1.0 - (vectors @ self.centres.T).max(axis=1)
         path = self.store.path(shard.name, ".npy")
         write_npy(path, distance)
         self.store.write(shard.name, shard.fingerprint, {"n": len(ids)}, {".npy": path})

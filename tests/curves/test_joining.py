@@ -168,7 +168,7 @@ def test_corrected_counts_are_taken_when_named(make_accuracies):
 
 @pytest.mark.parametrize("count", ["n_joint", "frequency", "concept", ""])
 def test_counts_that_are_not_there_are_refused(count, make_frequencies, make_accuracies):
-    with pytest.raises(ConfigError, match="--count must be 'auto' or"):
+    with pytest.raises(ConfigError, match="--count must be 'auto', a count of this audit"):
         join(make_frequencies([1], ["cat"]), make_accuracies([0.5], ["cat"]), count=count)
 
 

@@ -172,7 +172,7 @@ def test_a_fit_killed_at_any_file_can_be_run_again(tables, monkeypatch):
         run(*call, "-o", out)
 
         @contextmanager
-        def killed(path, last=last):
+        def killed(path, *, last=last, **options):
             nonlocal n
             n += 1
             if n == last:

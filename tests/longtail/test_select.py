@@ -92,7 +92,7 @@ def test_pins_come_on_top_and_exclusions_never(frequencies):
         ({"exclusions": ("zz",)}, "'exclusions' parameter"),
         ({"pins": ("b",), "exclusions": ("b",)}, "pinned and excluded"),
         ({"below": 1}, "No concept is left"),
-        ({"count": "joint"}, "--count must be 'auto' or a count of this audit"),
+        ({"count": "joint"}, "--count must be 'auto', a count of this audit"),
     ],
 )
 def test_impossible_rules_are_told(frequencies, options, told):

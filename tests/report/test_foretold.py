@@ -107,7 +107,7 @@ def test_many_classes_are_drawn_evenly_and_unknown_numbers_of_images() -> None:
             "measured_low": np.nan, "measured_high": np.nan, "inside": True,
         }
     )  # fmt: skip
-    drawn = foretold_chart("x", table, level=0.9)
+    drawn = str(foretold_chart("x", table, level=0.9))
     assert f"{MOST_CLASSES} of {n} classes are drawn" in drawn
     assert "c0\\n0 samples" in drawn
     assert f"c{n - 1}\\n{n - 1} samples" in drawn
