@@ -1,7 +1,7 @@
 """What embeddings say of samples: how dense it is around them, and how typical they are.
 
-A product that several threads share rounds otherwise than one thread's, so BLAS has one thread here:
-the weights are the same bits from every engine. Shards are what runs side by side.
+A product that several threads share rounds differently from one thread's, so BLAS has one thread
+here: the weights are the same bits from every engine. Shards are what runs side by side.
 """
 
 from __future__ import annotations
