@@ -135,7 +135,7 @@ def test_what_cannot_be_had_fast_is_refused(corpus: Path, tmp_path: Path) -> Non
             tmp_path / "x",
             options=options(cooccurrence=True),
         )
-    with pytest.raises(ConfigError, match="'text_error' parameter must lie in"):
+    with pytest.raises(ConfigError, match="'text_error' parameter of AuditOptions must be in"):
         AuditOptions(text_error=0.0)
 
 

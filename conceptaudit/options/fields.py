@@ -163,7 +163,6 @@ def documented(record: type[Record]) -> type[Record]:
     >>> print(Options.__doc__)
     Options.
     <BLANKLINE>
-
     Parameters
     ----------
     level : float, default 0.9

@@ -166,7 +166,7 @@ def test_what_the_algorithm_does_not_know_is_refused(
 
 
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(ConfigError, match="'text_mode' parameter must be one of"):
+    with pytest.raises(ConfigError, match="'text_mode' parameter of AuditOptions must be one of"):
         AuditOptions(text_mode="papers")
 
 
