@@ -160,13 +160,8 @@ def documented(record: type[Record]) -> type[Record]:
     ...     '''Options.'''
     ...
     ...     level: float = option(0.9, "Coverage of the intervals.", within="(0, 1)")
-    >>> print(Options.__doc__)
-    Options.
-    <BLANKLINE>
-    Parameters
-    ----------
-    level : float, default 0.9
-        Coverage of the intervals. In (0, 1).
+    >>> Options.__doc__.splitlines()[-2:]
+    ['level : float, default 0.9', '    Coverage of the intervals. In (0, 1).']
     """
     lines = ["Parameters", "----------"]
     for field, about in options_of(record):
