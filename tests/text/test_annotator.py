@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from conceptaudit.records import Concept, ConceptVocabulary
@@ -123,6 +123,7 @@ def test_windows_are_cut_alike_from_runs_and_from_the_whole(text: str) -> None:
     caption = caption_text(f"{text} watch {text}")
     asker = NounAsker(load_pipeline("bundled"))
     start = caption.find("watch")
+    assume(start >= 0)  # "'><A watch '>" is taken for a tag of HTML, which is no part of a caption
     assert asker._cut_runs(caption, start, 6) == asker._cut(caption, start, 6)
 
 
