@@ -188,7 +188,7 @@ def _run(
     )
     # among all classes, as the fit's test set: fewer rivals would make it an easier test
     tail_results = evaluation.on(tail.folder, TAIL_SET, folder / "tail-evaluation")
-    report = _report(folder, drawn, tail_results, progress)
+    report = _report(folder, drawn, accuracies, held_out, tail_results, progress)
     truth = read_truth(drawn.data)
     return DemoResult(
         folder=folder,
@@ -204,16 +204,22 @@ def _run(
 
 
 def _report(
-    folder: Path, drawn: _Drawn, tail_results: ConceptAccuracies, progress: Progress
+    folder: Path,
+    drawn: _Drawn,
+    accuracies: ConceptAccuracies,
+    predictions: pd.DataFrame,
+    tail_results: ConceptAccuracies,
+    progress: Progress,
 ) -> Path:
+    """Write the report; tables of the demo itself, which is not finished yet, come from memory."""
     progress.start("report", 1, unit="pages")
     page = write_report(
         folder / REPORT,
         run=folder / "audit",
         dataset=drawn.data,
         curve=folder / "curve" / "curve.json",
-        accuracies=folder / "accuracies.csv",
-        predictions=folder / "predictions.csv",
+        accuracies=accuracies,
+        predictions=predictions,
         longtail=folder / "longtail",
         tail_results=tail_results,
         truth=drawn.data / "truth.parquet",
