@@ -118,7 +118,27 @@ _ENTRIES = {
         "2024",
         "arXiv:2401.08281",
     ),
+    "wen2024": (
+        "inproceedings",
+        "Xin Wen and Bingchen Zhao and Yilun Chen and Jiangmiao Pang and Xiaojuan Qi",
+        (
+            "What Makes CLIP More Robust to Long-Tailed Pre-Training Data? A Controlled Study for "
+            "Transferable Insights"
+        ),
+        "2024",
+        "arXiv:2405.21070",
+    ),
+    "liu2025": (
+        "inproceedings",
+        "Tian Liu and Huixin Zhang and Shubham Parashar and Shu Kong",
+        "Few-Shot Recognition via Stage-Wise Retrieval-Augmented Finetuning",
+        "2025",
+        "arXiv:2406.11148",
+    ),
 }
+
+_REFERENCE_COUNTS = (("/clip-beyond-tail", "wen2024"), ("/swat", "liu2025"))
+"""Endings of the names of reference counts by others than the paper, which is cited anyway."""
 
 _WEIGHTS = (
     ("openai", ("radford2021",)),
@@ -186,6 +206,10 @@ def _keys(manifest: dict[str, Json]) -> Iterator[str]:
             yield from keys
     if manifest["kind"] == "index":
         yield "douze2024"
+    references = json.dumps(manifest.get("reference_counts"))
+    for ending, key in _REFERENCE_COUNTS:
+        if ending in references:
+            yield key
 
 
 def _entry(key: str) -> str:

@@ -188,7 +188,8 @@ def fit(
             others = read_accuracies(placebo, dataset=dataset)
             control = again(counted, others, count=curve.count, pretraining="all").slopes
         with run.hold(overwrite=overwrite):
-            written = _write(curve, comparison, run, progress if figures else None)
+            drawing = progress if figures else None
+            written = _write(curve, comparison, run, drawing, _references(frequencies))
     if as_json:
         emit_json(
             summary(curve, out)
@@ -283,8 +284,19 @@ def _digest(table: pd.DataFrame) -> str:
     return digest_of([list(map(str, table.columns)), table.to_csv(index=False)])
 
 
+def _references(frequencies: list[str]) -> list[str]:
+    """Full names of the reference counts among the frequencies."""
+    from conceptaudit.frequency.reference import PREFIX, reference_counts
+
+    return [reference_counts(name).name for name in frequencies if name.startswith(PREFIX)]
+
+
 def _write(
-    curve: Curve, comparison: pd.DataFrame | None, run: RunFolder, drawing: Progress | None
+    curve: Curve,
+    comparison: pd.DataFrame | None,
+    run: RunFolder,
+    drawing: Progress | None,
+    references: list[str],
 ) -> list[str]:
     """Write a curve, its tables and its figures; return the names of the files."""
     from conceptaudit.artifacts import write_csv
@@ -304,7 +316,8 @@ def _write(
     draw_curve(curve, out / "curve.svg")
     more = [] if drawing is None else draw_all(curve, out, progress=drawing)
     curve.save(out / "curve.json")
-    run.finish({"source": curve.source, "curve": curve.digest, "notes": list(curve.notes)})
+    about = {"reference_counts": references} if references else {}
+    run.finish({"source": curve.source, "curve": curve.digest, "notes": list(curve.notes), **about})
     return ["curve.json", *tables, "curve.png", "curve.svg", *more]
 
 

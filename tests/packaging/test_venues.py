@@ -8,7 +8,7 @@ import mlcroissant
 import pandas as pd
 import pytest
 
-from conceptaudit.citing import _ENTRIES, _WEIGHTS, cited
+from conceptaudit.citing import _ENTRIES, _REFERENCE_COUNTS, _WEIGHTS, cited
 from conceptaudit.cli.main import main
 from conceptaudit.lab import LabConfig, generate
 from conceptaudit.longtail.set_storage import read_long_tail
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph:DeprecationWarn
 
 CONFIG = LabConfig(n_samples=60, shard_size=60, image_size=48, seed=5, n_concepts=8)
 KINDS = ("audit", "longtail", "curate")
+FOODS = ("apple pie", "baklava", "beef tartare", "ceviche", "donuts", "edamame")
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +112,15 @@ def test_weights_name_their_data(tmp_path):
     assert "cherti2023" in text
     assert "radford2021" not in text
     assert all(key in _ENTRIES for _, keys in _WEIGHTS for key in keys)
+
+
+def test_a_curve_names_whose_counts_it_rests_on(tmp_path):
+    rows = [f"RN50,cc12m,food101,{name},accuracy,{0.3 + 0.1 * i}\n" for i, name in enumerate(FOODS)]
+    head = "model,pretraining,dataset,concept,metric,accuracy\n"
+    (tmp_path / "accuracies.csv").write_text(head + "".join(rows))
+    call = ["fit", "reference:cc12m/clip-beyond-tail", "-a", str(tmp_path / "accuracies.csv")]
+    assert main([*call, "-o", str(tmp_path / "curve")]) == 0
+    text = cited(tmp_path / "curve")
+    assert "wen2024" in text
+    assert "liu2025" not in text
+    assert all(key in _ENTRIES for _, key in _REFERENCE_COUNTS)
