@@ -33,6 +33,7 @@ from conceptaudit.records import Concept, ConceptVocabulary
 from conceptaudit.store.checking import check_written
 from conceptaudit.store.run_folder import replace_files
 from conceptaudit.store.scratch import ScratchFolder
+from conceptaudit.store.shards import stage_tables
 
 CELLS_FILE = "image_cells.parquet"
 CELL_COLUMNS = ("n_both", "n_named", "n_tagged", "n_neither")
@@ -327,9 +328,7 @@ def _cells_of(folder: Path, rows: pd.DataFrame, file: str) -> np.ndarray:
     marks = []
     for stages in (("text", "mentions"), ("image",)):
         found = np.zeros(len(rows), dtype=bool)
-        for path in (p for stage in stages for p in sorted((folder / stage).glob("*.parquet"))):
-            if len(path.suffixes) > 1:
-                continue
+        for path in (p for stage in stages for p in stage_tables(folder / stage)):
             tags = read_parquet(path, columns=["key", "concept_id"])
             tags = tags[tags["key"].isin(keys)]
             known = known or len(tags) > 0

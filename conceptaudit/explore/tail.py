@@ -14,6 +14,7 @@ from conceptaudit.explore.media import LARGE, SMALL, thumbnail
 from conceptaudit.explore.views import NotThereError, Site
 from conceptaudit.longtail import REASONS
 from conceptaudit.reading import exact_texts, read_parquet
+from conceptaudit.store.shards import stage_tables
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -45,7 +46,7 @@ class TailResults:
     def guesses(self) -> pd.DataFrame:
         """First guess for every image, of the first model: ``key``, ``concept``, ``guess``."""
         folders = sorted(path for path in self.folder.glob("guesses-*") if path.is_dir())
-        paths = sorted(folders[0].glob("*.parquet")) if folders else []
+        paths = stage_tables(folders[0]) if folders else []
         parts = [read_parquet(path, columns=["key", "class_index", "guess_1"]) for path in paths]
         if not parts or not self.names:
             return pd.DataFrame({"key": [], "concept": [], "guess": []})

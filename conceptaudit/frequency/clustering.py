@@ -15,6 +15,7 @@ import pandas as pd
 
 from conceptaudit.errors import DataError
 from conceptaudit.records import ROW_BITS
+from conceptaudit.store.shards import stage_tables
 
 MOST_SHARDS = 64
 """Shards of a run that are read, spread evenly: dispersion is an average and needs no more."""
@@ -47,9 +48,7 @@ def count_dispersion(run: Path, sides: tuple[str, ...], n_concepts: int) -> Floa
     DataError
         A tag table cannot be read.
     """
-    shards = sorted(
-        p.stem for p in (run / sides[0]).glob("*.parquet") if not p.stem.endswith(".evidence")
-    )
+    shards = [path.stem for path in stage_tables(run / sides[0])]
     chosen = np.unique(np.linspace(0, len(shards) - 1, MOST_SHARDS).round().astype(int))
     squares, hits = np.zeros(n_concepts), np.zeros(n_concepts)
     for shard in [shards[i] for i in chosen] if shards else []:

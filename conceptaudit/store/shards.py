@@ -176,6 +176,21 @@ class ShardStore:
         return removed
 
 
+def stage_tables(folder: Path) -> list[Path]:
+    """List the main tables of a stage's shards, sorted, without drops, evidence and the like.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as name:
+    ...     for end in (".parquet", ".drops.parquet", ".evidence.parquet", ".json"):
+    ...         _ = Path(name, f"0000000{end}").touch()
+    ...     [path.name for path in stage_tables(Path(name))]
+    ['0000000.parquet']
+    """
+    return sorted(path for path in folder.glob("*.parquet") if len(path.suffixes) == 1)
+
+
 def _parsed_head(record: Json) -> RecordHead:
     if not isinstance(record["files"], dict) or not isinstance(record["digest"], str):
         raise DataError("it does not say what it was made from.")

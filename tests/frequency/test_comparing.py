@@ -179,6 +179,17 @@ def test_two_audits(runs):
     assert whole["pearson"] == pytest.approx(expected)
 
 
+def test_audits_that_dropped_captions_are_compared(runs, tmp_path):
+    """Their folders hold tables of drops beside the tags."""
+    captions = ["a dog", "", None, "a cat"] * 20
+    table = pd.DataFrame({"key": [str(i) for i in range(80)], "TEXT": captions})
+    table.to_parquet(tmp_path / "c.parquet")
+    audit(tmp_path / "c.parquet", ["dog", "cat", "zebra"], tmp_path / "c", options=OPTIONS)
+    assert list((tmp_path / "c" / "text").glob("*.drops.parquet"))
+    found = compare_audits([tmp_path / "c", *runs[:1]]).concepts.set_index("concept")
+    assert (found.loc["dog", "n"], found.loc["dog", "n_baseline"]) == (60, 20)
+
+
 def test_lists_and_settings_that_differ_are_told(runs, tmp_path):
     other = tmp_path / "runs" / "c"
     options = AuditOptions(shard_rows=100, workers=1, nested=True)
