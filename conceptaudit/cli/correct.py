@@ -52,7 +52,7 @@ def correct(
         column = f"n_{side}_judged"
         if column in table and table[column].notna().any():
             _show(table[table[column].notna()], column, f"n_{side}")
-    say(f"\\nWritten to {run}: frequencies.parquet, frequencies.csv")
+    say(f"\nWritten to {run}: frequencies.parquet, frequencies.csv")
 
 
 def _n_judged(table: pd.DataFrame) -> dict[str, int]:
@@ -61,7 +61,7 @@ def _n_judged(table: pd.DataFrame) -> dict[str, int]:
 
 
 def _show(table: pd.DataFrame, column: str, raw: str) -> None:
-    say(f"\\n{column}: {len(table):,} concepts, the most frequent")
+    say(f"\n{column}: {len(table):,} concepts, the most frequent")
     say_table(
         ["concept", column, "interval", "judged", raw],
         [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,7 +95,9 @@ def curate(
         _show_best(named, Curve.load(Path(curve)), options.size, as_json=as_json)
         return
     if (out is None) is not dry_run:
-        raise ConfigError("Name a folder to write (-o OUT), or ask what would be (--dry-run).")
+        raise ConfigError(
+            "Either name a folder to write (-o OUT), or ask what would be (--dry-run)."
+        )
     check_croissant(croissant)
     more: dict[str, Any] = {
         "options": options,
@@ -197,6 +200,11 @@ def _show(made: Curated, level: float) -> None:
         say(f"\nWritten to {made.folder}: kept.parquet, account.csv, expected.csv, summary.csv")
 
 
+def _ends(row: Any, kind: str) -> str:
+    low, high = row[f"{kind}_low"], row[f"{kind}_high"]
+    return "" if isnan(low) else f" ({low:.3f} to {high:.3f})"
+
+
 def _show_prediction(means: Any) -> None:
     say("\npredicted mean accuracy")
     say_table(
@@ -206,13 +214,12 @@ def _show_prediction(means: Any) -> None:
                 row["model"],
                 row["group"],
                 int(row["n_classes"]),
-                *(
-                    f"{row[k]:.3f} ({row[f'{k}_low']:.3f} to {row[f'{k}_high']:.3f})"
-                    for k in ("before", "after", "random")
-                ),
+                *(f"{row[k]:.3f}{_ends(row, k)}" for k in ("before", "after", "random")),
                 f"{row['change']:+.3f}",
                 f"{row['change_low']:+.3f} to {row['change_high']:+.3f}",
             ]
             for _, row in means.iterrows()
         ],
     )
+    if means["before_low"].isna().all():
+        say("No interval of means: the curve was fitted on a single dataset.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,22 @@ class AuditedData:
     def account(self) -> Json:
         """The audit's account, by side."""
         return read_json(self.folder / MANIFEST)["account"]
+
+
+def check_counted_alike(datas: Sequence[AuditedData], count: str) -> None:
+    """Refuse runs whose counts would be of different sides: captions of one, images of another.
+
+    Raises
+    ------
+    ConfigError
+        They are.
+    """
+    columns = [data.side_of(count)[1] for data in datas]
+    if len(set(columns)) > 1:
+        chosen = ", ".join(
+            f"{column} of {data.folder}" for data, column in zip(datas, columns, strict=True)
+        )
+        raise ConfigError(
+            f"The runs of a mixture must be counted alike. Got {chosen} instead. Name a count that "
+            "all have with --count, such as text."
+        )

@@ -19,7 +19,7 @@ from conceptaudit.artifacts import (
     read_json,
     write_csv,
 )
-from conceptaudit.curate.audited import AuditedData
+from conceptaudit.curate.audited import AuditedData, check_counted_alike
 from conceptaudit.curate.expected import (
     DRAWN_WEIGHT,
     N_DRAWN,
@@ -151,6 +151,7 @@ def curate(
     if dataset is not None and len(mixture.folders) > 1:
         raise ConfigError("--dataset says where one run's dataset lies. Got several runs.")
     datas = [AuditedData.open(folder, dataset) for folder in mixture.folders]
+    check_counted_alike(datas, options.count)
     wanted = {
         "options": options.as_json(),
         "runs": [[data.digest, share] for data, share in zip(datas, mixture.shares, strict=True)],
@@ -268,9 +269,11 @@ class _Curation:
                 f"The runs do not have the same concepts: counts of the mixture are of the "
                 f"{len(names):,} that all have."
             )
+        joined = join_totals(totals, places, len(names))
         tables = {
-            one: self._table(steps, totals, places, names, one, sized=sized)
+            one: self._table(steps, joined, places, names, one, sized=sized)
             for one in totals[0].concepts
+            if one in joined.concepts
         }
         concepts = tables[side]
         account = pd.DataFrame(
@@ -282,7 +285,6 @@ class _Curation:
             columns=["run", "step", "reason", "n"],
         )
         n_before = int(account.loc[account["reason"] == "samples in", "n"].sum())
-        joined = totals[0] if len(totals) == 1 else join_totals(totals, places, len(names))
         summary = summary_table(concepts, joined, n_before, _before(steps, n_before), sized=sized)
         prediction = None
         if self.curve is not None:
@@ -302,7 +304,7 @@ class _Curation:
     def _table(
         self,
         steps: list[RunCuration],
-        totals: list[DrawTotals],
+        joined: DrawTotals,
         places: list[np.ndarray[Any, np.dtype[np.intp]]],
         names: list[str],
         side: str,
@@ -313,9 +315,6 @@ class _Curation:
         before = sum(
             step.before(f"n_{side}")[place] for step, place in zip(steps, places, strict=True)
         )
-        joined = totals[0] if len(totals) == 1 else join_totals(totals, places, len(names))
-        sums = joined.concepts[side]
-        sums = sums[:, places[0]] if len(totals) == 1 else sums
         ratio = None
         own, column = steps[0].data.side_of(self.options.count)
         if own == side and len(steps) == 1:
@@ -324,7 +323,7 @@ class _Curation:
         table = concept_table(
             names,
             np.asarray(before, dtype=np.float64),
-            sums,
+            joined.concepts[side],
             joined.samples,
             n_before,
             sized=sized,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from conceptaudit.auditing import AuditOptions, audit
 from conceptaudit.cli.main import main
 from conceptaudit.curate import CurateOptions, curate
 from conceptaudit.curate.audited import AuditedData
@@ -125,6 +126,23 @@ def test_a_mixture_takes_the_asked_shares_and_counts_repeats_once(known, other, 
     assert made.concepts.set_index("concept")["n_before"].to_dict() == both[list(NAMES)].to_dict()
     # what is expected is what the draw says of itself
     assert made.concepts["n_after"].sum() == pytest.approx(made.concepts["n_drawn"].sum(), rel=0.1)
+
+
+def test_runs_of_a_mixture_are_counted_alike(known, other, tmp_path):
+    """One has counts of images, too: captions of both are mixed, images of one are not."""
+    np.save(tmp_path / "concepts.npy", other.vectors[: len(NAMES)])
+    seen = AuditOptions(
+        concept_vectors=str(tmp_path / "concepts.npy"), threshold=0.5, calibration="none", workers=1
+    )
+    audit(other.run.parent / "data", list(NAMES), tmp_path / "seen", options=seen)
+    runs = [(tmp_path / "seen", 0.5), (known.run, 0.5)]
+    made = curate(runs, None, options=CurateOptions(size=200, count="text"), workers=1)
+    both = known.counts() + other.counts()
+    assert made.concepts.set_index("concept")["n_before"].to_dict() == both[list(NAMES)].to_dict()
+    with pytest.raises(ConfigError, match="image"):
+        curate(runs, None, options=CurateOptions(size=200, count="image"), workers=1)
+    joint = curate([runs[0][0]], None, options=CurateOptions(cap=5.0, count="joint"), workers=1)
+    assert joint.about["count"] == "n_joint"
 
 
 def test_repeats_of_an_earlier_run_are_dropped(known, tmp_path):
