@@ -51,10 +51,7 @@ def places_of(shards: Sequence[Shard]) -> list[tuple[Place, ...]]:
 def open_pairs(store: ShardStore, places: Iterable[Place], *, seed: int) -> Iterator[pd.DataFrame]:
     """Read the open pairs of each shard with their ranks.
 
-    Yields
-    ------
-    pandas.DataFrame
-        `COLUMNS`, ``rank`` and ``shard`` (the shard's number).
+    Yields `COLUMNS`, ``rank`` and ``shard`` (the shard's number).
     """
     for number, shard in places:
         path = store.path(shard, ".parquet")
@@ -96,14 +93,7 @@ class Part(NamedTuple):
 
 
 def parts_of(rows: pd.DataFrame, shards: Sequence[Shard]) -> Iterator[tuple[slice, list[Part]]]:
-    """Divide pairs, sorted by shard, among items of work; those of a shard stay together.
-
-    Yields
-    ------
-    where : slice
-        The rows.
-    parts : list of Part
-    """
+    """Divide pairs, sorted by shard, among items of work; those of a shard stay together."""
     samples, concepts = rows["sample_id"].to_numpy(), rows["concept_id"].to_numpy()
     number = rows["shard"].to_numpy()
     first = np.flatnonzero(np.diff(number, prepend=-1))
@@ -152,19 +142,7 @@ def tag_pairs(
 ) -> pd.DataFrame:
     """Tag pairs, those of several shards together.
 
-    Parameters
-    ----------
-    task : TagPairs
-    rows : pandas.DataFrame
-        As `open_pairs` gives them.
-    shards : sequence of Shard
-    engine : Engine
-    progress : Progress
-
-    Returns
-    -------
-    pandas.DataFrame
-        The rows, sorted by shard, with ``named`` and ``joint``.
+    Returns the rows, sorted by shard, with ``named`` and ``joint``.
     """
     rows = rows.sort_values("shard", kind="stable", ignore_index=True)
     items = list(parts_of(rows, shards))

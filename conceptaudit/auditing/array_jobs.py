@@ -42,28 +42,6 @@ def audit_part(
     Captions are tagged, images embedded and, where thresholds are given or were calibrated
     before, tagged and counted. Parts may run side by side, be killed and run again. When all are
     finished, `merge_audit`, or the same audit without a part, does the rest.
-
-    Parameters
-    ----------
-    dataset, concepts, options, progress
-        As in `conceptaudit.audit`, the same for all parts.
-    out : str or Path
-        The run folder, the same for all parts that see one file system.
-    part : Part
-        Shard k of the sorted list belongs to part k mod n.
-    resume : bool, default False
-        Whether `out` may hold a run with other inputs or settings.
-
-    Returns
-    -------
-    PartRun
-
-    Raises
-    ------
-    ConfigError, DataError, MissingDependencyError
-        As in `conceptaudit.audit`.
-    ArtifactMismatchError
-        `out` holds something else, or this part is running already.
     """
     plan = plan_audit(dataset, concepts, options or AuditOptions(), progress)
     folder = plan.folder(out)
@@ -81,34 +59,7 @@ def merge_audit(
     compute_missing: bool = False,
     progress: Progress | None = None,
 ) -> AuditRun:
-    """Finish an audit whose parts are done.
-
-    Parameters
-    ----------
-    out : str or Path
-        The run folder. It says which audit it is; data and concept list must be where they were.
-    parts : sequence of str or Path, optional
-        Folders in which parts ran that did not see `out`; their results are copied there.
-    options : AuditOptions, optional
-        Of which only those matter that change no result: workers and engine.
-    compute_missing : bool, default False
-        Compute the shards that no part has done, instead of naming them.
-    progress : Progress, optional
-        Told of every finished shard.
-
-    Returns
-    -------
-    AuditRun
-
-    Raises
-    ------
-    ConfigError
-        There is no audit to finish, or its concepts have no name to be read again by.
-    DataError
-        Shards are missing; the message names them.
-    ArtifactMismatchError
-        Parts belong to different runs, or data have changed since.
-    """
+    """Finish an audit whose parts are done."""
     plan = _restored(Path(parts[0]) if parts else Path(out), options or AuditOptions())
     folder = plan.folder(out)
     with folder.hold():
@@ -132,30 +83,6 @@ def merge_partial(
     The run itself is read and left as it is; its parts may go on meanwhile. The result says that it
     is partial in its manifest, in its first note, in a column of the frequencies and on the report.
     Counts are taken as those of a sample, which they are if shards hold samples in random order.
-
-    Parameters
-    ----------
-    run : str or Path
-        The unfinished audit.
-    out : str or Path
-        The folder to write; another one than `run`.
-    options : AuditOptions, optional
-        Of which only those matter that change no result: workers and engine.
-    overwrite : bool, default False
-        Remove the run that `out` holds, such as an earlier look at the same audit.
-    progress : Progress, optional
-        Told of every finished shard.
-
-    Returns
-    -------
-    AuditRun
-
-    Raises
-    ------
-    ConfigError
-        There is no audit to look at, or no shard is done.
-    ArtifactMismatchError
-        `out` holds something else, or data have changed since.
     """
     source = Path(run)
     whole = _restored(source, options or AuditOptions())
@@ -226,13 +153,7 @@ def _restored(folder: Path, by: AuditOptions) -> AuditPlan:
 
 
 def _check_complete(plan: AuditPlan, run: RunFolder) -> None:
-    """Name the shards that belong to no finished part and have no results.
-
-    Raises
-    ------
-    DataError
-        There are such.
-    """
+    """Name the shards that belong to no finished part and have no results."""
     folder = run.path
     parts = read_marks(folder).parts
     missing = _without_results(plan, folder, uncovered(len(plan.shards), parts))

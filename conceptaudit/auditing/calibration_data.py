@@ -38,19 +38,8 @@ def sampled(
 ) -> np.ndarray:
     """Mark a sample of ids; an id is in it or not whatever shard it is read in.
 
-    Parameters
-    ----------
-    sample_ids : numpy.ndarray of int, shape (n,)
-    share : float, or numpy.ndarray of float64, shape (n,)
-        In [0, 1].
-    seed : int, default 0
+    `sample_ids` and `share` have the shape (n,), the result (n,).
 
-    Returns
-    -------
-    numpy.ndarray of bool, shape (n,)
-
-    References
-    ----------
     The mixing is splitmix64: G. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number
     generators", OOPSLA 2014.
     """
@@ -63,56 +52,32 @@ def sampled(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationScores:
-    """What a calibration is learned from.
-
-    Parameters
-    ----------
-    scale : Scale
-    by_caption, by_label : ScoreHistograms
-        Of the concepts; images by what captions and by what labels say.
-    reference : ScoreHistograms or None
-        Of the background's nouns, by captions.
-    repeats : Repeats
-    n_samples, n_images : int
-        Samples that were looked at and their distinct images.
-    """
+    """What a calibration is learned from."""
 
     scale: Scale
+    # of the concepts; images by what captions and by what labels say
     by_caption: ScoreHistograms
     by_label: ScoreHistograms
-    reference: ScoreHistograms | None
+    reference: ScoreHistograms | None  # of the background's nouns, by captions
     repeats: Repeats
+    # samples that were looked at and their distinct images
     n_samples: int
     n_images: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationData:
-    """The embeddings and captions of an audit, as calibration reads them.
-
-    Parameters
-    ----------
-    source : Dataset
-        Offers embeddings.
-    shards : tuple of Shard
-    text, mentions : ShardStore or None
-        The tags of names and of kinds of the same shards.
-    vocabulary : ConceptVocabulary
-    vectors : numpy.ndarray of float32, shape (n_concepts, dimension)
-        Unit vectors of the concepts.
-    background : Background
-    max_images : int
-        Images to look at, at most.
-    """
+    """The embeddings and captions of an audit, as calibration reads them."""
 
     source: Dataset
     shards: tuple[Shard, ...]
+    # the tags of names and of kinds of the same shards
     text: ShardStore | None
     mentions: ShardStore | None = None
     vocabulary: ConceptVocabulary
-    vectors: Float32Array
+    vectors: Float32Array  # shape (n_concepts, dimension): unit vectors of the concepts
     background: Background
-    max_images: int = MAX_IMAGES
+    max_images: int = MAX_IMAGES  # images to look at, at most
 
     @property
     def tagging(self) -> Float32Array:

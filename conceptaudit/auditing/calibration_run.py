@@ -174,22 +174,6 @@ def calibrate_part(
 
     Parts may run side by side, be killed and run again. When all are finished, `calibrate` with
     the same folder for its work does the rest.
-
-    Parameters
-    ----------
-    dataset, concepts, options, progress
-        As in `calibrate`, the same for all parts.
-    work : str or Path
-        Folder for embeddings and text tags, the same for all parts.
-    part : Part
-        Shard k of the sorted list belongs to part k mod n.
-
-    Raises
-    ------
-    ConfigError, DataError
-        As in `calibrate`.
-    ArtifactMismatchError
-        This part, or the whole, is running already.
     """
     options = replace(options or AuditOptions(), calibration=AUTO, threshold=None)
     plan = _planned(dataset, concepts, options)

@@ -29,23 +29,12 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnDataset:
-    """About `n` samples of a dataset, drawn at random; made by `draw`.
-
-    Parameters
-    ----------
-    whole : Dataset
-    n : int
-        Samples asked for.
-    n_whole : int or None
-        Samples of the whole, before drops; None where shards do not know theirs.
-    shard_share, row_share : float
-        Share of the shards that is read, and of their rows that is taken, in (0, 1].
-    seed : int
-    """
+    """About `n` samples of a dataset, drawn at random; made by `draw`."""
 
     whole: Dataset
     n: int
-    n_whole: int | None
+    n_whole: int | None  # samples of the whole, before drops; None where shards do not know theirs
+    # share of the shards that is read, and of their rows that is taken, in (0, 1]
     shard_share: float
     row_share: float
     seed: int = 0

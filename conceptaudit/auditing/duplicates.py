@@ -43,20 +43,12 @@ ANY_EMBEDDING = -1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundDuplicates:
-    """Which samples share an image.
+    """Which samples share an image."""
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        ``sample_id, key, group, kind, similarity`` of every sample whose image occurs more than
-        once; `group` is the sample id of the representative.
-    n_pictures, n_unique : int
-        Samples with an image, and distinct images among them.
-    notes : tuple of str
-        For the person who reads the audit.
-    """
-
+    # ``sample_id, key, group, kind, similarity`` of every sample whose image occurs more than once;
+    # `group` is the sample id of the representative
     table: pd.DataFrame
+    # samples with an image, and distinct images among them
     n_pictures: int
     n_unique: int
     notes: tuple[str, ...]
@@ -78,26 +70,7 @@ def with_unique_counts(
 ) -> tuple[ConceptFrequencies, tuple[str, ...]]:
     """Look for duplicates where that was asked for, write them down, count unique images.
 
-    Parameters
-    ----------
-    frequencies : ConceptFrequencies
-        Counts of samples.
-    counted : sequence of Shard
-        The shards whose tags were counted.
-    stores : mapping of str to ShardStore
-        The stages' results.
-    dataset : Dataset
-        The audited dataset, and its `shards`.
-    folder : Path
-        The run folder.
-    options : AuditOptions
-        Of which `near_duplicates` and `level` matter here.
-
-    Returns
-    -------
-    ConceptFrequencies
-        With ``n_image_unique`` and ``n_joint_unique`` where they can be had.
-    notes : tuple of str
+    With ``n_image_unique`` and ``n_joint_unique`` where they can be had.
     """
     remove(folder, [DUPLICATES])
     if options.near_duplicates is None:
@@ -126,18 +99,9 @@ def with_unique_counts(
 
 
 def look_for_duplicates(pictures: Pictures, near: float | str) -> FoundDuplicates:
-    """Group an audit's images.
-
-    Parameters
-    ----------
-    pictures : Images
-        All of them.
-    near : float, "auto" or "exact"
-        Cosine similarity of near duplicates; ``"auto"`` takes `WITH_THUMBNAILS` where images were
-        opened, so that thumbnails decide, and else the model's own null; ``"exact"`` looks for
-        equal images only.
-    """
+    """Group an audit's images."""
     threshold: float | None = None
+    # thumbnails decide where images were opened; else only the model's own null can tell
     if near == AUTO_DUPLICATES:
         threshold = WITH_THUMBNAILS if pictures.thumbnails is not None else _from_null(pictures)
     elif near != EXACT_DUPLICATES:
@@ -219,19 +183,6 @@ def count_unique(
     """Add ``n_image_unique`` (and ``n_joint_unique``) with intervals: each image counted once.
 
     A concept counts for an image if any sample that shows the image has it.
-
-    Parameters
-    ----------
-    frequencies : ConceptFrequencies
-        Counts of samples.
-    found : FoundDuplicates
-        Which samples share an image.
-    shards : sequence of Shard
-        The counted shards.
-    image, text : ShardStore
-        Tags; None where captions were not audited.
-    level : float
-        Coverage of the intervals.
     """
     members = found.table["sample_id"].to_numpy(dtype=np.int64)
     groups = found.table["group"].to_numpy(dtype=np.int64)

@@ -39,25 +39,15 @@ _MERGE_ROWS = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextEstimate:
-    """Counts of captions, certain and estimated.
+    """Counts of captions, certain and estimated."""
 
-    Parameters
-    ----------
-    certain, certain_joint : numpy.ndarray of int64, shape (n_concepts,)
-        Pairs that needed no tagger; of these, those whose image has the tag.
-    open, open_joint : Estimate
-        The others.
-    table : Path
-        The shares by form and context.
-    note : str
-        What was done, for a person.
-    """
-
+    # shape (n_concepts,): pairs that needed no tagger; of these, those whose image has the tag
     certain: Int64Array
     certain_joint: Int64Array
+
     open: Estimate
     open_joint: Estimate
-    table: Path
+    table: Path  # the shares by form and context
     note: str
     report: StageReport
 
@@ -85,30 +75,12 @@ class TextEstimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimator:
-    """Estimates the counts of captions from what the fast text stage left.
-
-    Parameters
-    ----------
-    tagger : FastTextTagger
-        The stage.
-    text : ShardStore
-        Its results.
-    image : ShardStore or None
-        The image tags.
-    shards : sequence of Shard
-        Shards to count, identified by their tags.
-    vocabulary : ConceptVocabulary
-    folder : Path
-        The run folder.
-    workers : EngineChoice
-        Who tags.
-    progress : Progress
-    """
+    """Estimates the counts of captions from what the fast text stage left."""
 
     tagger: FastTextTagger
     text: ShardStore
     image: ShardStore | None
-    shards: Sequence[Shard]
+    shards: Sequence[Shard]  # shards to count, identified by their tags
     vocabulary: ConceptVocabulary
     folder: Path
     workers: EngineChoice
@@ -215,19 +187,7 @@ def estimate_text(
     stores: Mapping[str, ShardStore],
     counted: tuple[Shard, ...],
 ) -> TextEstimate | None:
-    """Estimate the counts of captions, where they are counted fast.
-
-    Parameters
-    ----------
-    plan : AuditPlan
-    folder : Path
-        The run folder; what was written there in another mode before is removed.
-    progress : Progress
-    stores : mapping of str to ShardStore
-        The results of the text and image stages.
-    counted : tuple of Shard
-        Shards to count, identified by their tags.
-    """
+    """Estimate the counts of captions, where they are counted fast."""
     remove(folder, (STRATA_FILE, ESTIMATE_FILE))
     if not isinstance(plan.text, FastTextTagger):
         return None

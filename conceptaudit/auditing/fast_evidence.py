@@ -43,23 +43,6 @@ def open_evidence(
     """Tag a few of the pairs that the fast mode left open, and keep what they show.
 
     A concept whose words can only be nouns has none: nothing about it was open.
-
-    Parameters
-    ----------
-    tagger : FastTextTagger
-        The fast text stage.
-    store : ShardStore
-        Its results.
-    shards : sequence of Shard
-    size : int
-        As for `EvidenceReservoir`.
-    engine : Engine
-        Who reads and tags.
-
-    Returns
-    -------
-    pandas.DataFrame
-        As `EvidenceReservoir.table` gives it.
     """
     most = _SPARE * size
     task = _LowestPairs(tagger=tagger, store=store, most=most)

@@ -43,48 +43,18 @@ from conceptaudit.text.windows import splits_at_spaces
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedShards:
-    """What the stages of an audit left.
+    """What the stages of an audit left."""
 
-    Parameters
-    ----------
-    shards : tuple of Shard
-        Those that every side has, identified by their tags.
-    stores : mapping of str to ShardStore
-        By stage.
-    counts : ShardStore
-        Counts per shard.
-    reports : mapping of str to StageReport
-        What running each stage did.
-    estimate : TextEstimate or None
-        Where captions were counted fast.
-    index : ImageIndex or None
-        Which samples share an image, where that matters.
-    """
-
-    shards: tuple[Shard, ...]
+    shards: tuple[Shard, ...]  # those that every side has, identified by their tags
     stores: Mapping[str, ShardStore]
     counts: ShardStore
-    reports: Mapping[str, StageReport]
-    estimate: TextEstimate | None
-    index: ImageIndex | None = None
+    reports: Mapping[str, StageReport]  # what running each stage did
+    estimate: TextEstimate | None  # where captions were counted fast
+    index: ImageIndex | None = None  # which samples share an image, where that matters
 
 
 def finish(plan: AuditPlan, folder: Path, progress: Progress, done: CountedShards) -> AuditRun:
-    """Add the shards up and derive everything that an audit reports, short of writing it.
-
-    Parameters
-    ----------
-    plan : AuditPlan
-    folder : Path
-        The run folder.
-    progress : Progress
-    done : CountedShards
-        Its stages' results.
-
-    Returns
-    -------
-    AuditRun
-    """
+    """Add the shards up and derive everything that an audit reports, short of writing it."""
     totals, agreement = add_shards(
         (read_counts(done.counts, shard.name) for shard in done.shards), len(plan.vocabulary)
     )
@@ -166,15 +136,10 @@ def failed_shards(reports: Mapping[str, StageReport]) -> dict[str, str]:
 
 
 def added_accounts(accounts: Iterable[Json]) -> Json:
-    """Add the accounts of shards; adding keeps every identity that holds for each.
-
-    Parameters
-    ----------
-    accounts : iterable of dict
-        Taken one at a time: a shard's record may hold much besides its account.
-    """
+    """Add the accounts of shards; adding keeps every identity that holds for each."""
     numbers: Counter[str] = Counter()
     parts: dict[str, Counter[str]] = {"dropped": Counter(), "noted": Counter()}
+    # one at a time: a shard's record may hold much besides its account
     for account in accounts:
         for name in ("n_samples", "n_used"):
             numbers[name] += account[name]

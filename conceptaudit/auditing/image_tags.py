@@ -37,36 +37,16 @@ LISTED = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagFile:
-    """Image tags in files that an audit is to use.
+    """Image tags in files that an audit is to use."""
 
-    Parameters
-    ----------
-    path : Path
-        What the user named: a file, a folder or a pattern.
-    files : tuple of Path
-        Its files; see `conceptaudit.image.tag_files.read_tag_rows`.
-    digest : str
-        Of their bytes.
-    threshold : float or None
-        Smallest score that counts.
-    """
-
-    path: Path
-    files: tuple[Path, ...]
-    digest: str
-    threshold: float | None
+    path: Path  # what the user named: a file, a folder or a pattern
+    files: tuple[Path, ...]  # its files; see `conceptaudit.image.tag_files.read_tag_rows`
+    digest: str  # of their bytes
+    threshold: float | None  # smallest score that counts
 
     @classmethod
     def find(cls, path: str, threshold: float | None) -> TagFile:
-        """Find and identify the files, and look at the first rows of each.
-
-        Raises
-        ------
-        ConfigError
-            They do not exist.
-        DataError
-            One cannot be read, or lacks a column.
-        """
+        """Find and identify the files, and look at the first rows of each."""
         where = Path(path).expanduser()
         try:
             listing = list_files(str(where))
@@ -108,24 +88,7 @@ class TagFile:
         store: ShardStore,
         shards: Sequence[Shard],
     ) -> tuple[str, ...]:
-        """List what found no partner and say how much that is.
-
-        Parameters
-        ----------
-        vocabulary : ConceptVocabulary
-            The concepts that count.
-        folder : Path
-            The run folder.
-        store : ShardStore
-            Results of the stage that `tagger` returned.
-        shards : sequence of Shard
-            The dataset's.
-
-        Returns
-        -------
-        tuple of str
-            Notes.
-        """
+        """List what found no partner and say how much that is."""
         imported = self.tagger(vocabulary, folder).imported
         n_unknown = _list_unknown_keys(self.files, store, shards, folder)
         return tuple(_notes(self, imported, n_unknown, folder))

@@ -23,17 +23,10 @@ Pairs = pd.DataFrame
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageIndex:
-    """The image of every sample whose image can be used.
+    """The image of every sample whose image can be used."""
 
-    Parameters
-    ----------
-    sample_ids : numpy.ndarray of int64, shape (n_samples,)
-        Sorted.
-    images : numpy.ndarray of uint64, shape (n_samples,)
-        Samples with equal key and equal embedding have equal numbers.
-    """
-
-    sample_ids: Int64Array
+    sample_ids: Int64Array  # shape (n_samples,): sorted
+    # shape (n_samples,): samples with equal key and equal embedding have equal numbers
     images: np.ndarray
 
     @property
@@ -98,17 +91,10 @@ def _vector_hash(vectors: Float32Array) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageCells:
-    """Images by what captions and tags say of them; arrays are of shape (n_concepts,).
+    """Images by what captions and tags say of them; arrays are of shape (n_concepts,)."""
 
-    Parameters
-    ----------
-    n_images : int
-        With a usable image.
-    named, tagged, both : numpy.ndarray of int64
-        Images of which a caption names the concept or a kind of it, images tagged with it, both.
-    """
-
-    n_images: int
+    n_images: int  # with a usable image
+    # images of which a caption names the concept or a kind of it, images tagged with it, both
     named: Int64Array
     tagged: Int64Array
     both: Int64Array
@@ -124,19 +110,7 @@ def count_cells(
     n_used: int,
     index: ImageIndex | None,
 ) -> ImageCells:
-    """Count images by caption and tag.
-
-    Parameters
-    ----------
-    text, mentions, image : ShardStore
-        Tags of names, of kinds, and of images.
-    shards : sequence of Shard
-    n_concepts : int
-    n_used : int
-        Samples whose image can be used.
-    index : ImageIndex or None
-        None takes every sample for an image of its own.
-    """
+    """Count images by caption and tag."""
     sides: list[list[np.ndarray]] = [[], []]
     totals = np.zeros((3, n_concepts), dtype=np.int64)
     shared = index is not None and index.shared

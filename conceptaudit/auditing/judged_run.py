@@ -79,37 +79,16 @@ def cell_table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """Judgements, one row per image (or sample) and concept.
+    """Judgements, one row per image (or sample) and concept."""
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        ``key``, ``concept_id``, ``present`` (bool), ``side``, ``stratum``, ``n_stratum`` (NaN
-        where the file tells no design), ``sample_id`` (-1 where it tells none).
-    n_open : int
-        Rows without an answer.
-    """
-
+    # ``key``, ``concept_id``, ``present`` (bool), ``side``, ``stratum``, ``n_stratum`` (NaN where
+    # the file tells no design), ``sample_id`` (-1 where it tells none)
     table: pd.DataFrame
-    n_open: int
+    n_open: int  # rows without an answer
 
 
 def read_judged(path: str | Path, names: Sequence[str]) -> Judged:
-    """Read judgements: what `judge` wrote and somebody filled in, or labels.
-
-    Parameters
-    ----------
-    path : str or Path
-        CSV or parquet with ``key``, ``concept`` and ``present`` (1, 0, or empty: not judged).
-        Without ``present`` every listed image is labelled completely.
-    names : sequence of str
-        The run's concepts.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read or used; the message says why.
-    """
+    """Read judgements: what `judge` wrote and somebody filled in, or labels."""
     file = Path(path)
     check_written(file)
     try:

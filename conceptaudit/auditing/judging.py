@@ -254,9 +254,7 @@ def _keyed(
 def _strata(difficulty: np.ndarray, n_strata: int) -> np.ndarray:
     """Cut images into strata of equal share of difficulty, shape (n_images,).
 
-    References
-    ----------
-    T. Dalenius, J. L. Hodges, "Minimum variance stratification", JASA 54 (1959).
+    See T. Dalenius, J. L. Hodges, "Minimum variance stratification", JASA 54 (1959).
     """
     order = np.argsort(difficulty, kind="stable")
     reached = np.cumsum(np.sqrt(difficulty[order]))

@@ -29,15 +29,9 @@ BROAD_KINDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MentionTagger:
-    """Tags captions with the concepts that they name or name a kind of.
+    """Tags captions with the concepts that they name or name a kind of."""
 
-    Parameters
-    ----------
-    tagger : TextTagger
-        For a vocabulary of `mention_vocabulary`.
-    """
-
-    tagger: TextTagger
+    tagger: TextTagger  # for a vocabulary of `mention_vocabulary`
     name: str = field(default="mentions", init=False)
     parts: frozenset[str] = field(default=frozenset({CAPTION}), init=False)
 
@@ -56,15 +50,6 @@ def mention_vocabulary(
 ) -> ConceptVocabulary:
     """Return the same concepts with their kinds as aliases, and common nouns after them.
 
-    Parameters
-    ----------
-    vocabulary : ConceptVocabulary
-        Its concepts keep their ids.
-    nouns : sequence of str
-        Of a background; noun k has the id ``len(vocabulary) + k``.
-
-    Examples
-    --------
     >>> extended = mention_vocabulary(ConceptVocabulary((Concept(name="dog"),)), ["beach"])
     >>> "terrier" in extended[0].aliases, extended[1].aliases[0]
     (True, 'beach')
@@ -78,6 +63,7 @@ def mention_vocabulary(
         )
         for concept in vocabulary
     ]
+    # noun k of a background has the id len(vocabulary) + k, so that the list's own ids stay
     for place, noun in enumerate(nouns):
         phrase = phrase_text(noun)
         # a name of its own, which no caption has: the noun may be a concept of the list as well
@@ -128,11 +114,8 @@ def roll_up(
 ) -> pd.DataFrame:
     """Count samples by broad kind: those that any concept of the kind is named or tagged in.
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``kind``, ``n_concepts`` of the list, ``n_text``, and ``n_image`` (NA without images);
-        kinds without a concept of the list are left out.
+    Returns ``kind``, ``n_concepts`` of the list, ``n_text``, and ``n_image`` (NA without images);
+    kinds without a concept of the list are left out.
     """
     belongs = np.array(
         [[is_mainly(c.name, kind, c.synset) for kind in BROAD_KINDS] for c in vocabulary]

@@ -26,25 +26,6 @@ def collect_parts(parts: Sequence[Path], run: RunFolder) -> int:
 
     A record is copied after its files, and only where both match their digests: a damaged one
     is left out, and its shard counts as missing.
-
-    Parameters
-    ----------
-    parts : sequence of Path
-        Run folders.
-    run : RunFolder
-        The one to fill, held by this process.
-
-    Returns
-    -------
-    int
-        Records copied.
-
-    Raises
-    ------
-    ConfigError
-        A folder holds no run.
-    ArtifactMismatchError
-        Parts belong to different runs, or contradict each other.
     """
     folder = run.path
     for part in parts:
@@ -62,17 +43,7 @@ def collect_parts(parts: Sequence[Path], run: RunFolder) -> int:
 
 
 def collect_shards(source: Path, run: RunFolder, shards: frozenset[str]) -> None:
-    """Copy the valid records of some shards of a run that may still go on, and their files.
-
-    Parameters
-    ----------
-    source : Path
-        The run folder; nothing in it is changed.
-    run : RunFolder
-        The one to fill, held by this process.
-    shards : frozenset of str
-        Names of the shards to copy.
-    """
+    """Copy the valid records of some shards of a run that may still go on, and their files."""
     for record in sorted(source.glob("*/*.json")):
         name = shard_of(record.name)
         if name in shards and run.layout.is_stage(record.parent.name):

@@ -21,24 +21,13 @@ _EXTRAS = ("image_digest", "image_look")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pictures:
-    """The usable images of an audit, as columns of equal length, in order of sample id.
-
-    Parameters
-    ----------
-    sample_ids : numpy.ndarray of int64, shape (n,)
-    keys : list of str, length n
-    vectors : numpy.ndarray of float16, shape (n, dimension)
-    digests : list of str, length n, or None
-        Of the files; None where no file was opened.
-    thumbnails : Thumbnails or None
-        None where not every image has one.
-    """
+    """The usable images of an audit, as columns of equal length, in order of sample id."""
 
     sample_ids: Int64Array
     keys: list[str]
-    vectors: npt.NDArray[np.float16]
-    digests: list[str] | None
-    thumbnails: Thumbnails | None
+    vectors: npt.NDArray[np.float16]  # shape (n, dimension)
+    digests: list[str] | None  # of the files; None where no file was opened
+    thumbnails: Thumbnails | None  # none where not every image has one
 
 
 def read_pictures(dataset: Dataset, shards: Sequence[Shard]) -> Pictures:

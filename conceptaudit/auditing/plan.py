@@ -27,63 +27,28 @@ TextStage = TextTagger | FastTextTagger | PaperIndex
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditPlan:
-    """An audit that could start: what it reads, what it counts, and with what.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    shards : tuple of Shard
-        All of the dataset's.
-    vocabulary : ConceptVocabulary
-    options : AuditOptions
-    notes : tuple of str
-        From dataset, concept list and planning.
-    text : TextTagger, FastTextTagger, PaperIndex or TaggerStage, optional
-        Tags captions.
-    encoder : ImageEncoder, optional
-        Embeds images.
-    image : ImageTagger, optional
-        Tags embeddings, at thresholds that may yet be learned.
-    image_tags : TagFile or TaggerStage, optional
-        Tags images instead.
-    mentions : MentionTagger, optional
-        Finds kinds of concepts in captions.
-    languages : LanguageLister, optional
-        Lists the languages of samples.
-    vectors : numpy.ndarray of float32, shape (n_concepts, dimension), optional
-        The concepts' vectors before calibration.
-    background : Background, optional
-        Common nouns on which the concepts' vectors are centred.
-    calibration : Calibration, optional
-        That the user gave.
-    calibrates : bool
-        Whether thresholds are learned from the captions.
-    inputs : tuple of str or Path
-        Places that the audit reads.
-    about : dict
-        What the run folder's first file holds of the command, so that a merge can repeat it.
-    partial : JSON value, optional
-        Where only the shards that are done are counted: how many of how many.
-    """
+    """An audit that could start: what it reads, what it counts, and with what."""
 
     dataset: Dataset
     shards: tuple[Shard, ...]
     vocabulary: ConceptVocabulary
     options: AuditOptions
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # from dataset, concept list and planning
     text: TextStage | TaggerStage | None
     encoder: ImageEncoder | None = None
-    image: ImageTagger | None = None
-    image_tags: TagFile | TaggerStage | None = None
-    mentions: MentionTagger | None = None
-    languages: LanguageLister | None = None
+    image: ImageTagger | None = None  # tags embeddings, at thresholds that may yet be learned
+    image_tags: TagFile | TaggerStage | None = None  # tags images instead
+    mentions: MentionTagger | None = None  # finds kinds of concepts in captions
+    languages: LanguageLister | None = None  # lists the languages of samples
+    # shape (n_concepts, dimension): the concepts' vectors before calibration
     vectors: Float32Array | None = None
-    background: Background | None = None
-    calibration: Calibration | None = None
-    calibrates: bool = False
-    inputs: tuple[str | Path | None, ...] = ()
+    background: Background | None = None  # common nouns on which the concepts' vectors are centred
+    calibration: Calibration | None = None  # that the user gave
+    calibrates: bool = False  # whether thresholds are learned from the captions
+    inputs: tuple[str | Path | None, ...] = ()  # places that the audit reads
+    # what the run folder's first file holds of the command, so that a merge can repeat it
     about: Json = None
-    partial: Json = None
+    partial: Json = None  # where only the shards that are done are counted: how many of how many
 
     @property
     def own_text(self) -> TextStage | None:
@@ -118,13 +83,7 @@ class AuditPlan:
         )
 
     def folder(self, out: str | Path) -> RunFolder:
-        """Name the run's folder.
-
-        Raises
-        ------
-        ConfigError, ArtifactMismatchError
-            It is a URL, or overlaps with what the audit reads.
-        """
+        """Name the run's folder."""
         return RunFolder.at(
             out,
             kind=KIND,

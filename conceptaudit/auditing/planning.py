@@ -56,18 +56,7 @@ def plan_audit(
     *,
     taggers: Sequence[str | Tagger] = (),
 ) -> AuditPlan:
-    """Open an audit's data, decide which sides to audit, and load the models that they need.
-
-    Parameters
-    ----------
-    dataset, concepts, options, progress, taggers
-        As in `conceptaudit.audit`.
-
-    Raises
-    ------
-    ConfigError, DataError, MissingDependencyError
-        The options or files cannot be used; the message says what to do.
-    """
+    """Open an audit's data, decide which sides to audit, and load the models that they need."""
     announce(progress, "reading the concept list")
     vocabulary, list_notes = read_vocabulary(concepts, options.dataset_key)
     announce(progress, "opening the dataset")
@@ -268,23 +257,7 @@ FAST_ABOVE = 1_000_000
 def choose_text_mode(
     tagger: TextTagger, dataset: Dataset, options: AuditOptions, *, calibrates: bool
 ) -> tuple[TextTagger | FastTextTagger, tuple[str, ...]]:
-    """Return the stage for the captions, and what to tell about the choice.
-
-    Parameters
-    ----------
-    tagger : TextTagger
-        The exact stage.
-    dataset : Dataset
-        Its size decides where the options leave it open.
-    options : AuditOptions
-    calibrates : bool
-        Whether thresholds for images are learnt from the captions' tags, which have to be whole.
-
-    Raises
-    ------
-    ConfigError
-        The fast mode was asked for together with what it cannot do.
-    """
+    """Return the stage for the captions, and what to tell about the choice."""
     hindrance = _hindrance(tagger, options, calibrates=calibrates)
     if options.text_mode == FAST and hindrance is not None:
         raise ConfigError(

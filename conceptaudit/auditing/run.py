@@ -52,20 +52,7 @@ from conceptaudit.text.tagger import TextTagger
 
 @workers_kept()
 def run_audit(plan: AuditPlan, run: RunFolder, progress: Progress) -> AuditRun:
-    """Run the stages that are not done, count, and write the results.
-
-    Parameters
-    ----------
-    plan : AuditPlan
-    run : RunFolder
-        Where it is written, held by this process.
-    progress : Progress
-
-    Raises
-    ------
-    DataError
-        No shard can be read.
-    """
+    """Run the stages that are not done, count, and write the results."""
     audit = _Audit(plan=plan, runner=runner_of(plan, run.path, progress))
     stamps = stamps_of(plan.shards)
     # an earlier run with other options may have left them
@@ -223,22 +210,7 @@ CONCEPTS = "concepts.json"
 
 
 def write_audit(plan: AuditPlan, run: RunFolder, made: AuditRun, shards: Sequence[Shard]) -> None:
-    """Write an audit's results.
-
-    Parameters
-    ----------
-    plan : AuditPlan
-    run : RunFolder
-        The folder, which holds the shards' results already.
-    made : AuditRun
-    shards : sequence of Shard
-        The shards that were counted.
-
-    Raises
-    ------
-    DataError
-        The folder cannot be written to.
-    """
+    """Write an audit's results."""
     folder, options = run.path, plan.options
     text = plan.own_text
     write_parquet(folder / "frequencies.parquet", made.table)

@@ -19,26 +19,9 @@ IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".t
 def tagged_samples(folder: Path, images: str | Path | None = None) -> pd.DataFrame:
     """Return the samples of an audit in which a concept was found.
 
-    Parameters
-    ----------
-    folder : Path
-        The run folder.
-    images : str or Path, optional
-        Folder of image files whose names below it, without their endings, are the keys.
-
-    Returns
-    -------
-    pandas.DataFrame
-        By ``sample_id``: ``key``, per audited side a list of concept names (``text``, ``image``),
-        and, with `images`, the path of the image (``file``; empty where there is none). Written as
-        parquet it is what Renumics Spotlight opens.
-
-    Raises
-    ------
-    ConfigError
-        `images` is no folder.
-    DataError
-        The run is not finished, or a table of it cannot be read.
+    Returns by ``sample_id``: ``key``, per audited side a list of concept names (``text``,
+    ``image``), and, with `images`, the path of the image (``file``; empty where there is none).
+    Written as parquet it is what Renumics Spotlight opens.
     """
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("shards"), list):

@@ -47,25 +47,7 @@ def suspicions(
     vocabulary: ConceptVocabulary,
     reading: Mapping[str, str],
 ) -> tuple[str, ...]:
-    """Say what is suspicious about an audit, the worst first.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Raw counts ``n_text``, ``n_image``, ``n_joint`` per concept; a side that was not audited is
-        empty.
-    account : mapping of str to dict
-        By side; as in `AuditRun`.
-    vocabulary : ConceptVocabulary
-        What was looked for.
-    reading : mapping of str to str
-        The dataset's settings.
-
-    Returns
-    -------
-    tuple of str
-        One sentence or two each; empty where nothing is suspicious.
-    """
+    """Say what is suspicious about an audit, the worst first."""
     return (
         *_unmatched(table, account, vocabulary, reading),
         *_misjoined(table, account),

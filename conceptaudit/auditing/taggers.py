@@ -80,21 +80,7 @@ class TaggerFactory(Protocol):
 def find_taggers(
     taggers: Sequence[str | Tagger], vocabulary: ConceptVocabulary, dataset: Dataset
 ) -> dict[str, TaggerStage]:
-    """Return a stage per side for the taggers that a user names or hands over.
-
-    Parameters
-    ----------
-    taggers : sequence of str or Tagger
-        At most one per side.
-    vocabulary : ConceptVocabulary
-    dataset : Dataset
-        Must provide what they read.
-
-    Raises
-    ------
-    ConfigError
-        One is not installed, is no tagger, or cannot be used here.
-    """
+    """Return a stage per side for the taggers that a user names or hands over."""
     stages: dict[str, TaggerStage] = {}
     for given in taggers:
         tagger = _named(given, vocabulary) if isinstance(given, str) else given
@@ -130,20 +116,11 @@ def _named(name: str, vocabulary: ConceptVocabulary) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaggerStage:
-    """Tags the shards of a dataset with a `Tagger`.
-
-    Parameters
-    ----------
-    tagger : Tagger
-    label : str
-        What messages call it.
-    vocabulary : ConceptVocabulary
-        The concepts that count.
-    """
+    """Tags the shards of a dataset with a `Tagger`."""
 
     tagger: Tagger
-    label: str
-    vocabulary: ConceptVocabulary
+    label: str  # what messages call it
+    vocabulary: ConceptVocabulary  # the concepts that count
 
     @property
     def name(self) -> str:

@@ -40,16 +40,7 @@ COOCCURRENCE_FILE = "cooccurrence.parquet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextSide:
-    """The text results of an audit's shards.
-
-    Parameters
-    ----------
-    store : ShardStore
-        The text stage's results.
-    shards : sequence of Shard
-        The shards that were counted.
-    vocabulary : ConceptVocabulary
-    """
+    """The text results of an audit's shards."""
 
     store: ShardStore
     shards: Sequence[Shard]
@@ -65,27 +56,13 @@ class TextSide:
     ) -> tuple[ConceptFrequencies, tuple[str, ...]]:
         """Add the columns on ambiguity to a frequency table, and say what they say worst.
 
-        Parameters
-        ----------
-        frequencies : ConceptFrequencies
-        english : bool
-            Whether the captions are tagged as English, whose words the lexicon knows.
-        look_alikes : MentionTotals
-            Mentions accepted and rejected, of all shards.
-        strata : Path or None
-            Where captions were counted fast: the estimated shares of their open pairs. Then
-            what is rejected is estimated too, and counts captions instead of mentions.
-
-        Returns
-        -------
-        frequencies : ConceptFrequencies
-            With ``n_text_rejected``, ``text_rejected_share``, ``text_undecided_share`` and, for
-            English, ``n_senses``.
-        notes : tuple of str
+        With ``n_text_rejected``, ``text_rejected_share``, ``text_undecided_share`` and, for
+        English, ``n_senses``.
         """
         table, notes = frequencies.table.copy(), []
         if strata is not None or look_alikes.n_records == len(self.shards):
             sums = look_alikes.accepted, look_alikes.rejected, look_alikes.asked
+            # captions that were counted fast: what is rejected is estimated, in captions
             if strata is not None:
                 sums = self._estimated(frequencies, strata)
             table = pd.concat([table, look_alike_columns(*sums)], axis=1)
@@ -126,18 +103,7 @@ class TextSide:
         workers: EngineChoice,
         fast: FastTextTagger | None = None,
     ) -> None:
-        """Write the evidence of all shards to the run folder; nothing where none was kept.
-
-        Parameters
-        ----------
-        folder : Path
-        size : int
-            Captions per concept.
-        workers : EngineChoice
-            Who tags open captions.
-        fast : FastTextTagger or None
-            The stage that counted captions fast, whose open captions are evidence.
-        """
+        """Write the evidence of all shards to the run folder; nothing where none was kept."""
         target = folder / EVIDENCE_FILE
         if size <= 0:
             remove(folder, [EVIDENCE_FILE])
@@ -162,20 +128,7 @@ class TextSide:
     ) -> dict[str, StageReport]:
         """Count the concepts that are named together, where that is asked for.
 
-        Parameters
-        ----------
-        folder : Path
-        n_text : numpy.ndarray of int64, shape (n_concepts,)
-            Captions that name each concept.
-        n_captions : int
-            Captions that were tagged.
-        options : AuditOptions
-        progress : Progress
-
-        Returns
-        -------
-        dict of str to StageReport
-            The stage's report, or nothing.
+        `n_text` has the shape (n_concepts,).
         """
         target = folder / COOCCURRENCE_FILE
         if not options.cooccurrence:
@@ -198,21 +151,7 @@ _TABLES = {
 
 
 def read_run_table(run: Path, what: str, concept: str) -> pd.DataFrame:
-    """Read what a run folder's evidence or co-occurrence table holds about one concept.
-
-    Parameters
-    ----------
-    run : Path
-        A run folder.
-    what : {"evidence", "cooccurrence"}
-    concept : str
-        A name of the run's list, as it is written there.
-
-    Raises
-    ------
-    DataError
-        The run has no such table, or its list has no such concept.
-    """
+    """Read what a run folder's evidence or co-occurrence table holds about one concept."""
     file, column, option = _TABLES[what]
     if not (run / file).exists():
         raise DataError(

@@ -43,24 +43,12 @@ LISTING, LISTING_CSV = "listing.parquet", "listing.csv"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocabRun:
-    """A finished listing.
+    """A finished listing."""
 
-    Parameters
-    ----------
-    path : Path
-        The table: ``kind, text, n_captions, n_images``, most frequent first.
-    n_entries : int
-        Its rows.
-    account : dict
-        Captions read, used, dropped by reason.
-    notes : tuple of str
-        What was detected or skipped.
-    """
-
-    path: Path
+    path: Path  # the table: ``kind, text, n_captions, n_images``, most frequent first
     n_entries: int
-    account: Json
-    notes: tuple[str, ...]
+    account: Json  # captions read, used, dropped by reason
+    notes: tuple[str, ...]  # what was detected or skipped
 
 
 def list_vocabulary(
@@ -71,33 +59,7 @@ def list_vocabulary(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> VocabRun:
-    """List the nouns and noun phrases of a dataset's captions with exact counts.
-
-    Parameters
-    ----------
-    dataset : str or Path
-        A file, folder, glob or fsspec URL in any layout of docs/formats.md.
-    out : str or Path
-        The file to write: CSV where its name ends in ``.csv``, else parquet. ``OUT.json`` beside
-        it says what it was made from, and ``OUT.parts`` holds the shards' counts while the work
-        goes on: a run that was interrupted goes on when it is called again.
-    options : VocabOptions, optional
-    overwrite : bool, default False
-        Replace `out` where it holds another listing.
-    progress : Progress, optional
-        Told of every finished shard.
-
-    Returns
-    -------
-    VocabRun
-
-    Raises
-    ------
-    ConfigError, DataError, MissingDependencyError
-        The options or files cannot be used; the message says what to do.
-    ArtifactMismatchError
-        `out` holds something else.
-    """
+    """List the nouns and noun phrases of a dataset's captions with exact counts."""
     target = output_path(out)
     output = OutputFile(path=target, kind="vocab")
     parts = parts_of(target)
@@ -166,20 +128,6 @@ def list_part(
 
     Parts may run side by side, be killed and run again. When all are finished, `list_vocabulary`
     with the same arguments adds up.
-
-    Parameters
-    ----------
-    dataset, out, options, progress
-        As in `list_vocabulary`, the same for all parts.
-    part : Part
-        Shard k of the sorted list belongs to part k mod n.
-
-    Raises
-    ------
-    ConfigError, DataError
-        As in `list_vocabulary`.
-    ArtifactMismatchError
-        The parts of `out` are of another listing, or this part is running already.
     """
     target = output_path(out)
     check_apart([target, parts_of(target)], [dataset])
@@ -229,13 +177,7 @@ def _account(store: ShardStore, shards: Sequence[str]) -> Json:
 
 
 def _finished(output: OutputFile, digest: str, *, overwrite: bool) -> VocabRun | None:
-    """Return the listing that is there already, if it is the one asked for.
-
-    Raises
-    ------
-    ArtifactMismatchError
-        Another file is there, and must not be replaced.
-    """
+    """Return the listing that is there already, if it is the one asked for."""
     output.check()
     listing = None if overwrite else output.record()
     if listing is None:

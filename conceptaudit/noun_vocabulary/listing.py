@@ -51,18 +51,6 @@ def write_concepts(listing: Path, out: Path) -> int:
     An entry that is both a word and a phrase is one concept. Entries that do not begin with a
     letter, digit or pictograph are no names and are left out, also because a spreadsheet would
     take some of them for formulas.
-
-    Parameters
-    ----------
-    listing : Path
-        What `list_vocabulary` wrote.
-    out : Path
-        The CSV to write: ``concept, kind, n_captions, n_images``.
-
-    Returns
-    -------
-    int
-        Concepts written.
     """
     seen: set[str] = set()
     with whole_file(out) as partial, partial.open("w", encoding="utf-8", newline="") as stream:

@@ -69,37 +69,7 @@ def merge_counts(
     min_images: int,
     memory_limit: str,
 ) -> int:
-    """Add shards up and write the entries that occur often enough, most frequent first.
-
-    Parameters
-    ----------
-    parts : Path
-        Folder of the shards' tables.
-    shards : sequence of str
-        Names of the shards, in reading order.
-    out : Path
-        The parquet file to write: ``kind, text, n_captions, n_images``.
-    spill : Path
-        Where a folder is made for what memory cannot hold, and removed afterwards.
-    captions_per_image : int or None
-        As the shards were counted with.
-    min_count, min_images : int
-        Least captions and images of an entry.
-    memory_limit : str
-        What DuckDB may use before it spills, such as ``"1GB"``.
-
-    Returns
-    -------
-    int
-        Entries written.
-
-    Raises
-    ------
-    ConfigError
-        `memory_limit` is no amount of memory.
-    DataError
-        The memory or the disk is too small.
-    """
+    """Add shards up and write the entries that occur often enough, most frequent first."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

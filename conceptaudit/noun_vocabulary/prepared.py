@@ -19,37 +19,18 @@ from conceptaudit.text.pipeline import find_pipeline
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedListing:
-    """A listing that could start.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    shards : tuple of Shard
-        All of the dataset's.
-    stage : NounLister
-    options : VocabOptions
-    identity : str
-        Digest of everything that the shards' counts depend on.
-    wanted : dict
-        Everything that the finished listing depends on.
-    """
+    """A listing that could start."""
 
     dataset: Dataset
     shards: tuple[Shard, ...]
     stage: NounLister
     options: VocabOptions
-    identity: str
-    wanted: Json
+    identity: str  # digest of everything that the shards' counts depend on
+    wanted: Json  # everything that the finished listing depends on
 
     @classmethod
     def of(cls, dataset: str | Path, options: VocabOptions) -> PreparedListing:
-        """Open the data and the pipeline.
-
-        Raises
-        ------
-        ConfigError, DataError, MissingDependencyError
-            They cannot be used, or the data hold no captions.
-        """
+        """Open the data and the pipeline."""
         opened = open_dataset(
             dataset,
             layout=options.layout,

@@ -54,24 +54,13 @@ Entry = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NounLister:
-    """Lists the nouns and noun phrases of captions.
+    """Lists the nouns and noun phrases of captions."""
 
-    Parameters
-    ----------
-    pipeline : NounPipeline
-        Splits, tags and lemmatises.
-    rule : PhraseRule
-        What is listed.
-    captions_per_image : int or None
-        How many captions of a key are looked at, the first ones; None for all.
-    unit : {"caption", "document"}
-        Documents are read passage by passage and count once.
-    """
-
-    pipeline: NounPipeline
+    pipeline: NounPipeline  # splits, tags and lemmatises
     rule: PhraseRule
+    # how many captions of a key are looked at, the first ones; None for all
     captions_per_image: int | None = None
-    unit: str = CAPTION_UNIT
+    unit: str = CAPTION_UNIT  # documents are read passage by passage and count once
     name: str = field(default="nouns", init=False)
     parts: frozenset[str] = field(default=frozenset({CAPTION}), init=False)
 
@@ -89,13 +78,7 @@ class NounLister:
         }
 
     def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
-        """List one shard.
-
-        Returns
-        -------
-        ShardResult
-            The samples' account and three tables, see `COUNTS`.
-        """
+        """List one shard."""
         counted = _Counted(shard.name, self.captions_per_image)
         drops: list[Drop] = []
         n_rows = n_used = 0
@@ -139,15 +122,7 @@ class NounLister:
 
 
 class _Counted:
-    """The counts of one shard.
-
-    Parameters
-    ----------
-    shard : str
-        Its name, which tells the tables of shards apart when they are merged.
-    limit : int or None
-        Captions of a key that count.
-    """
+    """The counts of one shard."""
 
     def __init__(self, shard: str, limit: int | None) -> None:
         self._shard = shard
@@ -201,14 +176,6 @@ _MAX_CACHED = 500_000
 class PhraseFinder:
     """Finds the words and phrases of tagged captions.
 
-    Parameters
-    ----------
-    nlp : spacy.language.Language
-        The pipeline that tags the captions.
-    rule : PhraseRule
-
-    Examples
-    --------
     >>> from conceptaudit.text.bundled import load_bundled
     >>> nlp = load_bundled()
     >>> find = PhraseFinder(nlp, PhraseRule())

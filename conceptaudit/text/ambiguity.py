@@ -37,8 +37,6 @@ _MOST = 0.5
 class RejectedMentions:
     """Mentions that were accepted and rejected, by concept; adds up over captions and shards.
 
-    Examples
-    --------
     >>> sums = RejectedMentions()
     >>> sums.add(Annotated((Mention(0, 2, 5),), (Mention(0, 9, 12),)))
     >>> sums.as_json()
@@ -86,12 +84,7 @@ def _sparse(sums: Counter[int]) -> list[list[int]]:
 
 
 class MentionTotals:
-    """Sums of mentions over the records of shards, which are gigabytes and pass by once.
-
-    Parameters
-    ----------
-    n_concepts : int
-    """
+    """Sums of mentions over the records of shards, which are gigabytes and pass by once."""
 
     def __init__(self, n_concepts: int) -> None:
         self.accepted: Int64Array = np.zeros(n_concepts, dtype=np.int64)
@@ -116,10 +109,8 @@ class MentionTotals:
     def alias_table(self, vocabulary: ConceptVocabulary) -> pd.DataFrame:
         """Lay out how many captions name a concept by each of its aliases.
 
-        Returns
-        -------
-        pandas.DataFrame
-            ``concept``, ``alias``, ``n_captions``; a caption that holds several counts for each.
+        Returns ``concept``, ``alias``, ``n_captions``; a caption that holds several counts for
+        each.
         """
         rows = []
         for number, concept in enumerate(vocabulary):
@@ -134,20 +125,12 @@ def look_alike_columns(
 ) -> pd.DataFrame:
     """Return the columns of a frequency table on how far its counts rest on a tagger.
 
-    Parameters
-    ----------
-    accepted, rejected, asked : numpy.ndarray of int64, shape (n_concepts,)
-        Mentions by concept; of both kinds, those of which a tagger was asked.
+    `accepted`, `rejected` and `asked` have the shape (n_concepts,).
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``n_text_rejected``: mentions, not captions. ``text_rejected_share`` and
-        ``text_undecided_share`` (what neither the words nor a rule decided): in [0, 1], NaN for a
-        concept without any match.
+    Returns ``n_text_rejected``: mentions, not captions. ``text_rejected_share`` and
+    ``text_undecided_share`` (what neither the words nor a rule decided): in [0, 1], NaN for a
+    concept without any match.
 
-    Examples
-    --------
     >>> columns = look_alike_columns(np.array([3, 0]), np.array([1, 0]), np.array([2, 0]))
     >>> columns["text_rejected_share"].tolist(), columns["text_undecided_share"].tolist()
     ([0.25, nan], [0.5, nan])

@@ -38,17 +38,6 @@ class CaptionAnnotator:
     In English a phrase counts where its head is a noun, which is decided by the phrase itself (a
     word that is only ever a noun, a phrase of several words), else by the rules of
     `conceptaudit.text.rules`, else by the pipeline. In other languages the pipeline decides all.
-
-    Parameters
-    ----------
-    nlp : spacy.language.Language
-        Tells nouns from other words where the rules do not.
-    vocabulary : ConceptVocabulary
-        What to find.
-    any_pos, nested : bool
-        As in `TextTagger`.
-    windows : bool, default True
-        Whether the pipeline is asked by windows where it can be; see `NounAsker`.
     """
 
     def __init__(
@@ -98,16 +87,8 @@ class CaptionAnnotator:
         return annotated
 
     def find(self, captions: Sequence[str], wanted: npt.NDArray[np.int64] | None = None) -> Found:
-        """Find the mentions in captions.
-
-        Parameters
-        ----------
-        captions : sequence of str
-            They have gone through ``caption_text``.
-        wanted : numpy.ndarray of int64, optional
-            ``caption * n_concepts + concept`` of the pairs that are to be decided; the others are
-            left out.
-        """
+        """Find the mentions in captions."""
+        # `wanted` holds caption * n_concepts + concept of the pairs to decide; others are left out
         if self._whole is not None:
             found = self._whole(captions)
             return found if wanted is None else found.select(self._is_wanted(found, wanted))
@@ -141,18 +122,7 @@ class CaptionAnnotator:
         return found.select(keep)
 
     def pairs(self, captions: Sequence[str]) -> Pairs:
-        """Find which captions name which concepts as far as that needs no tagger.
-
-        Parameters
-        ----------
-        captions : sequence of str
-            They have gone through ``caption_text``; at most `ZONE_CAPTIONS`.
-
-        Returns
-        -------
-        Pairs
-            Certain pairs, and open ones with their strata.
-        """
+        """Find which captions name which concepts as far as that needs no tagger."""
         words, matches = self._matches(captions)
         matches = matches.select(matches.verdicts != REJECT)
         if not self._nested:

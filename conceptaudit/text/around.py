@@ -32,21 +32,13 @@ _LEXICON = ANY_NOUN | ANY_OTHER | MOSTLY_NOUN | SELDOM_NOUN | NEARLY_NOUN | ANIM
 
 @dataclass(slots=True)
 class Around:
-    """The words around many words of captions.
+    """The words around many words of captions."""
 
-    Parameters
-    ----------
-    classes : numpy.ndarray of int64, shape (n_words,)
-        `conceptaudit.text.word_classes.word_class` of all words of all captions, in order.
-    captions : numpy.ndarray of int, shape (n_words,)
-        Which caption each belongs to; ascending.
-    at : numpy.ndarray of int64, shape (n,)
-        Places of the words that are asked about.
-    """
-
+    # shape (n_words,): `conceptaudit.text.word_classes.word_class` of all words of all captions, in
+    # order
     classes: Int64
-    captions: npt.NDArray[np.integer]
-    at: Int64
+    captions: npt.NDArray[np.integer]  # shape (n_words,): which caption each belongs to; ascending
+    at: Int64  # shape (n,): places of the words that are asked about
     first: Int64 = field(init=False)
     length: Int64 = field(init=False)
     _seen: dict[int, Int64] = field(init=False, default_factory=dict)

@@ -13,24 +13,14 @@ from conceptaudit.records import Drop, Int64Array, SampleBatch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionBatch:
-    """Captions of consecutive samples, and what became of the samples without one.
-
-    Parameters
-    ----------
-    sample_ids : numpy.ndarray of int64, shape (n,)
-    keys, captions : sequence of str, length n
-        Of the samples that have a caption.
-    drops : list of Drop
-        What the reader could not use.
-    n_rows : int
-        Samples in the batches, with a caption or without.
-    """
+    """Captions of consecutive samples, and what became of the samples without one."""
 
     sample_ids: Int64Array
+    # of the samples that have a caption
     keys: Sequence[str]
     captions: Sequence[str]
-    drops: Sequence[Drop]
-    n_rows: int
+    drops: Sequence[Drop]  # what the reader could not use
+    n_rows: int  # samples in the batches, with a caption or without
 
     def failure(self, row: int, why: str) -> Drop:
         """Say that the pipeline failed on a caption."""

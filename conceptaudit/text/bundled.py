@@ -23,13 +23,6 @@ def bundled_path() -> Path:
     ``spacy.load`` reads the folder once ``conceptaudit.text.noun_lexicon`` has been imported;
     ``load_bundled`` does both.
 
-    Returns
-    -------
-    Path
-        A folder within the installed package.
-
-    Examples
-    --------
     >>> bundled_path().name
     'en_caption_nouns'
     """
@@ -39,13 +32,8 @@ def bundled_path() -> Path:
 def load_bundled() -> Language:
     """Load the bundled pipeline: English, parts of speech and lemmas.
 
-    Returns
-    -------
-    Language
-        A spaCy pipeline that sets ``pos``, ``morph`` (number and verb form only) and ``lemma``.
+    Returns a spaCy pipeline that sets ``pos``, ``morph`` (number and verb form only) and ``lemma``.
 
-    Examples
-    --------
     >>> nlp = load_bundled()
     >>> [token.lemma_ for token in nlp("two dogs chase a ball") if token.pos_ == "NOUN"]
     ['dog', 'ball']

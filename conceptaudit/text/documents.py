@@ -26,14 +26,6 @@ Found = TypeVar("Found")
 def passages(text: str, longest: int = PASSAGE_CHARS) -> Iterator[tuple[int, int]]:
     """Cut a text into passages of at most `longest` characters.
 
-    Yields
-    ------
-    start, stop : int
-        Characters [start, stop); together the whole text, in order. Only a word longer than half
-        of `longest` can be cut in two.
-
-    Examples
-    --------
     >>> text = "A dog barks. A cat sleeps."
     >>> [text[start:stop] for start, stop in passages(text, 14)]
     ['A dog barks. ', 'A cat sleeps.']
@@ -59,17 +51,8 @@ def by_passage(
 ) -> Iterator[list[tuple[int, Found]]]:
     """Read documents passage by passage.
 
-    Parameters
-    ----------
-    read : callable
-        What to make of each of many texts.
-    documents : sequence of str, length n
-
-    Yields
-    ------
-    list of (int, object)
-        Per document: where each passage starts in ``caption_text(document)`` and what was made
-        of it.
+    Yields per document: where each passage starts in ``caption_text(document)`` and what was made
+    of it.
     """
     waiting: list[tuple[str, list[tuple[int, int]]]] = []
     n_waiting = 0
@@ -102,17 +85,8 @@ def tag_documents(
 ) -> list[Annotated | str]:
     """Tag documents of any length.
 
-    Parameters
-    ----------
-    tag : callable
-        Tags captions, as `CaptionAnnotator.tag` does.
-    documents : sequence of str, length n
-
-    Returns
-    -------
-    list of length n
-        What each document names, with offsets into ``caption_text(document)``; how the pipeline
-        failed where it failed on any passage.
+    Returns what each document names, with offsets into ``caption_text(document)``; how the pipeline
+    failed where it failed on any passage.
     """
     return [_joined(parts) for parts in by_passage(tag, documents)]
 

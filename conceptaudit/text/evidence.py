@@ -54,8 +54,6 @@ _Row = tuple[int, int, int, str, int, str, str, str]
 def limit_of(kind: str, size: int) -> int:
     """Return how many captions of a kind are kept per concept.
 
-    Examples
-    --------
     >>> limit_of(COUNTED, 20), limit_of(REJECTED, 20), limit_of(REJECTED, 1), limit_of(REJECTED, 0)
     (20, 5, 1, 0)
     """
@@ -88,17 +86,6 @@ class _Smallest:
 class EvidenceReservoir:
     """Collects the evidence of one shard.
 
-    Parameters
-    ----------
-    vocabulary : ConceptVocabulary
-        Its names, not their order, decide which captions are kept.
-    size : int
-        Captions kept per concept, at least 0; a quarter as many rejected ones are kept beside.
-    seed : int
-        Another seed keeps other captions.
-
-    Examples
-    --------
     >>> from conceptaudit.records import Concept
     >>> dog = ConceptVocabulary((Concept(name="dog"),))
     >>> reservoir = EvidenceReservoir(dog, size=1)
@@ -109,22 +96,12 @@ class EvidenceReservoir:
 
     def __init__(self, vocabulary: ConceptVocabulary, *, size: int, seed: int = 0) -> None:
         self._size = size
+        # of the names, not of their places in the list: another order keeps the same captions
         self._bases = [_base(name, seed) for name in vocabulary.names]
         self._kept: dict[tuple[int, str], _Smallest] = {}
 
     def add(self, sample_id: int, key: str, caption: str, annotated: Annotated) -> None:
-        """Offer one caption.
-
-        Parameters
-        ----------
-        sample_id : int
-        key : str
-            The sample's external key.
-        caption : str
-            As the dataset has it.
-        annotated : Annotated
-            What was found in ``caption_text(caption)``.
-        """
+        """Offer one caption."""
         if self._size <= 0:
             return
         sample = _mixed(sample_id)
@@ -154,15 +131,7 @@ class EvidenceReservoir:
 
 
 def merge_evidence(tables: Iterable[pd.DataFrame], *, size: int) -> pd.DataFrame:
-    """Merge the evidence of shards, in any order, in bounded memory.
-
-    Parameters
-    ----------
-    tables : iterable of pandas.DataFrame
-        As `EvidenceReservoir.table` gives them, all of the same vocabulary and seed.
-    size : int
-        As for `EvidenceReservoir`.
-    """
+    """Merge the evidence of shards, in any order, in bounded memory."""
     held: list[pd.DataFrame] = []
     n_rows = 0
     for table in tables:

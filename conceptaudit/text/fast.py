@@ -41,8 +41,6 @@ times in ten to 0.4 %.
 def sample_limit(error: float) -> int:
     """Return how many open pairs of a form are tagged at most for a wanted error.
 
-    Examples
-    --------
     >>> sample_limit(0.005)
     8000
     """
@@ -51,21 +49,12 @@ def sample_limit(error: float) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FastTextTagger:
-    """Finds which captions may name which concepts, without tagging them.
+    """Finds which captions may name which concepts, without tagging them."""
 
-    Parameters
-    ----------
-    exact : TextTagger
-        What would decide every pair; it decides the sampled ones later.
-    error : float
-        Standard error wanted of every count, as a share of it, in (0, 1).
-    seed : int
-        Another seed takes another sample.
-    """
-
-    exact: TextTagger
+    exact: TextTagger  # what would decide every pair; it decides the sampled ones later
+    # standard error wanted of every count, as a share of it, in (0, 1)
     error: float = DEFAULT_ERROR
-    seed: int = 0
+    seed: int = 0  # another seed takes another sample
     name: str = field(default="text", init=False)
     parts: frozenset[str] = field(default=frozenset({CAPTION}), init=False)
 
@@ -100,11 +89,8 @@ class FastTextTagger:
     def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
         """Find the pairs of one shard.
 
-        Returns
-        -------
-        ShardResult
-            Tags with two more columns, ``form`` (0 where the pair is certain) and ``context``;
-            captions with open pairs; drops, and the samples' account.
+        Returns tags with two more columns, ``form`` (0 where the pair is certain) and ``context``;
+        captions with open pairs; drops, and the samples' account.
         """
         annotator = annotator_of(self.exact)
         tables: list[pa.Table] = []

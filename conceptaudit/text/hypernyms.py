@@ -83,13 +83,6 @@ def senses_of(name: str, synset: str | None = None) -> tuple[int, ...]:
     """Return the noun senses of a name as the lexicon numbers them; () where it has none.
 
     Of a phrase that the lexicon does not have, its head decides: a tropical fish is a fish.
-
-    Parameters
-    ----------
-    name : str
-        A concept's name, in singular or plural.
-    synset : str or None
-        Such as ``"dog.n.01"``: its word is tried where the name is not known.
     """
     named = _SYNSET.fullmatch(synset or "")
     for text in (name, named[1] if named else ""):
@@ -128,20 +121,8 @@ def _information() -> tuple[float, ...]:
 def weighted_kinds(name: str) -> dict[int, float]:
     """Return what a name is a kind of, the more telling the heavier: "animal" little, "husky" much.
 
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    dict of int to float
-        Numbers of senses in the lexicon; each weighs the share of the name's first
-        `FIRST_SENSES` senses that are of that kind, times the root of its information content.
-        Empty for a name that the lexicon does not have.
-
-    References
-    ----------
-    Resnik, "Using information content to evaluate semantic similarity in a taxonomy", IJCAI 1995.
+    See Resnik, "Using information content to evaluate semantic similarity in a taxonomy", IJCAI
+    1995.
     """
     senses = senses_of(name)[:FIRST_SENSES]
     shares: dict[int, float] = defaultdict(float)
@@ -155,24 +136,8 @@ def weighted_kinds(name: str) -> dict[int, float]:
 def is_hyponym_of(name: str, parent: str, synset: str | None = None) -> bool | None:
     """Tell whether one sense of a name is a kind of one sense of another.
 
-    Parameters
-    ----------
-    name, parent : str
-        Nouns.
-    synset : str or None
-        See `senses_of`.
+    See Open English WordNet, https://en-word.net, CC BY 4.0.
 
-    Returns
-    -------
-    bool or None
-        None where the lexicon does not have the name as a noun.
-
-    References
-    ----------
-    Open English WordNet, https://en-word.net, CC BY 4.0.
-
-    Examples
-    --------
     >>> [is_hyponym_of(name, "animal") for name in ("dhole", "violin", "qwx")]
     [True, False, None]
     """
@@ -189,20 +154,6 @@ def kinds_of(name: str, synset: str | None = None) -> tuple[str, ...]:
     A surfer is a person; a pole is not, though a Pole is, because the word means a rod first.
     Names that have another main sense are left out: a mention of them says little.
 
-    Parameters
-    ----------
-    name : str
-        A concept's name, in singular or plural.
-    synset : str or None
-        Such as ``"mouse.n.04"``: the sense that is meant, where the lexicon has it.
-
-    Returns
-    -------
-    tuple of str
-        Sorted; () where the lexicon does not have the whole name as a noun.
-
-    Examples
-    --------
     >>> {"surfer", "woman", "people"} <= set(kinds_of("person")), "dog" in kinds_of("person")
     (True, False)
     """
@@ -217,8 +168,6 @@ def kinds_of(name: str, synset: str | None = None) -> tuple[str, ...]:
 def is_mainly(name: str, parent: str, synset: str | None = None) -> bool:
     """Tell whether the main sense of a name is a kind of the main sense of another.
 
-    Examples
-    --------
     >>> is_mainly("dog", "animal"), is_mainly("cat", "person"), is_mainly("mouse", "animal")
     (True, False, True)
     >>> is_mainly("mouse", "animal", "mouse.n.04")

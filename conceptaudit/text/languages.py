@@ -31,13 +31,7 @@ class LanguageLister:
         shard: Shard,  # noqa: ARG002 -- every stage is told its shard
         batches: Iterator[SampleBatch],
     ) -> ShardResult:
-        """List one shard.
-
-        Returns
-        -------
-        ShardResult
-            Samples per language; a table of (sample_id, language).
-        """
+        """List one shard."""
         samples: list[int] = []
         languages: list[str] = []
         for batch in batches:

@@ -33,26 +33,17 @@ _UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
-    """Phrases found in captions, as columns of shape (n,); in order of their first word.
+    """Phrases found in captions, as columns of shape (n,); in order of their first word."""
 
-    Parameters
-    ----------
-    captions, concepts, aliases : numpy.ndarray of int
-        The caption, the concept, and which of its phrases it is (0: its name).
-    first, last : numpy.ndarray of int
-        Places of the first and last word in `Words`.
-    heads : numpy.ndarray of int
-        Place of the word that has to be a noun.
-    verdicts : numpy.ndarray of int8
-        `ACCEPT`, `REJECT`, or `UNDECIDED` where a tagger has to be asked.
-    """
-
+    # the caption, the concept, and which of its phrases it is (0: its name)
     captions: Int64
     concepts: Int64
     aliases: Int64
+    # places of the first and last word in `Words`
     first: Int64
     last: Int64
-    heads: Int64
+    heads: Int64  # place of the word that has to be a noun
+    # `ACCEPT`, `REJECT`, or `UNDECIDED` where a tagger has to be asked
     verdicts: npt.NDArray[np.int8]
 
     def __len__(self) -> int:
@@ -73,14 +64,11 @@ class Matches:
     def shadowed(self, accepted: Mask, *, spare: Mask | None = None) -> Mask:
         """Tell which matches an accepted match hides that is longer, or as long and earlier.
 
-        Parameters
-        ----------
-        accepted : numpy.ndarray of bool, shape (n,)
-        spare : numpy.ndarray of bool, shape (n,), optional
-            Groups of overlapping matches that hold one of these are left as they are.
+        `accepted` and `spare` have the shape (n,).
         """
         hidden = np.zeros(len(self), dtype=bool)
         for group in self._groups:
+            # what overlaps with a match to spare may yet turn out otherwise, and stays as it is
             if spare is not None and spare[group].any():
                 continue
             spans: list[tuple[int, int]] = []
@@ -112,14 +100,7 @@ class Matches:
 
 
 class CaptionMatcher:
-    """Finds phrases in captions; remembers each distinct word.
-
-    Parameters
-    ----------
-    trie : PhraseTrie
-    any_pos : bool
-        Whether every match counts, noun or not.
-    """
+    """Finds phrases in captions; remembers each distinct word."""
 
     def __init__(self, trie: PhraseTrie, *, any_pos: bool = False) -> None:
         self._trie = trie

@@ -15,24 +15,14 @@ Int32 = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mention:
-    """One phrase of a caption that reads like a concept.
+    """One phrase of a caption that reads like a concept."""
 
-    Parameters
-    ----------
-    concept_id : int
-        Position in the `ConceptVocabulary`.
-    start, stop : int
-        Characters [start, stop) of ``caption_text(caption)``.
-    alias : int
-        Which phrase of the concept it is: 0 for its name, then its aliases.
-    asked : bool
-        Whether a tagger had to be asked; else the words around decided, or the word itself.
-    """
-
-    concept_id: int
+    concept_id: int  # position in the `ConceptVocabulary`
+    # characters [start, stop) of ``caption_text(caption)``
     start: int
     stop: int
-    alias: int = 0
+    alias: int = 0  # which phrase of the concept it is: 0 for its name, then its aliases
+    # whether a tagger had to be asked; else the words around decided, or the word itself
     asked: bool = False
 
 
@@ -40,20 +30,12 @@ class Mention:
 class Annotated:
     """The concepts of one caption.
 
-    Parameters
-    ----------
-    mentions : tuple of Mention
-        What counts, in order of the first word.
-    rejected : tuple of Mention
-        What would count if every word were a noun, and does not: "watch" in "they watch".
-
-    Examples
-    --------
     >>> Annotated((Mention(3, 0, 4), Mention(3, 9, 13))).counts
     Counter({3: 2})
     """
 
-    mentions: tuple[Mention, ...] = ()
+    mentions: tuple[Mention, ...] = ()  # what counts, in order of the first word
+    # what would count if every word were a noun, and does not: "watch" in "they watch"
     rejected: tuple[Mention, ...] = ()
 
     @property
@@ -71,25 +53,18 @@ class Found:
     """Mentions in many captions as columns of shape (n,), accepted and rejected ones.
 
     Sorted by caption, place and concept.
-
-    Parameters
-    ----------
-    captions, concepts, aliases, starts, stops : numpy.ndarray of int32
-        The caption, and the parts of a `Mention`.
-    accepted, asked : numpy.ndarray of bool
-        Whether it counts, and whether a tagger had to be asked.
-    failures : dict of int to str
-        How the pipeline failed, by caption; such a caption has no mentions.
     """
 
+    # the caption, and the parts of a `Mention`
     captions: Int32
     concepts: Int32
     aliases: Int32
     starts: Int32
     stops: Int32
+    # whether it counts, and whether a tagger had to be asked
     accepted: npt.NDArray[np.bool_]
     asked: npt.NDArray[np.bool_]
-    failures: dict[int, str]
+    failures: dict[int, str]  # how the pipeline failed, by caption; such a caption has no mentions
 
     def select(self, chosen: npt.NDArray[np.bool_]) -> Found:
         """Return some of them."""

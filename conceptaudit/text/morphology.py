@@ -27,8 +27,6 @@ def _is_noun(word: str) -> bool:
 def lexicon_noun_senses(word: str) -> int:
     """Return the number of noun senses of a lower-case word in the lexicon; 0 for no noun.
 
-    Examples
-    --------
     >>> lexicon_noun_senses("xylophone"), lexicon_noun_senses("quickly")
     (1, 0)
     """
@@ -39,8 +37,6 @@ def lexicon_noun_senses(word: str) -> int:
 def is_english_word(form: str) -> bool:
     """Tell whether the lexicon has a form, inflected or not, as any part of speech.
 
-    Examples
-    --------
     >>> is_english_word("blackbirds"), is_english_word("poloshirt")
     (True, False)
     """
@@ -70,13 +66,6 @@ def english_singular(word: str) -> str:
     A plural that is a thing of its own is left alone: "glasses" as a concept means spectacles, and
     must not count every glass.
 
-    Parameters
-    ----------
-    word : str
-        One lower-case word.
-
-    Examples
-    --------
     >>> [english_singular(word) for word in ("apples", "mice", "shoes", "glasses", "bus")]
     ['apple', 'mouse', 'shoe', 'glasses', 'bus']
     """
@@ -89,8 +78,6 @@ def english_singular(word: str) -> str:
 def common_singular(word: str) -> str:
     """Return the singular of a plural that is no word of its own, else the word itself.
 
-    Examples
-    --------
     >>> common_singular("photos"), common_singular("shoes"), common_singular("paris")
     ('photo', 'shoes', 'paris')
     """
@@ -101,8 +88,6 @@ def common_singular(word: str) -> str:
 def english_plurals(word: str) -> tuple[str, ...]:
     """Return the plurals that an English noun may have, the lexicon's irregular ones first.
 
-    Examples
-    --------
     >>> english_plurals("knife"), english_plurals("berry"), english_plurals("glass")
     (('knives', 'knifes'), ('berries',), ('glasses',))
     """
@@ -120,27 +105,18 @@ def english_plurals(word: str) -> tuple[str, ...]:
 def english_head_forms(word: str, alone: bool) -> tuple[str, ...]:
     """Return the forms in which a caption may hold a phrase's head word.
 
-    Parameters
-    ----------
-    word : str
-        The head word, lower-case, as the concept list has it. A single letter is a name, and has
-        no other form: an "iPhone Xs" is no "iPhone X".
-    alone : bool
-        Whether it is the whole phrase. Then a plural with a meaning of its own is no form of it:
-        "woods" is not counted for "wood". (Of "glasses" the words around decide, see
-        `conceptaudit.text.phrases`.)
-
-    Examples
-    --------
     >>> english_head_forms("wood", True), english_head_forms("shoe", True)
     (('wood',), ('shoe', 'shoes'))
     >>> english_head_forms("apples", True), english_head_forms("jean", True)
     (('apples', 'apple'), ('jean', 'jeans'))
     """
+    # a single letter is a name: an "iPhone Xs" is no "iPhone X"
     if len(word) < 2:
         return (word,)
     singular = english_singular(word)
     plurals = english_plurals(singular) if singular == word and word not in _OWN_PLURALS else ()
+    # a plural with a meaning of its own is no form: "woods" is not counted for "wood". (Of
+    # "glasses" the words around decide, see `conceptaudit.text.phrases`.)
     if alone:
         plurals = tuple(plural for plural in plurals if plural not in OTHER_PLURALS)
     return tuple(dict.fromkeys((word, singular, *plurals)))

@@ -86,18 +86,6 @@ def caption_text(caption: str) -> str:
     a run of more than `LONGEST_RUN` characters without white space are set apart. White space is
     single spaces between words.
 
-    Parameters
-    ----------
-    caption : str
-        Any text.
-
-    Returns
-    -------
-    str
-        What the pipeline reads; places in a caption count its characters.
-
-    Examples
-    --------
     >>> caption_text("cafe" + chr(0x301)) == "caf" + chr(0xE9), caption_text("a" + chr(0) + "b")
     (True, 'a b')
     >>> caption_text("red_fox-2.jpg"), caption_text("t" + chr(0x2011) + "shirt")
@@ -127,8 +115,6 @@ def caption_text(caption: str) -> str:
 def caption_texts(captions: Sequence[str]) -> list[str]:
     r"""Prepare many captions; nearly all need no change and are only looked at.
 
-    Examples
-    --------
     >>> caption_texts(["a dog", "red_fox.jpg", "two\nlines"])
     ['a dog', 'red fox', 'two lines']
     """
@@ -170,8 +156,6 @@ def _printable(text: str) -> str:
 def n_unspaced(captions: Iterable[str]) -> int:
     """Count captions in scripts that put no spaces between words: Chinese, Japanese, Thai ….
 
-    Examples
-    --------
     >>> n_unspaced(["a dog", "一只狗", "สุนัข", "犬 dog"])
     3
     """
@@ -185,18 +169,6 @@ def normalize(text: str) -> str:
     typographic apostrophes made plain; digits and every other script are kept as they are. So
     "café" and "cafe" are one word, whichever of them the concept list has.
 
-    Parameters
-    ----------
-    text : str
-        One word.
-
-    Returns
-    -------
-    str
-        The key of the word; normalising it again changes nothing.
-
-    Examples
-    --------
     >>> normalize("Café"), normalize("ﬁre"), normalize("ΣΊΣΥΦΟΣ")
     ('cafe', 'fire', 'σίσυφοσ')
     """
@@ -213,8 +185,6 @@ def phrase_text(name: str) -> str:
     Underscores become spaces, and a qualifier in brackets at the end, which tells classes of the
     same name apart, is no part of the phrase.
 
-    Examples
-    --------
     >>> phrase_text("hot_dog"), phrase_text("bow_(weapon)"), phrase_text("crane (bird)")
     ('hot dog', 'bow', 'crane')
     """

@@ -42,18 +42,8 @@ _MAX_CACHED = 200_000  # distinct words whose features or lemmas are kept; web t
 def word_features(word: str, forms: WordForms) -> tuple[int, ...]:
     """Hashed features of one word.
 
-    Parameters
-    ----------
-    word
-        Surface form.
-    forms
-        The lexicon.
-
-    Returns
-    -------
-    tuple of int
-        ``N_FEATURES`` unsigned 64-bit hashes: lower-cased word, first three letters, last two,
-        last four, shape, readings in the lexicon.
+    Returns ``N_FEATURES`` unsigned 64-bit hashes: lower-cased word, first three letters, last two,
+    last four, shape, readings in the lexicon.
     """
     lower = word.lower()
     shape = ""
@@ -122,21 +112,7 @@ def _initialize_embed(
 
 
 def build_lexicon_embed(width: int, rows: list[int]) -> Model[list[Doc], list[Any]]:
-    """Embed words by their letters and their readings in a lexicon.
-
-    Parameters
-    ----------
-    width
-        Output width, and the width of each table.
-    rows
-        Rows of the ``N_FEATURES`` hash tables, in the order of ``word_features``.
-
-    Returns
-    -------
-    Model
-        A layer from documents to arrays of shape (n_tokens, width). Its lexicon is its attribute
-        ``word_forms``, the bytes of a ``WordForms``; it is saved with the weights.
-    """
+    """Embed words by their letters and their readings in a lexicon."""
     tables: list[Model[Any, Any]] = [
         HashEmbed(width, n, column=i, seed=7 + i, dropout=0.0) for i, n in enumerate(rows)
     ]
@@ -160,13 +136,6 @@ class NounLexicon(Pipe):
     A token is made a ``NOUN`` if all readings of its form in the lexicon are nouns and running text
     does not use the form otherwise. A capitalised common noun that opens a text is no proper noun.
     Tokens that the tagger takes for nouns and every other tag stay as they are.
-
-    Parameters
-    ----------
-    vocab
-        The pipeline's vocabulary.
-    name
-        The component's name in the pipeline.
     """
 
     def __init__(self, vocab: Vocab, name: str = FACTORY) -> None:

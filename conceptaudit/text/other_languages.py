@@ -35,15 +35,7 @@ _Row = tuple[int, int, int, int, bool]
 
 
 class WholeCaptions:
-    """Runs a pipeline over captions and finds concepts by surfaces and lemmas.
-
-    Parameters
-    ----------
-    nlp : spacy.language.Language
-    vocabulary : ConceptVocabulary
-    any_pos, nested : bool
-        As in `conceptaudit.text.tagger.TextTagger`.
-    """
+    """Runs a pipeline over captions and finds concepts by surfaces and lemmas."""
 
     def __init__(
         self, nlp: Language, vocabulary: ConceptVocabulary, *, any_pos: bool, nested: bool

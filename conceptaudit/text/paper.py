@@ -42,8 +42,6 @@ _MAX_CACHED = 500_000
 def caption_key(lemma: str) -> str:
     """Return the key under which a noun's lemma is indexed.
 
-    Examples
-    --------
     >>> caption_key("T-shirt"), caption_key("747"), caption_key("café")
     ('Tshirt', '', 'caf')
     """
@@ -53,19 +51,6 @@ def caption_key(lemma: str) -> str:
 def query_terms(nlp: Language, names: Sequence[str]) -> list[tuple[str, ...]]:
     """Turn class names into the terms that are searched for.
 
-    Parameters
-    ----------
-    nlp : spacy.language.Language
-        Splits and lemmatises each term alone.
-    names : sequence of str
-
-    Returns
-    -------
-    list of tuple of str
-        Distinct terms per name; none for a name of white space and underscores only.
-
-    Examples
-    --------
     >>> from conceptaudit.text.bundled import load_bundled
     >>> query_terms(load_bundled(), ["Hot_Dogs", "t-shirt", "crane (bird)"])
     [('hot', 'dog'), ('shirt',), ('crane', ')')]
@@ -81,18 +66,10 @@ def query_terms(nlp: Language, names: Sequence[str]) -> list[tuple[str, ...]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaperQueries:
-    """The terms of every concept of a vocabulary, by number.
+    """The terms of every concept of a vocabulary, by number."""
 
-    Parameters
-    ----------
-    terms : tuple of str
-        All different terms; a term's id is its position.
-    of_concept : tuple of tuple of int
-        Term ids per concept.
-    """
-
-    terms: tuple[str, ...]
-    of_concept: tuple[tuple[int, ...], ...]
+    terms: tuple[str, ...]  # all different terms; a term's id is its position
+    of_concept: tuple[tuple[int, ...], ...]  # term ids per concept
 
     @classmethod
     def build(cls, vocabulary: ConceptVocabulary, pipeline: NounPipeline) -> PaperQueries:
@@ -106,15 +83,7 @@ class PaperQueries:
 
 
 class TermsHeld:
-    """Finds the terms asked for among the nouns of a tagged caption.
-
-    Parameters
-    ----------
-    nlp : spacy.language.Language
-        The pipeline that tags the captions.
-    terms : sequence of str
-        A term's id is its position.
-    """
+    """Finds the terms asked for among the nouns of a tagged caption."""
 
     def __init__(self, nlp: Language, terms: Sequence[str]) -> None:
         from spacy.symbols import NOUN, PROPN
@@ -153,22 +122,8 @@ def search(
 ) -> tuple[Int64Array, Int64Array]:
     """Find the captions that hold all terms of a concept that the corpus holds.
 
-    Parameters
-    ----------
-    sample_ids, term_ids : numpy.ndarray of int64, shape (n,)
-        Which caption holds which term, each pair once.
-    queries : sequence of sequence of int
-        Term ids per concept.
-    present : frozenset of int
-        Terms that some caption of the whole corpus holds; the others are not asked for.
+    `sample_ids` and `term_ids` have the shape (n,), the result (m,).
 
-    Returns
-    -------
-    sample_ids, concept_ids : numpy.ndarray of int64, shape (m,)
-        Sorted by sample, then concept.
-
-    Examples
-    --------
     >>> samples, terms = np.array([0, 0, 1]), np.array([0, 1, 1])
     >>> search(samples, terms, [(0, 1), (1, 2), (2,)], frozenset({0, 1}))
     (array([0, 0, 1]), array([0, 1, 1]))
@@ -177,6 +132,7 @@ def search(
         (term, concept)
         for concept, terms in enumerate(queries)
         for term in dict.fromkeys(terms)
+        # what no caption of the whole corpus holds is not asked for: the published rule
         if term in present
     ]
     links: Any = pd.DataFrame(asked, columns=["t", "c"], dtype="int64")

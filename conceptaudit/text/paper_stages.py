@@ -40,23 +40,11 @@ SEARCH = "text"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaperIndex:
-    """First step: which captions of a shard hold which of the terms asked for.
+    """First step: which captions of a shard hold which of the terms asked for."""
 
-    Parameters
-    ----------
-    vocabulary : ConceptVocabulary
-        Whose names are asked for.
-    pipeline : NounPipeline
-        Splits, tags and lemmatises captions and names alike. (The published counts come from two
-        different pipelines, ``en_core_web_lg`` for captions and ``en_core_web_sm`` for names.)
-
-    Raises
-    ------
-    ConfigError
-        The pipeline sets no lemmas, or every part of speech is to count.
-    """
-
-    vocabulary: ConceptVocabulary
+    vocabulary: ConceptVocabulary  # whose names are asked for
+    # splits, tags and lemmatises captions and names alike. (The published counts come from two
+    # different pipelines, ``en_core_web_lg`` for captions and ``en_core_web_sm`` for names.)
     pipeline: NounPipeline
     name: str = field(default=INDEX, init=False)
     parts: frozenset[str] = field(default=frozenset({CAPTION}), init=False)
@@ -88,10 +76,7 @@ class PaperIndex:
     def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
         """Index one shard.
 
-        Returns
-        -------
-        ShardResult
-            The samples' account with the ``present`` term ids; a table of (sample, key, term).
+        Returns the samples' account with the ``present`` term ids; a table of (sample, key, term).
         """
         queries = queries_of(self)
         nlp = load_pipeline(self.pipeline.name)
@@ -145,23 +130,11 @@ def queries_of(index: PaperIndex) -> PaperQueries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaperSearch:
-    """Second step: term tables of shards to concept tags (score: 1 per caption).
-
-    Parameters
-    ----------
-    index : ShardStore
-        Results of the first step.
-    queries : PaperQueries
-        What is asked for.
-    present : frozenset of int
-        Terms that some shard holds.
-    folder : Path
-        The run folder.
-    """
+    """Second step: term tables of shards to concept tags (score: 1 per caption)."""
 
     index: ShardStore
     queries: PaperQueries
-    present: frozenset[int]
+    present: frozenset[int]  # terms that some shard holds
     folder: Path
 
     @classmethod

@@ -43,26 +43,13 @@ Node = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What a path through the trie names.
-
-    Parameters
-    ----------
-    concept_id : int
-    alias : int
-        Which of the concept's phrases, its name being 0.
-    head : int
-        Place of the head among the words.
-    certain : bool
-        Whether no part of speech matters: numbers and pictographs can only be names.
-    guarded : bool
-        Whether the form is one of `DRINKWARE`.
-    """
+    """What a path through the trie names."""
 
     concept_id: int
-    alias: int
-    head: int
-    certain: bool
-    guarded: bool
+    alias: int  # which of the concept's phrases, its name being 0
+    head: int  # place of the head among the words
+    certain: bool  # whether no part of speech matters: numbers and pictographs can only be names
+    guarded: bool  # whether the form is one of `DRINKWARE`
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +62,7 @@ class Match:
 
 
 class PhraseTrie:
-    """A trie of concept phrases: its `root` and the number of words of the `longest`.
-
-    Parameters
-    ----------
-    vocabulary : ConceptVocabulary
-        What to find.
-    split : callable
-        Splits a phrase into words as captions are split.
-    head_forms : callable
-        Gives the forms of a head word that a caption may hold, the word itself among them, and
-        whether it stands alone: "apples" and "apple" for both.
-    spellings : callable
-        Gives the ways to write a phrase, the given one first: "t-shirt", "tshirt".
-    """
+    """A trie of concept phrases: its `root` and the number of words of the `longest`."""
 
     def __init__(
         self,
@@ -101,6 +75,8 @@ class PhraseTrie:
         self.root: Node = {}
         self.longest = 1
         self.unmatchable: dict[int, str] = {}
+        # how a language splits a phrase, inflects its head word (told whether it stands alone), and
+        # spells it, the given spelling first
         self._split = split
         self._head_forms = head_forms
         for concept_id, concept in enumerate(vocabulary):
@@ -121,14 +97,7 @@ class PhraseTrie:
                 )
 
     def walk(self, words: Sequence[Iterable[str]], start: int) -> Iterator[Match]:
-        """Find the phrases that begin at a word, shorter ones first.
-
-        Parameters
-        ----------
-        words : sequence of iterable of str
-            The forms of each word, such as its surface and its lemma; skipped words left out.
-        start : int
-        """
+        """Find the phrases that begin at a word, shorter ones first."""
         nodes = [self.root]
         for place in range(start, len(words)):
             nodes = [node[form] for node in nodes for form in words[place] if form in node]
@@ -190,8 +159,6 @@ class PhraseTrie:
 def is_skipped(before: str, word: str) -> bool:
     """Tell whether a word does not count as one within a phrase.
 
-    Examples
-    --------
     >>> is_skipped("t", "-"), is_skipped("st", "."), is_skipped("dog", ".")
     (True, True, False)
     """
@@ -214,8 +181,6 @@ def head_of(words: Sequence[str]) -> int:
     It is the last word before a preposition, and never a number: captions tag the "747" of
     "boeing 747" as one.
 
-    Examples
-    --------
     >>> head_of(["hot", "dog"]), head_of(["bottle", "of", "water"]), head_of(["boeing", "747"])
     (1, 0, 0)
     """

@@ -23,33 +23,16 @@ ANY_POS, NOUN_POS = shared.ANY_POS, shared.NOUN_POS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NounPipeline:
-    """A spaCy pipeline by name or path, loaded on first use in each process.
+    """A spaCy pipeline by name or path, loaded on first use in each process."""
 
-    Parameters
-    ----------
-    name : str
-        ``"bundled"``, an installed pipeline package such as ``"en_core_web_lg"``, or a path.
-    digest : str
-        Identity of its weights and rules: part of every text digest.
-    pos : {"noun", "any"}
-        Whether a match needs a noun head or any part of speech will do.
-    """
-
+    # ``"bundled"``, an installed pipeline package such as ``"en_core_web_lg"``, or a path
     name: str
-    digest: str
-    pos: str = NOUN_POS
+    digest: str  # identity of its weights and rules: part of every text digest
+    pos: str = NOUN_POS  # whether a match needs a noun head or any part of speech will do
 
 
 def find_pipeline(name: str = BUNDLED, *, pos: str = NOUN_POS) -> NounPipeline:
-    """Check that a pipeline can be had and identify it, by loading it once.
-
-    Raises
-    ------
-    MissingDependencyError
-        The pipeline is not installed, or was made for another version of spaCy.
-    ConfigError
-        It has no component that sets parts of speech and `pos` is ``"noun"``.
-    """
+    """Check that a pipeline can be had and identify it, by loading it once."""
     if pos not in (NOUN_POS, ANY_POS):
         raise ConfigError(f"The 'pos' parameter must be 'noun' or 'any'. Got {pos!r} instead.")
     nlp = load_pipeline(name)
@@ -73,13 +56,7 @@ _loaded: dict[str, Language] = {}
 
 
 def load_pipeline(name: str) -> Language:
-    """Load a pipeline once per process, without the components that tagging does not need.
-
-    Raises
-    ------
-    MissingDependencyError
-        It is neither an installed package nor a readable folder.
-    """
+    """Load a pipeline once per process, without the components that tagging does not need."""
     if name not in _loaded:
         _loaded[name] = _load(name)
     return _loaded[name]

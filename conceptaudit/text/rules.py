@@ -66,13 +66,8 @@ def _rule(verdict: int) -> Callable[[Rule], Rule]:
 def decide(around: Around) -> npt.NDArray[np.int8]:
     """Decide about words that can be a noun and something else.
 
-    Returns
-    -------
-    numpy.ndarray of int8, shape (n,)
-        `ACCEPT`, `REJECT`, or 0 where the tagger has to be asked.
+    The result has the shape (n,).
 
-    Examples
-    --------
     >>> from conceptaudit.text.word_classes import word_class
     >>> words = "they watch the park with a watch".split()
     >>> classes = np.array([word_class(word) for word in words])

@@ -63,9 +63,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 def mixed(values: npt.NDArray[np.integer]) -> UInt64:
     """Hash integers to 64 bits.
 
-    References
-    ----------
-    G. L. Steele, D. Lea and C. H. Flood, "Fast splittable pseudorandom number generators",
+    See G. L. Steele, D. Lea and C. H. Flood, "Fast splittable pseudorandom number generators",
     OOPSLA 2014 (the finaliser of SplitMix64).
     """
     z = values.astype(np.uint64) + _GOLDEN
@@ -84,23 +82,15 @@ def ranks(sample_ids: npt.NDArray[np.integer], forms: Int64, *, seed: int) -> In
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """Pairs of caption and concept, each once; sorted by caption, then concept.
-
-    Parameters
-    ----------
-    captions, concepts : numpy.ndarray of int32, shape (n,)
-    mentions : numpy.ndarray of int32, shape (n,)
-        Places where the caption names the concept or may name it.
-    forms : numpy.ndarray of int64, shape (n,)
-        `CERTAIN`, or a hash of the concept and of the words that may name it.
-    contexts : numpy.ndarray of int32, shape (n,)
-        Kinds of the words before and after, `MANY` for several mentions, 0 for certain pairs.
-    """
+    """Pairs of caption and concept, each once; sorted by caption, then concept."""
 
     captions: Int32
     concepts: Int32
-    mentions: Int32
+    mentions: Int32  # shape (n,): places where the caption names the concept or may name it
+    # shape (n,): `CERTAIN`, or a hash of the concept and of the words that may name it
     forms: Int64
+    # shape (n,): kinds of the words before and after, `MANY` for several mentions, 0 for certain
+    # pairs
     contexts: Int32
 
     def select(self, chosen: npt.NDArray[np.bool_]) -> Pairs:
@@ -111,17 +101,7 @@ class Pairs:
 def pairs_of(
     words: Words, matches: Matches, matcher: CaptionMatcher, names: Sequence[str]
 ) -> Pairs:
-    """Turn matches that are accepted or undecided into pairs.
-
-    Parameters
-    ----------
-    words : Words
-    matches : Matches
-    matcher : CaptionMatcher
-        What found them.
-    names : sequence of str
-        Of all concepts: forms are those of a name, whatever its place in the list.
-    """
+    """Turn matches that are accepted or undecided into pairs."""
     key = matches.captions * len(names) + matches.concepts
     order = np.argsort(key, kind="stable")
     key, undecided = key[order], matches.undecided[order]

@@ -34,23 +34,13 @@ _LEFT, _RIGHT = r"(?:^|[^\pL\pN\pM])", r"(?:$|[^\pL\pN\pM']|'(?:$|[^t]))"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What a caption must hold to be counted.
-
-    Parameters
-    ----------
-    name : str
-        As results show it.
-    phrases : tuple of str
-        All must be in the caption.
-    near : int or None
-        Words from the first to the last of them, at most; None for anywhere in the caption.
-    exact : bool
-        Whether only the words as they are given count, without plurals and other spellings.
-    """
+    """What a caption must hold to be counted."""
 
     name: str
-    phrases: tuple[str, ...]
+    phrases: tuple[str, ...]  # all must be in the caption
+    # words from the first to the last of them, at most; None for anywhere in the caption
     near: int | None = None
+    # whether only the words as they are given count, without plurals and other spellings
     exact: bool = False
 
     @property
@@ -62,13 +52,6 @@ class Query:
 def phrase_forms(phrase: str, *, exact: bool = False) -> tuple[tuple[str, ...], ...]:
     """Return the forms of a phrase that captions may hold, as normalised words.
 
-    Raises
-    ------
-    ConfigError
-        It holds no word.
-
-    Examples
-    --------
     >>> phrase_forms("blue cat")[:3]
     (('blue', 'cat'), ('blue', 'cats'), ('bluecat',))
     """
@@ -101,21 +84,13 @@ def pattern_of(forms: Iterable[Sequence[str]]) -> str:
 
 @dataclass(slots=True)
 class Counted:
-    """What a scan found; adds up.
+    """What a scan found; adds up."""
 
-    Parameters
-    ----------
-    n_captions, n_missing : int
-        Captions read, and samples without one.
-    counts : list of int
-        By query.
-    examples : list of list of (key, caption)
-        By query, the first in the dataset's order.
-    """
-
+    # captions read, and samples without one
     n_captions: int = 0
     n_missing: int = 0
-    counts: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)  # by query
+    # by query, the first in the dataset's order
     examples: list[list[tuple[str, str]]] = field(default_factory=list)
 
     def add(self, other: Counted, n_examples: int) -> None:
@@ -130,19 +105,11 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanShard:
-    """Counts queries in the captions of one shard.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    queries : tuple of Query
-    n_examples : int
-        Captions kept of each query.
-    """
+    """Counts queries in the captions of one shard."""
 
     dataset: Dataset
     queries: tuple[Query, ...]
-    n_examples: int = 5
+    n_examples: int = 5  # captions kept of each query
 
     def empty(self) -> Counted:
         """Return a count of nothing."""
@@ -189,8 +156,6 @@ def _with_caption(batch: SampleBatch) -> tuple[Sequence[str], list[str]]:
 def folded(captions: Sequence[str]) -> list[str]:
     """Normalise captions as words are normalised; plain ones need lower case alone.
 
-    Examples
-    --------
     >>> folded(["A Dog", "Caf\u00e9_au_lait.jpg"])
     ['a dog', 'cafe au lait']
     """
@@ -221,8 +186,6 @@ def _hits(texts: Sequence[str], patterns: Sequence[str]) -> npt.NDArray[np.int64
 def _are_near(text: str, forms: Sequence[Sequence[Sequence[str]]], near: int) -> bool:
     """Tell whether one occurrence of each phrase lies within so many words.
 
-    Examples
-    --------
     >>> forms = [[("cat",)], [("blue",)]]
     >>> _are_near("the cat is blue", forms, 2), _are_near("the cat is very blue", forms, 2)
     (True, False)
@@ -252,23 +215,7 @@ def count_queries(
     workers: int | EngineChoice | None = None,
     progress: Progress | None = None,
 ) -> Counted:
-    """Count queries in all captions of a dataset.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    queries : sequence of Query
-    n_examples : int
-        Captions kept of each query, the first in the dataset's order.
-    workers : int, EngineChoice or None
-        Who does the work; changes no result.
-    progress : Progress, optional
-
-    Raises
-    ------
-    ConfigError
-        The dataset has no captions, or a query holds no word.
-    """
+    """Count queries in all captions of a dataset."""
     if CAPTION not in dataset.provides:
         raise ConfigError(f"{dataset.location} has no captions to count in.")
     task = ScanShard(dataset=dataset, queries=tuple(queries), n_examples=n_examples)

@@ -23,22 +23,6 @@ def map_docs(
 ) -> list[Value | Exception]:
     """Tag captions and keep what a function makes of each tagged one.
 
-    Parameters
-    ----------
-    nlp : spacy.language.Language
-        Splits, tags and lemmatises.
-    captions : sequence of str, length n
-        Taken as they are; equal ones are tagged once per `ZONE_CAPTIONS` captions.
-    use : callable
-        Its result must not hold on to the ``Doc``, whose words are forgotten afterwards.
-
-    Returns
-    -------
-    list of length n
-        Results; the error where the pipeline or `use` failed on a caption.
-
-    Examples
-    --------
     >>> import spacy
     >>> map_docs(spacy.blank("en"), ["a dog", "dogs"], len)
     [2, 1]
@@ -55,6 +39,7 @@ def map_docs(
 def _zone(
     nlp: Language, captions: Sequence[str], use: Callable[[Doc], Value]
 ) -> list[Value | Exception]:
+    # `use` must not hold on to a Doc, whose words are gone when the zone ends, and
     # the zone frees new words: without it spaCy's string store grows with the corpus
     with nlp.memory_zone():
         try:

@@ -38,18 +38,6 @@ _MAX_PARTS = 8
 def english_spellings(phrase: str) -> tuple[str, ...]:
     """Return the spellings of a phrase that captions may have, the given one first.
 
-    Parameters
-    ----------
-    phrase : str
-        A name as `conceptaudit.text.normalize.phrase_text` gives it.
-
-    Returns
-    -------
-    tuple of str
-        Each once. Plurals are not among them: the head of a phrase is inflected afterwards.
-
-    Examples
-    --------
     >>> english_spellings("t-shirt")
     ('t-shirt', 't shirt', 'tshirt', 'tee shirt', 'tee-shirt', 'teeshirt')
     >>> english_spellings("hot dog"), english_spellings("black bird")
@@ -157,8 +145,6 @@ def hyphenations(phrase: str) -> tuple[str, ...]:
 
     For languages whose words we do not know: some tokenizers leave hyphenated words whole.
 
-    Examples
-    --------
     >>> hyphenations("rendez-vous"), hyphenations("Hund")
     (('rendez-vous', 'rendez vous'), ('Hund',))
     """

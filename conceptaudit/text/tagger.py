@@ -27,27 +27,13 @@ __all__ = ["CaptionAnnotator", "TextTagger", "annotator_of", "unmatchable_concep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextTagger:
-    """Tags captions with the concepts they name as nouns.
-
-    Parameters
-    ----------
-    vocabulary : ConceptVocabulary
-        What to look for.
-    pipeline : NounPipeline
-        The spaCy pipeline that splits, tags and lemmatises.
-    nested : bool, default False
-        Whether a concept inside a longer match counts too.
-    evidence : int, default 20
-        Captions kept per concept as evidence, at least 0.
-    unit : {"caption", "document"}
-        Documents are tagged passage by passage and count once.
-    """
+    """Tags captions with the concepts they name as nouns."""
 
     vocabulary: ConceptVocabulary
-    pipeline: NounPipeline
-    nested: bool = False
-    evidence: int = DEFAULT_EVIDENCE
-    unit: str = CAPTION_UNIT
+    pipeline: NounPipeline  # the spaCy pipeline that splits, tags and lemmatises
+    nested: bool = False  # whether a concept inside a longer match counts too
+    evidence: int = DEFAULT_EVIDENCE  # captions kept per concept as evidence, at least 0
+    unit: str = CAPTION_UNIT  # documents are tagged passage by passage and count once
     name: str = field(default="text", init=False)
     parts: frozenset[str] = field(default=frozenset({CAPTION}), init=False)
 
@@ -67,14 +53,7 @@ class TextTagger:
         }
 
     def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
-        """Tag one shard.
-
-        Returns
-        -------
-        ShardResult
-            Tags (score: mentions in the caption), drops, evidence, and the samples' account
-            with the sums of accepted and rejected mentions.
-        """
+        """Tag one shard."""
         annotator = annotator_of(self)
         reservoir = EvidenceReservoir(self.vocabulary, size=self.evidence)
         look_alikes = RejectedMentions()

@@ -54,8 +54,6 @@ def _word_pattern() -> re.Pattern[str]:
 def split_words(text: str) -> list[tuple[str, int]]:
     """Split a text into words with the places where they start.
 
-    Examples
-    --------
     >>> [word for word, _ in split_words("a men's t-shirt of the U.S. team")]
     ['a', 'men', "'s", 't', '-', 'shirt', 'of', 'the', 'U.S.', 'team']
     >>> split_words("https://example.org/dog")
@@ -67,8 +65,6 @@ def split_words(text: str) -> list[tuple[str, int]]:
 def word_key(word: str) -> str:
     """Return the form in which words of captions and phrases are compared.
 
-    Examples
-    --------
     >>> word_key("U.S."), word_key("Café")
     ('us', 'cafe')
     """
@@ -85,34 +81,17 @@ def without_tone(word: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """The words of many captions, one after the other.
+    """The words of many captions, one after the other."""
 
-    Parameters
-    ----------
-    captions : numpy.ndarray of int32, shape (n_words,)
-        Which caption each belongs to; ascending.
-    ids : numpy.ndarray of int32, shape (n_words,)
-        Numbers of the distinct words.
-    starts, stops : numpy.ndarray of int32, shape (n_words,)
-        Characters [start, stop) of the caption.
-    """
-
-    captions: Int32
-    ids: Int32
+    captions: Int32  # shape (n_words,): which caption each belongs to; ascending
+    ids: Int32  # shape (n_words,): numbers of the distinct words
+    # shape (n_words,): characters [start, stop) of the caption
     starts: Int32
     stops: Int32
 
 
 class WordSplitter:
-    """Splits captions into numbered words.
-
-    Parameters
-    ----------
-    add : callable
-        Told of each distinct word once, in the order of their numbers.
-    split : callable, optional
-        Splits a run of characters without white space.
-    """
+    """Splits captions into numbered words."""
 
     def __init__(
         self,
@@ -190,18 +169,8 @@ class WordSplitter:
 def ragged(first: npt.NDArray[np.integer], n: npt.NDArray[np.integer]) -> tuple[Int64, Int64]:
     """Expand runs of consecutive places.
 
-    Parameters
-    ----------
-    first, n : numpy.ndarray of int, shape (n_runs,)
-        First place and number of places of each run.
+    `first` and `n` have the shape (n_runs,), the results (n.sum(),).
 
-    Returns
-    -------
-    places, runs : numpy.ndarray of int64, shape (n.sum(),)
-        All places, and the run that each belongs to.
-
-    Examples
-    --------
     >>> places, runs = ragged(np.array([5, 9]), np.array([2, 1]))
     >>> places.tolist(), runs.tolist()
     ([5, 6, 9], [0, 0, 1])

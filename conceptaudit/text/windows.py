@@ -45,19 +45,11 @@ _Window = tuple[tuple[str, ...], tuple[bool, ...], int]
 
 
 class NounAsker:
-    """Tells of words in captions whether a pipeline takes them for nouns.
-
-    Parameters
-    ----------
-    nlp : spacy.language.Language
-        It is asked without what only lemmatises.
-    windows : bool, default True
-        Whether it gets windows where its reach is known; else whole captions, which is slower and
-        must give the same.
-    """
+    """Tells of words in captions whether a pipeline takes them for nouns."""
 
     def __init__(self, nlp: Language, *, windows: bool = True) -> None:
         self._nlp = nlp
+        # whole captions are slower and give the same, which tests use
         self.reach = reach_of(nlp) if windows else None
         needless = {
             name for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory in _LEMMATIZERS
@@ -76,20 +68,7 @@ class NounAsker:
         self._runs: dict[str, tuple[list[str], list[int]]] = {}
 
     def __call__(self, captions: Sequence[str], words: Sequence[tuple[int, int]]) -> list[Any]:
-        """Ask about words.
-
-        Parameters
-        ----------
-        captions : sequence of str
-            They have gone through ``caption_text``.
-        words : sequence of (int, int)
-            Place of the caption, and of the word's first character in it.
-
-        Returns
-        -------
-        list of bool or str
-            Whether each is a noun, or how the pipeline failed.
-        """
+        """Ask about words."""
         # the zone frees new words: without it spaCy's string store grows with the corpus
         with self._nlp.memory_zone(), self._only_what_is_needed():
             return (
@@ -242,13 +221,6 @@ class NounAsker:
 def reach_of(nlp: Language) -> int | None:
     """Return how many words to either side a pipeline's part of speech depends on.
 
-    Returns
-    -------
-    int or None
-        None where that cannot be told from the pipeline's components.
-
-    Examples
-    --------
     >>> from conceptaudit.text.bundled import load_bundled
     >>> reach_of(load_bundled())
     6

@@ -130,13 +130,6 @@ ANY_ADJECTIVE = ADJECTIVE | COMPARED | ADVERB
 def word_class(word: str) -> int:
     """Return the bits of a word.
 
-    Parameters
-    ----------
-    word : str
-        As `conceptaudit.text.normalize.normalize` gives it.
-
-    Examples
-    --------
     >>> bool(word_class("helmet") & NOUN_ONLY), bool(word_class("watch") & NOUN_ONLY)
     (True, False)
     >>> bool(word_class("of") & NOUN_ONLY), bool(word_class("of") & listed("preposition"))

@@ -68,42 +68,16 @@ _NOT_PLURAL = ("ss", "us", "is", "os")  # endings of singulars: grass, bus, tenn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LexiconEntry:
-    """One lemma of the lexicon.
+    """One lemma of the lexicon."""
 
-    Parameters
-    ----------
-    senses
-        Number of senses by part of speech: ``n``, ``v``, ``a`` or ``r``.
-    irregular
-        Irregular inflected forms by part of speech.
-    animate
-        Whether it is mostly a person, an animal or a group of them, as a noun.
-    """
-
-    senses: Mapping[str, int]
-    irregular: Mapping[str, tuple[str, ...]]
-    animate: bool = False
+    senses: Mapping[str, int]  # number of senses by part of speech: ``n``, ``v``, ``a`` or ``r``
+    irregular: Mapping[str, tuple[str, ...]]  # irregular inflected forms by part of speech
+    animate: bool = False  # whether it is mostly a person, an animal or a group of them, as a noun
 
 
 class WordForms:
     """Parts of speech and lemmas of English surface forms.
 
-    Parameters
-    ----------
-    entries
-        Lower-cased lemma to its entry.
-    lemma_exceptions
-        (lower-cased form, part of speech as in Universal Dependencies) to lemma, where the rules
-        would say otherwise. Lemmas of proper nouns are given in lower case as well.
-    not_nouns
-        Lower-cased forms that the lexicon lists as nouns only, although running text uses them
-        otherwise ("are", "at", "us").
-    rare
-        (lemma, part of speech) of nouns that the lexicon also lists as verbs or adjectives,
-        although running text hardly ever uses them so ("table" as a verb).
-
-    Examples
-    --------
     >>> entry = LexiconEntry(senses={"n": 2}, irregular={})
     >>> forms = WordForms(entries={"helmet": entry}, lemma_exceptions={}, not_nouns=[])
     >>> forms.is_noun_only("Helmets"), forms.lemma("Helmets", "NOUN")
@@ -119,8 +93,11 @@ class WordForms:
         rare: Iterable[tuple[str, str]] = (),
     ) -> None:
         self.entries = dict(entries)
+        # by (lower-cased form, universal part of speech), where the rules would say otherwise
         self.lemma_exceptions = dict(lemma_exceptions)
+        # nouns only by the lexicon, which running text uses otherwise: "are", "at", "us"
         self.not_nouns = frozenset(not_nouns)
+        # (lemma, part of speech) that running text hardly ever has: "table" as a verb
         self.rare = frozenset(rare)
 
     @cached_property
@@ -151,16 +128,8 @@ class WordForms:
     def analyses(self, form: str) -> list[tuple[str, str, int]]:
         """All readings of a surface form.
 
-        Parameters
-        ----------
-        form
-            Surface form, any case.
-
-        Returns
-        -------
-        list of (str, str, int)
-            Part of speech (``n``, ``v``, ``a``, ``r``), lemma, and the inflection as one of this
-            module's bits.
+        Returns part of speech (``n``, ``v``, ``a``, ``r``), lemma, and the inflection as one of
+        this module's bits.
         """
         form = form.lower()
         readings = [(pos, form, bit) for pos, bit in _BASE.items() if self._has(form, pos)]
@@ -199,15 +168,7 @@ class WordForms:
         return bits
 
     def is_noun_only(self, form: str, code: int | None = None) -> bool:
-        """Whether every reading of a form, over all lemmas it may inflect from, is a noun.
-
-        Parameters
-        ----------
-        form
-            Surface form, any case.
-        code
-            Its `code`, where that is at hand.
-        """
+        """Whether every reading of a form, over all lemmas it may inflect from, is a noun."""
         if form.lower() in CAPTION_NOUNS:
             return True
         if form.lower() in self.not_nouns:
@@ -224,22 +185,7 @@ class WordForms:
         return bool(self.code(form) & NEARLY_NOUN)
 
     def lemma(self, form: str, pos: str, *, plural: bool | None = None) -> str:
-        """Lower-cased lemma of a form used as a given part of speech.
-
-        Parameters
-        ----------
-        form
-            Surface form, any case.
-        pos
-            Universal part of speech, such as ``NOUN``.
-        plural
-            For nouns outside the lexicon: whether the context says that it is a plural.
-
-        Returns
-        -------
-        str
-            The lemma; the lower-cased form itself where nothing better is known.
-        """
+        """Lower-cased lemma of a form used as a given part of speech."""
         form = form.lower()
         known = self.lemma_exceptions.get((form, pos))
         if known is not None:

@@ -55,8 +55,6 @@ def _phrases() -> _Phrases:
 def same_thing_joined(phrase: str) -> bool:
     """Tell whether a phrase and the same letters in one word share a sense: "hot dog".
 
-    Examples
-    --------
     >>> same_thing_joined("hot dog"), same_thing_joined("black bird")
     (True, False)
     """
@@ -66,8 +64,6 @@ def same_thing_joined(phrase: str) -> bool:
 def phrase_of(word: str) -> str | None:
     """Return the phrase that a word writes as one, or None where it is a word of its own.
 
-    Examples
-    --------
     >>> phrase_of("hotdog"), phrase_of("tshirt"), phrase_of("dog")
     ('hot dog', 't shirt', None)
     """
@@ -80,22 +76,8 @@ def phrase_of(word: str) -> str | None:
 def noun_senses(name: str) -> int | None:
     """Return the number of noun senses of a name in Open English WordNet.
 
-    Parameters
-    ----------
-    name : str
-        A concept's name; a qualifier in brackets is left aside, since captions lack it.
+    See Open English WordNet, https://en-word.net, CC BY 4.0.
 
-    Returns
-    -------
-    int or None
-        None where the lexicon does not have it as a noun.
-
-    References
-    ----------
-    Open English WordNet, https://en-word.net, CC BY 4.0.
-
-    Examples
-    --------
     >>> noun_senses("bank"), noun_senses("hot_dog"), noun_senses("xylorimba")
     (10, 3, None)
     """
@@ -113,8 +95,6 @@ def noun_senses(name: str) -> int | None:
 def ambiguity_note(vocabulary: ConceptVocabulary, senses: Iterable[int | None]) -> str | None:
     """Say which names of a list mean many things, the worst first; None where none does.
 
-    Examples
-    --------
     >>> from conceptaudit.records import Concept
     >>> bank = ConceptVocabulary((Concept(name="bank"), Concept(name="xylophone")))
     >>> ambiguity_note(bank, [10, 1])[:47]

@@ -136,8 +136,6 @@ def _spelled_out(concepts: Sequence[Concept]) -> list[Concept]:
 def spelling(name: str) -> str:
     """Fold away what does not make a concept another one: case, accents, hyphens, spaces.
 
-    Examples
-    --------
     >>> spelling(" CD_player") == spelling("cd  player") == spelling("CD-Player")
     True
     """

@@ -80,28 +80,7 @@ def records_of(
     unit: str = "entry",
     dataset_key: str | None = None,
 ) -> Source:
-    """Make records of parsed content.
-
-    Parameters
-    ----------
-    content : object
-        A list of names or of records; a mapping of name to aliases, prompts, record or count, of
-        index or WordNet id to names; or a mapping that holds one of these under ``concepts``,
-        ``classes``, ``categories`` …, or under the names of datasets.
-    where : str
-        The source, for error messages.
-    first : int
-        Number of the first entry, for error messages.
-    unit : str
-        What an entry is called there.
-    dataset_key : str or None
-        Which dataset's names to take, where the content has those of several.
-
-    Raises
-    ------
-    ConfigError
-        It is no list, or has the names of several datasets and `dataset_key` names none of them.
-    """
+    """Make records of parsed content."""
     if isinstance(content, Mapping):
         content = {str(key): value for key, value in content.items()}
         _refuse_templates(content, where)
@@ -225,8 +204,6 @@ def as_prompt(name: str, text: str) -> str:
 
     The wording of "Visual Classification via Description from Large Language Models".
 
-    Examples
-    --------
     >>> as_prompt("ramen", "a bowl"), as_prompt("ramen", "noodles in broth")
     ('ramen, which is a bowl', 'ramen, which has noodles in broth')
     >>> as_prompt("ramen", "A photo of ramen.")
@@ -355,14 +332,8 @@ def column(names: Sequence[Any], field: str) -> str | None:
 
 
 def _plain(value: Any) -> str:
-    """Text without lone surrogates, which JSON escapes can make and no file can hold.
-
-    Raises
-    ------
-    DataError
-        It is a list or a mapping. Their text can be of any size: YAML's references make a list of
-        lists of lists out of a few lines.
-    """
+    """Text without lone surrogates, which JSON escapes can make and no file can hold."""
+    # their text can be of any size: YAML's references make lists of lists out of a few lines
     if isinstance(value, (list, tuple, set, Mapping)):
         raise DataError(
             "Names, aliases and prompts of a concept list must be text. Got a "

@@ -37,15 +37,7 @@ _ZIP, _PARQUET = b"PK\x03\x04", b"PAR1"
 
 
 def read_source(path: Path, dataset_key: str | None = None) -> Source:
-    """Read a concept file or a CLIP_benchmark folder.
-
-    Raises
-    ------
-    ConfigError
-        There is no such file, or no column of names in it.
-    DataError
-        The file cannot be parsed.
-    """
+    """Read a concept file or a CLIP_benchmark folder."""
     if path.is_dir():
         return _read_folder(path)
     if not path.is_file():

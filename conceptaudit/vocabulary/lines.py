@@ -40,8 +40,6 @@ def entries_of_lines(lines: Sequence[str]) -> list[Any]:
     A habit counts only where every line has it, so that a name is never taken apart for looking
     like one. An empty line stays an entry without a name: the index of later names rests on it.
 
-    Examples
-    --------
     >>> entries_of_lines(['"dog"', '"hot_dog"'])
     [{'concept': 'dog', 'class_index': 0}, {'concept': 'hot_dog', 'class_index': 1}]
     >>> [entry] = entries_of_lines(["n02084071 dog, domestic dog"])

@@ -13,8 +13,6 @@ def shipped_list(name: object) -> Path | None:
 
     A file of the user's that is called like one is reached as ``./imagenet``.
 
-    Examples
-    --------
     >>> shipped_list("imagenet").name, shipped_list("classes.txt")
     ('imagenet.csv', None)
     """
