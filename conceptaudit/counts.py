@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ConceptFrequencies
 
@@ -177,7 +178,8 @@ class Rarest:
             return f"tail by {what}"
         edge = counts[self.rows[0]]
         return (
-            f"tail by {what}: a sample of the {self.n_tied:,} concepts whose count is {edge:,.0f}"
+            f"tail by {what}: a sample of the {quantity(self.n_tied, 'concept')} whose count "
+            f"is {edge:,.0f}"
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from conceptaudit.display import as_html
+from conceptaudit.display import as_html, quantity
 from conceptaudit.errors import ConfigError, DataError
 
 ROW_BITS = 40
@@ -53,8 +53,8 @@ def sample_id(file_index: int, row: int) -> int:
     """
     if not 0 <= file_index < 1 << (63 - ROW_BITS) or not 0 <= row < 1 << ROW_BITS:
         raise ConfigError(
-            f"A sample id holds {1 << (63 - ROW_BITS):,} files of {1 << ROW_BITS:,} rows. "
-            f"Got file {file_index:,}, row {row:,} instead."
+            f"A sample id holds {quantity(1 << (63 - ROW_BITS), 'file')} of "
+            f"{quantity(1 << ROW_BITS, 'row')}. Got file {file_index:,}, row {row:,} instead."
         )
     return file_index << ROW_BITS | row
 
@@ -137,7 +137,7 @@ class SampleBatch:
         for name, column in columns.items():
             if column is not None and len(column) != len(self.sample_ids):
                 raise DataError(
-                    f"Every column of a batch must be as long as its sample ids "
+                    "Every column of a batch must be as long as its sample ids "
                     f"({len(self.sample_ids):,}). Got {len(column):,} {name} instead."
                 )
 
@@ -279,7 +279,9 @@ class ConceptFrequencies:
     n_samples: int | None = None
 
     def _repr_html_(self) -> str:
-        return as_html(f"{len(self.table):,} concepts in {self.source or 'a dataset'}", self.table)
+        return as_html(
+            f"{quantity(len(self.table), 'concept')} in {self.source or 'a dataset'}", self.table
+        )
 
     def __post_init__(self) -> None:
         if not 0.0 < self.share <= 1.0:
@@ -295,7 +297,7 @@ class ConceptFrequencies:
         counted = [column for column in FREQUENCY_COLUMNS if column in self.table]
         if "concept" not in self.table or not counted:
             raise DataError(
-                f"A frequency table must have a 'concept' column and one of "
+                "A frequency table must have a 'concept' column and one of "
                 f"{list(FREQUENCY_COLUMNS)}. Got the columns {list(self.table)} instead."
             )
         for column in counted:

@@ -7,6 +7,7 @@ from functools import lru_cache
 import pandas as pd
 
 from conceptaudit.artifacts import Json
+from conceptaudit.display import quantity
 from conceptaudit.errors import AccountError
 from conceptaudit.records import Drop, Tags
 
@@ -85,7 +86,7 @@ def check_account(account: Json, n_used: int, where: str) -> None:
     """
     if account["n_used"] != n_used:
         raise AccountError(
-            f"The account of {where} does not add up: {account['n_samples']:,} samples, "
+            f"The account of {where} does not add up: {quantity(account['n_samples'], 'sample')}, "
             f"{sum(account['dropped'].values()):,} dropped, but {n_used:,} used. "
             "This is a defect of the reader; please report it."
         )

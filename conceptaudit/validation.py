@@ -20,6 +20,7 @@ from conceptaudit.artifacts import (
     file_digest,
     read_json,
 )
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.paths import is_there
 from conceptaudit.reading import is_text, read_parquet
@@ -193,7 +194,8 @@ def _account_faults(name: str, account: dict[str, Any]) -> Iterator[Fault]:
     if account["n_samples"] != account["n_used"] + n_dropped:
         yield Fault(
             file=name,
-            what=f"does not add up: {account['n_samples']:,} samples, {account['n_used']:,} used, "
+            what=f"does not add up: {quantity(account['n_samples'], 'sample')}, "
+            f"{account['n_used']:,} used, "
             f"{n_dropped:,} dropped",
         )
 
@@ -233,4 +235,6 @@ def _counts(path: Path) -> Iterator[Fault]:
 def _rows(name: str, table: pd.DataFrame, bad: npt.NDArray[np.bool_], what: str) -> Iterator[Fault]:
     if bad.any():
         names = table.loc[bad, "concept"].tolist()
-        yield Fault(file=name, what=f"{what} for {len(names):,} concepts, such as {names[0]!r}")
+        yield Fault(
+            file=name, what=f"{what} for {quantity(len(names), 'concept')}, such as {names[0]!r}"
+        )

@@ -173,7 +173,7 @@ def test_labels_from_the_command_line(
     assert "exclude each other" in capsys.readouterr().err
     labels.write_text("key,concept\nelsewhere,dog\n")
     assert main([*call, "--labels", str(labels)]) == 2
-    assert "None of the 1 labelled keys" in capsys.readouterr().err
+    assert "None of the 1 labelled key" in capsys.readouterr().err
 
 
 def test_folders_of_pictures_are_labels(tiny_clip: Path, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_folders_of_pictures_are_labels(tiny_clip: Path, tmp_path: Path) -> None
         image_folder=tmp_path / "test",
     )
     assert found.evidence.tolist() == [3, 3, 0]
-    assert any("1 images" in n and n.endswith("left out: not_an_image.") for n in found.notes)
+    assert any("1 image" in n and n.endswith("left out: not_an_image.") for n in found.notes)
     (tmp_path / "test" / "purple").mkdir()
     with pytest.raises(DataError, match="purple"):
         calibrate(

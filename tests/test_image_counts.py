@@ -162,7 +162,7 @@ def test_a_judged_sample_counts_what_captions_cannot_tell(
     table.loc[0, "present"] = pd.NA  # left open
     table.to_csv(tmp_path / "judge.csv", index=False)
     corrected, notes = correct(folder, tmp_path / "judge.csv")
-    assert any("1 rows" in note for note in notes)
+    assert any("1 row" in note for note in notes)
     rows = corrected.set_index("concept").loc[names]
     true = [int(said.str.contains(words[name]).sum()) for name in names]
     assert (rows["n_image_judged_low"] <= true).all()
@@ -186,5 +186,5 @@ def test_captions_are_judged_for_their_sense(run: AuditRun, tmp_path: Path) -> N
     with pytest.raises(DataError, match="must be 1, 0 or empty"):
         correct(folder, tmp_path / "odd.csv")
     (tmp_path / "odd.csv").write_text("key,concept,present\nelsewhere.jpg,orange,1\n")
-    with pytest.raises(DataError, match="None of the 1 keys"):
+    with pytest.raises(DataError, match="None of the 1 key"):
         correct(folder, tmp_path / "odd.csv")

@@ -72,7 +72,7 @@ def test_plain_lists(tmp_path):
     (tmp_path / "a.txt").write_text("dog\n\nhot dog \n")
     found = read_concepts(tmp_path / "a.txt")
     assert found.vocabulary.names == ("dog", "hot dog")
-    assert found.notes == ("1 entries have no name and were left out (line 2).",)
+    assert found.notes == ("1 entry has no name and were left out (line 2).",)
     (tmp_path / "a.csv").write_text("dog\ncat\n")
     assert read_concepts(tmp_path / "a.csv").vocabulary.names == ("dog", "cat")
     (tmp_path / "metadata.json").write_text(json.dumps(["dog", "cat", 7]))
@@ -125,7 +125,7 @@ def test_shared_phrases_are_reported():
     )
     assert found.vocabulary.names == ("bow_(weapon)", "bow_(ribbons)", "x")
     assert found.notes == (
-        "1 phrases count for several concepts ('bow': bow_(weapon), bow_(ribbons)).",
+        "1 phrase counts for several concepts ('bow': bow_(weapon), bow_(ribbons)).",
     )
 
 
@@ -140,7 +140,7 @@ def test_lone_surrogates_are_replaced(tmp_path):
         ("a.txt", b"", ConfigError, "at least one concept"),
         ("a.csv", b"", ConfigError, "at least one concept"),
         ("a.json", b"[]", ConfigError, "at least one concept"),
-        ("a.json", b'[""]', ConfigError, "1 entries without a name"),
+        ("a.json", b'[""]', ConfigError, "1 entry without a name"),
         ("a.json", b"[1", DataError, "not valid JSON"),
         ("a.json", b"3", ConfigError, "list of names or a mapping. Got int"),
         ("a.json", b"[[1]]", ConfigError, "must be a name or a record. Got list"),

@@ -12,6 +12,7 @@ from conceptaudit.auditing.plan import KIND, AuditPlan
 from conceptaudit.auditing.planning import plan_audit
 from conceptaudit.auditing.results import AuditRun
 from conceptaudit.auditing.run import run_audit, run_audit_part
+from conceptaudit.display import quantity
 from conceptaudit.engine.part_marks import (
     mark_finished,
     parts_to_run,
@@ -92,16 +93,16 @@ def merge_partial(
         raise ConfigError(f"No shard of {source} is done: there is nothing to count yet.")
     if not missing:
         raise ConfigError(
-            f"All {len(shards):,} shards of {source} are done: run 'conceptaudit merge {source}', "
-            "without --partial."
+            f"Nothing is missing of the {quantity(len(shards), 'shard')} of {source}: run "
+            f"'conceptaudit merge {source}', without --partial."
         )
     partial = {"n_shards": len(shards), "n_all": len(whole.shards), "run": whole.identity}
     chosen = whole.options
     if not chosen.is_sample:
         chosen = replace(chosen, share=len(shards) / len(whole.shards))
     remark = (
-        f"Partial: {len(shards):,} of {len(whole.shards):,} shards are counted, those that were "
-        "done when this was written."
+        f"Partial: {len(shards):,} of {quantity(len(whole.shards), 'shard')} are counted, those "
+        "that were done when this was written."
     )
     plan = replace(
         whole,
@@ -161,7 +162,7 @@ def _check_complete(plan: AuditPlan, run: RunFolder) -> None:
         return
     shown = ", ".join(plan.shards[k].name for k in missing[:SHOWN])
     raise DataError(
-        f"{len(missing):,} of {len(plan.shards):,} shards have no results in {folder} "
+        f"{len(missing):,} of {quantity(len(plan.shards), 'shard')} have no results in {folder} "
         f"({shown}{', …' if len(missing) > SHOWN else ''})."
         f" {parts_to_run(missing, parts)}, or add --compute-missing to compute them here."
     )

@@ -15,6 +15,7 @@ from conceptaudit.artifacts import Json, ShardStore
 from conceptaudit.auditing.calibration_data import CalibrationData, sampled
 from conceptaudit.auditing.images import ImageCells, ImageIndex
 from conceptaudit.datasets.base import IMAGE, Shard
+from conceptaudit.display import quantity
 from conceptaudit.frequency.corrected import Counted, add_corrected, correct_counts
 from conceptaudit.frequency.misalignment import (
     MAX_CAPTIONS,
@@ -200,17 +201,18 @@ def calibration_notes(
     )
     calibrated = (
         f"Image thresholds were calibrated per concept from {calibration.method} of "
-        f"{calibration.n_images:,} images ({CALIBRATION}), centred on {calibration.background}; "
-        f"AUC {mean:.2f} ({low:.2f} to {high:.2f})."
+        f"{quantity(calibration.n_images, 'image')} ({CALIBRATION}), centred on "
+        f"{calibration.background}; AUC {mean:.2f} ({low:.2f} to {high:.2f})."
     )
-    given = f"n_image_corrected is given for {n_known:,} of {n:,} concepts" + (
+    given = f"n_image_corrected is given for {n_known:,} of {quantity(n, 'concept')}" + (
         f"; not for {others}. Judge a sample: conceptaudit judge RUN." if others else "."
     )
     notes = [calibrated, given]
     if cells is not None:
         notes.append(
-            f"Several samples share an image: n_image_corrected and n_joint_corrected count "
-            f"{cells.n_images:,} images, each once; n_text, n_image and n_joint count samples."
+            "Several samples share an image: n_image_corrected and n_joint_corrected count "
+            f"{quantity(cells.n_images, 'image')}, each once; n_text, n_image and n_joint count "
+            "samples."
         )
     return *notes, *calibration.notes
 

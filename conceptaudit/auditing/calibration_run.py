@@ -14,6 +14,7 @@ from conceptaudit.auditing.images import index_images
 from conceptaudit.auditing.plan import AuditPlan
 from conceptaudit.auditing.planning import mention_stage, plan_audit
 from conceptaudit.auditing.stages import embedded, run_stages, runner_of
+from conceptaudit.display import quantity
 from conceptaudit.engine.part_marks import mark_finished
 from conceptaudit.engine.parts import Part, PartRun
 from conceptaudit.engine.runner import StageRunner
@@ -125,7 +126,7 @@ def calibrate(
                 Path(image_folder), vocabulary, clip, scores.scale, data.tagging
             )
             notes = tuple(
-                f"{n:,} images of {image_folder} were left out: {reason}."
+                f"{quantity(n, 'image')} of {image_folder} left out: {reason}."
                 for reason, n in sorted(unreadable.items())
             )
         elif known is not None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from conceptaudit.artifacts import Json
 from conceptaudit.datasets.base import Dataset, Shard
+from conceptaudit.display import quantity
 from conceptaudit.options.audit import AuditOptions
 from conceptaudit.records import SampleBatch
 from conceptaudit.text.sampling import mixed
@@ -78,8 +79,8 @@ class DrawnDataset:
     def notes(self) -> tuple[str, ...]:
         """Those of the whole, and how samples were drawn."""
         drawn = (
-            f"About {self.n:,} samples were drawn at random (--sample): {self.shard_share:.3g} of "
-            f"the shards, {self.row_share:.3g} of their rows."
+            f"About {quantity(self.n, 'sample was', 'samples were')} drawn at random (--sample): "
+            f"{self.shard_share:.3g} of the shards, {self.row_share:.3g} of their rows."
         )
         return (*self.whole.notes, drawn)
 

@@ -17,6 +17,7 @@ import pandas as pd
 from conceptaudit.artifacts import ShardStore, write_parquet
 from conceptaudit.auditing.pictures import Pictures, read_pictures
 from conceptaudit.datasets.base import EMBEDDING, Dataset, Shard
+from conceptaudit.display import quantity
 from conceptaudit.frequency.counting import SidePairs, intersect
 from conceptaudit.frequency.intervals import poisson_interval
 from conceptaudit.image.altered import SAME_GREYS
@@ -154,9 +155,10 @@ def _notes(
     n_same, n_near = int(kinds.get(SAME, 0)), int(kinds.get(NEAR, 0))
     how = "equal files" if pictures.digests is not None else "equal embeddings"
     yield (
-        f"{len(pictures.keys):,} samples show {groups.n_unique:,} distinct images: "
-        f"{int(kinds.get(CAPTION_OF, 0)):,} are further captions of an image, {n_same:,} repeat "
-        f"one ({how}), {n_near:,} nearly repeat one."
+        f"{quantity(len(pictures.keys), 'sample shows', 'samples show')} "
+        f"{quantity(groups.n_unique, 'distinct image')}: {int(kinds.get(CAPTION_OF, 0)):,} are "
+        f"further captions of an image, {n_same:,} repeat one ({how}), {n_near:,} nearly repeat "
+        "one."
     )
     if threshold is None:
         return

@@ -13,6 +13,7 @@ from conceptaudit.artifacts import Json, ShardStore, write_json, write_parquet
 from conceptaudit.auditing.ambiguous_sample import ReadPairs, TagPairs, read_pairs, tag_pairs
 from conceptaudit.auditing.plan import AuditPlan
 from conceptaudit.datasets.base import Shard
+from conceptaudit.display import quantity
 from conceptaudit.engine import Engine, EngineChoice, StageReport, open_engine, run_shards
 from conceptaudit.frequency.adaptive import AdaptiveSample, RankBounds
 from conceptaudit.frequency.estimated import (
@@ -108,11 +109,11 @@ class Estimator:
         }
         write_json(self.folder / ESTIMATE_FILE, done)
         note = (
-            f"Captions were counted fast: {done['pairs_certain']:,} pairs of caption and concept "
-            f"need no tagger, {done['pairs_tagged']:,} of {done['pairs_open']:,} others were "
-            f"tagged. The counts of {done['concepts_estimated']:,} concepts are estimates "
-            f"(n_text_se above 0), aimed at a standard error of {self.tagger.error:.2%}; "
-            "--text-mode exact tags all."
+            "Captions were counted fast: without a tagger for "
+            f"{quantity(done['pairs_certain'], 'pair')} of caption and concept, tagged for "
+            f"{done['pairs_tagged']:,} of {done['pairs_open']:,} others. The counts of "
+            f"{quantity(done['concepts_estimated'], 'concept')} are estimates (n_text_se above "
+            f"0), aimed at a standard error of {self.tagger.error:.2%}; --text-mode exact tags all."
         )
         return TextEstimate(
             certain=certain,

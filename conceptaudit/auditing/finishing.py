@@ -29,6 +29,7 @@ from conceptaudit.auditing.results import PARTIAL_COLUMN, AuditRun
 from conceptaudit.auditing.suspicions import suspicions
 from conceptaudit.auditing.text_outputs import TextSide
 from conceptaudit.datasets.base import Shard
+from conceptaudit.display import quantity
 from conceptaudit.engine import StageReport
 from conceptaudit.frequency.counting import Alignment, add_shards, frequency_table
 from conceptaudit.frequency.stage import read_counts
@@ -124,8 +125,8 @@ def _sample_note(sampled: Json) -> tuple[str, ...]:
         return ()
     read, whole = sampled["n_read"], sampled["sampled_from"]
     remark = (
-        f"The {read:,} samples read are {read / whole:.3g} of {whole:,}: counts are those of the "
-        "samples read; fit, predict and plan expect the whole from them."
+        f"The {quantity(read, 'sample')} read are {read / whole:.3g} of {whole:,}: counts are "
+        "those of the samples read; fit, predict and plan expect the whole from them."
     )
     return (remark,)
 

@@ -21,6 +21,7 @@ from conceptaudit.artifacts import (
 from conceptaudit.datasets._files import suffix
 from conceptaudit.datasets._listing import list_files
 from conceptaudit.datasets.base import Shard
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.imported import ImportedTagger, ImportedTags, import_tags, key_hashes
 from conceptaudit.image.tag_columns import ENDINGS
@@ -131,11 +132,14 @@ def _notes(file: TagFile, imported: ImportedTags, n_unknown: int, folder: Path) 
     counts, unknown = imported.summary["counts"], imported.summary["unknown_concepts"]
     above = "" if file.threshold is None else f" with a score of at least {file.threshold:g}"
     yield (
-        f"Images are tagged by {file.path.name} ({counts['n_rows']:,} rows){above}, joined by key; "
-        "a sample whose key it lacks is dropped as no_image_tags."
+        f"Images are tagged by {file.path.name} ({quantity(counts['n_rows'], 'row')}){above}, "
+        "joined by key; a sample whose key it lacks is dropped as no_image_tags."
     )
     if n_unknown:
-        yield f"{n_unknown:,} keys of {file.path.name} are not in the dataset: see {UNKNOWN_KEYS}."
+        yield (
+            f"Not in the dataset: {quantity(n_unknown, 'key')} of {file.path.name}, see "
+            f"{UNKNOWN_KEYS}."
+        )
     if unknown:
         write_csv(
             folder / UNKNOWN_CONCEPTS,
@@ -143,13 +147,13 @@ def _notes(file: TagFile, imported: ImportedTags, n_unknown: int, folder: Path) 
         )
         shown = ", ".join(list(unknown)[:5])
         yield (
-            f"{len(unknown):,} tags of {file.path.name} are no concept of the list ({shown}): see "
-            f"{UNKNOWN_CONCEPTS}."
+            f"No concept of the list: {quantity(len(unknown), 'tag')} of {file.path.name} "
+            f"({shown}): see {UNKNOWN_CONCEPTS}."
         )
     for name, what in (
-        ("n_repeated", "rows repeat a key and concept; the highest score was taken"),
-        ("n_below_threshold", "rows score below the threshold"),
-        ("n_without_key", "rows have no key"),
+        ("n_repeated", "with a key and concept of another row; the highest score was taken"),
+        ("n_below_threshold", "with a score below the threshold"),
+        ("n_without_key", "without a key"),
     ):
         if counts.get(name):
-            yield f"{counts[name]:,} {what}."
+            yield f"{quantity(counts[name], 'row')} {what}."

@@ -17,6 +17,7 @@ from conceptaudit.artifacts import (
     write_csv,
     write_parquet,
 )
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.judged import (
     ASSUMED,
@@ -122,8 +123,8 @@ def read_judged(path: str | Path, names: Sequence[str]) -> Judged:
     if (places < 0).any():
         unknown = sorted(set(table["concept"].astype(str)[places < 0]))
         raise DataError(
-            f"{path} judges {len(unknown):,} concepts that the run did not count, such as "
-            f"{unknown[:3]}. Use the names of its concepts.json."
+            f"{path} judges {quantity(len(unknown), 'concept')} that the run did not count, such "
+            f"as {unknown[:3]}. Use the names of its concepts.json."
         )
     side = table["side"].astype(str) if "side" in table else pd.Series([IMAGE_SIDE] * len(table))
     if not bool(side.isin([IMAGE_SIDE, TEXT_SIDE]).all()):
@@ -242,7 +243,9 @@ def put_judged(
         replace_files(folder, files, about)
     notes = []
     if answers.n_open:
-        notes.append(f"{answers.n_open:,} rows of {judged} have no answer and do not count.")
+        notes.append(
+            f"Without an answer, and not counted: {quantity(answers.n_open, 'row')} of {judged}."
+        )
     if bool(rows["n_stratum"].isna().any()):
         notes.append(
             f"{judged} tells no design: its images are taken for a simple random sample of the "
@@ -315,8 +318,8 @@ def _cells_of(folder: Path, rows: pd.DataFrame, file: str) -> np.ndarray:
         marks.append(found)
     if not known:
         raise DataError(
-            f"None of the {len(keys):,} keys in {file} is in the tags of {folder}. Keys are those "
-            "of the tags in a run folder: the img2dataset key, the path or the uid."
+            f"None of the {quantity(len(keys), 'key')} in {file} is in the tags of {folder}. Keys "
+            "are those of the tags in a run folder: the img2dataset key, the path or the uid."
         )
     named, tagged = marks
     return np.where(named, np.where(tagged, 0, 1), np.where(tagged, 2, N_CELLS - 1))

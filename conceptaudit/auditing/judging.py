@@ -21,6 +21,7 @@ from conceptaudit.auditing.judged_run import (
 from conceptaudit.auditing.mentions import mention_pairs
 from conceptaudit.auditing.sources import open_source
 from conceptaudit.datasets.base import CAPTION, IMAGE, Dataset
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.judged import NEITHER
 from conceptaudit.options.audit import AuditOptions
@@ -159,14 +160,17 @@ def _draw_images(
     n_images = int(cells[list(CELL_COLUMNS)].iloc[0].sum())
     if len(images) < n_images:
         raise DataError(
-            f"{n_images:,} images of {run.source.location} have {len(images):,} keys between them, "
-            "so that an answer could not be given back to its image. Name a column that identifies "
-            "images with --key-column and audit again."
+            f"{quantity(n_images, 'image')} of {run.source.location} have "
+            f"{quantity(len(images), 'key')} between them, so that an answer could not be given "
+            "back to its image. Name a column that identifies images with --key-column and audit "
+            "again."
         )
     notes = []
     if len(images) > MOST_LISTED:
         images = images.iloc[np.sort(rng.choice(len(images), MOST_LISTED, replace=False))]
-        notes.append(f"Drawn from {MOST_LISTED:,} of {n_images:,} images, themselves at random.")
+        notes.append(
+            f"Drawn from {MOST_LISTED:,} of {quantity(n_images, 'image')}, themselves at random."
+        )
     budget = min(budget, len(images))
     difficulty = _difficulty(run, images, cells, chosen)
     strata = _strata(difficulty, min(MOST_STRATA, max(budget // PER_STRATUM, 1)))
@@ -189,8 +193,8 @@ def _draw_images(
     table["concept"] = np.repeat(np.array(run.names, dtype=object)[chosen], len(picked))
     if len(chosen) > 10:
         notes.append(
-            f"{len(picked):,} images x {len(chosen):,} concepts: {len(table):,} answers. Where a "
-            "person judges, name fewer with --concepts."
+            f"{quantity(len(picked), 'image')} x {quantity(len(chosen), 'concept')}: "
+            f"{quantity(len(table), 'answer')}. Where a person judges, name fewer with --concepts."
         )
     return _laid_out(table, IMAGE_SIDE), tuple(notes)
 

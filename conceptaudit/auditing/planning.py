@@ -23,6 +23,7 @@ from conceptaudit.datasets.base import (
     Dataset,
     Shard,
 )
+from conceptaudit.display import quantity
 from conceptaudit.engine import open_engine
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.calibration import Background, Calibration
@@ -76,9 +77,9 @@ def plan_audit(
     notes = [*opened.notes, *list_notes]
     text: TextTagger | PaperIndex | None = None
     if CAPTION in opened.provides and "text" not in foreign:
-        announce(progress, f"preparing to find {len(vocabulary):,} concepts in captions")
+        announce(progress, f"preparing to find {quantity(len(vocabulary), 'concept')} in captions")
         text = _text_side(vocabulary, options, notes)
-    announce(progress, f"preparing to find {len(vocabulary):,} concepts in images")
+    announce(progress, f"preparing to find {quantity(len(vocabulary), 'concept')} in images")
     encoder, image, background = None, None, None
     if image_tags is None:
         encoder, image, background = _image_side(opened, vocabulary, options, notes)
@@ -171,8 +172,8 @@ def _text_side(
     never = unmatchable_concepts(text)
     if len(never) == len(vocabulary):
         raise ConfigError(
-            f"No caption can name any of the {len(vocabulary):,} concepts: {never[0]}. Name a "
-            "list of names with --concepts; docs/formats.md has the forms that are known."
+            f"No caption can name any of the {quantity(len(vocabulary), 'concept')}: {never[0]}. "
+            "Name a list of names with --concepts; docs/formats.md has the forms that are known."
         )
     notes += [f"{why}: it can never be counted in text." for why in never]
     return text
@@ -274,11 +275,13 @@ def choose_text_mode(
         return tagger, ()
     if hindrance is not None:
         note = (
-            f"Every one of about {n:,} captions is decided, which takes long: the fast text mode "
-            f"cannot be had with {hindrance}."
+            f"Every one of about {quantity(n, 'caption')} is decided, which takes long: the fast "
+            f"text mode cannot be had with {hindrance}."
         )
         return tagger, (note,)
-    return fast, (f"With about {n:,} captions, more than {FAST_ABOVE:,}, text is counted fast.",)
+    return fast, (
+        f"With about {quantity(n, 'caption')}, more than {FAST_ABOVE:,}, text is counted fast.",
+    )
 
 
 def _hindrance(tagger: TextTagger, options: AuditOptions, *, calibrates: bool) -> str | None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from conceptaudit.artifacts import Json
 from conceptaudit.auditing.samples import tagged_samples, to_fiftyone
-from conceptaudit.display import as_html, show
+from conceptaudit.display import as_html, quantity, show
 from conceptaudit.frequency.counting import Alignment
 from conceptaudit.frequency.intervals import LEVEL
 from conceptaudit.records import ConceptFrequencies
@@ -127,5 +127,8 @@ class AuditRun:
         return show("frequency", self.folder, width=width)
 
     def _repr_html_(self) -> str:
-        title = f"Audit of {self.frequencies.source or self.folder}: {len(self.table):,} concepts"
+        title = (
+            f"Audit of {self.frequencies.source or self.folder}: "
+            f"{quantity(len(self.table), 'concept')}"
+        )
         return as_html(title, self.table, self.notes)

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from conceptaudit.artifacts import Json
+from conceptaudit.display import quantity
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.normalize import phrase_text
 
@@ -32,11 +33,11 @@ _NEAR_SIGMAS, _NEAR_SHARE = 3.0, 0.05
 
 _SWALLOWED = {
     "rows_swallowed": (
-        "records hold quoted text with lines that look like rows: rows may have been swallowed by "
+        "with quoted text of lines that look like rows: rows may have been swallowed by "
         "an unbalanced quotation mark, and their captions count as one"
     ),
     "unbalanced_quote": (
-        "records open a quotation mark that is never closed; each was read as the one line it is"
+        "with a quotation mark that is never closed; each was read as the one line it is"
     ),
 }
 
@@ -74,7 +75,7 @@ def _unmatched(
         ]
         counted = f"only {n_found:,}" if n_found else "none"
         yield (
-            f"Of {len(table):,} concepts {counted} occur{'s' if n_found == 1 else ''} in "
+            f"Of {quantity(len(table), 'concept')} {counted} occur{'s' if n_found == 1 else ''} in "
             f"{n_used:,} {what}. Looked for: {', '.join(phrases)} … "
             + (
                 _TEXT_CAUSES.format(column=_caption_column(reading))
@@ -114,7 +115,7 @@ def _misjoined(table: pd.DataFrame, account: Mapping[str, Json]) -> Iterator[str
         near = joint <= chance
     if most - chance <= (_SIGMAS if certain else _WEAK_SIGMAS) * error or not near:
         return
-    sign = "Suspicious" if certain else f"A weak sign, of {n} samples"
+    sign = "Suspicious" if certain else f"A weak sign, of {quantity(n, 'sample')}"
     yield (
         f"{sign}: captions and images name the same concept {joint:,.0f} times, where chance alone "
         f"gives {chance:,.1f} and agreement {most:,.0f}. The keys or the order of the captions may "
@@ -148,4 +149,4 @@ def _swallowed(account: Mapping[str, Json]) -> Iterator[str]:
     for reason, what in _SWALLOWED.items():
         n = max((side["noted"].get(reason, 0) for side in account.values()), default=0)
         if n:
-            yield f"{n:,} {what} ({reason} in *.drops.parquet)."
+            yield f"{quantity(n, 'record')} {what} ({reason} in *.drops.parquet)."

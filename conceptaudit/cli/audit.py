@@ -19,6 +19,7 @@ from conceptaudit.cli.arguments import (
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
+from conceptaudit.display import quantity
 from conceptaudit.options.audit import AuditOptions
 
 if TYPE_CHECKING:
@@ -121,11 +122,14 @@ def _show(run: AuditRun, level: float) -> None:
     for stage, work in run.redone.items():
         if work["kept"]:
             why = ", ".join(f"{n:,} {reason}" for reason, n in work["redone"].items()) or "none"
-            say(f"{stage}: {work['kept']:,} shards were there already; computed now: {why}")
+            say(
+                f"{stage}: {quantity(work['kept'], 'shard was', 'shards were')} there already; "
+                f"computed now: {why}"
+            )
     say()
     for side, account in run.account.items():
         what = "captions" if side == "text" else "images"
-        say(f"{account['n_samples']:,} samples, {account['n_used']:,} with usable {what}")
+        say(f"{quantity(account['n_samples'], 'sample')}, {account['n_used']:,} with usable {what}")
         for reason, n in account["dropped"].items():
             say(f"  {n:,} dropped: {reason}")
         for reason, n in account["noted"].items():
@@ -133,7 +137,10 @@ def _show(run: AuditRun, level: float) -> None:
     table = run.table
     for column in run.frequencies.counted:
         found = int((table[column] > 0).sum())
-        say(f"{column}: {found:,} of {len(table):,} concepts found, {len(table) - found:,} never")
+        say(
+            f"{column}: {found:,} of {quantity(len(table), 'concept')} found, "
+            f"{len(table) - found:,} never"
+        )
     _show_ends(run, level)
     _show_alignment(run, level)
     _show_corrected(run)
@@ -178,8 +185,8 @@ def _show_alignment(run: AuditRun, level: float) -> None:
     if numbers["n_misaligned"] is None:
         return
     say(
-        f"\nalignment: {numbers['n_both_tagged']:,} samples have concepts on both sides, "
-        f"{numbers['n_misaligned']:,} of them none in common: "
+        f"\nalignment: {quantity(numbers['n_both_tagged'], 'sample has', 'samples have')} "
+        f"concepts on both sides, {numbers['n_misaligned']:,} of them none in common: "
         f"{100 * (numbers['misaligned_among_tagged'] or 0):.1f} % of these "
         f"({100 * numbers['misaligned_among_tagged_low']:.1f} to "
         f"{100 * numbers['misaligned_among_tagged_high']:.1f}, {level:.0%} interval), "
@@ -192,7 +199,10 @@ def _show_corrected(run: AuditRun) -> None:
     table = run.table
     if "n_image_corrected" in table:
         known = table["n_image_corrected"].notna()
-        say(f"\nn_image_corrected: known of {int(known.sum()):,} of {len(table):,} concepts")
+        say(
+            f"\nn_image_corrected: known of {int(known.sum()):,} of "
+            f"{quantity(len(table), 'concept')}"
+        )
         if known.any():
             medians = table.loc[known, ["tag_precision", "tag_recall", "auc"]].median()
             say(

@@ -11,6 +11,7 @@ from conceptaudit.cli.arguments import AsJson, ShardOfRun
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
 from conceptaudit.cli.generated import Only, takes_options
 from conceptaudit.cli.parts import asked_part, show_part
+from conceptaudit.display import quantity
 from conceptaudit.options.audit import AuditOptions
 
 if TYPE_CHECKING:
@@ -144,8 +145,8 @@ def _show(found: Calibration, out: Path) -> None:
             f"others (AUC {mean:.2f}, {low:.2f} to {high:.2f})"
         )
     say(
-        f"{numbers['n_concepts']:,} concepts, {numbers['n_concepts_with_evidence']:,} with "
-        f"evidence of their own, from {found.method} of {found.n_images:,} images"
+        f"{quantity(len(found.concepts), 'concept')}, {numbers['n_concepts_with_evidence']:,} "
+        f"with evidence of their own, from {found.method} of {quantity(found.n_images, 'image')}"
     )
     precision, recall = numbers["median_precision"], numbers["median_recall"]
     if precision is not None and recall is not None:

@@ -9,6 +9,7 @@ import typer
 
 from conceptaudit.cli.arguments import AsJson
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+from conceptaudit.display import quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,7 +205,10 @@ def _tell_paired(
     sure = found.concepts[found.concepts["q"] <= SURE]
     for title, more in (("gained", sure["difference"] > 0), ("lost", sure["difference"] < 0)):
         part = sure[more].sort_values("p", kind="stable").head(SHOWN)
-        say(f"\n{title} by {paired[1]}: {int(more.sum()):,} concepts (q of at most {SURE})")
+        say(
+            f"\n{title} by {paired[1]}: {quantity(int(more.sum()), 'concept')} (q of at most "
+            f"{SURE})"
+        )
         names = ["n_a", "n_b", "n_both", "n_gained", "n_lost"]
         if len(part):
             say_table(
@@ -243,8 +247,9 @@ def _show(found: Comparison) -> None:
         more = sure["per_million"] > sure["per_million_baseline"]
         baseline = rows["baseline"].iloc[0]
         say(
-            f"\n{count}: {int(more.sum()):,} of {len(rows):,} concepts are more frequent in "
-            f"{dataset} than in {baseline}, {int((~more).sum()):,} less (q of at most {SURE})"
+            f"\n{count}: {int(more.sum()):,} of {quantity(len(rows), 'concept')} are more "
+            f"frequent in {dataset} than in {baseline}, {int((~more).sum()):,} less (q of at most "
+            f"{SURE})"
         )
         _show_ends(sure[more], sure[~more], found.level)
 

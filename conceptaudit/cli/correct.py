@@ -9,6 +9,7 @@ import typer
 
 from conceptaudit.cli.arguments import AsJson
 from conceptaudit.cli.console import emit_json, say, say_table
+from conceptaudit.display import quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,7 @@ def _n_judged(table: pd.DataFrame) -> dict[str, int]:
 
 
 def _show(table: pd.DataFrame, column: str, raw: str) -> None:
-    say(f"\n{column}: {len(table):,} concepts, the most frequent")
+    say(f"\n{column}: {quantity(len(table), 'concept')}, the most frequent")
     say_table(
         ["concept", column, "interval", "judged", raw],
         [

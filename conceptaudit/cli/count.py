@@ -9,6 +9,7 @@ import typer
 from conceptaudit.cli.arguments import AsJson, CaptionColumn, Layout
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
 from conceptaudit.cli.generated import takes_options
+from conceptaudit.display import quantity
 from conceptaudit.options.engine import EngineChoice
 
 
@@ -81,7 +82,10 @@ def count(
         )
         return
     total = max(counted.n_captions, 1)
-    say(f"{counted.n_captions:,} captions read; {counted.n_missing:,} samples have none")
+    say(
+        f"{quantity(counted.n_captions, 'caption')} read; "
+        f"{quantity(counted.n_missing, 'sample has', 'samples have')} none"
+    )
     say_table(
         ["", "captions", "per million"],
         [[q.name, n, n / total * 1e6] for q, n in zip(queries, counted.counts, strict=True)],

@@ -18,6 +18,7 @@ from conceptaudit.cli.arguments import (
 )
 from conceptaudit.cli.console import emit_json, logged_progress, progress_bar, say, say_table
 from conceptaudit.cli.generated import takes_options
+from conceptaudit.display import quantity
 from conceptaudit.options.curate import CurateOptions
 from conceptaudit.options.engine import EngineChoice
 
@@ -134,8 +135,8 @@ def _show_best(runs: list[str], curve: Curve, size: int, *, as_json: bool) -> No
         return
     say(f"note: {CAVEAT}")
     say(
-        f"predicted mean accuracy of {found.n_tail:,} tail concepts in {size:,} samples: "
-        f"{found.tail:.3f}; with equal shares {found.tail_equal:.3f}"
+        f"predicted mean accuracy of {quantity(found.n_tail, 'tail concept')} in "
+        f"{quantity(size, 'sample')}: {found.tail:.3f}; with equal shares {found.tail_equal:.3f}"
     )
     say_table(
         ["run", "share", f"within {NEARLY} of it", "tail, it alone"],

@@ -9,6 +9,7 @@ import typer
 
 from conceptaudit.cli.arguments import AsJson, Workers
 from conceptaudit.cli.console import emit_json, progress_bar, say
+from conceptaudit.display import quantity
 
 
 def demo(
@@ -59,7 +60,8 @@ def demo(
         return
     account = result.run.account["text"]
     say(
-        f"\nAudited {account['n_samples']:,} simulated pairs of {len(result.run.table):,} concepts."
+        f"\nAudited {quantity(account['n_samples'], 'simulated pair')} of "
+        f"{quantity(len(result.run.table), 'concept')}."
     )
     say(
         f"Against truth, counts of frequent concepts are off by a factor of {factors['text']:.2f} "
@@ -69,15 +71,15 @@ def demo(
     say(
         f"Accuracy grows by {100 * fit.line.slope:.1f} points per decade of frequency "
         f"({100 * fit.line.slope_low:.1f} to {100 * fit.line.slope_high:.1f}), "
-        f"r = {fit.line.r:.2f} over {fit.usage.n_used:,} concepts."
+        f"r = {fit.line.r:.2f} over {quantity(fit.usage.n_used, 'concept')}."
     )
     say(
-        f"{100 * result.coverage:.0f} % of {len(result.held_out):,} held-out classes lie in their "
-        f"{100 * result.curve.level:.0f} % interval."
+        f"{100 * result.coverage:.0f} % of {quantity(len(result.held_out), 'held-out class')} lie "
+        f"in their {100 * result.curve.level:.0f} % interval."
     )
     say(
-        f"Long-tail set: {len(result.tail.images):,} images of "
-        f"{len(result.tail.concepts):,} rare concepts; {result.foretold.n_inside:,} of "
+        f"Long-tail set: {quantity(len(result.tail.images), 'image')} of "
+        f"{quantity(len(result.tail.concepts), 'rare concept')}; {result.foretold.n_inside:,} of "
         f"{len(result.foretold.table):,} came out inside the interval predicted before."
     )
     folder = result.folder

@@ -21,6 +21,7 @@ from conceptaudit.cli.arguments import (
 from conceptaudit.cli.console import emit_json, logged_progress, say
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part
+from conceptaudit.display import quantity
 from conceptaudit.options.engine import EngineChoice
 
 if TYPE_CHECKING:
@@ -130,11 +131,11 @@ def _show(made: EmbeddingFolder) -> None:
     for note in made.notes:
         say(f"note: {note}")
     if made.kept:
-        say(f"{made.kept:,} shards were there already")
+        say(f"{quantity(made.kept, 'shard was', 'shards were')} there already")
     account = made.account
-    say(f"\n{account['n_samples']:,} samples, {account['n_used']:,} embedded")
+    say(f"\n{quantity(account['n_samples'], 'sample')}, {account['n_used']:,} embedded")
     for reason, n in account["dropped"].items():
         say(f"  {n:,} dropped: {reason}")
     if made.n_texts is not None:
-        say(f"{made.n_texts:,} captions embedded")
+        say(f"{quantity(made.n_texts, 'caption')} embedded")
     say(f"\nWritten to {made.folder}: img_emb, metadata; what was dropped and why in dropped")

@@ -12,6 +12,7 @@ from conceptaudit.cli.arguments import AsJson, OverwriteRun, Resume, ShardOfRun
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
+from conceptaudit.display import quantity
 from conceptaudit.options.engine import EngineChoice
 from conceptaudit.options.zeroshot import EvaluationOptions
 
@@ -150,7 +151,7 @@ def _show(found: Evaluation, level: float) -> None:
         say()
         say(" · ".join(part for part in (result.model, result.pretraining) if part))
         account = result.account
-        say(f"{account['n_samples']:,} images, {account['n_used']:,} evaluated")
+        say(f"{quantity(account['n_samples'], 'image')}, {account['n_used']:,} evaluated")
         for reason, n in account["dropped"].items():
             say(f"  {n:,} left out: {reason}")
         say_table(
@@ -162,7 +163,7 @@ def _show(found: Evaluation, level: float) -> None:
             ],
         )
         ordered = result.per_class.sort_values(["acc1", "concept"])
-        say(f"hardest of {len(ordered):,} classes")
+        say(f"hardest of {quantity(len(ordered), 'class')}")
         shown = ordered.head(SHOWN)[["concept", "n_correct", "n_images", "acc1"]]
         say_table(shown.columns.tolist(), shown.to_numpy(object).tolist())
         if len(result.confusions):

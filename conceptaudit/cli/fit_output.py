@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from conceptaudit.cli.console import say, say_table
+from conceptaudit.display import quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ def show_curve(curve: Curve, *, binned: bool) -> None:
         head = f"{one.label}: " if len(curve.fits) > 1 else ""
         say(head + " ".join(fit_sentences(curve, one)))
     if len(curve.fits) > SPOKEN:
-        say(f"(and {len(curve.fits) - SPOKEN:,} models more in the table)")
+        say(f"(and {quantity(len(curve.fits) - SPOKEN, 'model')} more in the table)")
     say()
     if curve.scale is not None:
         say(curve.scale.sentence)
@@ -64,11 +65,11 @@ def show_curve(curve: Curve, *, binned: bool) -> None:
     for dataset, classes in lacking.groupby("dataset", sort=True):
         names = ", ".join(str(name) for name in classes["concept"].head(3))
         of = str(dataset) or "the results"
-        say(f"note: no frequency for {len(classes):,} classes of {of}, such as {names}")
+        say(f"note: no frequency for {quantity(len(classes), 'class')} of {of}, such as {names}")
     dropped = {reason for one in curve.fits for reason in one.usage.dropped}
     for reason in sorted(dropped):
         most = max(one.usage.dropped.get(reason, 0) for one in curve.fits)
-        say(f"note: up to {most:,} concepts of a model dropped: {reason}")
+        say(f"note: up to {quantity(most, 'concept')} of a model dropped: {reason}")
 
 
 def _cells(fit: ModelFit, *, corrected: bool, binned: bool) -> list[object]:
@@ -104,7 +105,7 @@ def show_comparison(found: pd.DataFrame, level: float) -> None:
 
     for scheme, rows in found.groupby("held_out", sort=False):
         n = rows["model"].nunique()
-        say(f"\nheld-out {scheme}, {n:,} model{'s' * (n > 1)} (points of accuracy)")
+        say(f"\nheld-out {scheme}, {quantity(n, 'model')} (points of accuracy)")
         families = rows.groupby("family", sort=False)
         say_table(
             ["family", "MAE", "R2", "MAE - default's", "better", "worse", "cannot be told apart"],

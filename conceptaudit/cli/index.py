@@ -11,6 +11,7 @@ import typer
 
 from conceptaudit.cli.arguments import AsJson, Device
 from conceptaudit.cli.console import complain, emit_json, progress_bar, say, say_table
+from conceptaudit.display import quantity
 
 if TYPE_CHECKING:
     from conceptaudit.image.index import IndexBuilt, VectorIndex
@@ -243,7 +244,7 @@ def _show(built: IndexBuilt, *, as_json: bool) -> None:
 def _describe(manifest: dict[str, Any]) -> None:
     search, recall = manifest["search"], manifest["recall"]
     say(
-        f"{manifest['n_vectors']:,} vectors of dimension {manifest['dimension']}, preset "
+        f"{quantity(manifest['n_vectors'], 'vector')} of dimension {manifest['dimension']}, preset "
         f"{manifest['preset']} ({manifest['factory']}), {manifest['bytes']:,} bytes"
     )
     for reason, n in manifest["dropped"].items():
@@ -252,7 +253,7 @@ def _describe(manifest: dict[str, Any]) -> None:
     say(
         f"recall@{recall['k']}: {recall['value']:.3f} ({recall['low']:.3f} to "
         f"{recall['high']:.3f}; promised {recall['promised']:g}){setting}, on "
-        f"{recall['n_queries']:,} held-out vectors"
+        f"{quantity(recall['n_queries'], 'held-out vector')}"
     )
     say(f"model: {manifest.get('clip') or 'not known: name it with --clip when you build'}")
 

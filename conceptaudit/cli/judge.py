@@ -9,6 +9,7 @@ import typer
 
 from conceptaudit.cli.arguments import AsJson
 from conceptaudit.cli.console import emit_json, say
+from conceptaudit.display import quantity
 
 
 def judge(
@@ -62,6 +63,7 @@ def judge(
         say(f"note: {note}")
     say(
         f"{n:,} {'images' if side == 'image' else 'captions'}, "
-        f"{table['concept'].nunique():,} concepts, {len(table):,} answers to give, in {out}"
+        f"{quantity(table['concept'].nunique(), 'concept')}, {quantity(len(table), 'answer')} to "
+        f"give, in {out}"
     )
     say(f"Fill 'present' with 1 or 0, then: conceptaudit correct {run} --judged {out}")

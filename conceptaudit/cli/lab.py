@@ -10,6 +10,7 @@ import typer
 
 from conceptaudit.cli.arguments import AsJson, Workers
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+from conceptaudit.display import quantity
 
 ACTIONS = ("generate", "testset", "knobs")
 
@@ -86,7 +87,7 @@ def lab(
     if as_json:
         emit_json({"folder": str(folder), "knobs": knobs})
     else:
-        what = f"{told:,} images in {folder}" if told else f"{folder} holds them already"
+        what = f"{quantity(told, 'image')} in {folder}" if told else f"{folder} holds them already"
         say(f"{what}; every knob is in lab.json")
 
 

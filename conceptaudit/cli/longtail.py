@@ -12,6 +12,7 @@ from conceptaudit.cli.arguments import AsJson, Croissant, ShardOfRun, check_croi
 from conceptaudit.cli.console import emit_json, logged_progress, progress_bar, say, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
+from conceptaudit.display import quantity
 from conceptaudit.options.engine import EngineChoice
 from conceptaudit.options.longtail import LongTailOptions
 
@@ -134,7 +135,10 @@ def _show(made: LongTailSet) -> None:
     for note in made.notes[:SHOWN]:
         say(f"note: {note}")
     account = manifest["account"]
-    say(f"\n{account['n_samples']:,} samples in the pool, {account['n_compared']:,} compared")
+    say(
+        f"\n{quantity(account['n_samples'], 'sample')} in the pool, {account['n_compared']:,} "
+        "compared"
+    )
     for reason, n in manifest["removed"].items():
         say(f"  {n:,} {reason}{f': {REASONS[reason]}' if reason in REASONS else ''}")
     corrected = [name for name in CORRECTED_COLUMNS if name in manifest["classes"][0]]
@@ -157,7 +161,10 @@ def _show(made: LongTailSet) -> None:
     say_table(["concept", *counts, "images", "missing", "lowest score", "runner-up leads"], rows)
     if len(manifest["classes"]) > SHOWN:
         say(f"… and {len(manifest['classes']) - SHOWN:,} more in {made.folder / 'classes.csv'}")
-    say(f"\n{manifest['n_images']:,} images of {manifest['n_classes']:,} classes in {made.folder}")
+    say(
+        f"\n{quantity(manifest['n_images'], 'image')} of "
+        f"{quantity(manifest['n_classes'], 'class')} in {made.folder}"
+    )
 
 
 LISTED = 20
@@ -206,9 +213,12 @@ def list_downloads(
     fewest = sorted(listed.n_by_concept.items(), key=lambda one: (one[1], one[0]))
     say_table(["concept", "images to download"], [list(one) for one in fewest[:LISTED]])
     if len(fewest) > LISTED:
-        say(f"… and {len(fewest) - LISTED:,} concepts with as many or more")
+        say(f"… and {quantity(len(fewest) - LISTED, 'concept')} with as many or more")
     n_samples = listed.account.get("n_samples", 0)
-    say(f"\n{listed.n_images:,} of {n_samples:,} images are listed in {listed.path}, by caption.")
+    say(
+        f"\n{listed.n_images:,} of {quantity(n_samples, 'image')} are listed in {listed.path}, by "
+        "caption."
+    )
     for reason, n in listed.account.items():
         if reason != "n_samples":
             say(f"  {n:,} {reason}")

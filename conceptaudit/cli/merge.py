@@ -13,6 +13,7 @@ from conceptaudit.cli.audit import show_run
 from conceptaudit.cli.console import logged_progress, say
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import checked_command, places_of
+from conceptaudit.display import quantity
 from conceptaudit.options.audit import AuditOptions
 from conceptaudit.options.engine import EngineChoice
 
@@ -151,9 +152,9 @@ def _ask_again(place: Path, own: list[str], *, compute_missing: bool) -> NoRetur
     missing = marks.unfinished()
     if missing and not compute_missing:
         raise DataError(
-            f"{len(missing):,} of {marks.n_shards:,} shards belong to no finished part of "
-            f"{place}. {parts_to_run(missing, marks.parts)}, or add --compute-missing to compute "
-            "them here."
+            f"{len(missing):,} of {quantity(marks.n_shards, 'shard')} belong to no finished part "
+            f"of {place}. {parts_to_run(missing, marks.parts)}, or add --compute-missing to "
+            "compute them here."
         )
     if "--json" not in own:
         say(f"conceptaudit {shlex.join(command)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conceptaudit.cli.console import emit_json, say
+from conceptaudit.display import quantity
 
 if TYPE_CHECKING:
     from conceptaudit.engine.parts import Part, PartRun
@@ -134,5 +135,8 @@ def show_part(done: PartRun, *, merged: object, as_json: bool) -> None:
         return
     for name, why in done.failed.items():
         say(f"skipped {name}: {why}")
-    say(f"part {done.part}: {done.n_shards:,} of {done.n_all:,} shards done, in {done.folder}")
+    say(
+        f"part {done.part}: {done.n_shards:,} of {quantity(done.n_all, 'shard')} done, in "
+        f"{done.folder}"
+    )
     say(f"When all parts are: conceptaudit merge {merged}")

@@ -11,6 +11,7 @@ import typer
 from conceptaudit.cli.arguments import SampledFrom, Share
 from conceptaudit.cli.console import emit_json, say, say_table
 from conceptaudit.cli.predict import circular, open_curve
+from conceptaudit.display import quantity
 
 if TYPE_CHECKING:
     from conceptaudit.curves.planning import Plan
@@ -156,7 +157,10 @@ def _show(found: Plan, notes: tuple[str, ...], written: list[Path]) -> None:
     check = found.table[found.table["status"] == CHECK_COUNT]
     if len(check):
         names = ", ".join(str(name) for name in check["concept"].head(SHOWN))
-        say(f"check the count of {len(check):,} classes, accurate at a count of 0: {names}\n")
+        say(
+            f"check the count of {quantity(len(check), 'class')}, accurate at a count of 0: "
+            f"{names}\n"
+        )
     summary = found.summary
     say_table(list(summary.columns), summary.astype("object").to_numpy().tolist())
     say()

@@ -10,6 +10,7 @@ import typer
 
 from conceptaudit.cli.arguments import SampledFrom, Share
 from conceptaudit.cli.console import emit_json, say, say_table
+from conceptaudit.display import quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -306,7 +307,7 @@ def _show(
         if note != MODELS_FIRST:
             say(f"note: {note}")
     for reason, n in table["basis"].value_counts().head(SHOWN).items():
-        say(f"{n:,} rows: {reason}")
+        say(f"{quantity(n, 'row')}: {reason}")
     for sentence in prediction_sentences(table)[:MOST_LINES]:
         say(sentence)
     if out is not None:

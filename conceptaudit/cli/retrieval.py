@@ -11,6 +11,7 @@ from conceptaudit.cli.arguments import AsJson, DatasetKey, Layout, OverwriteRun,
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
+from conceptaudit.display import quantity
 from conceptaudit.options.engine import EngineChoice
 from conceptaudit.options.zeroshot import RetrievalOptions
 
@@ -110,7 +111,7 @@ def _show(found: Retrieval, notes: tuple[str, ...]) -> None:
     for note in notes:
         say(f"note: {note}")
     account = found.account
-    say(f"{account['n_samples']:,} samples, {account['n_used']:,} with image and caption")
+    say(f"{quantity(account['n_samples'], 'sample')}, {account['n_used']:,} with image and caption")
     for reason, n in account["dropped"].items():
         say(f"  {n:,} left out: {reason}")
     shown = found.overall[["model", "pretraining", "metric", "value", "n_queries"]]

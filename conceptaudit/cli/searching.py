@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conceptaudit.cli.console import complain, emit_json, say, say_table
+from conceptaudit.display import quantity
 
 if TYPE_CHECKING:
     from conceptaudit.image.index import VectorIndex
@@ -75,7 +76,11 @@ def search_index(
     if sheet is not None:
         listed = [[hit.key for hit in row] for row in found]
         missing = _draw(sheet, names, listed, str(pool), k)
-        complain(f"Images of {missing:,} hits are not in {pool}." if missing else f"Drew {sheet}")
+        complain(
+            f"Without an image in {pool}: {quantity(missing, 'hit')}."
+            if missing
+            else f"Drew {sheet}"
+        )
 
 
 def _say_hits(hits: list[Hit]) -> None:

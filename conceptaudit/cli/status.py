@@ -11,6 +11,7 @@ import typer
 from conceptaudit.cli.arguments import AsJson
 from conceptaudit.cli.console import duration, emit_json, say, say_table
 from conceptaudit.cli.parts import places_of
+from conceptaudit.display import quantity
 
 if TYPE_CHECKING:
     from conceptaudit.runstatus import RunStatus
@@ -58,7 +59,9 @@ def _show(found: RunStatus) -> None:
     ending = f" ({found.ending})" if found.ending else ""
     say(f"{found.folder}: {found.kind}, {found.state}{ending}")
     if found.partial:
-        say(f"PARTIAL: {found.partial['n_shards']:,} of {found.partial['n_all']:,} shards")
+        say(
+            f"PARTIAL: {found.partial['n_shards']:,} of {quantity(found.partial['n_all'], 'shard')}"
+        )
     if found.stages:
         rows = [
             [one.name, one.n_done, one.n_all, one.per_hour, _left(one.hours_left)]

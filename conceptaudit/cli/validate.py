@@ -11,6 +11,7 @@ import typer
 
 from conceptaudit.cli.arguments import AsJson
 from conceptaudit.cli.console import emit_json, say
+from conceptaudit.display import quantity
 
 EXIT_FAULTS = 1
 SHOWN = 50
@@ -48,7 +49,10 @@ def validate(
             say(f"{fault.file}: {fault.what}")
         if len(found.faults) > SHOWN:
             say(f"… and {len(found.faults) - SHOWN:,} more")
-        verdict = f"{len(found.faults):,} faults" if found.faults else "nothing wrong"
-        say(f"{found.kind}: {found.n_files:,} files, {found.n_records:,} shard records: {verdict}")
+        verdict = quantity(len(found.faults), "fault") if found.faults else "nothing wrong"
+        say(
+            f"{found.kind}: {quantity(found.n_files, 'file')}, "
+            f"{quantity(found.n_records, 'shard record')}: {verdict}"
+        )
     if found.faults:
         sys.exit(EXIT_FAULTS)

@@ -11,6 +11,7 @@ from conceptaudit.cli.arguments import AsJson, ShardOfRun
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
+from conceptaudit.display import quantity
 from conceptaudit.options.vocab import PhraseRule, VocabOptions
 
 SHOWN = 15
@@ -83,13 +84,16 @@ def vocab(
         return
     for note in run.notes:
         say(f"note: {note}")
-    say(f"{run.account['n_samples']:,} samples, {run.account['n_used']:,} with usable text")
+    say(
+        f"{quantity(run.account['n_samples'], 'sample')}, {run.account['n_used']:,} with usable "
+        "text"
+    )
     for reason, n in run.account["dropped"].items():
         say(f"  {n:,} dropped: {reason}")
     for reason, n in run.account["noted"].items():
         say(f"  {n:,} noted: {reason}")
     say()
     say_table(["", "kind", "captions", "images"], [[t, kind, n, m] for kind, t, n, m in first])
-    say(f"\n{run.n_entries:,} entries written to {run.path}")
+    say(f"\n{quantity(run.n_entries, 'entry')} written to {run.path}")
     if n_concepts is not None:
-        say(f"{n_concepts:,} concepts written to {as_concepts}")
+        say(f"{quantity(n_concepts, 'concept')} written to {as_concepts}")

@@ -16,6 +16,7 @@ from conceptaudit.curate.audited import AuditedData
 from conceptaudit.curate.expected import groups
 from conceptaudit.curate.mixing import union_of_names
 from conceptaudit.curves import Curve, predict
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.sides import side_names
 from conceptaudit.records import ConceptFrequencies
@@ -81,7 +82,9 @@ def best_mixture(
     datas = [AuditedData.open(run) for run in runs]
     n_samples = [max(int(s["n_samples"]) for s in data.account.values()) for data in datas]
     if sum(n_samples) < size:
-        raise ConfigError(f"--size {size:,} is more than the {sum(n_samples):,} samples there are.")
+        raise ConfigError(
+            f"--size {size:,} is more than the {quantity(sum(n_samples), 'sample')} there are."
+        )
     names, places = union_of_names([data.frequencies for data in datas])
     counts = [
         counts_of(data.frequencies, curve.count)[place]

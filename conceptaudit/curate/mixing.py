@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.sides import side_names
 from conceptaudit.names import normalise_name
@@ -55,7 +56,7 @@ class Mixture:
         if rest < -1e-9 or (not open_ and abs(rest) > 1e-6) or (open_ and rest <= 1e-9):
             raise ConfigError(
                 f"Shares of runs must add up to 1, as in A=0.7 B=0.3. Got {given} for "
-                f"{len(runs)} runs instead."
+                f"{quantity(len(runs), 'run')} instead."
             )
         shares = [round(rest / open_, 12) if s is None else s for _, s in runs]
         return cls(
@@ -105,9 +106,9 @@ def mixture_sizes(mixture: Mixture, available: Sequence[int], size: int | None) 
         if wanted > n:
             most = int(min(m / s for _, s, m in pairs))
             raise ConfigError(
-                f"--size {whole:,} takes {wanted:,} samples of {name} ({share:.0%}), which has "
-                f"{n:,} left. Take at most --size {most:,}, or other shares; repeats would add no "
-                "pair that was not seen."
+                f"--size {whole:,} takes {quantity(wanted, 'sample')} of {name} ({share:.0%}), "
+                f"which has {n:,} left. Take at most --size {most:,}, or other shares; repeats "
+                "would add no pair that was not seen."
             )
     if not all(sizes):
         raise ConfigError(f"--size {whole:,} leaves a run without a sample: take more.")

@@ -14,6 +14,7 @@ import pandas as pd
 from conceptaudit.auditing import audit
 from conceptaudit.curate.audited import AuditedData
 from conceptaudit.datasets.base import CAPTION
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.intervals import LEVEL, normal_reach
 from conceptaudit.frequency.ratios import false_discovery_rate
@@ -135,7 +136,7 @@ def compare_runs(a: str | Path, b: str | Path, level: float = LEVEL) -> PairedCa
         _plain_row("concepts that occur", float((n_a > 0).sum()), float((n_b > 0).sum())),
         _plain_row("concepts in effect", _effective(n_a), _effective(n_b)),
     ]
-    notes = [f"{n:,} images have both captions."]
+    notes = [f"{quantity(n, 'image has', 'images have')} both captions."]
     left = [len(side.images) - n for side in sides]
     if any(left):
         notes.append(f"{left[0]:,} are only in {a}, {left[1]:,} only in {b}: left out.")

@@ -13,6 +13,7 @@ import pandas as pd
 from conceptaudit.artifacts import ShardStore, write_csv, write_npy, write_text
 from conceptaudit.curate.audited import AuditedData
 from conceptaudit.datasets.base import CAPTION, EXTRA, Shard
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.store.files import whole_file
 
@@ -234,9 +235,10 @@ def write_hugging_face(runs: Sequence[DrawnRun], folder: Path, n_rows: int) -> l
     card = (
         "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n"
         "    path: data/train-*.parquet\n---\n\n"
-        f"{n_rows:,} image-caption pairs chosen by conceptaudit curate: `url`, `caption`, `key` "
-        "and `weight` (mean 1: how often to draw a pair). account.csv and expected.csv say how "
-        "they were chosen. Images and captions stay under their owners' terms.\n"
+        f"{quantity(n_rows, 'image-caption pair')} chosen by conceptaudit curate: `url`, "
+        "`caption`, `key` and `weight` (mean 1: how often to draw a pair). account.csv and "
+        "expected.csv say how they were chosen. Images and captions stay under their owners' "
+        f"terms.\n"
     )
     write_text(folder / CARD, card)
     return names

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from conceptaudit.curves.statistics import FloatArray, IntArray, group_means
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.names import normalise_name
 
@@ -220,7 +221,7 @@ def _vectors(names: Sequence[str], encode: Encode) -> FloatArray:
     if vectors.ndim != 2 or len(vectors) != len(names):
         raise DataError(
             f"Text vectors must have a row per class name. Got the shape {vectors.shape} for "
-            f"{len(names)} names instead."
+            f"{quantity(len(names), 'name')} instead."
         )
     if not np.isfinite(vectors).all():
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])

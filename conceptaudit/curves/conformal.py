@@ -28,6 +28,7 @@ from scipy import stats
 
 from conceptaudit.curves.point_model import HeldOut
 from conceptaudit.curves.statistics import FloatArray, group_means
+from conceptaudit.display import quantity
 
 GRID = np.linspace(0.0, 1.0, 41)
 """Expectations at which intervals are computed; between them they are interpolated."""
@@ -126,7 +127,7 @@ def known_dataset(held: HeldOut, position: int, name: str, level: float) -> Band
         f"known dataset ({name}): {n_own} of its concepts and {n_other} of other datasets held "
         "out in folds"
         if n_other
-        else f"one dataset ({name}): {n_own} concepts held out in folds"
+        else f"one dataset ({name}): {quantity(n_own, 'concept')} held out in folds"
     )
     return Band(low=low, high=high, basis=basis + remark, spread=_typical(held))
 
@@ -162,7 +163,10 @@ def new_dataset(held: HeldOut, level: float, anchor: str = "") -> Band:
             f", too few for a level of {level:g}: the interval spans their residuals, and may be "
             "too narrow"
         )
-    basis = f"as for a new dataset{anchor}: {n_datasets} datasets held out one by one{remark}"
+    basis = (
+        f"as for a new dataset{anchor}: {quantity(n_datasets, 'dataset')} held out one by "
+        f"one{remark}"
+    )
     return Band(low=low, high=high, basis=basis, spread=_typical(held))
 
 

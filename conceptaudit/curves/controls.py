@@ -17,6 +17,7 @@ import pandas as pd
 
 from conceptaudit.counts import BOTH, choose_count, counts_of
 from conceptaudit.curves.statistics import FloatArray
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ConceptFrequencies
 
@@ -56,7 +57,7 @@ def similar_to_test(
     """
     if not -1.0 <= threshold <= 1.0:
         raise ConfigError(
-            f"The 'threshold' parameter of similar_to_test must be a cosine similarity between -1 "
+            "The 'threshold' parameter of similar_to_test must be a cosine similarity between -1 "
             f"and 1. Got {threshold!r} instead."
         )
     if vectors.ndim != 2 or test.ndim != 2 or vectors.shape[1] != test.shape[1] or not len(test):
@@ -131,8 +132,9 @@ def without_samples(
     if impossible.any():
         row = int(np.flatnonzero(impossible)[0])
         raise DataError(
-            f"A concept cannot have more hits than its count. Got {int(taken[row]):,} hits of "
-            f"{table['concept'].iloc[row]!r}, whose {column} is {table[column].iloc[row]:,}."
+            "A concept cannot have more hits than its count. Got "
+            f"{quantity(int(taken[row]), 'hit')} of {table['concept'].iloc[row]!r}, whose "
+            f"{column} is {table[column].iloc[row]:,}."
         )
     keys = [name for name in ("dataset", "concept") if name in table]
     return ConceptFrequencies(table[keys].assign(**{column: left}), frequencies.source)

@@ -31,6 +31,7 @@ from conceptaudit.curves.shapes import (
     fit_saturating,
 )
 from conceptaudit.curves.statistics import FloatArray, IntArray, Lines, resampled_lines
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, FitError
 from conceptaudit.plugins import installed
 
@@ -158,7 +159,7 @@ def _one_line(lines: FamilyLines, rows: FitData, recipe: BinRecipe, reason: str)
     found = lines(rows.x, rows.y, np.zeros(len(rows), dtype=np.intp), once, recipe)
     slope, intercept = float(found.slope[0]), float(found.intercept[0])
     if not np.isfinite(slope):
-        raise FitError(f"There is no line through these {len(rows)} concepts. {reason}")
+        raise FitError(f"There is no line through these {quantity(len(rows), 'concept')}. {reason}")
     residuals = rows.y - intercept - slope * rows.x
     return FittedLine(
         intercept=intercept,

@@ -17,6 +17,7 @@ from conceptaudit.curves.model_fitting import MIN_POINTS, ModelSettings, fit_mod
 from conceptaudit.curves.records import POINT_COLUMNS, ModelFit
 from conceptaudit.curves.scale import fit_scale
 from conceptaudit.curves.statistics import check_level
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, FitError
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
@@ -256,7 +257,9 @@ def _digest(points: pd.DataFrame, fits: list[ModelFit], settings: list[object]) 
 def _no_fit_message(joined: Joined, failures: list[str]) -> str:
     message = failures[0] if failures else "There are no accuracies to fit."
     if len(failures) > 1:
-        message += f" The other {len(failures) - 1} models fail as well."
+        message += (
+            f" The other {quantity(len(failures) - 1, 'model fails', 'models fail')} as well."
+        )
     if len(joined.table) >= MIN_POINTS:
         return message
     names = {

@@ -25,6 +25,7 @@ from conceptaudit.curves.statistics import (
     spearman,
 )
 from conceptaudit.curves.statistics import line as least_squares
+from conceptaudit.display import quantity
 from conceptaudit.errors import FitError
 
 N_RESAMPLES = 2_000
@@ -235,7 +236,7 @@ def _remarks(rows: FitData, r: float, half: float) -> list[str]:
     if rows.single:
         notes.append("Intervals resample concepts: there is a single dataset.")
     elif n_datasets < FEW_DATASETS:
-        notes.append(f"Intervals rest on only {n_datasets} datasets and are rough.")
+        notes.append(f"Intervals rest on only {quantity(n_datasets, 'dataset')} and are rough.")
     if not np.isfinite(half):
         notes.append("The slope has no interval: too few datasets or concepts.")
     if not np.isfinite(r):

@@ -17,6 +17,7 @@ from conceptaudit.counts import AUTO_COUNT, BOTH, available_counts, choose_count
 from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
 from conceptaudit.curves.sampled_counts import expected_counts
 from conceptaudit.curves.statistics import FloatArray
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.names import normalise_name
 from conceptaudit.records import (
@@ -52,9 +53,9 @@ def check_accuracies(accuracies: ConceptAccuracies) -> None:
     if bool(repeated.any()):
         row = table[repeated].iloc[0]
         raise DataError(
-            f"Each concept must have one accuracy per model, pretraining, dataset and metric. Got "
+            "Each concept must have one accuracy per model, pretraining, dataset and metric. Got "
             f"{row['concept']!r} of {row['dataset']!r} twice for model {row['model']!r} "
-            f"({int(repeated.sum()):,} repeated rows). Were the same results read twice?"
+            f"({quantity(int(repeated.sum()), 'repeated row')}). Were the same results read twice?"
         )
 
 
@@ -178,16 +179,18 @@ def join(
     if finder.folds:
         _, concept, name = finder.folds[0]
         notes.append(
-            f"{len(finder.folds):,} concept names matched only after case, spaces, underscores "
-            f"and hyphens were folded, such as {concept!r} with {name!r}."
+            f"{quantity(len(finder.folds), 'concept name')} matched only after case, spaces, "
+            f"underscores and hyphens were folded, such as {concept!r} with {name!r}."
         )
     missing = pairs[~found].assign(side="accuracies")
     unused = np.setdiff1d(np.arange(len(counts)), rows[found])
     spare = counts.iloc[unused][["dataset", "concept"]].assign(side="frequencies")
     if len(missing):
-        notes.append(f"{len(missing):,} concepts with an accuracy have no frequency row.")
+        notes.append(
+            f"Without a frequency row: {quantity(len(missing), 'concept')} with an accuracy."
+        )
     if len(spare):
-        notes.append(f"{len(spare):,} concepts with a frequency have no accuracy.")
+        notes.append(f"Without an accuracy: {quantity(len(spare), 'concept')} with a frequency.")
     table = table.assign(n_images=numbers(table["n_images"]))
     columns = [*KEY_COLUMNS, "dataset", "concept", "accuracy", "n_images", *COUNTED]
     return Joined(
@@ -296,8 +299,8 @@ def _count_rows(
         where = f" of {row['dataset']!r}" if row["dataset"] else ""
         raise DataError(
             f"Each concept must have one frequency row. Got {row['concept']!r}{where} more than "
-            f"once ({int(repeated.sum()):,} repeated rows). Remove them, or choose what they mean "
-            "with duplicates='sum' or duplicates='first'."
+            f"once ({quantity(int(repeated.sum()), 'repeated row')}). Remove them, or choose what "
+            "they mean with duplicates='sum' or duplicates='first'."
         )
     groups = rows.groupby(["key", "concept"], sort=False)
     summed, first = groups[list(COUNTED)].sum(min_count=1), groups[["dataset", *COUNTED]].first()

@@ -24,6 +24,7 @@ from conceptaudit.curves.pooling import within_interval
 from conceptaudit.curves.records import CountError, DatasetEffects, DatasetSlope, LineFit, Usage
 from conceptaudit.curves.statistics import FloatArray, between_slope, permutation_p, within_slope
 from conceptaudit.curves.statistics import line as least_squares
+from conceptaudit.display import quantity
 from conceptaudit.errors import FitError
 
 N_SHUFFLES = 999
@@ -106,14 +107,15 @@ def usable_rows(
         )
     if used["count"].nunique() < 2:
         raise FitError(
-            f"The slope is undefined: all {len(used)} usable concepts have the same frequency "
-            f"({used['count'].iloc[0]:,.0f})."
+            "The slope is undefined: all "
+            f"{quantity(len(used), 'usable concept has', 'usable concepts have')} the same "
+            f"frequency ({used['count'].iloc[0]:,.0f})."
         )
     if policy == "hurdle" and used.loc[used["count"] > 0, "count"].nunique() < 2:
         raise FitError(
-            f"With zero_policy='hurdle' the slope comes from frequencies above zero, and of "
-            f"{len(used)} concepts {int((used['count'] > 0).sum())} have one, all the same. Use "
-            "zero_policy='log1p'."
+            "With zero_policy='hurdle' the slope comes from frequencies above zero, and of "
+            f"{quantity(len(used), 'concept')} {int((used['count'] > 0).sum())} have one, all the "
+            "same. Use zero_policy='log1p'."
         )
     return usage, used, counted
 
@@ -121,7 +123,7 @@ def usable_rows(
 def _of_sets(rows: pd.DataFrame) -> str:
     """Name the evaluation sets of some rows."""
     names = [str(name) for name in rows["dataset"].unique() if name]
-    more = f" and {len(names) - MOST_SETS} sets more" if len(names) > MOST_SETS else ""
+    more = f" and {quantity(len(names) - MOST_SETS, 'set')} more" if len(names) > MOST_SETS else ""
     return f" in {', '.join(names[:MOST_SETS])}{more}" if names else ""
 
 
@@ -162,7 +164,9 @@ def fit_model(used: pd.DataFrame, counted: pd.DataFrame, settings: ModelSettings
         )
     huge = int((used["count"] > LARGEST_COUNT).sum())
     if huge:
-        notes.append(f"{huge:,} frequencies are above 1e12: are these counts?")
+        notes.append(
+            f"{quantity(huge, 'frequency is', 'frequencies are')} above 1e12: are these counts?"
+        )
     return Fitted(
         line=line,
         effects=_effects(above_zero(rows), settings.level, rng),
@@ -179,14 +183,14 @@ def _further_notes(rows: FitData, fitted: FittedFamily) -> Iterator[str]:
     shared = int((np.bincount(pairs[0]) > 1).sum())
     if shared:
         yield (
-            f"{shared:,} concept names are in several datasets; wherever concepts are held out, "
-            "all their rows are."
+            f"{quantity(shared, 'concept name is', 'concept names are')} in several datasets; "
+            "wherever concepts are held out, all their rows are."
         )
     curve, above = without_levels(fitted), core(fitted)
     if isinstance(curve, FittedHurdle) and curve.n_zero:
         yield (
-            f"The slope is that of counts above zero; the {curve.n_zero:,} concepts with a count "
-            f"of zero lie {curve.zero_shift:+.3f} from where its line begins."
+            f"The slope is that of counts above zero; the {quantity(curve.n_zero, 'concept')} "
+            f"with a count of zero lie {curve.zero_shift:+.3f} from where its line begins."
         )
     if isinstance(above, FittedLine) and above.details.get("separated"):
         yield (

@@ -13,6 +13,7 @@ from conceptaudit.curves.fitted import above_zero
 from conceptaudit.curves.model_predictor import estimator_of
 from conceptaudit.curves.records import LineFit, ModelFit
 from conceptaudit.curves.statistics import group_means
+from conceptaudit.display import quantity
 
 FEW_FREEDOM = 2.0
 """Degrees of freedom below which an interval over datasets says nothing."""
@@ -110,11 +111,11 @@ def _dataset_line(model: str, dataset: str, rows: pd.DataFrame) -> str:
     head = " ".join(part for part in (model, dataset) if part and part != "nan") or "all classes"
     told = rows[rows["accuracy"].notna()]
     if told.empty:
-        return f"{head}: {len(rows):,} classes, no prediction ({rows['basis'].iloc[0]})"
+        return f"{head}: {quantity(len(rows), 'class')}, no prediction ({rows['basis'].iloc[0]})"
     width = 100 * float((told["high"] - told["low"]).mean())
     lost = f", {len(rows) - len(told):,} without a prediction" if len(told) < len(rows) else ""
     return (
-        f"{head}: {len(rows):,} classes{lost}, mean {100 * told['accuracy'].mean():.0f} %"
+        f"{head}: {quantity(len(rows), 'class')}{lost}, mean {100 * told['accuracy'].mean():.0f} %"
         f"{_mean_interval(told)}, from "
         f"{100 * told['accuracy'].min():.0f} to {100 * told['accuracy'].max():.0f} %; a class's "
         f"interval is {width:.0f} points wide on average{_zeros(told)}"

@@ -21,6 +21,7 @@ from conceptaudit.curves.model_fitting import ModelSettings, fit_model, usable_r
 from conceptaudit.curves.model_predictor import estimator_of
 from conceptaudit.curves.predicting import predict
 from conceptaudit.curves.records import LineFit, ModelFit
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError, FitError
 from conceptaudit.names import normalise_name
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
@@ -169,8 +170,8 @@ def _checked(
     rows = rows[rows["count"].notna()].sort_values(["count", "concept"], kind="stable")
     if rows.empty:
         raise DataError(
-            f"None of the {len(measured.table):,} classes of {dataset!r} has a count in the audit, "
-            f"such as {measured.table['concept'].iloc[0]!r}. Audit these concepts."
+            f"None of the {quantity(len(measured.table), 'class')} of {dataset!r} has a count in "
+            f"the audit, such as {measured.table['concept'].iloc[0]!r}. Audit these concepts."
         )
     asked = rows[["dataset", "concept"]].copy()
     for name in curve.count.split(BOTH):
@@ -235,8 +236,8 @@ def _refuse_seen(curve: Curve, points: pd.DataFrame, dataset: str, measured: pd.
         if not met.empty and (same_name or renamed):
             raise DataError(
                 f"The curve (digest {curve.digest[:12]}) was fitted with the results on "
-                f"{str(name)!r} that it is to check_predictions: {len(met):,} classes, such as "
-                f"{met['concept'].iloc[0]!r}. "
+                f"{str(name)!r} that it is to check_predictions: {quantity(len(met), 'class')}, "
+                f"such as {met['concept'].iloc[0]!r}. "
                 "Name the curve that was fitted before; where another set merely has the same "
                 "name, evaluate again with a --name of its own."
             )

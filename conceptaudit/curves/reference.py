@@ -24,6 +24,7 @@ from conceptaudit.curves.fitting import fit_curve
 from conceptaudit.curves.joining import numbers
 from conceptaudit.curves.published import reference_accuracies
 from conceptaudit.curves.statistics import FloatArray
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.reference import (
     reference_counts,
@@ -133,13 +134,14 @@ def reference_curve(
         )
     elif rescale:
         raise DataError(
-            f"Counts cannot be rescaled: only {len(difference)} class names are counted above zero "
+            "Counts cannot be rescaled: only "
+            f"{quantity(len(difference), 'class name is', 'class names are')} counted above zero "
             f"both in your data and in {name}, and {MIN_SHARED} are needed."
         )
     else:
         notes.append(
-            f"Only {len(difference)} class names are counted above zero in both your data and "
-            f"{name}: whether counts are on the same scale is unknown."
+            f"Only {quantity(len(difference), 'class name is', 'class names are')} counted above "
+            f"zero in both your data and {name}: whether counts are on the same scale is unknown."
         )
     accuracies = reference_accuracies(counts.corpus)
     curve = fit_curve(
@@ -235,4 +237,4 @@ def _nearest(
     # Synthetic captions make frequencies of another kind; never a match of size alone.
     sized = {name: abs(float(np.median(d))) for name, d in usable.items() if name != "synthci30m"}
     best = min(sized, key=lambda name: sized[name])
-    return best, f"nearest in scale, {len(usable[best]):,} class names in common"
+    return best, f"nearest in scale, {quantity(len(usable[best]), 'class name')} in common"

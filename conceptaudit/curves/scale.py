@@ -15,6 +15,7 @@ import pandas as pd
 from conceptaudit.curves.clustered import jackknife_half_width
 from conceptaudit.curves.fit_data import FitData
 from conceptaudit.curves.statistics import FloatArray, IntArray, divide, group_means
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.names import normalise_name
 
@@ -64,7 +65,8 @@ class ScaleEffect:
             f"Ten times more {self.covariate} go with {100 * self.change:+.1f} points of slope "
             f"({100 * self.change_low:+.1f} to {100 * self.change_high:+.1f}): from "
             f"{100 * self.slopes[first]:+.1f} ({self.models[first]}) to "
-            f"{100 * self.slopes[last]:+.1f} ({self.models[last]}) over {len(self.models)} models."
+            f"{100 * self.slopes[last]:+.1f} ({self.models[last]}) over "
+            f"{quantity(len(self.models), 'model')}."
         )
 
     def nearest(self, value: float) -> str:
@@ -154,7 +156,8 @@ def fit_scale(
     if len(np.unique(z)) < MIN_MODELS:
         raise ConfigError(
             f"A covariate (--covariate {covariate}) must have at least {MIN_MODELS} different "
-            f"values among the models. Got {len(np.unique(z))} from {len(labels)} models instead."
+            f"values among the models. Got {len(np.unique(z))} from "
+            f"{quantity(len(labels), 'model')} instead."
         )
     datasets = sorted(set.intersection(*(set(one.datasets) for one in rows)))
     if not datasets:

@@ -31,6 +31,7 @@ from conceptaudit.curves.statistics import (
     fit_effects,
     group_means,
 )
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.names import normalise_name
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
@@ -272,8 +273,7 @@ def transfer(
     Returns
     -------
     pandas.DataFrame
-        As of `predict`. A class without results of the other models keeps the prediction from
-        its frequency; ``basis`` says which it is.
+        As of `predict`; ``basis`` says which classes only their frequency predicts.
 
     Raises
     ------
@@ -291,10 +291,7 @@ def transfer(
             f"{', '.join(fit.label for fit in fits[:20])} with the 'model' parameter."
         )
     if "dataset" not in frequencies.table:
-        raise DataError(
-            "Transfer needs to know which evaluation set a class is from: the frequencies must "
-            "have a 'dataset' column."
-        )
+        raise DataError("Transfer needs frequencies with a 'dataset' column: each class's set.")
     table = predict(curve, frequencies, level=level, model=fits[0].label)
     return _transferred(curve, fits[0], table, others, level)
 
@@ -312,8 +309,8 @@ def _transferred(
     if not used or int(train.sum()) < MIN_COMMON:
         raise DataError(
             f"Other models must share at least {MIN_COMMON} classes with {fit.label}. Got "
-            f"{int(train.sum()) if used else 0} from {wide.shape[1]} other models instead; are "
-            "evaluation sets and classes named alike?"
+            f"{int(train.sum()) if used else 0} from {wide.shape[1]} instead; are evaluation sets "
+            "and classes named alike?"
         )
     x = log_frequency(table["count"].to_numpy(np.float64), curve.zero_policy)
     usable = wanted[used].notna().all(axis=1).to_numpy(dtype=bool) & np.isfinite(x)
@@ -365,7 +362,8 @@ def _fill(
     rows = table.index[members]
     for column, values in (("accuracy", expected), ("low", low), ("high", high)):
         table.loc[rows, column] = values
-    table.loc[rows, "basis"] = f"results of {len(used)} other models and frequency; {band.basis}"
+    models = quantity(len(used), "other model")
+    table.loc[rows, "basis"] = f"results of {models} and frequency; {band.basis}"
     table.loc[rows[table.loc[rows, "extrapolated"]], "basis"] += NOT_WIDENED
 
 

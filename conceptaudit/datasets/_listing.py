@@ -25,6 +25,7 @@ from conceptaudit.datasets._files import (
     stat_file,
 )
 from conceptaudit.datasets._remote import find_remote, glob_remote, info_of, list_remote
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.paths import exists, is_there
 
@@ -190,8 +191,8 @@ def _walk(root: Path) -> tuple[list[File], list[str]]:
     shown = ", ".join(sorted(ignored)[:3])
     return files, [
         (
-            f"{len(ignored):,} symbolic links are broken or lead to what is read anyway and were "
-            f"ignored ({shown})."
+            f"{quantity(len(ignored), 'symbolic link')} ignored: broken, or leading to what is "
+            f"read anyway ({shown})."
         )
     ]
 
@@ -308,7 +309,7 @@ def check_all_there(location: str, wanted: int, missing: list[str]) -> None:
             f"pattern or fsspec URL. Got {location!r} instead, which names nothing that exists."
         )
     raise ConfigError(
-        f"{len(missing):,} of the {wanted:,} files that {location!r} stands for do not exist: "
-        f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else '.'} Name those that do, or all "
-        f"that are there: {starred(location)!r}."
+        f"{len(missing):,} of the {quantity(wanted, 'file')} that {location!r} stands for do not "
+        f"exist: {', '.join(missing[:3])}{', …' if len(missing) > 3 else '.'} Name those that do, "
+        f"or all that are there: {starred(location)!r}."
     )

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from numpy.lib import format as npy_format
 
 from conceptaudit.datasets._files import open_file, reading, stat_file
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import Float32Array
 
@@ -152,13 +153,13 @@ def _reader(stream: IO[bytes], size: int, path: str) -> ArrayReader:
     expected = stream.tell() + shape[0] * shape[1] * dtype.itemsize
     if size < expected:
         raise DataError(
-            f"The array {path} is truncated: {shape[0]:,} rows of {shape[1]} {dtype} need "
-            f"{expected:,} bytes. Got {size:,} bytes instead; fetch or write it again."
+            f"The array {path} is truncated: {quantity(shape[0], 'row')} of {shape[1]} {dtype} "
+            f"need {expected:,} bytes. Got {size:,} bytes instead; fetch or write it again."
         )
     if size > expected:
         raise DataError(
-            f"The array {path} is damaged: after its {shape[0]:,} rows of {shape[1]} {dtype} come "
-            f"{size - expected:,} bytes more. Fetch or write it again."
+            f"The array {path} is damaged: after its {quantity(shape[0], 'row')} of {shape[1]} "
+            f"{dtype} come {size - expected:,} bytes more. Fetch or write it again."
         )
     return ArrayReader(
         path=path,
@@ -207,7 +208,7 @@ def choose_array(path: str, wanted: str | None) -> str:
     known = [name for name in IMAGE_ARRAYS if name in found] or (found if len(found) == 1 else [])
     if not known:
         raise ConfigError(
-            f"The 'embedding_array' parameter of open_dataset must say which of the arrays "
+            "The 'embedding_array' parameter of open_dataset must say which of the arrays "
             f"{found} of {path} holds the image embeddings. Got None instead."
         )
     return known[0]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from conceptaudit.datasets._files import File, suffix
 from conceptaudit.datasets._listing import Listing
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 
 _ARRAY = re.compile(r"(?:(?P<folder>.*)/)?img_emb/img_emb_?(?P<index>\d+)\.npy")
@@ -48,8 +49,8 @@ def find_pairs(listing: Listing) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
         notes = []
         if lonely:
             notes.append(
-                f"{len(lonely):,} metadata files have no embedding file of the same index and "
-                f"were ignored ({', '.join(lonely[:3])})."
+                f"{quantity(len(lonely), 'metadata file has', 'metadata files have')} no "
+                f"embedding file of the same index and were ignored ({', '.join(lonely[:3])})."
             )
         return (
             tuple(
@@ -63,7 +64,10 @@ def find_pairs(listing: Listing) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
     lonely = [n for n in sorted(names) if n.endswith((".npz", ".parquet")) and n not in paired]
     if not pairs or not lonely:
         return pairs, ()
-    note = f"{len(lonely):,} files have no partner of the same name and were ignored "
+    note = (
+        f"{quantity(len(lonely), 'file has', 'files have')} no partner of the same name and "
+        "were ignored "
+    )
     return pairs, (note + f"({', '.join(lonely[:3])}).",)
 
 
@@ -131,7 +135,7 @@ def stray_metadata(listing: Listing) -> tuple[str, ...]:
             ending, "read_json({!r}, lines=" + str(ending != ".json") + ")"
         )
         remedy = f"Write it as parquet: pandas.{read.format(name)}.to_parquet({wanted!r})."
-    more = f" ({len(strays):,} such files)" if len(strays) > 1 else ""
+    more = f" ({quantity(len(strays), 'such file')})" if len(strays) > 1 else ""
     return (f"{name} lies beside the embeddings and is not read{more}. {remedy}",)
 
 

@@ -18,6 +18,7 @@ from conceptaudit.datasets._columns import (
 from conceptaudit.datasets._files import open_file, reading
 from conceptaudit.datasets._rows import Cut, Rows, even_cuts
 from conceptaudit.datasets._several import struct_has_text
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 
 MAX_CUTS_PER_ROW_GROUP = 64
@@ -119,8 +120,8 @@ def cuts(path: str, shard_rows: int) -> list[Cut]:
         groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         if not 0 <= sum(groups) <= MAX_ROWS or min(groups, default=0) < 0:
             raise DataError(
-                f"The parquet file {path} claims to hold {sum(groups):,} rows: its footer is "
-                "damaged. Fetch or write it again."
+                f"The parquet file {path} claims to hold {quantity(sum(groups), 'row')}: its "
+                "footer is damaged. Fetch or write it again."
             )
     rows = max(shard_rows, -(-max(groups, default=0) // MAX_CUTS_PER_ROW_GROUP))
     return even_cuts(sum(groups), rows)

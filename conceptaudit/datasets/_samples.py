@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from conceptaudit.datasets.base import EXTRA, PARTS
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.records import Drop, Float32Array, Int64Array, SampleBatch, sample_id
 
@@ -159,7 +160,7 @@ def clean_images(
 
 
 def _extra_images(sample: int, key: str, n_images: int) -> Drop:
-    detail = f"{n_images:,} images, of which the first is read"
+    detail = f"{quantity(n_images, 'image')}, of which the first is read"
     return Drop(sample_id=sample, key=key, part="note", reason="extra_image", detail=detail)
 
 

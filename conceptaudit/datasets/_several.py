@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from conceptaudit.datasets._rows import Fault, Rows
+from conceptaudit.display import quantity
 
 CAPTIONS_PER_ROW = 1 << 10
 """Sample ids that a row with a list of captions takes up, so that no cut of the file changes one.
@@ -101,7 +102,9 @@ def spread(blocks: Iterator[Rows], caption: str) -> Iterator[Rows]:
             found = captions_of(value) or [None]
             first = number * CAPTIONS_PER_ROW
             if len(found) > CAPTIONS_PER_ROW:
-                detail = f"{len(found):,} captions, of which {CAPTIONS_PER_ROW:,} are read"
+                detail = (
+                    f"{quantity(len(found), 'caption')}, of which {CAPTIONS_PER_ROW:,} are read"
+                )
                 faults.append(
                     Fault(row=first, reason="captions_cut_off", detail=detail, part="note")
                 )

@@ -10,6 +10,7 @@ from conceptaudit.datasets._files import File
 from conceptaudit.datasets._samples import ids_of, key_text, make_batch
 from conceptaudit.datasets._table_batch import SUCCESS, status_reason
 from conceptaudit.datasets.base import DEFAULT_BATCH_ROWS
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.records import Drop, SampleBatch, sample_id
 
@@ -82,14 +83,14 @@ def sidecar_notes(shards: list[str], names: AbstractSet[str]) -> Iterator[str]:
     if not tables and len(unfinished) == len(shards):
         return
     yield (
-        f"{len(tables):,} of {len(shards):,} shards have img2dataset's table beside them; samples "
-        "that were never downloaded are reported as dropped."
+        f"{len(tables):,} of {quantity(len(shards), 'shard')} have img2dataset's table beside "
+        "them; samples that were never downloaded are reported as dropped."
     )
     if unfinished:
         shown = ", ".join(PurePosixPath(shard).name for shard in unfinished[:5])
         yield (
-            f"{len(unfinished):,} of {len(shards):,} shards have no _stats.json: img2dataset did "
-            f"not finish them ({shown})."
+            f"{len(unfinished):,} of {quantity(len(shards), 'shard')} have no _stats.json: "
+            f"img2dataset did not finish them ({shown})."
         )
 
 

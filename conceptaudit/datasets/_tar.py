@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from conceptaudit.datasets._files import is_remote, open_unpacked, reading, stat_file
 from conceptaudit.datasets._groups import CAPTION_ENDINGS, IMAGE_ENDINGS, Group, Member
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 
 _NAME = re.compile(r"(?:\./)?((?:.*/)?[^./][^./]*)\.([^/]*)")
@@ -291,7 +292,9 @@ class CheckedHeader(tarfile.TarInfo):
             _check_pax(stream.read(self.size))
             stream.seek(place)
             if len(archive.pax_headers) > MAX_RECORDS:
-                raise ValueError(f"{len(archive.pax_headers):,} records for all later members")
+                raise ValueError(
+                    f"{quantity(len(archive.pax_headers), 'record')} for all later members"
+                )
         member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
         return member
 

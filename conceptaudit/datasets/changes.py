@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from conceptaudit.datasets._files import is_remote
 from conceptaudit.datasets.base import Shard
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 
 Stamps = Mapping[str, tuple[int, int, int]]
@@ -63,7 +64,7 @@ def change_notes(before: Stamps, shards: Iterable[Shard]) -> tuple[str, ...]:
     if not changed:
         return ()
     told = (
-        f"{len(changed):,} files changed during the run (such as {changed[0]}): their counts may "
-        "be those of an earlier state. Run the same command again with --resume."
+        f"{quantity(len(changed), 'file')} changed during the run (such as {changed[0]}): their "
+        "counts may be those of an earlier state. Run the same command again with --resume."
     )
     return (told,)

@@ -35,6 +35,7 @@ from conceptaudit.datasets.base import (
     IMAGE_BATCH_ROWS,
     Shard,
 )
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import Drop, SampleBatch, sample_id
 
@@ -227,21 +228,23 @@ def open_coco(listing: Listing, location: str, images: str | None, shard_rows: i
     folder = find_images(path, rows, images)
     notes = [
         (
-            f"Layout: coco, {len(files):,} file{'s' if len(files) > 1 else ''}; {len(rows):,} "
-            f"captions in the first one, keys are file names."
+            f"Layout: coco, {quantity(len(files), 'file')}; "
+            f"{quantity(len(rows), 'caption')} in the first one, keys are file names."
         )
     ]
     keys = [row.key for row in rows if not row.fault]
     pictures = len(set(keys))
     if pictures < len(keys):
         notes.append(
-            f"These are captions of {pictures:,} images: each caption is a sample, and an image "
-            "counts once per caption. Intervals of counts take samples as independent and are too "
-            "narrow here; --near-duplicates exact adds counts of images."
+            f"These are captions of {quantity(pictures, 'image')}: each caption is a sample, and "
+            "an image counts once per caption. Intervals of counts take samples as independent "
+            "and are too narrow here; --near-duplicates exact adds counts of images."
         )
     bare = uncaptioned(path)
     if bare:
-        notes.append(f"{bare:,} images of the first file have no caption and are not counted.")
+        notes.append(
+            f"Without a caption, and not counted: {quantity(bare, 'image')} of the first file."
+        )
     if folder is None:
         notes.append("No folder of images was found beside it, so only captions can be counted.")
     settings: dict[str, Any] = {

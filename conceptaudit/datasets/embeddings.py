@@ -33,6 +33,7 @@ from conceptaudit.datasets.base import (
     SOURCE_COLUMN,
     Shard,
 )
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import Drop, Float32Array, Int64Array, SampleBatch
 
@@ -111,9 +112,9 @@ class EmbeddingDataset:
             count = _parquet.row_count(tables[0])
             if count != array.rows:
                 raise DataError(
-                    f"Embeddings and metadata must have as many rows. Got {array.rows:,} rows in "
-                    f"{path} and {count:,} in {tables[0]} instead: one of them belongs to "
-                    "another export."
+                    "Embeddings and metadata must have as many rows. Got "
+                    f"{quantity(array.rows, 'row')} in {path} and {count:,} in {tables[0]} "
+                    "instead: one of them belongs to another export."
                 )
             names = _names(columns)
             if EXTRA in parts:
@@ -272,15 +273,14 @@ def _describe(
             problem = problem or error
             continue
         shape += f" (array {member!r})" if member else ""
-        plural = "s" if len(pairs) > 1 else ""
         told = [
-            f"Layout: embeddings, {len(pairs):,} file{plural} of {shape}.",
+            f"Layout: embeddings, {quantity(len(pairs), 'file')} of {shape}.",
             "Images are counted from their embeddings; no image is opened.",
         ]
         keys = columns.identity if columns and columns.identity else "row numbers"
         if columns is None or columns.caption is None:
             told.append(
-                f"No captions were found beside them, so only images can be counted; keys from "
+                "No captions were found beside them, so only images can be counted; keys from "
                 f"{keys!r}."
             )
         else:

@@ -33,6 +33,7 @@ from conceptaudit.datasets._samples import (
 from conceptaudit.datasets._sidecar import beside, failed_samples, sidecar_notes
 from conceptaudit.datasets._text_files import many_lines, text_files
 from conceptaudit.datasets.base import CAPTION, DEFAULT_SHARD_ROWS, IMAGE, Shard
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.records import SampleBatch
 
@@ -189,7 +190,7 @@ def open_files(
                    for f in listing.files)  # fmt: skip
     notes = [
         (
-            f"Layout: files, {len(folders):,} folder{'s' if len(folders) > 1 else ''}; "
+            f"Layout: files, {quantity(len(folders), 'folder')}; "
             f"{' and '.join(sorted(provides))} per sample."
         )
     ]

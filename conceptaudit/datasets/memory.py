@@ -16,6 +16,7 @@ from conceptaudit.datasets.base import (
     DOCUMENT_UNIT,
     Shard,
 )
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.records import SampleBatch
 
@@ -51,7 +52,7 @@ class CaptionDataset:
     @property
     def notes(self) -> tuple[str, ...]:
         """How many there are."""
-        return (f"Layout: {len(self.captions):,} captions in memory.",)
+        return (f"Layout: {quantity(len(self.captions), 'caption')} in memory.",)
 
     @property
     def settings(self) -> dict[str, str]:

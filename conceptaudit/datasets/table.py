@@ -38,6 +38,7 @@ from conceptaudit.datasets.base import (
     LANGUAGE,
     Shard,
 )
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import SampleBatch
 
@@ -157,7 +158,7 @@ def open_table(
     files = table_files(listing)
     if not files:
         raise ConfigError(
-            f"The 'location' parameter of open_dataset must name a file with one of the endings "
+            "The 'location' parameter of open_dataset must name a file with one of the endings "
             f"{list(SUFFIXES)} for layout 'table'. Got {location!r} instead."
         )
     source = _first_readable(files, choice)
@@ -165,7 +166,7 @@ def open_table(
     offered = {CAPTION: columns.caption, IMAGE: columns.image, LANGUAGE: columns.language}
     if rules.languages and columns.language is None:
         raise ConfigError(
-            f"The 'languages' parameter of open_dataset must be empty for a table without a column "
+            "The 'languages' parameter of open_dataset must be empty for a table without a column "
             f"of languages. Got {list(rules.languages)} for {source.path} instead; name the column "
             "with language_column (--language-column)."
         )
@@ -224,7 +225,7 @@ def _first_readable(files: Sequence[File], choice: Choice) -> TableFile:
         best = best or source
     if best is not None:
         return best
-    raise problem or DataError(f"None of {len(files):,} tables can be read.")
+    raise problem or DataError(f"None of {quantity(len(files), 'table')} can be read.")
 
 
 def _notes(files: Sequence[File], source: TableFile) -> Iterator[str]:

@@ -27,6 +27,7 @@ from conceptaudit.datasets._several import SEVERAL_NOTE
 from conceptaudit.datasets._sidecar import beside, failed_samples, sidecar_notes
 from conceptaudit.datasets._tar import index_samples, read_member, seekable
 from conceptaudit.datasets.base import CAPTION, IMAGE, Shard
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import SampleBatch
 
@@ -143,7 +144,7 @@ def open_webdataset(location: str, choice: Choice) -> WebDataset:
     names = {file.name: file for file in listing.files}
     notes = [
         (
-            f"Layout: webdataset, {len(found):,} archive{'s' if len(found) > 1 else ''}; "
+            f"Layout: webdataset, {quantity(len(found), 'archive')}; "
             f"{' and '.join(sorted(provides))} per sample."
         )
     ]

@@ -12,6 +12,7 @@ from typing import NoReturn
 import numpy as np
 
 from conceptaudit.artifacts import Json
+from conceptaudit.display import quantity
 from conceptaudit.errors import AccountError
 from conceptaudit.records import Int64Array, SampleBatch
 
@@ -84,11 +85,16 @@ class CountedBatches:
         n_read, n_used = account["n_samples"], account["n_used"]
         n_dropped = sum(account["dropped"].values())
         if n_read != n_used + n_dropped or min(n_used, n_dropped) < 0:
-            self._fail(f"{n_read:,} samples, but {n_used:,} used and {n_dropped:,} dropped")
+            self._fail(
+                f"{quantity(n_read, 'sample')}, but {n_used:,} used and {n_dropped:,} dropped"
+            )
         if next(self._batches, None) is not None:
-            self._fail(f"the stage stopped reading after {self.n_samples:,} samples")
+            self._fail(f"the stage stopped reading after {quantity(self.n_samples, 'sample')}")
         if n_read != self.n_samples:
-            self._fail(f"{self.n_samples:,} samples were read, but {n_read:,} accounted for")
+            self._fail(
+                f"{quantity(self.n_samples, 'sample was', 'samples were')} read, but {n_read:,} "
+                "accounted for"
+            )
 
     def _fail(self, what: str) -> NoReturn:
         raise AccountError(

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConceptAuditError, ConfigError
 from conceptaudit.explore.views import Site, download
 from conceptaudit.frequency.comparing import Comparison, compare_audits
@@ -171,7 +172,7 @@ def comparison_chart(rows: pd.DataFrame, a: str, b: str) -> Chart:
     points = sorted(points, key=lambda point: -abs(point.y - point.x))[:MOST_MARKS]
     return Chart(
         "compared",
-        f"{len(rows):,} concepts: how often each is in {b} and in {a}.",
+        f"{quantity(len(rows), 'concept')}: how often each is in {b} and in {a}.",
         (
             Axis(low=zero - 0.35, high=high, title=f"{b}: {unit} →", ticks=ticks),
             Axis(low=zero - 0.35, high=high, title=f"↑ {a}: {unit}", ticks=ticks),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from conceptaudit.display import as_html, show
+from conceptaudit.display import as_html, quantity, show
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.intervals import normal_reach
 from conceptaudit.frequency.ratios import (
@@ -144,8 +144,8 @@ def _common(audits: Sequence[Side]) -> tuple[list[str], dict[str, str], list[str
     if not common:
         raise ConfigError("The audits have no concept in common: audit both with one list.")
     notes = [
-        f"{len(names) - len(common):,} of {len(names):,} concepts of {audit.name} are not in every "
-        "audit, and left out."
+        f"{len(names) - len(common):,} of {quantity(len(names), 'concept')} of {audit.name} are "
+        "not in every audit, and left out."
         for audit, names in zip(audits, lists, strict=True)
         if len(names) > len(common)
     ]

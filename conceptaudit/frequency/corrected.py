@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.intervals import LEVEL, FloatArray, poisson_interval
 
@@ -104,7 +105,7 @@ def correct_counts(
     """
     if len(rates["recall"]) != len(counted.image):
         raise ConfigError(
-            f"There must be error rates for {len(counted.image):,} concepts. "
+            f"There must be error rates for {quantity(len(counted.image), 'concept')}. "
             f"Got {len(rates['recall']):,} instead."
         )
     rng = np.random.default_rng(seed)

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from conceptaudit.artifacts import MANIFEST, read_json
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.count_files import KNOWN_NAMES, PATTERNS, from_count_files
 from conceptaudit.frequency.intervals import LEVEL
@@ -83,8 +84,8 @@ def read_frequencies(
         return _from_table(files[0], pretraining)
     if tables:
         raise DataError(
-            f"Frequencies must come from one table or from the paper's count files. Got "
-            f"{len(files)} files, {tables[0]} among them, instead."
+            "Frequencies must come from one table or from the paper's count files. Got "
+            f"{quantity(len(files), 'file')}, {tables[0]} among them, instead."
         )
     return from_count_files(files, pretraining, searches or {})
 
@@ -308,14 +309,14 @@ def with_share(
     read = frequencies.n_samples
     if read is None:
         raise ConfigError(
-            f"--sampled-from needs to know how many samples were read, and the counts of "
+            "--sampled-from needs to know how many samples were read, and the counts of "
             f"{frequencies.source or 'this table'} do not say. Give the share instead: "
             "--share 0.01 for one sample in a hundred."
         )
     if sampled_from is None or sampled_from < read:
         raise ConfigError(
-            f"--sampled-from must be at least the {read:,} samples read. Got {sampled_from:,} "
-            "instead."
+            f"--sampled-from must be at least the {quantity(read, 'sample')} read. Got "
+            f"{sampled_from:,} instead."
         )
     return replace(frequencies, share=read / sampled_from)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.artifacts import MANIFEST, Json, read_json
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.clustering import count_dispersion
 from conceptaudit.frequency.intervals import poisson_interval
@@ -212,7 +213,8 @@ def unlike(sides: Sequence[Side]) -> list[str]:
     """Name what was not done alike on all sides."""
     notes = [
         f"{side.name} was counted by {side.by.by} ({side.by.method}), in about "
-        f"{side.by.n_samples or 0:,} samples: ratios are of the countings as well as of the data."
+        f"{quantity(side.by.n_samples or 0, 'sample')}: ratios are of the countings as well as of "
+        "the data."
         for side in sides
         if side.by is not None
     ]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from conceptaudit.artifacts import file_digest
 from conceptaudit.datasets.base import DEFAULT_BATCH_ROWS, EMBEDDING, Shard
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.records import Drop, SampleBatch
 
@@ -76,8 +77,8 @@ class StoredEmbeddings:
         table = pd.read_parquet(table_path)
         if len(table) != len(vectors):
             raise DataError(
-                f"{table_path} has {len(table):,} rows for {len(vectors):,} vectors. "
-                "Run again with --resume to redo the shard."
+                f"{table_path} has {quantity(len(table), 'row')} for "
+                f"{quantity(len(vectors), 'vector')}. Run again with --resume to redo the shard."
             )
         ids = table["sample_id"].to_numpy(dtype=np.int64)
         keys = table["key"].tolist()

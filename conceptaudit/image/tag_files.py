@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from conceptaudit.datasets._samples import key_text
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.image.tag_columns import (
     CONCEPT_NAMES,
@@ -180,8 +181,9 @@ def _pairs(concept: Any, score: Any, where: str) -> list[tuple[str, Any]]:
     scores = score if isinstance(score, (list, tuple)) else [score] * len(concept)
     if len(scores) != len(concept):
         raise DataError(
-            f"A row of image tags must have as many scores as tags. Got {len(concept)} tags "
-            f"({str(concept)[:80]}) and {len(scores)} scores instead ({where})."
+            "A row of image tags must have as many scores as tags. Got "
+            f"{quantity(len(concept), 'tag')} ({str(concept)[:80]}) and "
+            f"{quantity(len(scores), 'score')} instead ({where})."
         )
     pairs = [
         _record(tag, number) if isinstance(tag, Mapping) else (str(tag or ""), number)

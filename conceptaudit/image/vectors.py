@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.records import Float32Array
 
@@ -81,13 +82,13 @@ def read_concept_vectors(path: str | Path, n_concepts: int) -> Float32Array:
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype.kind != "f":
         found = getattr(vectors, "shape", type(vectors).__name__)
         raise DataError(
-            f"Concept vectors must be one float array of shape (concepts, dimension). "
+            "Concept vectors must be one float array of shape (concepts, dimension). "
             f"Got {found} of {getattr(vectors, 'dtype', 'no dtype')} in {path} instead."
         )
     if len(vectors) != n_concepts:
         raise DataError(
-            f"{path} holds {len(vectors):,} vectors for {n_concepts:,} concepts; row i must belong "
-            "to concept i of the list."
+            f"{path} holds {quantity(len(vectors), 'vector')} for "
+            f"{quantity(n_concepts, 'concept')}; row i must belong to concept i of the list."
         )
     finite = np.isfinite(vectors).all(axis=1)
     empty = finite & ~np.any(vectors, axis=1)

@@ -7,6 +7,7 @@ from typing import Any
 
 from conceptaudit.artifacts import Json
 from conceptaudit.counts import CORRECTED_COLUMNS
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.longtail.filters import COUNT_ERROR, REJECTED_SHARE, SENSES
 from conceptaudit.longtail.records import LEFT_OUT, SURPLUS, Candidate, Removal
@@ -167,7 +168,7 @@ def balance_notes(balanced: Balanced, options: LongTailOptions) -> list[str]:
         told = ", ".join(f"{one.concept} ({one.n_clean})" for one in short[:10])
         more = f" and {len(short) - 10} more" if len(short) > 10 else ""
         notes.append(
-            f"{len(short)} of {len(balanced.included)} classes have fewer than "
+            f"{len(short)} of {quantity(len(balanced.included), 'class')} have fewer than "
             f"{options.per_class} images: {told}{more}."
         )
     absent = [one for one in balanced.classes if one.index is None]
@@ -175,8 +176,8 @@ def balance_notes(balanced: Balanced, options: LongTailOptions) -> list[str]:
         told = ", ".join(f"{one.concept} ({one.n_clean})" for one in absent[:10])
         more = f" and {len(absent) - 10} more" if len(absent) > 10 else ""
         notes.append(
-            f"{len(absent)} of {len(balanced.classes)} concepts were left out, with fewer "
-            f"than {options.min_per_class} images: {told}{more}."
+            f"{len(absent)} of {quantity(len(balanced.classes), 'concept')} were left out, with "
+            f"fewer than {options.min_per_class} images: {told}{more}."
         )
     rivals = Counter(image.margin < 0 for one in balanced.included for image in one.images)
     if rivals[True]:

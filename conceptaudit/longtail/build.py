@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from conceptaudit.artifacts import RUN_PACKAGES, Json, digest_of, package_versions
 from conceptaudit.datasets.base import Dataset
+from conceptaudit.display import quantity
 from conceptaudit.engine import EngineChoice, workers_kept
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.intervals import wilson_interval
@@ -322,11 +323,11 @@ class CaptionCheck:
             return []
         low, high = wilson_interval(self.n_named, self.n_captioned)
         note = (
-            f"The captions of only {self.n_named:,} of {self.n_captioned:,} images name their "
-            f"class ({self.n_named / self.n_captioned:.0%}, interval {low:.0%} to {high:.0%}). "
-            "Where the pool's captions say what is shown, the others are probably wrong: "
-            "--require-text takes only images whose caption names the class, --min-margin 0.05 "
-            "drops doubtful ones, and --review-out writes a list to judge."
+            f"The captions of only {self.n_named:,} of {quantity(self.n_captioned, 'image')} name "
+            f"their class ({self.n_named / self.n_captioned:.0%}, interval {low:.0%} to "
+            f"{high:.0%}). Where the pool's captions say what is shown, the others are probably "
+            "wrong: --require-text takes only images whose caption names the class, "
+            "--min-margin 0.05 drops doubtful ones, and --review-out writes a list to judge."
         )
         return [note]
 

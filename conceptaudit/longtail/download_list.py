@@ -18,6 +18,7 @@ import pandas as pd
 from conceptaudit.artifacts import write_csv, write_parquet
 from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import CAPTION, EXTRA, Dataset, Shard
+from conceptaudit.display import quantity
 from conceptaudit.engine import EngineChoice, open_engine
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.longtail.build import choose_concepts
@@ -140,7 +141,7 @@ def write_download_list(
     rows = _rows(listed)
     if rows.empty:
         raise DataError(
-            f"No caption of {table} names one of the {len(listed):,} selected concepts. "
+            f"No caption of {table} names one of the {quantity(len(listed), 'selected concept')}. "
             "Name a larger table, or other concepts."
         )
     with staged(outputs) as files:

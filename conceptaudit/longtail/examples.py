@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from conceptaudit.artifacts import digest_of
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.decode import UndecodableImageError, decode_image
 from conceptaudit.image.oom_fallback import ENCODE_BATCH
@@ -83,7 +84,7 @@ def read_examples(location: str | Path, concepts: Sequence[str], known: Sequence
             "--rank text."
         )
     others = sorted(set(found) - set(concepts))
-    notes = [f"Examples of {len(others)} concepts that are not selected were left aside."]
+    notes = [f"Left aside: examples of {quantity(len(others), 'concept')} outside the selection."]
     files = {name: tuple(found[name]) for name in concepts}
     digests = {name: [_sha256(path) for path in paths] for name, paths in files.items()}
     return Examples(

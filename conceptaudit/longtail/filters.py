@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.intervals import normal_reach
 from conceptaudit.options.longtail import LongTailOptions
@@ -74,7 +75,7 @@ def apply_filters(
     notes = []
     for name, passes, unknown in _filters(frequencies, column, options):
         dropped = int((allowed & ~passes).sum())
-        note = f"{name} leaves out {dropped:,} of {int(allowed.sum()):,} concepts."
+        note = f"{name} leaves out {dropped:,} of {quantity(int(allowed.sum()), 'concept')}."
         if unknown:
             note = f"{note[:-1]}; of {unknown:,} it cannot tell, and keeps them."
         notes.append(note)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.longtail.records import Picture
 from conceptaudit.records import Float32Array, Int64Array
@@ -101,8 +102,8 @@ def read_finds(paths: dict[str, Path], shard: int) -> Finds | None:
     vectors = np.load(paths[VECTORS], mmap_mode="r", allow_pickle=False)
     if len(vectors) != len(images):
         raise DataError(
-            f"{paths[IMAGES]} has {len(images):,} rows for {len(vectors):,} vectors. "
-            "Remove its folder and run again."
+            f"{paths[IMAGES]} has {quantity(len(images), 'row')} for "
+            f"{quantity(len(vectors), 'vector')}. Remove its folder and run again."
         )
     return Finds(
         sample_ids=images["sample_id"].to_numpy(dtype=np.int64),

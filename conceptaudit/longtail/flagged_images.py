@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from conceptaudit.display import quantity
 from conceptaudit.longtail.homonyms import Senses
 from conceptaudit.longtail.records import OTHER_SENSE, OUTLIER, Candidate, Removal
 from conceptaudit.options.longtail import REMOVE, LongTailOptions
@@ -152,13 +153,14 @@ def _notes(
     if in_two:
         more = f" and {len(in_two) - 10} more" if len(in_two) > 10 else ""
         notes.append(
-            f"{len(in_two)} classes fall in two parts, perhaps two meanings of the name: "
-            f"{', '.join(in_two[:10])}{more}. The larger part is taken for the one meant: look, or "
-            "say what is not meant with --other-senses."
+            f"{quantity(len(in_two), 'class falls', 'classes fall')} in two parts, perhaps two "
+            f"meanings of the name: {', '.join(in_two[:10])}{more}. The larger part is taken for "
+            "the one meant: look, or say what is not meant with --other-senses."
         )
     if n_small:
         notes.append(
-            f"{n_small} classes have fewer than {LEAST} candidates, too few to tell outliers by."
+            f"{quantity(n_small, 'class has', 'classes have')} fewer than {LEAST} candidates, too "
+            "few to tell outliers by."
         )
     return notes
 

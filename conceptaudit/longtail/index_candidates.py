@@ -10,6 +10,7 @@ import numpy as np
 
 from conceptaudit.artifacts import Json
 from conceptaudit.datasets.base import EMBEDDING, Dataset, Shard
+from conceptaudit.display import quantity
 from conceptaudit.errors import ArtifactMismatchError, ConfigError
 from conceptaudit.image.index.source import reading_digest
 from conceptaudit.image.index.store import VectorIndex, open_index
@@ -59,8 +60,8 @@ class Proposals:
         recall = manifest["recall"]
         return (
             f"The index {self.index.folder.name} ({manifest['preset']}) proposed "
-            f"{len(self.sample_ids):,} of {len(self.index):,} images; the others were not looked "
-            f"at. Its measured recall@{recall['k']} is {recall['value']:.3f} "
+            f"{len(self.sample_ids):,} of {quantity(len(self.index), 'image')}; the others were "
+            f"not looked at. Its measured recall@{recall['k']} is {recall['value']:.3f} "
             f"({recall['low']:.3f} to {recall['high']:.3f}), for images as queries: so many of a "
             "concept's best images it finds, and for texts it may be fewer. Scores are exact."
         )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conceptaudit.artifacts import Json, whole_file, write_text
+from conceptaudit.display import quantity
 from conceptaudit.image.decode import decode_image
 from conceptaudit.longtail.balance import Balanced
 from conceptaudit.longtail.export import IMAGES, Placed
@@ -112,8 +113,8 @@ def _body(balanced: Balanced, removals: Sequence[Removal], told: Json) -> list[s
         "# A long-tail test set",
         "",
         (
-            f"{n_images:,} images of {len(balanced.included):,} concepts that are rare in "
-            f"{_cell(told['audited'])}."
+            f"{quantity(n_images, 'image')} of {quantity(len(balanced.included), 'concept')} that "
+            f"are rare in {_cell(told['audited'])}."
         ),
         "",
         "## Sources",
@@ -165,7 +166,9 @@ def _licences(balanced: Balanced) -> list[str]:
     ordered = sorted(told.items(), key=lambda item: (-item[1], item[0]))
     shown, others = ordered[:CARD_LICENCES], ordered[CARD_LICENCES:]
     n_others = sum(n for _, n in others)
-    rest = [f"And {n_others:,} images under {len(others):,} others.", ""] if others else []
+    rest = (
+        [f"And {quantity(n_others, 'image')} under {len(others):,} others.", ""] if others else []
+    )
     return [
         "## Licences",
         "",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from conceptaudit.artifacts import Json
 from conceptaudit.datasets.base import EMBEDDING, IMAGE
 from conceptaudit.datasets.identities import DIGESTS, URL
+from conceptaudit.display import quantity
 from conceptaudit.engine import EngineChoice
 from conceptaudit.longtail.leak_probes import Hit
 from conceptaudit.longtail.leak_search import compare, least_similarity, url_of
@@ -163,8 +164,8 @@ def _notes(
 ) -> Iterator[str]:
     by = ", ".join(source.compared)
     yield (
-        f"Checked for leaks against {source.location}: {n_compared:,} images by {by}; {n_leaks:,} "
-        f"of {len(candidates):,} candidates left out."
+        f"Checked for leaks against {source.location}: {quantity(n_compared, 'image')} by {by}; "
+        f"{n_leaks:,} of {quantity(len(candidates), 'candidate')} left out."
     )
     if source.index is not None:
         recall = source.index.manifest["recall"]
@@ -179,15 +180,21 @@ def _notes(
             "model cannot tell apart counts as one image. Name the images for pixels and hashes."
         )
     if n_unusable:
-        yield f"{n_unusable:,} images of {source.location} could not be used and were not compared."
+        yield (
+            f"{quantity(n_unusable, 'image')} of {source.location} could not be used and were "
+            "not compared."
+        )
     if IMAGE in source.compared or set(source.kinds) & set(DIGESTS):
         blind = sum(candidate.picture is None for candidate in candidates)
         if blind:
-            yield f"{blind:,} candidates have no image to compare with {source.location}."
+            yield (
+                f"{quantity(blind, 'candidate has', 'candidates have')} no image to compare "
+                f"with {source.location}."
+            )
     if URL in source.kinds:
         unknown = sum(not url_of(candidate.entry) for candidate in candidates)
         if unknown:
             yield (
-                f"The addresses of {unknown:,} of {len(candidates):,} candidates are not known, so "
-                f"they could not be looked up in {source.location}."
+                f"The addresses of {unknown:,} of {quantity(len(candidates), 'candidate')} are "
+                f"not known, so they could not be looked up in {source.location}."
             )

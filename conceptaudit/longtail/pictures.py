@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from conceptaudit.artifacts import digest_of
 from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import IMAGE, Dataset, Shard
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.encode_shard import picture_digest
 from conceptaudit.longtail.embedding_blocks import usable_image
@@ -131,9 +132,10 @@ def join_pictures(
             joined.removals.append(_removal(entry, *look.fault(entry)))
     if wanted and not n_found:
         raise DataError(
-            f"None of the {len(wanted):,} candidates is an image of {pictures.dataset.location}: "
-            f"no key of the embeddings, such as {next(iter(wanted))!r}, is one of its. Name the "
-            "dataset that was embedded with --pictures, in the layout that it had then."
+            f"None of the {quantity(len(wanted), 'candidate')} is an image of "
+            f"{pictures.dataset.location}: no key of the embeddings, such as "
+            f"{next(iter(wanted))!r}, is one of its. Name the dataset that was embedded with "
+            "--pictures, in the layout that it had then."
         )
     found.drop(frozenset(entries) - frozenset(joined.places))
     return joined

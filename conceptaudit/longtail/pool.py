@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from conceptaudit.artifacts import Json, digest_of
 from conceptaudit.datasets.base import CAPTION, EXTRA, IMAGE, Dataset, Shard
+from conceptaudit.display import quantity
 from conceptaudit.engine import EngineChoice, StageReport, open_engine, run_stage
 from conceptaudit.engine.parts import Part
 from conceptaudit.errors import DataError
@@ -161,7 +162,7 @@ class Pool:
             reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(account.dropped.items()))
             raise DataError(
                 f"The pool {self.dataset.location} holds no image that can be used: "
-                f"{account.n_samples} samples read{f' ({reasons})' if reasons else ''}."
+                f"{quantity(account.n_samples, 'sample')} read{f' ({reasons})' if reasons else ''}."
             )
         collected.notes.extend([*account.notes(), *safety_notes(account, self.options)])
         collected.notes.extend(self._notes())
@@ -187,8 +188,8 @@ class Pool:
                 else ("the mean of the prompts' vector and theirs, both of length one")
             )
             notes.append(
-                f"Images were ranked by {n:,} example images: by {what}. Runners-up and margins "
-                "are by prompts, so that all concepts are on one scale."
+                f"Images were ranked by {quantity(n, 'example image')}: by {what}. Runners-up and "
+                "margins are by prompts, so that all concepts are on one scale."
             )
         if self.proposals is not None:
             notes.append(self.proposals.note)

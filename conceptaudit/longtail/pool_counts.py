@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from conceptaudit.artifacts import Json
+from conceptaudit.display import quantity
 from conceptaudit.longtail.records import UNREADABLE_FILE, Removal
 
 MAX_LISTED = 10_000
@@ -126,7 +127,8 @@ class PoolAccount:
     def notes(self) -> list[str]:
         """Say which reasons have more images than are listed."""
         return [
-            f"{n:,} pool images are unusable as {reason!r}; {MAX_LISTED:,} of them are listed."
+            f"{quantity(n, 'pool image is', 'pool images are')} unusable as {reason!r}; "
+            f"{MAX_LISTED:,} of them are listed."
             for reason, n in sorted(self.dropped.items())
             if n > MAX_LISTED
         ]

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.artifacts import Json, digest_of, write_csv, write_json
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.frequency.intervals import wilson_interval
 from conceptaudit.longtail.records import REJECTED, Candidate, LongTailSet, Removal
@@ -125,9 +126,10 @@ class Review:
         if unknown:
             concept, identity = unknown[0]
             raise DataError(
-                f"{self.source} judges {len(unknown):,} images that are no candidates here, such "
-                f"as {identity!r} of {concept!r}. A review belongs to the audit, pool and options "
-                "that its set was built from."
+                f"{self.source} judges "
+                f"{quantity(len(unknown), 'image that is', 'images that are')} no candidates "
+                f"here, such as {identity!r} of {concept!r}. A review belongs to the audit, pool "
+                "and options that its set was built from."
             )
         wrong = {key for key, verdict in self.verdicts.items() if verdict is False}
         removals = tuple(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from conceptaudit.display import quantity
 from conceptaudit.longtail.pool_counts import PoolAccount, ShardAccount
 from conceptaudit.longtail.records import UNSAFE, WATERMARK
 from conceptaudit.options.longtail import LongTailOptions
@@ -74,8 +75,8 @@ def safety_notes(account: PoolAccount, options: LongTailOptions) -> list[str]:
             notes.append(f"The pool says which images are {reason}; {option} is off, all stay.")
             continue
         notes.append(
-            f"The pool says of {told:,} images how {reason} they are: {account.dropped[reason]:,} "
-            f"above {limit:g} ({option}) are left out."
+            f"The pool says of {quantity(told, 'image')} how {reason} they are: "
+            f"{account.dropped[reason]:,} above {limit:g} ({option}) are left out."
         )
     return notes
 

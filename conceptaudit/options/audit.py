@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.options import shared
 from conceptaudit.options.fields import check_options, documented, option
@@ -224,8 +225,8 @@ class AuditOptions:
             return None
         if whole < n_read:
             raise ConfigError(
-                f"--sampled-from must be at least the {n_read:,} samples read (before drops). Got "
-                f"{whole:,} instead. Run again with --resume: what was counted is kept."
+                f"--sampled-from must be at least the {quantity(n_read, 'sample')} read (before "
+                f"drops). Got {whole:,} instead. Run again with --resume: what was counted is kept."
             )
         return {"n_read": n_read, "sampled_from": whole, "drawn": False}
 

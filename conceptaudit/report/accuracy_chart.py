@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.curves import Curve, ModelFit
+from conceptaudit.display import quantity
 from conceptaudit.report.svg import Axis, Canvas, Chart, Point, Tick, log_minor, log_ticks
 from conceptaudit.report.wording import level_name
 
@@ -103,7 +104,8 @@ def accuracy_chart(
         legend.append(("s-held", held_name))
     return Chart(
         identifier,
-        f"Zero-shot accuracy of {len(fitted) + len(held):,} classes against how often they occur.",
+        f"Zero-shot accuracy of {quantity(len(fitted) + len(held), 'class')} against how often "
+        "they occur.",
         (x, y),
         draw,
         points=_points(fitted, held),

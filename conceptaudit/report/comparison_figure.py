@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from conceptaudit.display import quantity
 from conceptaudit.frequency.comparing import Comparison
 from conceptaudit.report.figure_style import (
     count_places,
@@ -91,7 +92,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, dataset: str, count: str, colour: str
     unit = "samples" if rows["per_million"].isna().any() else "per million samples"
     axis.set_xlabel(plain(f"{baseline}: {unit}"))
     axis.set_ylabel(plain(f"{shortened(dataset, 30)}: {unit}"))
-    axis.set_title(f"{len(rows):,} concepts {TITLES.get(count, count)}", fontsize=9)
+    axis.set_title(f"{quantity(len(rows), 'concept')} {TITLES.get(count, count)}", fontsize=9)
 
 
 def _places(rows: pd.DataFrame) -> pd.DataFrame:

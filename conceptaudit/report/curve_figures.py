@@ -14,6 +14,7 @@ from conceptaudit.counts import BOTH
 from conceptaudit.curves import Curve, LineFit, ModelFit
 from conceptaudit.curves.plain_words import has_interval
 from conceptaudit.curves.statistics import FloatArray
+from conceptaudit.display import quantity
 from conceptaudit.report.figure_style import (
     Styles,
     count_places,
@@ -83,7 +84,9 @@ def draw_curve(curve: Curve, path: Path | str) -> Path:
             _panel(axis, curve, fit, styles)
         _legend(figure, curve, styles)
         if len(curve.fits) > MAX_PANELS:
-            figure.suptitle(f"{MAX_PANELS} of {len(curve.fits)} models shown", fontsize=9)
+            figure.suptitle(
+                f"{MAX_PANELS} of {quantity(len(curve.fits), 'model')} shown", fontsize=9
+            )
 
     size = (4.6 * columns + 0.8, 4.5 * -(-len(fits) // columns) + 1.3)
     return write_figure(path, size, draw)
@@ -218,7 +221,7 @@ def _numbers(fit: ModelFit) -> str:
     line, usage, binned = fit.line, fit.usage, fit.binned
     dropped = f", {sum(usage.dropped.values()):,} dropped" if usage.dropped else ""
     return (
-        f"{usage.n_used:,} concepts used, {usage.n_zero:,} with frequency zero{dropped}\n"
+        f"{quantity(usage.n_used, 'concept')} used, {usage.n_zero:,} with frequency zero{dropped}\n"
         f"slope {line.slope:+.3f} per decade{_interval(line)}, "
         f"within datasets {fit.effects.slope_within:+.3f}\n"
         f"r per concept {_r(line.r)} [{_r(line.r_low)}, {_r(line.r_high)}]\n"

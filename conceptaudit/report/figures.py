@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from conceptaudit.display import quantity
 from conceptaudit.report.inputs import RunRecord
 from conceptaudit.report.measured import Measured
 from conceptaudit.report.svg import Axis, Canvas, Chart, Point, log_minor, log_ticks
-from conceptaudit.report.wording import SIDES, count, several
+from conceptaudit.report.wording import SIDES, count
 
 STYLES = {"n_text": "s-text", "n_image": "s-image", "n_joint": "s-joint"}
 ZERO = -0.9
@@ -63,13 +64,13 @@ def frequency_chart(run: RunRecord) -> Chart:
     )
     return Chart(
         "frequency",
-        f"Counts of {several(n, 'concept')} by rank, both axes logarithmic.",
+        f"Counts of {quantity(n, 'concept')} by rank, both axes logarithmic.",
         (x, y),
         draw,
         points=points,
         legend=[(STYLES[column], SIDES[column][1]) for column in ranked],
         caption=(
-            f"Each line ranks the concepts from most to least frequent. Both axes are logarithmic: "
+            "Each line ranks the concepts from most to least frequent. Both axes are logarithmic: "
             f"every labelled step is ten times the one before. Never found: {zeros}; "
             "they lie on the zero line at the bottom. Point at a line, or focus the chart and use "
             "the arrow keys, to see which concept is where."
@@ -124,7 +125,7 @@ def _rank_points(column: str, table: pd.DataFrame) -> list[Point]:
             Point(
                 x=(math.log10(found + 1) + math.log10(len(counts))) / 2,
                 y=ZERO,
-                text=f"{several(missing, 'concept')} never {what}\nsuch as {names[found]}",
+                text=f"{quantity(missing, 'concept')} never {what}\nsuch as {names[found]}",
                 concept=str(names[found]),
             )
         )

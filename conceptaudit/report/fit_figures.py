@@ -7,6 +7,7 @@ import numpy as np
 
 from conceptaudit.curves import Curve, ModelFit
 from conceptaudit.curves.records import DatasetSlope
+from conceptaudit.display import quantity
 from conceptaudit.report.curve_figures import count_name, draw_population
 from conceptaudit.report.figure_style import (
     count_places,
@@ -153,7 +154,7 @@ def draw_slopes(curve: Curve, path: Path | str) -> Path:
         for axis, fit in zip(panel_grid(figure, len(fits), columns), fits, strict=True):
             _draw_forest(axis, fit)
         told = (
-            f"{MAX_MODELS} of {len(curve.fits)} models shown; "
+            f"{MAX_MODELS} of {quantity(len(curve.fits), 'model')} shown; "
             if len(curve.fits) > len(fits)
             else ""
         )

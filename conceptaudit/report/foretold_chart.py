@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from conceptaudit.display import quantity
 from conceptaudit.report.accuracy_chart import Y_TICKS
 from conceptaudit.report.svg import Axis, Canvas, Chart, Point, Tick
-from conceptaudit.report.wording import count, level_name, percent, several
+from conceptaudit.report.wording import count, level_name, percent
 
 MOST_CLASSES = 80
 """Drawn side by side: with more, single intervals cannot be told apart."""
@@ -58,10 +59,10 @@ def foretold_chart(identifier: str, table: pd.DataFrame, *, level: float) -> Cha
         "which."
     )
     if n < len(table):
-        caption += f" {n} of {several(len(table), 'class', 'classes')} are drawn, evenly chosen."
+        caption += f" {n} of {quantity(len(table), 'class')} are drawn, evenly chosen."
     return Chart(
         identifier,
-        f"Predicted and measured zero-shot accuracy of {several(n, 'class', 'classes')}.",
+        f"Predicted and measured zero-shot accuracy of {quantity(n, 'class')}.",
         (x, y),
         draw,
         points=_points(shown),
@@ -128,10 +129,10 @@ def _points(table: pd.DataFrame) -> list[Point]:
         Point(
             x=float(place),
             y=row["measured"],
-            text=f"{row['concept']}\n{count(row['count'])} samples; predicted "
+            text=f"{row['concept']}\n{quantity(row['count'], 'sample')}; predicted "
             f"{percent(row['predicted'])}, {percent(row['low'])} to {percent(row['high'])}; "
             f"measured {percent(row['measured'])}"
-            + (f" of {count(row['n_images'])} images" if np.isfinite(row["n_images"]) else ""),
+            + (f" of {quantity(row['n_images'], 'image')}" if np.isfinite(row["n_images"]) else ""),
             concept=str(row["concept"]),
         )
         for place, row in enumerate(table.to_dict("records"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.reading import read_parquet
 from conceptaudit.records import MODALITIES
@@ -131,8 +132,8 @@ def measure(run: RunRecord, truth: Path) -> tuple[Measured, ...]:
     known = {concept for side in pairs.values() for concept in side["concept"].unique()}
     if not known & set(run.concepts):
         raise DataError(
-            f"The 'truth' parameter of write_report must be the truth of the audited dataset. "
-            f"{truth} knows none of the {len(run.concepts):,} audited concepts."
+            "The 'truth' parameter of write_report must be the truth of the audited dataset. "
+            f"{truth} knows none of the {quantity(len(run.concepts), 'audited concept')}."
         )
     keys = frozenset(rows["key"])
     measured = []

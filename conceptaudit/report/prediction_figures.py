@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.curves.diagnostics import residual_table
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.frequency.intervals import wilson_interval
 from conceptaudit.report.figure_style import (
@@ -222,7 +223,7 @@ def _points(
 
 def _title(axis: "Axes", rows: pd.DataFrame, told: str) -> None:
     name = plain(shortened(str(rows["model"].iloc[0]), 44))
-    axis.set_title(f"{name}\n{len(rows):,} concepts; {told}", fontsize=8.5, loc="left")
+    axis.set_title(f"{name}\n{quantity(len(rows), 'concept')}; {told}", fontsize=8.5, loc="left")
 
 
 def _draw(held: pd.DataFrame, path: Path | str, panel: Any, y_label: str) -> Path:
@@ -256,7 +257,7 @@ def _draw(held: pd.DataFrame, path: Path | str, panel: Any, y_label: str) -> Pat
             frameon=False,
         )
         if len(models) > len(shown):
-            figure.suptitle(f"{len(shown)} of {len(models)} models shown", fontsize=9)
+            figure.suptitle(f"{len(shown)} of {quantity(len(models), 'model')} shown", fontsize=9)
 
     n_rows = -(-len(shown) // columns)
     legend = 0.16 * -(-len(styles) // max(2, int(1.9 * columns))) + 0.3

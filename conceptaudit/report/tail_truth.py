@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.frequency.intervals import wilson_interval
 from conceptaudit.longtail import LongTailSet
 from conceptaudit.report.measured import Measured
-from conceptaudit.report.wording import count, decimal, percent, several
+from conceptaudit.report.wording import count, decimal, percent
 
 
 def tail_truth(
@@ -26,15 +27,16 @@ def tail_truth(
         n_right, n = _right_images(tail, pool_truth)
         low, high = wilson_interval(n_right, n)
         sentences.append(
-            f"Purity, from the simulated pool's truth: {count(n_right)} of {count(n)} images show "
-            f"their class ({percent(n_right / n)}, interval {percent(low)} to {percent(high)})."
+            f"Purity, from the simulated pool's truth: {count(n_right)} of {quantity(n, 'image')} "
+            f"show their class ({percent(n_right / n)}, interval {percent(low)} to "
+            f"{percent(high)})."
         )
     judged = [one for one in tail.manifest["classes"] if one.get("purity") is not None]
     if judged:
         shares = [float(one["purity"]) for one in judged]
         sentences.append(
             f"Purity, as judged by people: {percent(sum(shares) / len(shares))} in the mean over "
-            f"{several(len(judged), 'class', 'classes')} with verdicts, "
+            f"{quantity(len(judged), 'class')} with verdicts, "
             f"{percent(min(shares))} in the worst."
         )
     captions = tail.manifest.get("captions")
@@ -49,7 +51,7 @@ def tail_truth(
         true = joint.table.set_index("concept")["true"]
         chosen = true[true.index.isin(tail.classes["concept"])]
         sentences.append(
-            f"Rarity, from the truth of the audited data: its classes truly occur "
+            "Rarity, from the truth of the audited data: its classes truly occur "
             f"{decimal(float(chosen.median()), 1)} times in the median (caption and image of one "
             f"sample), all audited concepts {decimal(float(true.median()), 1)} times."
         )

@@ -13,6 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from conceptaudit.display import quantity
 from conceptaudit.report.markup import Markup, data_script, shown
 from conceptaudit.report.wording import (
     SIDES,
@@ -22,7 +23,6 @@ from conceptaudit.report.wording import (
     listed,
     percent,
     reason,
-    several,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def environment() -> Environment:
         "percent": percent,
         "decimal": decimal,
         "ratio": lambda value: "∞" if math.isinf(value) else f"{value:.3g}",
-        "several": several,
+        "quantity": quantity,
         "listed": listed,
         "reason": reason,
         "level_name": level_name,

@@ -60,17 +60,6 @@ def slope_interval(line: LineFit, level: str = "") -> str:
     return f"({f'{level} ' if level else ''}{low} to {high})"
 
 
-def several(n: int, one: str, many: str | None = None) -> str:
-    """Write a number with its noun.
-
-    Examples
-    --------
-    >>> several(1, "class", "classes"), several(2, "concept")
-    ('1 class', '2 concepts')
-    """
-    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
-
-
 def percent(share: float | None) -> str:
     """Write a share as per cent, with as many digits as tell it from 0 and 100.
 

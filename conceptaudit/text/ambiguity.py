@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.artifacts import Json
+from conceptaudit.display import quantity
 from conceptaudit.records import ConceptVocabulary, Int64Array
 from conceptaudit.text.mentions import Annotated, Mention
 
@@ -153,10 +154,10 @@ def unspaced_note(n_unspaced: int, n_captions: int, pipeline: str) -> str | None
     if n_unspaced <= _FILLS * n_captions:
         return None
     return (
-        f"{n_unspaced:,} of {n_captions:,} captions are in scripts without spaces between words "
-        f"(Chinese, Japanese, Thai …), which the pipeline {pipeline!r} cannot split: names are "
-        "found there only between spaces or marks. Audit them with a pipeline for their language "
-        "(--spacy-model, --language)."
+        f"{n_unspaced:,} of {quantity(n_captions, 'caption')} are in scripts without spaces "
+        f"between words (Chinese, Japanese, Thai …), which the pipeline {pipeline!r} cannot "
+        "split: names are found there only between spaces or marks. Audit them with a pipeline "
+        "for their language (--spacy-model, --language)."
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from conceptaudit.display import quantity
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.morphology import english_singular, lexicon_noun_senses
 from conceptaudit.text.normalize import normalize, phrase_text
@@ -110,8 +111,8 @@ def ambiguity_note(vocabulary: ConceptVocabulary, senses: Iterable[int | None]) 
     shown = ", ".join(f"{name!r} {-n}" for n, name in many[:_SHOWN])
     more = ", …" if len(many) > _SHOWN else ""
     return (
-        f"{len(many):,} of {len(vocabulary):,} names have {MANY_SENSES} or more meanings as a noun "
-        f"in Open English WordNet ({shown}{more}): their text counts add all meanings up. "
-        "The column n_senses has the number for each; 'conceptaudit judge RUN --side text' draws "
-        "captions to judge."
+        f"{len(many):,} of {quantity(len(vocabulary), 'name')} have {MANY_SENSES} or more "
+        f"meanings as a noun in Open English WordNet ({shown}{more}): their text counts add all "
+        "meanings up. The column n_senses has the number for each; 'conceptaudit judge RUN "
+        "--side text' draws captions to judge."
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.records import Concept, ConceptVocabulary
 from conceptaudit.text.normalize import normalize
@@ -91,8 +92,8 @@ def _build(records: Sequence[Record], where: str, remarks: Sequence[str]) -> Con
     named = _spelled_out([record.concept for record in records if record.concept is not None])
     if not named:
         raise ConfigError(
-            f"The 'source' parameter of read_concepts must name at least one concept. Got "
-            f"{len(records):,} entries without a name in {where} instead."
+            "The 'source' parameter of read_concepts must name at least one concept. Got "
+            f"{quantity(len(records), 'entry')} without a name in {where} instead."
         )
     if all(ENTITY.fullmatch(phrase) for concept in named for phrase in concept.phrases):
         raise ConfigError(
@@ -173,7 +174,10 @@ def _notes(
     conflicts: Sequence[str],
 ) -> Iterator[str]:
     if nameless:
-        yield f"{len(nameless):,} entries have no name and were left out ({_some(nameless)})."
+        yield (
+            f"{quantity(len(nameless), 'entry has', 'entries have')} no name and were left out "
+            f"({_some(nameless)})."
+        )
     if merged:
         shown = _some(merged)
         yield f"Names that repeat an earlier one were merged into it: {len(merged):,} ({shown})."
@@ -193,7 +197,10 @@ def _notes(
         f"{phrase!r}: {', '.join(names)}" for phrase, names in owners.items() if len(names) > 1
     ]
     if shared:
-        yield f"{len(shared):,} phrases count for several concepts ({_some(shared)})."
+        yield (
+            f"{quantity(len(shared), 'phrase counts', 'phrases count')} for several concepts "
+            f"({_some(shared)})."
+        )
 
 
 def _some(items: Sequence[str]) -> str:

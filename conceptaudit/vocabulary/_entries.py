@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import Concept
 from conceptaudit.vocabulary.lines import ENTITY, printed_list, synonymous, synonyms
@@ -98,7 +99,7 @@ def records_of(
     if isinstance(content, Sequence) and not isinstance(content, (str, bytes)):
         return Source(records=list(_numbered(content, where, first, unit)))
     raise ConfigError(
-        f"A concept list must be a list of names or a mapping. Got "
+        "A concept list must be a list of names or a mapping. Got "
         f"{type(content).__name__} in {where} instead."
     )
 
@@ -174,7 +175,7 @@ def _of_mapping(content: Mapping[str, Any], where: str) -> Source:
         name = next(iter(sorted(described, key=list(content).index)))
         sample = f"{str(content[name][0])[:60]!r} for {name!r}"
         notes.append(
-            f"The texts given for {len(described):,} names were taken as "
+            f"The texts given for {quantity(len(described), 'name was', 'names were')} taken as "
             + (f"prompts, not as names ({sample})." if as_prompts else f"other names ({sample}).")
         )
     return Source(records=list(_numbered(entries, where)), notes=tuple(notes))

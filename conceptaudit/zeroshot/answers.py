@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from conceptaudit.display import quantity
 from conceptaudit.records import Float32Array, Int32Array
 
 TOP = 5
@@ -82,7 +83,7 @@ def answer_notes(n_tied: int, unknown_labels: Iterable[str]) -> Iterator[str]:
     """
     if n_tied:
         yield (
-            f"For {n_tied:,} image{'s' * (n_tied > 1)} several classes have the best similarity, "
+            f"For {quantity(n_tied, 'image')} several classes have the best similarity, "
             "to the last bit: the first of them by class index is the answer."
         )
     labels = Counter(unknown_labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.zeroshot.class_names import SHOWN, ClassNames, folded
 
@@ -113,7 +114,7 @@ def folders_of_classes(
     missing = sorted(set(folders) - set(matched))
     raise ConfigError(
         f"Class names (--class-names) must match the folders of {location} by name, or be as many "
-        f"as they are ({len(folders):,}) in their order. Got {len(names):,} names"
+        f"as they are ({len(folders):,}) in their order. Got {quantity(len(names), 'name')}"
         f"{', in another order' if len(names) == len(folders) else ''}, none of which is the "
         f"folder {missing[0]!r}'s."
     )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.vocabulary.lines import bare_lines, indexed_entries
 from conceptaudit.vocabulary.shipped import shipped_list
@@ -78,8 +79,8 @@ class DatasetKey:
             return next(iter(content.values()))
         shown = ", ".join(list(content)[: 2 * SHOWN]) + (" …" if len(content) > 2 * SHOWN else "")
         raise ConfigError(
-            f"{path} holds {what} of {len(content):,} dataset{'s' * (len(content) > 1)} ({shown}). "
-            f"Say which with --dataset-key."
+            f"{path} holds {what} of {quantity(len(content), 'dataset')} ({shown}). "
+            "Say which with --dataset-key."
             + (f" Got {self.asked!r} instead." if self.asked is not None else "")
         )
 
@@ -240,7 +241,7 @@ def _from_json(content: Any, path: Path, key: DatasetKey) -> ClassNames:
     if isinstance(content, list) and all(isinstance(name, str | None) for name in content):
         return _complete([name or "" for name in content], str(path))
     raise DataError(
-        f"Class names in JSON must be a list of names, a mapping of class index to name, or a "
+        "Class names in JSON must be a list of names, a mapping of class index to name, or a "
         f"mapping of datasets to lists of names. {path} is none of these."
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.prompts import DEFAULT_TEMPLATES
 from conceptaudit.zeroshot.class_names import (
@@ -104,14 +105,15 @@ def _from_json(content: Any, path: Path, class_names: Sequence[str], key: Datase
         if not any(_has_place(sentence) for group in listed.values() for sentence in group):
             raise ConfigError(
                 f"{path} holds prompts without a place for the name, and none of its "
-                f"{len(listed):,} keys ({', '.join(list(listed)[:SHOWN])}) is a class of this set "
-                f"({', '.join(class_names[:SHOWN])} …). Name the classes as the set does."
+                f"{quantity(len(listed), 'key')} ({', '.join(list(listed)[:SHOWN])}) is a class "
+                f"of this set ({', '.join(class_names[:SHOWN])} …). Name the classes as the set "
+                "does."
             )
         return Prompts(templates=with_braces(key.entry_of(listed, path, "templates")))
     if isinstance(content, list):
         return Prompts(templates=with_braces(_sentences(content, path)))
     raise DataError(
-        f"Templates in JSON must be a list, or a mapping of datasets or classes to lists. "
+        "Templates in JSON must be a list, or a mapping of datasets or classes to lists. "
         f"Got {type(content).__name__} in {path} instead."
     )
 
@@ -120,8 +122,9 @@ def _by_class(content: Mapping[str, Any], path: Path, class_names: Sequence[str]
     classes = {folded(name) for name in class_names}
     if not any(folded(str(name)) in classes for name in content):
         raise ConfigError(
-            f"None of the {len(content):,} keys of {path} ({', '.join(list(content)[:SHOWN])}) is "
-            f"a class of this set ({', '.join(class_names[:SHOWN])} …)."
+            f"None of the {quantity(len(content), 'key')} of {path} "
+            f"({', '.join(list(content)[:SHOWN])}) is a class of this set "
+            f"({', '.join(class_names[:SHOWN])} …)."
         )
     return Prompts(of_class={str(k): _sentences(value, path) for k, value in content.items()})
 
@@ -148,12 +151,12 @@ def prompts_by_class(
     notes = []
     if bare:
         notes.append(
-            f"{len(bare):,} of {len(class_names):,} classes have no prompts of their own and take "
-            f"the templates: {_some(bare)}."
+            f"{len(bare):,} of {quantity(len(class_names), 'class')} have no prompts of their own "
+            f"and take the templates: {_some(bare)}."
         )
     if strange:
         notes.append(
-            f"Prompts were given for {len(strange):,} name{'s' if len(strange) > 1 else ''} that "
+            f"Prompts were given for {quantity(len(strange), 'name')} that "
             f"no class has, and left out: {_some(strange)}."
         )
     return of_class, notes

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.reading import read_parquet
 from conceptaudit.zeroshot.class_folders import ordered_folders
@@ -147,7 +148,8 @@ def _named(column: str, labels: Sequence[Any], given: Sequence[str] | None) -> L
     known = {folded(name) for name in given}
     strange = sorted(text for text in texts if folded(text) not in known)
     note = (
-        f"{len(strange):,} labels are none of the class names and their images in no number: "
+        f"{quantity(len(strange), 'label is', 'labels are')} none of the class names and their "
+        "images in no number: "
         f"{', '.join(map(repr, strange[:SHOWN]))}{' …' if len(strange) > SHOWN else ''}."
     )
     notes = (note,) if strange else ()

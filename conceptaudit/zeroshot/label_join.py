@@ -15,6 +15,7 @@ import pandas as pd
 
 from conceptaudit.artifacts import Json
 from conceptaudit.datasets import IMAGE
+from conceptaudit.display import quantity
 from conceptaudit.reading import read_parquet
 from conceptaudit.records import Drop
 from conceptaudit.tagtable import SAMPLE, check_account, part_account
@@ -102,26 +103,22 @@ def _notes(summaries: Sequence[Json], drops: Sequence[Drop]) -> Iterator[str]:
     n_extra = sum(one["dropped"].get(f"{IMAGE}:{NOT_IN_SET}", 0) for one in summaries)
     n_close = sum(one["n_close"] for one in summaries)
     if n_extra:
-        yield f"Left out, being of no image of the set: {_several(n_extra, 'embedding')}."
+        yield f"Left out, being of no image of the set: {quantity(n_extra, 'embedding')}."
     if reasons[NO_EMBEDDING]:
         yield (
-            f"In no number, having no embedding: {_several(reasons[NO_EMBEDDING], 'image')} of the "
+            f"In no number, having no embedding: {quantity(reasons[NO_EMBEDDING], 'image')} of the "
             "set."
         )
     if reasons[AMBIGUOUS_KEY]:
         yield (
-            f"In no number, having a key that another image has too: "
-            f"{_several(reasons[AMBIGUOUS_KEY], 'image')} of the set."
+            "In no number, having a key that another image has too: "
+            f"{quantity(reasons[AMBIGUOUS_KEY], 'image')} of the set."
         )
     if n_close:
         yield (
-            f"For {_several(n_close, 'image')} the two best classes are closer than the rounding "
+            f"For {quantity(n_close, 'image')} the two best classes are closer than the rounding "
             "of stored vectors (float16): the images may put them in the other order."
         )
-
-
-def _several(n: int, one: str) -> str:
-    return f"{n:,} {one}{'' if n == 1 else 's'}"
 
 
 def embedding_drops(location: str | Path) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from pathlib import Path
 from conceptaudit.artifacts import MANIFEST, digest_of, read_json
 from conceptaudit.datasets import CAPTION, open_dataset
 from conceptaudit.datasets.base import Dataset, Shard
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.records import SampleBatch
 from conceptaudit.zeroshot.class_folders import ordered_folders
@@ -57,7 +58,8 @@ def _of_folders(dataset: Dataset, root: Path, name: str, folders: tuple[str, ...
         names = listed_names(listed).names
         if len(names) != len(folders):
             raise DataError(
-                f"{listed} names {len(names):,} classes, but there are {len(folders):,} folders."
+                f"{listed} names {quantity(len(names), 'class')}, but there are "
+                f"{quantity(len(folders), 'folder')}."
             )
     return EvaluationSet(
         name=name,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from conceptaudit.artifacts import MANIFEST
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.prompts import DEFAULT_TEMPLATES
 from conceptaudit.zeroshot.class_folders import folders_of_classes, says_nothing
@@ -145,14 +146,14 @@ def _checked(opened: EvaluationSet, *, asked_templates: bool) -> EvaluationSet:
         if opened.names_from_labels and len(wordless) == len(opened.class_names) and plain:
             raise _no_words(opened)
         notes.append(
-            f"{len(wordless):,} of {len(opened.class_names):,} class names are numbers or ids "
-            f"({_some(wordless)}), of which a prompt such as "
+            f"{len(wordless):,} of {quantity(len(opened.class_names), 'class name')} are numbers "
+            f"or ids ({_some(wordless)}), of which a prompt such as "
             f"{opened.templates[0].replace('{}', wordless[0])!r} says little. Names: --class-names."
         )
     shared = sorted(name for name, n in Counter(opened.class_names).items() if n > 1)
     if shared:
         notes.append(
-            f"{len(shared)} class name{'s belong' if len(shared) > 1 else ' belongs'} to several "
+            f"{quantity(len(shared), 'class name belongs', 'class names belong')} to several "
             f"classes ({_some(shared)}): no prompt can tell these apart; results carry their class "
             "index, and the first of them is what the model is taken to answer."
         )

@@ -10,6 +10,7 @@ import pandas as pd
 
 from conceptaudit.artifacts import Json, write_parquet
 from conceptaudit.datasets import EMBEDDING, IMAGE, Dataset, Shard
+from conceptaudit.display import quantity
 from conceptaudit.engine import StageReport
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel
@@ -179,8 +180,8 @@ class Stored:
             )
         if read and len(read) != len(slugs):
             raise ConfigError(
-                f"The 'embeddings' parameter must name a folder per model, in the models' order. "
-                f"Got {len(read)} for {len(slugs)} models instead."
+                "The 'embeddings' parameter must name a folder per model, in the models' order. "
+                f"Got {len(read)} for {quantity(len(slugs), 'model')} instead."
             )
         return read or self.saved(slugs)
 

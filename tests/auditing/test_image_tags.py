@@ -87,8 +87,8 @@ def test_counted_by_hand(table: Path, tmp_path: Path, ending: str) -> None:
     concepts = pd.read_csv(tmp_path / "run" / UNKNOWN_CONCEPTS)
     assert concepts.to_numpy().tolist() == [["bun", 1]]
     notes = " ".join(done.notes)
-    assert "1 keys of tags" in notes
-    assert "1 rows repeat" in notes
+    assert "1 key of tags" in notes
+    assert "1 row with a key and concept" in notes
 
 
 def test_any_sharding_and_any_order_of_rows_count_the_same(table: Path, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_threshold_leaves_out_weak_tags_but_not_their_keys(table: Path, tmp_pa
     done = run(table, tags, tmp_path / "run", image_tag_threshold=0.5)
     assert done.table["n_image"].tolist() == [1, 1, 0]
     assert done.account["image"]["n_used"] == 4
-    assert any("2 rows score below" in note for note in done.notes)
+    assert any("2 rows with a score below" in note for note in done.notes)
     again = run(table, tags, tmp_path / "run", image_tag_threshold=0.5)
     assert again.redone["image"] == {"kept": 1, "redone": {}}
     pd.testing.assert_frame_equal(again.table, done.table)
@@ -287,7 +287,7 @@ def test_more_tags_than_scores(table: Path, tmp_path: Path) -> None:
     pd.DataFrame({"key": ["01"], "tags": [["dog", "cat"]], "scores": [[0.5]]}).to_parquet(
         tmp_path / "t.parquet"
     )
-    with pytest.raises(DataError, match=r"Got 2 tags .* and 1 scores"):
+    with pytest.raises(DataError, match=r"Got 2 tags .* and 1 score"):
         run(table, str(tmp_path / "t.parquet"), tmp_path / "run")
 
 

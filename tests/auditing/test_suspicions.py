@@ -52,8 +52,8 @@ def test_swallowed_rows_are_said(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('id,caption\n1,"a dog\n2,a cat\n3,a horse"\n4,a "boat\n5,"x\n')
     run = audit(path, ["dog"], tmp_path / "run")
-    assert run.notes[0].startswith("1 records hold quoted text with lines that look like rows")
-    assert run.notes[1].startswith("1 records open a quotation mark that is never closed")
+    assert run.notes[0].startswith("1 record with quoted text of lines that look like rows")
+    assert run.notes[1].startswith("1 record with a quotation mark that is never closed")
 
 
 WORDS = ConceptVocabulary(tuple(Concept(name=f"c{i}") for i in range(5)))

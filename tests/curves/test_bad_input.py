@@ -169,7 +169,7 @@ def test_shared_names_are_told(make_frequencies, make_accuracies):
     )
     counts = make_frequencies([5, 50, 500, 7, 70], ["red kite", "emu", "owl", "yak", "ox"])
     fit = fit_curve(counts, scores).fits[0]
-    assert any(note.startswith("1 concept names are in several datasets") for note in fit.notes)
+    assert any(note.startswith("1 concept name is in several datasets") for note in fit.notes)
 
 
 @pytest.mark.parametrize("metric", ["t2i_recall@5", "generation score", "qa_exact_match"])

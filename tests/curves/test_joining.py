@@ -70,8 +70,8 @@ def test_both_directions_of_unmatched_names_are_listed(make_frequencies, make_ac
         ["accuracies", "zoo", "emu"],
         ["frequencies", "", "yak"],
     ]
-    assert any("1 concepts with an accuracy" in note for note in joined.notes)
-    assert any("1 concepts with a frequency" in note for note in joined.notes)
+    assert any("1 concept with an accuracy" in note for note in joined.notes)
+    assert any("1 concept with a frequency" in note for note in joined.notes)
 
 
 def test_the_evaluation_set_is_part_of_the_name_where_both_have_it(

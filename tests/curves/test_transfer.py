@@ -45,7 +45,7 @@ def test_a_sibling_says_more_than_frequency(world):
         assert error < 0.5 * np.abs(plain["accuracy"] - own)[rows].mean()
     inside = ((found["low"] <= own) & (own <= found["high"]))[~known & seen]
     assert 0.8 <= inside.mean() <= 0.97
-    assert found["basis"].str.startswith("results of 1 other models and frequency; ").all()
+    assert found["basis"].str.startswith("results of 1 other model and frequency; ").all()
     assert found["basis"][~seen].str.contains("as for a new dataset").all()
 
 

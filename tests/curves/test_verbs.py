@@ -58,7 +58,7 @@ def test_fit_writes_its_folder_and_prints_a_table(tables):
         "run.json",
         "unmatched.csv",
     ]
-    for expected in ("slope per decade [90%]", "RN50/accuracy", "overdispersion", "1 concepts"):
+    for expected in ("slope per decade [90%]", "RN50/accuracy", "overdispersion", "1 concept"):
         assert expected in result.stdout
     assert "binned r" not in result.stdout
     written = pd.read_csv(out / "fit.csv")

@@ -51,7 +51,7 @@ def test_a_sample_per_caption_with_images_beside(tmp_path, read_all, rows):
         assert found.images == [b"two", b"one", b"two", None]
         assert found.ids == [0, 1, 2, 3]
         assert found.reasons == {"image:missing_image": 1, "sample:malformed_annotation": 1}
-        assert any("1 images of the first file have no caption" in n for n in dataset.notes)
+        assert any("Without a caption, and not counted: 1 image" in n for n in dataset.notes)
         assert any("captions of 3 images" in n for n in dataset.notes)
 
 

@@ -151,7 +151,7 @@ def test_finds_survive_being_written(tmp_path, tools):
     assert np.array_equal(back.vectors, finds.vectors)
     assert np.array_equal(back.scores, finds.scores)
     np.save(paths[VECTORS], vectors[:1])
-    with pytest.raises(DataError, match="1 vectors"):
+    with pytest.raises(DataError, match="1 vector"):
         read_finds(paths, 7)
 
 

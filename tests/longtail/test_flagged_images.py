@@ -148,7 +148,7 @@ def test_named_senses_decide_before_the_class_is_looked_at():
 def test_classes_too_small_to_tell_are_counted():
     found = find_suspects(candidates(5), around((0, 5)), ["a", "b"], OPTIONS)
     assert found.notes == (
-        f"1 classes have fewer than {LEAST} candidates, too few to tell outliers by.",
+        f"1 class has fewer than {LEAST} candidates, too few to tell outliers by.",
     )
 
 

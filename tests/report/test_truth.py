@@ -74,7 +74,7 @@ def test_the_verdict_is_as_plain_when_bad(counted: list[int], verdict: str) -> N
 
 def test_the_truth_of_something_else(lab: tuple[Path, Path], tmp_path: Path) -> None:
     audit(lab[0], ["quasar"], tmp_path / "run")
-    with pytest.raises(DataError, match="knows none of the 1 audited concepts"):
+    with pytest.raises(DataError, match="knows none of the 1 audited concept"):
         measure(read_run(tmp_path / "run"), lab[0] / "truth.parquet")
 
 

@@ -187,7 +187,7 @@ def test_a_file_that_changes_between_reading_and_the_end_is_told(tmp_path, monke
     options = AuditOptions(workers=1)
     run = audit(data, ["dog"], tmp_path / "run", options=options)
     assert run.table["n_text"].tolist() == [60]
-    assert any("1 files changed during the run" in note for note in run.notes)
+    assert any("1 file changed during the run" in note for note in run.notes)
     monkeypatch.undo()
     with pytest.raises(ArtifactMismatchError, match="--resume"):
         audit(data, ["dog"], tmp_path / "run", options=options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.image.calibration.contrast import ENOUGH_TO_CONTRAST, Background
 from conceptaudit.image.clip import LAB, ClipModel
@@ -49,12 +50,12 @@ def choose_background(
         nouns = _nouns_of(clip)
         vocabulary = ConceptVocabulary(tuple(Concept(name=name) for name in nouns))
         embedded = encode_concepts(vocabulary, clip, templates)
-        return Background.of_nouns(f"{len(nouns)} common nouns", embedded, nouns), ()
+        return Background.of_nouns(f"{quantity(len(nouns), 'common noun')}", embedded, nouns), ()
     model = shipped_model_of(vectors)
     if model is not None:
         places = background_places()
         nouns = tuple(shipped_names()[place] for place in places)
-        source = f"{len(nouns)} common nouns ({model}, known by its vectors)"
+        source = f"{quantity(len(nouns), 'common noun')} ({model}, known by its vectors)"
         return Background.of_nouns(source, shipped_vectors(model)[places], nouns), ()
     note = (
         "Concept vectors are of no known model and are centred on the concept list itself: counts "

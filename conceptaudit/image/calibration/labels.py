@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.calibration.histograms import BoolArray, ScoreHistograms
 from conceptaudit.image.calibration.model import INTERCEPT, Fitted
@@ -82,7 +83,7 @@ def read_labels(path: str | Path, vocabulary: ConceptVocabulary) -> Labels:
     if missing or table.empty:
         found = f"the columns {list(table)}" if missing else "no row"
         raise DataError(
-            f"Labels must be a table with the columns 'key' and 'concept', one row per image and "
+            "Labels must be a table with the columns 'key' and 'concept', one row per image and "
             f"concept. Got {found} in {path} instead."
         )
     empty = table[list(COLUMNS[:2])].isna().any(axis=1)
@@ -93,8 +94,8 @@ def read_labels(path: str | Path, vocabulary: ConceptVocabulary) -> Labels:
     unknown = sorted(set(table["concept"].astype(str)) - set(position))
     if unknown:
         raise DataError(
-            f"{path} labels {len(unknown):,} concepts that are not in the concept list, such as "
-            f"{unknown[:3]}. Use the names of the list."
+            f"{path} labels {quantity(len(unknown), 'concept that is', 'concepts that are')} not "
+            f"in the concept list, such as {unknown[:3]}. Use the names of the list."
         )
     marks = _marks(table, path)
     sides: tuple[dict[str, set[int]], dict[str, set[int]]] = ({}, {})
@@ -135,8 +136,8 @@ def check_labelled(labelled: ScoreHistograms, n_listed: int, source: str) -> Non
     """
     if not labelled.total.any():
         raise ConfigError(
-            f"None of the {n_listed:,} labelled keys is an image of {source}. Keys are those of "
-            "the tags in a run folder: the img2dataset key, the path or the uid."
+            f"None of the {quantity(n_listed, 'labelled key')} is an image of {source}. Keys are "
+            "those of the tags in a run folder: the img2dataset key, the path or the uid."
         )
 
 

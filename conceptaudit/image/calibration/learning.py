@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.calibration.contrast import Background, vectors_digest
 from conceptaudit.image.calibration.estimates import (
@@ -202,7 +203,7 @@ def _check_captions(histograms: ScoreHistograms) -> None:
     if not enough_captions(histograms):
         raise DataError(
             f"Captions teach from {LEAST_IMAGES} images and {LEAST_MENTIONS} mentions of concepts "
-            f"on. Got {int(histograms.total.sum(axis=1).max(initial=0)):,} images and "
+            f"on. Got {quantity(int(histograms.total.sum(axis=1).max(initial=0)), 'image')} and "
             f"{int(histograms.positive.sum()):,} mentions instead: calibrate on more data, or from "
             "labels."
         )

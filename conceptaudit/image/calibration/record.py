@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from conceptaudit.artifacts import Json, digest_of, read_json, write_json
+from conceptaudit.display import quantity
 from conceptaudit.errors import ArtifactMismatchError, DataError
 from conceptaudit.image.calibration.contrast import contrast_vectors, vectors_digest
 from conceptaudit.image.calibration.histograms import FloatArray
@@ -130,7 +131,10 @@ class Calibration:
         if self.dimension != vectors.shape[1]:
             found = f"vectors of dimension {self.dimension}, and these have {vectors.shape[1]}"
         elif self.concepts != vocabulary.names:
-            found = f"{len(self.concepts):,} concepts that are not these {len(vocabulary):,}"
+            found = (
+                f"{quantity(len(self.concepts), 'concept that is', 'concepts that are')} not "
+                f"these {len(vocabulary):,}"
+            )
         elif self.vocabulary != vocabulary.digest:
             found = "concepts with other aliases or prompts"
         elif self.vectors != vectors_digest(vectors):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.index.filling import RECALL_K
 from conceptaudit.image.index.records import Recall
@@ -67,8 +68,9 @@ def measure_recall(
         n_rows += len(block)
     if n_rows != len(index):
         raise DataError(
-            f"{source.location} holds {n_rows:,} usable vectors, the index in {index.folder} "
-            f"{len(index):,}. Build it again, or name the embeddings that it was built from."
+            f"{source.location} holds {quantity(n_rows, 'usable vector')}, the index in "
+            f"{index.folder} {len(index):,}. Build it again, or name the embeddings that it was "
+            "built from."
         )
     found = index.search(vectors, largest + 1).sample_ids
     return tuple(truth.recall(found, k) for k in KS if k <= largest)

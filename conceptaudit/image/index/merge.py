@@ -15,6 +15,7 @@ from conceptaudit.artifacts import (
     read_json,
     write_parquet,
 )
+from conceptaudit.display import quantity
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.index.build import N_QUERIES
 from conceptaudit.image.index.engine import load_faiss
@@ -134,8 +135,8 @@ def _measured(opened: Sequence[VectorIndex], source: VectorSource, folder: Path)
     )
     if sample.n_rows != n:
         raise DataError(
-            f"{source.location} holds {sample.n_rows:,} usable vectors, the parts {n:,}. Name the "
-            "embeddings that they were built from."
+            f"{source.location} holds {quantity(sample.n_rows, 'usable vector')}, the parts "
+            f"{n:,}. Name the embeddings that they were built from."
         )
     truth = ExactNeighbours(sample.query_ids, sample.queries, min(RECALL_K, max(n - 1, 1)))
     for block in source.blocks():

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 
 FLOAT_BYTES = 4
@@ -247,7 +248,7 @@ def choose_preset(name: str, *, n: int, dimension: int, memory: int, gpu: bool) 
 def _too_large(
     what: str, n: int, dimension: int, memory: int, able: list[Preset], fitting: list[Preset]
 ) -> str:
-    where = f"{n:,} vectors of dimension {dimension}"
+    where = f"{quantity(n, 'vector')} of dimension {dimension}"
     if fitting:
         said = ", ".join(f"{p.name} ({_gb(p.peak_bytes(n, dimension))})" for p in fitting)
         return (

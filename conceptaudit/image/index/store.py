@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from conceptaudit.artifacts import MANIFEST, Json, file_digest, read_json
+from conceptaudit.display import quantity
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.index.engine import map_index, tune
@@ -231,8 +232,9 @@ def open_index(path: str | Path, *, verify: bool | None = None) -> VectorIndex:
         ) from error
     if index.d != manifest["dimension"] or index.ntotal != manifest["n_vectors"]:
         raise DataError(
-            f"{folder / INDEX} holds {index.ntotal:,} vectors of dimension {index.d}, but its "
-            f"manifest says {manifest['n_vectors']:,} of {manifest['dimension']}. Build it again."
+            f"{folder / INDEX} holds {quantity(index.ntotal, 'vector')} of dimension {index.d}, "
+            f"but its manifest says {manifest['n_vectors']:,} of {manifest['dimension']}. Build "
+            "it again."
         )
     search = manifest["search"]
     try:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.curves import Curve, ModelFit
+from conceptaudit.display import quantity
 from conceptaudit.frequency.intervals import LEVEL, wilson_interval
 from conceptaudit.records import ConceptAccuracies
 from conceptaudit.report.accuracy_chart import Classes, accuracy_chart, no_predictions
@@ -21,7 +22,6 @@ from conceptaudit.report.wording import (
     decimal,
     level_name,
     percent,
-    several,
     slope_interval,
     slope_per_decade,
 )
@@ -136,7 +136,7 @@ def _fit(inputs: ReportInputs, curve: Curve, fit: ModelFit, number: int) -> Mark
 def _sentences(curve: Curve, fit: ModelFit) -> Markup:
     line, usage = fit.line, fit.usage
     level = level_name(curve.level)
-    unseen = f", {several(usage.n_zero, 'of which was', 'of which were')} never counted"
+    unseen = f", {quantity(usage.n_zero, 'of which was', 'of which were')} never counted"
     dropped = "; ".join(f"{reason}: {n:,}" for reason, n in usage.dropped.items())
     raw = curve.count.removesuffix(CORRECTED)
     corrected = "" if raw == curve.count else ", corrected for errors of tags and captions"
@@ -149,7 +149,7 @@ def _sentences(curve: Curve, fit: ModelFit) -> Markup:
         f" ({decimal(line.r_low)} to {decimal(line.r_high)}); 1 would be a perfect line, 0 none. "
         f"Frequency here is the number of samples with the class {SIDES[raw][1]}{corrected}"
         f"{f', counted in {name_of(curve.source)}' if curve.source else ''}. The fit "
-        f"uses {count(usage.n_used)} of {count(usage.n_concepts)} classes"
+        f"uses {count(usage.n_used)} of {quantity(usage.n_concepts, 'class')}"
         f"{unseen if usage.n_zero else ''}"
         f"{f' (left out: {dropped})' if dropped else ''}.",
     )
@@ -176,7 +176,7 @@ def _coverage(inputs: ReportInputs, held: pd.DataFrame) -> Markup:
     width = float((known["high"] - known["low"]).mean())
     sentences = el(
         "p",
-        el("b", f"{count(n_in)} of {count(n)} held-out classes"),
+        el("b", f"{count(n_in)} of {quantity(n, 'held-out class')}"),
         f" lie inside their predicted interval: {percent(n_in / n)} "
         f"({level_name(LEVEL)} of that share: "
         f"{percent(low)} to {percent(high)}). ",
@@ -228,6 +228,7 @@ def _all_fits(curve: Curve) -> Markup:
     return table(
         ["model", "classes", "points per decade", "r"],
         rows,
-        caption=f"All {len(curve.fits)} models of the curve; the first {MOST_CHARTS} are drawn",
+        caption=f"All {quantity(len(curve.fits), 'model')} of the curve; the first {MOST_CHARTS} "
+        "are drawn",
         numeric=(1, 2, 3),
     )

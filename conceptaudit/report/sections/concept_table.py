@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from conceptaudit.display import quantity
 from conceptaudit.report.concept_data import EXTRA, MEANINGS, concept_data
 from conceptaudit.report.figures import frequency_chart
 from conceptaudit.report.inputs import RunRecord
@@ -124,7 +125,7 @@ def _table(data: dict[str, Any]) -> Markup:
     ]
     rows = [_row(data, i) for i in range(min(WITHOUT_SCRIPT, len(data["names"])))]
     n = len(data["names"])
-    caption = f"{count(n)} concepts" + (
+    caption = f"{quantity(n, 'concept')}" + (
         f"; without scripts the first {WITHOUT_SCRIPT} are shown" if n > WITHOUT_SCRIPT else ""
     )
     inner = el(

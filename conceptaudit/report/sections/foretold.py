@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.curves import Curve, LineFit, PredictionCheck, check_predictions
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.intervals import wilson_interval
 from conceptaudit.report.foretold_chart import foretold_chart
@@ -21,7 +22,6 @@ from conceptaudit.report.wording import (
     decimal,
     level_name,
     percent,
-    several,
     slope_per_decade,
 )
 
@@ -64,7 +64,7 @@ def foretold_part(inputs: ReportInputs) -> Markup | None:
         parts += [_sentences(inputs.curve, one), _chart(one, number), _slopes(one), _classes(one)]
     more = len(found) - MOST_CHECKS
     if more > 0:
-        parts.append(el("p", f"{several(more, 'more pair')} of model and set not shown."))
+        parts.append(el("p", f"{quantity(more, 'more pair')} of model and set not shown."))
     return join(parts)
 
 
@@ -96,7 +96,7 @@ def _sentences(curve: Curve, one: PredictionCheck) -> Markup:
                 "The curve was fitted without these results (its digest is ",
                 el("code", curve.digest[:16]),
                 "). ",
-                el("b", f"{count(n_in)} of {count(n)} classes"),
+                el("b", f"{count(n_in)} of {quantity(n, 'class')}"),
                 f" came out inside the {level_name(one.level)} that it had predicted, "
                 f"{percent(n_in / n)} ({level_name(one.level)} of that share: {percent(low)} to "
                 f"{percent(high)}): {verdict} with the {percent(one.level)} that they were made to "
@@ -134,8 +134,8 @@ def _known(one: PredictionCheck) -> Markup | None:
         return el("p", "The fit had met none of these classes, in no test set.")
     rest = one.table[~one.table["known"]]
     told = (
-        f"{several(len(known), 'class', 'classes')} of the tail had been in the fit with images of "
-        f"another test set ({count(known['inside'].sum())} of them inside)"
+        f"{quantity(len(known), 'class')} of the tail had been in the fit with images "
+        f"of another test set ({count(known['inside'].sum())} of them inside)"
     )
     if rest.empty:
         return el("p", f"{told}: all of them, so this says nothing about classes new to the fit.")
@@ -206,4 +206,4 @@ def _classes(one: PredictionCheck) -> Markup:
         caption=f"Classes of the tail, rarest first; {level_name(one.level)}s",
         numeric=(1, 2, 3, 4, 5, 6),
     )
-    return whole if len(rows) <= MOST_ROWS else folded(f"All {len(rows)} classes", whole)
+    return whole if len(rows) <= MOST_ROWS else folded(f"All {quantity(len(rows), 'class')}", whole)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from conceptaudit.display import quantity
 from conceptaudit.progress import Progress
 from conceptaudit.report.inputs import ReportInputs
 from conceptaudit.report.markup import Markup, el, join
@@ -13,7 +14,7 @@ from conceptaudit.report.pictures import PictureBudget
 from conceptaudit.report.sections.base import Section, absent, folded, table
 from conceptaudit.report.sections.foretold import foretold_part
 from conceptaudit.report.tail_truth import tail_truth
-from conceptaudit.report.wording import count, listed, reason, several
+from conceptaudit.report.wording import count, listed, reason
 
 PER_CLASS = 3
 MOST_CLASSES = 40
@@ -50,11 +51,11 @@ def longtail_section(
             "A test set of the concepts that the audit found to be rare, with about as many "
             "clean images each, so that a model's score on it says how it does in the tail. It "
             "holds ",
-            el("b", several(manifest["n_images"], "image")),
+            el("b", quantity(manifest["n_images"], "image")),
             " of ",
-            el("b", several(manifest["n_classes"], "class", "classes")),
+            el("b", quantity(manifest["n_classes"], "class")),
             ". ",
-            f"{several(len(missing), 'class is', 'classes are')} short of images"
+            f"{quantity(len(missing), 'class is', 'classes are')} short of images"
             f" ({listed(missing)}). "
             if missing
             else "No class is short of images. ",
@@ -86,7 +87,7 @@ def _classes(included: list[dict[str, Any]]) -> Markup:
         caption="Classes, with their counts in the audited data",
         numeric=(1, 2, 3, 4, 5),
     )
-    return whole if len(rows) <= MOST_ROWS else folded(f"All {len(rows)} classes", whole)
+    return whole if len(rows) <= MOST_ROWS else folded(f"All {quantity(len(rows), 'class')}", whole)
 
 
 def _inside(root: Path, name: str) -> Path | None:
@@ -136,7 +137,7 @@ def _sheet(
                 items.append(el("li", el("img", src=uri, alt=alt, title=alt, loading="lazy")))
         if items:
             heading = el(
-                "h4", one["concept"], el("span", f" {several(int(one['n_images']), 'image')}")
+                "h4", one["concept"], el("span", f" {quantity(int(one['n_images']), 'image')}")
             )
             strips.append(
                 el(
@@ -151,5 +152,5 @@ def _sheet(
     if not strips:
         return el("p", "The set holds no pictures that could be shown here.")
     more = len(included) - len(shown)
-    note = el("p", f"{several(more, 'more class', 'more classes')} not shown.") if more else None
+    note = el("p", f"{quantity(more, 'more class')} not shown.") if more else None
     return join([el("h3", "A look at the classes"), el("div", strips, class_="group"), note])

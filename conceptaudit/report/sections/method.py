@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from conceptaudit.display import quantity
 from conceptaudit.report.inputs import ReportInputs
 from conceptaudit.report.markup import Markup, el, join
 from conceptaudit.report.sections.base import Section, folded, table
-from conceptaudit.report.wording import several
 
 MEANINGS = {
     "In captions": "Samples whose caption names the concept: its words, in any inflection, as a "
@@ -93,5 +93,5 @@ def _stage_rows(stage: dict[str, Any]) -> list[list[Any]]:
 def _json(manifest: dict[str, Any]) -> Markup:
     short = {key: value for key, value in manifest.items() if key not in ("files", "notes")}
     if len(short.get("shards", ())) > 20:
-        short["shards"] = [*short["shards"][:20], f"… {several(len(short['shards']), 'shard')}"]
+        short["shards"] = [*short["shards"][:20], f"… {quantity(len(short['shards']), 'shard')}"]
     return el("pre", json.dumps(short, indent=1, sort_keys=True, ensure_ascii=False), tabindex="0")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from conceptaudit.display import quantity
 from conceptaudit.report.inputs import RunRecord
 from conceptaudit.report.markup import Markup, el, join
 from conceptaudit.report.sections.base import Section, folded, table
@@ -90,7 +91,7 @@ def _fact(number: str, text: Any) -> Markup:
 def _partial(partial: dict[str, Any]) -> Markup:
     done, every = int(partial["n_shards"]), int(partial["n_all"])
     return _fact(
-        f"Partial: {count(done)} of {count(every)} shards",
+        f"Partial: {count(done)} of {quantity(every, 'shard')}",
         "are counted here, those that were done when this was written. Every number is of these.",
     )
 
@@ -123,7 +124,7 @@ def _misaligned(run: RunRecord) -> list[Markup]:
     low, high = numbers["misaligned_among_tagged_low"], numbers["misaligned_among_tagged_high"]
     level = level_name(numbers["level"])
     raw = (
-        f"of the {count(numbers['n_both_tagged'])} samples with a concept on both sides have "
+        f"of the {quantity(numbers['n_both_tagged'], 'sample')} with a concept on both sides have "
         f"none in common ({level} {percent(low)} to {percent(high)})"
     )
     corrected = numbers.get("corrected") or {}
@@ -158,7 +159,7 @@ def _notes(run: RunRecord) -> Markup | None:
         "aside",
         el("h3", "Before you quote these numbers"),
         el("ul", [el("li", note) for note in notes[:SHOWN_NOTES]]),
-        folded(f"{count(len(more))} more notes", el("ul", [el("li", note) for note in more]))
+        folded(f"{quantity(len(more), 'more note')}", el("ul", [el("li", note) for note in more]))
         if more
         else None,
         class_="caveat",

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from conceptaudit.counts import Rarest, rarest
+from conceptaudit.display import quantity
 from conceptaudit.report.inputs import RunRecord
 from conceptaudit.report.markup import Markup, el, join
 from conceptaudit.report.pictures import Seen
 from conceptaudit.report.samples import PER_CONCEPT, Choice, Shown
 from conceptaudit.report.sections.base import Section, absent
-from conceptaudit.report.wording import SIDES, count, several
+from conceptaudit.report.wording import SIDES, count
 
 PER_BAND = 4
 """Concepts shown from the head, the middle and the tail."""
@@ -76,7 +77,8 @@ def contact_section(
                 )
             )
     refused = (
-        f" {several(n_refused, 'picture')} did not fit into the page and {_is(n_refused)} left out."
+        f" {quantity(n_refused, 'picture')} did not fit into the page and {_is(n_refused)} left "
+        "out."
         if n_refused
         else ""
     )
@@ -141,10 +143,11 @@ def pairs_section(run: RunRecord, choice: Choice, seen: Mapping[int, Seen] | Non
     body = [
         el(
             "p",
-            f"In {count(numbers['n_both_tagged'])} samples something was found on both sides. In "
-            f"{count(numbers['n_agreeing'])} of them caption and picture share a concept; in "
-            f"{count(numbers['n_misaligned'])} they share none. A misaligned pair can be the "
-            "data's fault (a caption about something else) or the tagger's: judge for yourself.",
+            f"In {quantity(numbers['n_both_tagged'], 'sample')} something was found on both "
+            f"sides. In {count(numbers['n_agreeing'])} of them caption and picture share a "
+            f"concept; in {count(numbers['n_misaligned'])} they share none. A misaligned pair can "
+            "be the data's fault (a caption about something else) or the tagger's: judge for "
+            "yourself.",
         ),
         el("h3", "Agreeing"),
         _pairs(run, choice.agreeing, seen),

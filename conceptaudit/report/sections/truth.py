@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from conceptaudit.display import quantity
 from conceptaudit.report.figures import truth_chart
 from conceptaudit.report.markup import Markup, el, join
 from conceptaudit.report.measured import Measured
@@ -48,7 +49,7 @@ def _said(one: Measured) -> Markup:
     share = one.n_within_tenth / one.n_occurring if one.n_occurring else float("nan")
     sentences = [
         (
-            f"{count(one.n_within_tenth)} of {count(one.n_occurring)} concepts that occur "
+            f"{count(one.n_within_tenth)} of {quantity(one.n_occurring, 'concept')} that occur "
             f"({percent(share)}) are counted to within 10{NBSP}% of the truth."
         )
     ]
@@ -57,7 +58,7 @@ def _said(one: Measured) -> Markup:
         exact = "At least half of the counts are exact." if factor == 1.0 else ""
         sentences.append(exact or f"A typical count is off by a factor of {decimal(factor)}.")
     sentences.append(
-        f"{count(one.n_missed)} concepts that occur were never counted, and "
+        f"{quantity(one.n_missed, 'concept')} that occur were never counted, and "
         f"{count(one.n_invented)} that never occur were."
     )
     if share < FAIR:

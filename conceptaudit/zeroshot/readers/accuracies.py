@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ACCURACY_COLUMNS, ConceptAccuracies
 from conceptaudit.store.checking import check_written
@@ -85,7 +86,7 @@ def read_accuracies(
     """
     if percent not in {"auto", True, False}:
         raise ConfigError(
-            f"The 'percent' parameter of read_accuracies must be 'auto', True or False. "
+            "The 'percent' parameter of read_accuracies must be 'auto', True or False. "
             f"Got {percent!r} instead."
         )
     overrides = Overrides(
@@ -193,9 +194,9 @@ def _refuse_repeats(table: pd.DataFrame) -> None:
     row = table[repeated].iloc[0]
     files = table.loc[(table[key] == row[key]).all(axis=1), "file"].unique().tolist()
     raise DataError(
-        f"Each concept must have one accuracy per model, pretraining, dataset and metric. Got "
+        "Each concept must have one accuracy per model, pretraining, dataset and metric. Got "
         f"{row['concept']!r} of {row['dataset']!r} more than once for model {row['model']!r} "
-        f"(in {', '.join(map(str, files))}; {int(repeated.sum()):,} repeated rows)."
+        f"(in {', '.join(map(str, files))}; {quantity(int(repeated.sum()), 'repeated row')})."
     )
 
 

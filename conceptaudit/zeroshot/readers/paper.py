@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.reading import is_text
 
@@ -104,7 +105,7 @@ def read_paper_results(
     if renamed:
         notes.append(f"{', '.join(sorted(renamed))}, as in the published counts.")
     if unnamed:
-        notes.append(f"{unnamed} values of a concept without a name were left out.")
+        notes.append(f"Left out: {quantity(unnamed, 'value')} of a concept without a name.")
     table = pd.DataFrame(rows, columns=["model", "pretraining", "concept", "accuracy"])
     table = table.astype({"model": "str", "pretraining": "str", "concept": "str"})
     unknown = pd.Series(pd.NA, index=table.index, dtype="Int64")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.reading import exact_texts, read_parquet
 
@@ -272,9 +273,9 @@ def as_fractions(
     if percent is None and highest > 1 and inside > len(values) / 2:
         raise DataError(
             f"{path} mixes fractions and per cent, or it cannot be told which they are: "
-            f"{inside:,} of {len(values):,} accuracies lie between 0 and 1, but the highest is "
-            f"{highest:g} (concept {concept.iloc[int(values.to_numpy().argmax())]!r}). Correct "
-            "it, or say which with percent=True or percent=False."
+            f"{inside:,} of {quantity(len(values), 'accuracy')} lie between 0 and 1, but the "
+            f"highest is {highest:g} (concept {concept.iloc[int(values.to_numpy().argmax())]!r}). "
+            "Correct it, or say which with percent=True or percent=False."
         )
     if percent or (percent is None and highest > 1):
         return (values / 100.0).clip(0.0, 1.0), "accuracies were read as per cent."
