@@ -1,16 +1,12 @@
 """The benchmark of calibrations, on data small enough to check by eye."""
 
 import importlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
 
-
-def test_every_way_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(SCRIPTS)
+def test_every_way_is_measured() -> None:
     bench = importlib.import_module("bench_calibration")
     rng = np.random.default_rng(0)
     n, n_concepts, dimension = 700, 12, 20

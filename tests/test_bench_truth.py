@@ -1,16 +1,12 @@
 import importlib
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
-
 
 @pytest.fixture
-def scripts(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
-    monkeypatch.syspath_prepend(SCRIPTS)
+def scripts() -> dict[str, ModuleType]:
     names = ("truth_measures", "truth_coverage", "bench_truth")
     return {name: importlib.import_module(name) for name in names}
 

@@ -246,7 +246,8 @@ def shipped_vectors(names: Sequence[str]) -> FloatArray:
 
     Centred vectors of two CLIP models side by side (OpenAI ViT-B/32; ViT-B/32 trained on
     LAION-400M), so that a product of two is the mean of both models' cosines. From
-    CVMI-Lab/clip-beyond-tail (MIT, see ``NOTICE``), packed by ``scripts/make_reference_counts.py``.
+    CVMI-Lab/clip-beyond-tail (MIT, see ``NOTICE``), packed by
+    ``scripts/package_data/make_reference_counts.py``.
     """
     rows, vectors = _shipped()
     return vectors[[rows.get(normalise_name(name), -1) for name in names]]

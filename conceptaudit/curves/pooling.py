@@ -303,7 +303,7 @@ class Equations:
         The robust variance of a few clusters assumes nothing, and is small by chance where the
         slope is off by the same chance; that of the mixed model is steady. The mean of both is
         taken: 90 % intervals over 16 simulated sets hold 1 to 2 points more often than by the
-        former alone (``scripts/simulate_sampled.py``).
+        former alone (``scripts/benchmarks/simulate_sampled.py``).
         """
         contrasts = np.stack([np.ones_like(at), at - self.centre], axis=1)
         contrasts = np.concatenate([[[0.0, 1.0]], contrasts])

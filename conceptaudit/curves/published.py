@@ -4,7 +4,7 @@ References
 ----------
 Udandarao et al., "No 'Zero-Shot' Without Exponential Data", arXiv 2404.04125; numbers from
 bethgelab/frequency_determines_performance (MIT, see ``NOTICE``), packed by
-``scripts/make_reference.py``.
+``scripts/package_data/make_reference.py``.
 """
 
 from functools import cache

@@ -1,7 +1,6 @@
 """Plans by hand: what is needed, what cannot be reached, what comes first, what is refused."""
 
 import importlib
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -196,7 +195,6 @@ def test_a_target_at_a_level_part_is_reached_where_that_begins(
 
 def test_intervals_hold_what_it_takes(monkeypatch):
     """Test noise, the class and its set's slope: overall, and where a lucky test looks cheapest."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "scripts")
     simulate = importlib.import_module("simulate_plans")
     monkeypatch.setattr("conceptaudit.curves.intervals.N_RESAMPLES", 10)
     monkeypatch.setattr("conceptaudit.curves.model_fitting.N_SHUFFLES", 9)

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,12 +15,9 @@ from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.readers import read_frequencies, with_share
 from conceptaudit.records import ConceptFrequencies
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
 
 @pytest.fixture
-def simulation(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
+def simulation():
     return importlib.import_module("simulate_sampled")
 
 

@@ -19,9 +19,7 @@ SERIAL = ("vocab", "audit", "longtail", "evaluate")
 
 @pytest.fixture(scope="module")
 def docs():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "scripts")
-        return importlib.import_module("make_docs")
+    return importlib.import_module("make_docs")
 
 
 def run_blocks(text: str) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "chaos.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "checks" / "chaos.py"
 
 
 def chaos(program, *options):

@@ -1,12 +1,10 @@
-"""Damaged files never crash a reader: a short run of scripts/fuzz_readers.py, and past finds."""
+"""Damaged files never crash a reader: a short run of fuzz_readers.py, and past finds."""
 
 import importlib
 import io
 import json
 import re
-import sys
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -34,7 +32,6 @@ from conceptaudit.vocabulary import read_concepts
 from conceptaudit.zeroshot.readers import read_accuracies
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 SLOW = ("records", "parts", "run-manifest", "run-tables", "run-evidence", "run-check", "index",
         "curve", "long-tail-set")  # fmt: skip
 """Readers whose seeds take seconds to make, or whose cases cost most: in the long run only."""
@@ -44,11 +41,7 @@ CASES = 25
 
 @pytest.fixture(scope="module")
 def fuzz():
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        yield importlib.import_module("fuzz_readers")
-    finally:
-        sys.path.remove(str(SCRIPTS))
+    return importlib.import_module("fuzz_readers")
 
 
 def test_a_short_run_finds_nothing(fuzz, tmp_path):

@@ -2,9 +2,9 @@
 
 Two hundred and twenty-eight can be something else than a noun in the lexicon ("sink", "watch",
 "train"). ``everyday_nouns.csv`` holds places of 1,347 string matches of theirs, drawn by
-``scripts/noun_label_sample.py --everyday`` without asking a tagger and labelled by reading each
-caption; no captions. Nobody looked at the errors of the nouns in the part ``held_out``. The others
-are nouns only, or phrases: of them every string counts.
+``scripts/training/noun_label_sample.py --everyday`` without asking a tagger, labelled by reading
+each caption; no captions. Nobody looked at the errors of the nouns in the part ``held_out``. The
+others are nouns only, or phrases: of them every string counts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Noun or not, on caption tokens labelled by hand; the table holds places and labels only.
 
-Drawn by ``scripts/noun_label_sample.py`` without asking a tagger, and labelled by reading each
+Drawn by ``scripts/training/noun_label_sample.py`` without asking a tagger, labelled by reading each
 caption by the guidelines of Universal Dependencies (a colour before a noun is an adjective, what
 modifies a noun as in "train station" is a noun). Nobody looked at the errors in the part
 ``held_out`` while the tagger was improved.

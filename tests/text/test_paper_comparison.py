@@ -11,17 +11,10 @@ import pytest
 from conceptaudit.auditing import AuditOptions, audit
 from conceptaudit.vocabulary import read_concepts
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_paper_counts.py"
-
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("compare_paper_counts", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("compare_paper_counts")
 
 
 def test_the_ends_are_what_audits_count(realdata: Path, tmp_path: Path, script: ModuleType) -> None:
