@@ -43,32 +43,17 @@ _LN10 = float(np.log(10.0))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinRecipe:
-    """How many bin edges there are, and which bins the correlation is computed over.
+    """How many bin edges there are, and which bins the correlation is computed over."""
 
-    Parameters
-    ----------
-    n_edges : int
-        Edges spaced evenly over the log frequency; each is the right end of a bin.
-    first, last : int
-        The bins kept are ``[first:last]``, either counted from the end where it is negative;
-        no `last` keeps all from `first` on.
-    """
-
-    n_edges: int
+    n_edges: int  # edges spaced evenly over the log frequency; each is the right end of a bin
+    # the bins kept are ``[first:last]``, either counted from the end where it is negative; no
+    # `last` keeps all from `first` on
     first: int
     last: int | None
 
 
 def recipe_for(pretraining: str, metric: str) -> BinRecipe:
-    """Choose the paper's edges and trim for a pretraining set and a metric.
-
-    Examples
-    --------
-    >>> recipe_for("LAION-400M", "accuracy")
-    BinRecipe(n_edges=12, first=2, last=-1)
-    >>> recipe_for("cc3m", "t2i_recall@1")
-    BinRecipe(n_edges=7, first=-4, last=None)
-    """
+    """Choose the paper's edges and trim for a pretraining set and a metric."""
     if "recall@" in metric:
         first, last = TRIM_RETRIEVAL
         return BinRecipe(n_edges=N_EDGES_RETRIEVAL, first=first, last=last)
@@ -79,37 +64,21 @@ def recipe_for(pretraining: str, metric: str) -> BinRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinnedFit:
-    """The paper's binned correlation, with the bins it comes from.
+    """The paper's binned correlation, with the bins it comes from."""
 
-    Parameters
-    ----------
-    r, p_value : float
-        Pearson correlation over the kept, non-empty bins; NaN below three of them.
-    r_shuffled, r_shuffled_low, r_shuffled_high : float
-        Median and 90 % range of `r` when accuracies are shuffled within each dataset.
-    frequencies : tuple of float
-        Right edge of each bin, as a count.
-    accuracies : tuple of float
-        Unweighted mean accuracy of the concepts in each bin; NaN where it is empty.
-    counts : tuple of int
-        Concepts in each bin.
-    first, last : int
-        The correlation uses bins ``[first:last]``.
-    n_concepts, n_in_kept_bins : int
-        Concepts in all bins, and in the bins that the correlation uses.
-    """
-
-    r: float
+    r: float  # Pearson correlation over the kept, non-empty bins; NaN below three of them
     p_value: float
+    # median and 90 % range of `r` when accuracies are shuffled within each dataset
     r_shuffled: float
     r_shuffled_low: float
     r_shuffled_high: float
-    frequencies: tuple[float, ...]
+    frequencies: tuple[float, ...]  # right edge of each bin, as a count
+    # unweighted mean accuracy of the concepts in each bin; NaN where it is empty
     accuracies: tuple[float, ...]
-    counts: tuple[int, ...]
-    first: int
+    counts: tuple[int, ...]  # concepts in each bin
+    first: int  # the correlation uses bins ``[first:last]``
     last: int | None
-    n_concepts: int
+    n_concepts: int  # concepts in all bins, and in the bins that the correlation uses
     n_in_kept_bins: int
 
     @property
@@ -121,11 +90,8 @@ class BinnedFit:
 def assign_bins(x: FloatArray, n_edges: int) -> tuple[FloatArray, IntArray]:
     """Cut log10 frequencies at evenly spaced edges; a value belongs to the edge at its right.
 
-    Returns
-    -------
-    edges : numpy.ndarray of float64, shape (n_edges,)
-    bins : numpy.ndarray of int, shape (n,)
-        Bin 0 holds only the smallest value, as in the published code.
+    Returns `edges` (n_edges,); `bins` (n,): bin 0 holds only the smallest value, as in the
+    published code.
     """
     # The published code bins natural logarithms. Edges are found on that scale, because a
     # frequency that falls on an edge may change its bin with the base through rounding.
@@ -184,17 +150,7 @@ def fit_bins(
 ) -> BinnedFit:
     """Apply the paper's recipe, and apply it again to shuffled accuracies.
 
-    Parameters
-    ----------
-    x : numpy.ndarray of float64, shape (n,)
-        log10 of the frequency, zero counts taken as one.
-    y : numpy.ndarray of float64, shape (n,)
-        Accuracies in [0, 1].
-    datasets : numpy.ndarray of int, shape (n,)
-        Evaluation set of each row, sorted.
-    recipe : BinRecipe
-    rng : numpy.random.Generator
-        Draws the `N_SHUFFLES` shuffles.
+    Shapes: `x`, `y`, `datasets` (n,).
     """
     edges, bins = assign_bins(x, recipe.n_edges)
     sizes = np.bincount(bins, minlength=recipe.n_edges)

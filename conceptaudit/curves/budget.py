@@ -32,18 +32,7 @@ def doublings(
 ) -> pd.DataFrame:
     """Cut the way of each class, to its target or the end of the curve, into doublings.
 
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        Predictions of all classes, shape (n, ...).
-    members : numpy.ndarray of int
-        Positions of the classes of one dataset.
-    shape, grid : numpy.ndarray of float64, shape (k,)
-        The dataset's curve, never falling, and where it was evaluated, in decades.
-    x, accuracy, ends : numpy.ndarray of float64, shape (n,)
-        Where the classes are, in decades and accuracy, and where they reach the target.
-    zero_policy : str
-        How decades were made of counts, see `log_frequency`.
+    Shapes: `shape`, `grid` (k,); `x`, `accuracy`, `ends` (n,).
     """
     last = np.where(np.isfinite(ends[members]), ends[members], grid[-1])
     length = np.maximum(last - x[members], 0.0)
@@ -69,12 +58,6 @@ def ordered(table: pd.DataFrame, cost_per_example: float | None) -> pd.DataFrame
     """Put reachable classes first, the cheapest gain at the head, and add up what they take.
 
     Classes whose count is to be checked come last.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        ``status, examples, gain_per_1000``.
-    cost_per_example : float or None
     """
     price = np.nan if cost_per_example is None else cost_per_example
     last = (table["status"] == CHECK_COUNT).to_numpy()
@@ -95,14 +78,7 @@ def ordered(table: pd.DataFrame, cost_per_example: float | None) -> pd.DataFrame
 
 
 def spending(steps: pd.DataFrame, cost_per_example: float | None) -> pd.DataFrame:
-    """Put doublings in the order of gain per example, and add up what they take and give.
-
-    Parameters
-    ----------
-    steps : pandas.DataFrame
-        From `doublings`.
-    cost_per_example : float or None
-    """
+    """Put doublings in the order of gain per example, and add up what they take and give."""
     if steps.empty:
         return steps
     price = np.nan if cost_per_example is None else cost_per_example

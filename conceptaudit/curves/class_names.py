@@ -60,27 +60,17 @@ Encode = Callable[[Sequence[str]], npt.NDArray[np.floating[Any]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassNames:
-    """Class names in the numbers that are computed with; a row each.
+    """Class names in the numbers that are computed with; a row each."""
 
-    Parameters
-    ----------
-    rivals : numpy.ndarray of float64, shape (n, k)
-        See `name_features`.
-    kinds, letters : scipy.sparse.csr_matrix, shape (n, any)
-        What a name is a kind of, and its runs of letters; rows of length 1, or 0 where unknown.
-    vectors : numpy.ndarray of float64, shape (n, d)
-        Text vectors about their mean, of length 1, or 0 where there is none.
-    group : numpy.ndarray of int, shape (n,)
-        The evaluation set of each name; -1 for none.
-    spelt : numpy.ndarray of str objects, shape (n,)
-    """
-
-    rivals: FloatArray
+    rivals: FloatArray  # (n, k): see `name_features`
+    # (n, any): what a name is a kind of, and its runs of letters; rows of length 1, or 0 where
+    # unknown
     kinds: sparse.csr_matrix
     letters: sparse.csr_matrix
+    # (n, d): text vectors about their mean, of length 1, or 0 where there is none
     vectors: FloatArray
-    group: IntArray
-    spelt: npt.NDArray[np.object_]
+    group: IntArray  # (n,): the evaluation set of each name; -1 for none
+    spelt: npt.NDArray[np.object_]  # (n,)
 
     def __len__(self) -> int:
         return len(self.group)
@@ -100,18 +90,7 @@ class ClassNames:
 def class_names(names: Sequence[str], group: IntArray, encode: Encode | None = None) -> ClassNames:
     """Describe class names, each among those of its evaluation set.
 
-    Parameters
-    ----------
-    names : sequence of str, length n
-    group : numpy.ndarray of int, shape (n,)
-        Their evaluation sets, -1 for none.
-    encode : callable, optional
-        Text vectors of names; by default those of ImageNet's names that the package ships.
-
-    Raises
-    ------
-    DataError
-        A text vector is not finite, or there are not as many as names.
+    Shapes: `names` n; `group` (n,).
     """
     unique = list(dict.fromkeys(names))
     place = {name: row for row, name in enumerate(unique)}
@@ -159,19 +138,8 @@ def near_classes(
 ) -> list[str]:
     """Name the classes that are nearest in meaning to others, and what they score.
 
-    Parameters
-    ----------
-    known : ClassNames
-    accuracy : numpy.ndarray of float64, shape (len(known),)
-    asked : ClassNames
-        Of the same `class_names`.
-    n : int
-        Classes to name at most.
-
-    Returns
-    -------
-    list of str, length len(asked)
-        Such as ``"Siberian husky 0.31, malamute 0.35"``; empty where none is near.
+    Shapes: `accuracy` (len(known). Such as ``"Siberian husky 0.31, malamute 0.35"``; empty where
+    none is near.
     """
     result = []
     # as if all were of one set: how near names are does not depend on where they stand
@@ -256,23 +224,7 @@ def shipped_vectors(names: Sequence[str]) -> FloatArray:
 def name_features(names: Sequence[str], groups: IntArray) -> FloatArray:
     """Describe each name among the names of its group.
 
-    Parameters
-    ----------
-    names : sequence of str, length n
-    groups : numpy.ndarray of int, shape (n,)
-        The dataset of each name, from 0; -1 for no dataset, which gives zeros. A name that
-        stands twice in a group counts once.
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n, len(FEATURES))
-        Centred within groups.
-
-    Examples
-    --------
-    >>> found = name_features(["hot dog", "corn dog", "pizza"], np.array([0, 0, 0]))
-    >>> dict(zip(FEATURES, found[0].round(2).tolist()))["same_head"]
-    0.23
+    Shapes: `names` n; `groups` (n,). Returns (n, len(FEATURES) centred within groups.
     """
     place: dict[tuple[str, ...], int] = {}
     name = np.fromiter(

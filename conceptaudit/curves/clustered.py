@@ -30,17 +30,10 @@ MOST_CLUSTERS = 1_500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Robust:
-    """Cluster-robust variance of linear combinations of coefficients.
+    """Cluster-robust variance of linear combinations of coefficients."""
 
-    Parameters
-    ----------
-    standard_error : numpy.ndarray of float64, shape (contrasts,)
-    df : numpy.ndarray of float64, shape (contrasts,)
-        Satterthwaite's degrees of freedom.
-    """
-
-    standard_error: FloatArray
-    df: FloatArray
+    standard_error: FloatArray  # (contrasts,)
+    df: FloatArray  # (contrasts,): Satterthwaite's degrees of freedom
 
     def half_width(self, level: float) -> FloatArray:
         """Half of the interval of each contrast, NaN where it is undefined."""
@@ -52,19 +45,8 @@ class Robust:
 def cluster_robust(information: FloatArray, scores: FloatArray, contrasts: FloatArray) -> Robust:
     """CR2 standard errors with Satterthwaite's degrees of freedom.
 
-    Parameters
-    ----------
-    information : numpy.ndarray of float64, shape (clusters, k, k)
-        X'V^-1 X of each cluster under the working covariance.
-    scores : numpy.ndarray of float64, shape (clusters, k)
-        X'V^-1 (y - X b) of each cluster.
-    contrasts : numpy.ndarray of float64, shape (contrasts, k)
-        FitData c of the linear combinations c'b.
-
-    Returns
-    -------
-    Robust
-        NaN where a contrast cannot be estimated, or rests on a single cluster.
+    Shapes: `information` (clusters, k, k); `scores` (clusters, k); `contrasts` (contrasts, k). NaN
+    where a contrast cannot be estimated, or rests on a single cluster.
     """
     # Only clusters that carry information count.
     information, scores = _informative(information, scores)
@@ -115,16 +97,8 @@ def _satterthwaite(information: FloatArray, arm: FloatArray, bread: FloatArray) 
 def jackknife_half_width(without: FloatArray, level: float) -> FloatArray:
     """Half width of an interval from estimates that each leave one cluster out.
 
-    Parameters
-    ----------
-    without : numpy.ndarray of float64, shape (clusters, ...)
-        The estimate without each cluster in turn; a cluster whose row holds NaN is skipped.
-    level : float
-
-    Returns
-    -------
-    numpy.ndarray of float64
-        Student's t with one degree of freedom less than there are clusters; NaN below two.
+    Shapes: `without` (clusters, ...). Student's t with one degree of freedom less than there are
+    clusters; NaN below two.
     """
     flat = without.reshape(len(without), int(np.prod(without.shape[1:])))
     usable = np.isfinite(flat).all(axis=1)

@@ -39,38 +39,24 @@ APART, BETTER, WORSE = "cannot be told apart", "better", "worse"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One family on held-out rows, beside the family it is compared with.
+    """One family on held-out rows, beside the family it is compared with."""
 
-    Parameters
-    ----------
-    model, family, held_out : str
-        `held_out` is one of `SCHEMES`.
-    n, n_datasets : int
-        Held-out rows predicted by both families, and their datasets.
-    mae, rmse : float
-        Mean absolute and root mean square error of accuracy, in [0, 1], over rows.
-    r2 : float
-        Share of the variance of accuracy over rows that the predictions explain; it is negative
-        where the mean of all accuracies would have predicted better.
-    difference, difference_low, difference_high : float
-        Mean over datasets of this family's mean absolute error minus the reference's, with its
-        interval over datasets; NaN for the reference itself.
-    verdict : str
-        ``"better"``, ``"worse"`` or ``"cannot be told apart"``; or why there is none.
-    """
-
-    model: str
+    model: str  # `held_out` is one of `SCHEMES`
     family: str
     held_out: str
-    n: int
+    n: int  # held-out rows predicted by both families, and their datasets
     n_datasets: int
-    mae: float
+    mae: float  # mean absolute and root mean square error of accuracy, in [0, 1], over rows
     rmse: float
+    # share of the variance of accuracy over rows that the predictions explain; it is negative where
+    # the mean of all accuracies would have predicted better
     r2: float
+    # mean over datasets of this family's mean absolute error minus the reference's, with its
+    # interval over datasets; NaN for the reference itself
     difference: float
     difference_low: float
     difference_high: float
-    verdict: str
+    verdict: str  # ``"better"``, ``"worse"`` or ``"cannot be told apart"``; or why there is none
 
 
 def compare_families(
@@ -85,46 +71,9 @@ def compare_families(
 ) -> pd.DataFrame:
     """Compare families by grouped cross-validation, on the rows of a curve.
 
-    Parameters
-    ----------
-    curve : Curve
-        Whatever its own family; its rows are what is compared on.
-    families : sequence of str, optional
-        Names in `families.known_families`; all by default.
-    reference : str
-        The family that the others are compared with.
-    model : str, optional
-        See `Curve.select`; every model by default.
-    level : float
-        Level of the intervals of differences, in (0, 1).
-    seed : int
-        Seed of the folds.
-    progress : Progress, optional
-        Told of every family that was fitted to all folds of a model.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The fields of `Compared`, a row per model, scheme and family. A family that these rows do
-        not allow has NaN, and the reason as its verdict. With one dataset only concepts are held
-        out, and differences are averaged over groups of concepts.
-
-    Raises
-    ------
-    ConfigError
-        There is no such family or model, or the level is not in (0, 1).
-
-    Examples
-    --------
-    >>> from conceptaudit.curves import fit_curve
-    >>> from conceptaudit.curves.simulated import World, simulate
-    >>> from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
-    >>> table = simulate(World(n_datasets=4, count_error=0.0), seed=1)
-    >>> counts = ConceptFrequencies(table[["concept", "count"]].rename(columns={"count": "n_text"}))
-    >>> scores = ConceptAccuracies(table.assign(model="m", pretraining="", metric="accuracy"))
-    >>> found = compare_families(fit_curve(counts, scores), families=["loglinear"])
-    >>> found[["family", "held_out"]].values.tolist()[:2]
-    [['partial-pooling', 'concepts'], ['loglinear', 'concepts']]
+    The fields of `Compared`, a row per model, scheme and family. A family that these rows do not
+    allow has NaN, and the reason as its verdict. With one dataset only concepts are held out, and
+    differences are averaged over groups of concepts.
     """
     check_level(level)
     base = family_named(reference)
@@ -151,17 +100,7 @@ def compare_counts(
 ) -> str:
     """Say whether two counts together predict classes held out better than either alone.
 
-    Parameters
-    ----------
-    frequencies : ConceptFrequencies
-    accuracies : ConceptAccuracies
-    curve : Curve
-        Fitted on two counts, such as ``n_text+n_image``, of these tables.
-
-    Returns
-    -------
-    str
-        R² of classes held out by name, mean over the curve's models, and the verdict.
+    R² of classes held out by name, mean over the curve's models, and the verdict.
     """
     family, found = family_named(curve.family), {}
     key = ["dataset", "concept"]
@@ -188,18 +127,7 @@ def held_out(
 ) -> FloatArray:
     """Predict each row from a fit that has not seen it.
 
-    Parameters
-    ----------
-    rows : FitData
-    family : Family
-    scheme : {"concepts", "datasets"}
-    seed : int
-    recipe : BinRecipe, optional
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n,)
-        NaN where the family has no curve without the row.
+    Returns (n,) naN where the family has no curve without the row.
     """
     expected = np.full(len(rows), np.nan)
     options = {} if recipe is None else {"recipe": recipe}

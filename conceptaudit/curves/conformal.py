@@ -62,21 +62,12 @@ Weights = Callable[[FloatArray], FloatArray]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """An interval for every expectation.
+    """An interval for every expectation."""
 
-    Parameters
-    ----------
-    low, high : numpy.ndarray of float64, shape (41,)
-        At each expectation of `GRID`, in [0, 1].
-    basis : str
-        What the interval rests on.
-    spread : float, optional
-        The `HeldOut.spread` that these ends are for; None where outcomes scatter alike.
-    """
-
-    low: FloatArray
+    low: FloatArray  # (41,): at each expectation of `GRID`, in [0, 1]
     high: FloatArray
-    basis: str
+    basis: str  # what the interval rests on
+    # the `HeldOut.spread` that these ends are for; None where outcomes scatter alike
     spread: float | None = None
 
     def at(
@@ -84,11 +75,7 @@ class Band:
     ) -> tuple[FloatArray, FloatArray]:
         """Return the ends of the intervals about these expectations, which they contain.
 
-        Parameters
-        ----------
-        centre : numpy.ndarray of float64, shape (n,)
-        spread : numpy.ndarray of float64, shape (n,), optional
-            Of these expectations, in the units of the held-out ones.
+        Shapes: `centre`, `spread` (n,).
         """
         scale = 1.0 if spread is None or self.spread is None else spread / self.spread
         low = np.minimum(np.interp(centre, GRID, self.low), centre)
@@ -103,17 +90,7 @@ class Band:
 
 
 def known_dataset(held: HeldOut, position: int, name: str, level: float) -> Band:
-    """Interval for concepts of a dataset of the fit, from concepts held out in folds.
-
-    Parameters
-    ----------
-    held : HeldOut
-    position : int
-        Of the dataset; `held` may have no row of it.
-    name : str
-    level : float
-        In (0, 1).
-    """
+    """Interval for concepts of a dataset of the fit, from concepts held out in folds."""
     own = held.dataset == position
     n_own, n_other = int(own.sum()), int((~own).sum())
 
@@ -133,17 +110,7 @@ def known_dataset(held: HeldOut, position: int, name: str, level: float) -> Band
 
 
 def new_dataset(held: HeldOut, level: float, anchor: str = "") -> Band:
-    """Interval for concepts of a new dataset, from whole datasets held out.
-
-    Parameters
-    ----------
-    held : HeldOut
-        Residuals about what was expected of each dataset as if it were new.
-    level : float
-        In (0, 1).
-    anchor : str
-        What was known of the held-out datasets besides, for the basis.
-    """
+    """Interval for concepts of a new dataset, from whole datasets held out."""
     n_datasets = len(np.unique(held.dataset))
     attainable = n_datasets / (n_datasets + UNKNOWN_DATASET)
 
@@ -175,23 +142,10 @@ def mean_of_set(
 ) -> tuple[float, float, float]:
     """Expect the mean accuracy of a dataset's classes, with its interval.
 
-    Parameters
-    ----------
-    held : HeldOut
-        By datasets for a new one, by concepts for one of the fit.
-    position : int
-        Of the dataset, -1 for a new one.
-    expected : numpy.ndarray of float64, shape (n,)
-        Of its classes.
-    level : float
-
-    Returns
-    -------
-    mean, low, high : float
-        Of a new dataset the interval is that of mean errors of datasets held out: Student's, or
-        the conformal one where that is wider (sets fall far off more often than normal errors
-        do). Of a known dataset it is that of as many of its classes held out. NaN where there are
-        too few.
+    Shapes: `expected` (n,). Returns `mean, low, high`: of a new dataset the interval is that of
+    mean errors of datasets held out: Student's, or the conformal one where that is wider (sets fall
+    far off more often than normal errors do). Of a known dataset it is that of as many of its
+    classes held out. NaN where there are too few.
     """
     usable = expected[np.isfinite(expected)]
     if not len(usable):
@@ -263,20 +217,7 @@ def _shortest(
 ) -> tuple[float, float] | None:
     """Return the shortest of the intervals that leave out a part of `TAIL_SPLITS` below.
 
-    Parameters
-    ----------
-    outcomes : numpy.ndarray of float64, shape (n,)
-        In ascending order.
-    weight : numpy.ndarray of float64, shape (n,)
-    unknown : float
-        Weight of what is predicted.
-    level : float
-        Share of the total weight, that of the unknown outcome included.
-
-    Returns
-    -------
-    (low, high) or None
-        None where all rows together do not have the share.
+    Shapes: `outcomes`, `weight` (n,). None where all rows together do not have the share.
     """
     below = np.concatenate([[0.0], np.cumsum(weight)])
     need = level * (below[-1] + unknown) * (1.0 - 1e-12)

@@ -30,30 +30,7 @@ def similar_to_test(
 ) -> npt.NDArray[np.bool_]:
     """Tell which pretraining images resemble any test image.
 
-    Parameters
-    ----------
-    vectors : numpy.ndarray of float, shape (n, d)
-        Embeddings of the pretraining images, of any length but zero.
-    test : numpy.ndarray of float, shape (m, d)
-        Embeddings of the test images.
-    threshold : float
-        Cosine similarity in [-1, 1] from which two images resemble each other.
-
-    Returns
-    -------
-    numpy.ndarray of bool, shape (n,)
-
-    Raises
-    ------
-    DataError
-        The two sets of vectors have different dimensions, or there is no test image.
-    ConfigError
-        The threshold is outside [-1, 1].
-
-    Examples
-    --------
-    >>> similar_to_test(np.eye(3), np.array([[2.0, 0.1, 0.0]]), threshold=0.9).tolist()
-    [True, False, False]
+    Shapes: `vectors` (n, d); `test` (m, d). Returns (n,).
     """
     if not -1.0 <= threshold <= 1.0:
         raise ConfigError(
@@ -84,34 +61,7 @@ def without_samples(
 ) -> ConceptFrequencies:
     """Count concepts again without some of the samples.
 
-    Parameters
-    ----------
-    frequencies : ConceptFrequencies
-        Counts of all samples.
-    hits : pandas.DataFrame
-        ``sample_id`` and ``concept``: which concept was counted in which sample, at least for the
-        samples that are excluded. A pair that is listed twice counts once.
-    excluded : sequence of int
-        Ids of the samples to leave out, such as those that `similar_to_test` found.
-    count : str
-        Which count the hits are of, see `counts.choose_count`.
-
-    Returns
-    -------
-    ConceptFrequencies
-        With this count alone, and without intervals, which were those of another count.
-
-    Raises
-    ------
-    DataError
-        The hits name a concept that has no count, or more hits than its count.
-
-    Examples
-    --------
-    >>> counts = ConceptFrequencies(pd.DataFrame({"concept": ["cat", "yak"], "n_text": [5, 2]}))
-    >>> hits = pd.DataFrame({"sample_id": [1, 1, 2], "concept": ["cat", "yak", "yak"]})
-    >>> without_samples(counts, hits, [1]).table.values.tolist()
-    [['cat', 4], ['yak', 1]]
+    With this count alone, and without intervals, which were those of another count.
     """
     column = choose_count(frequencies, count).column
     missing = {"sample_id", "concept"} - set(hits)
@@ -154,36 +104,8 @@ def resample_to_power_law(
     is like; concept of rank k is to be kept ``highest * k ** -exponent`` times, or as often as
     there is. Samples of several concepts tie these together: count the result, do not assume it.
 
-    Parameters
-    ----------
-    frequencies : ConceptFrequencies
-        What there is to choose from; concepts with a count of zero are left out.
-    exponent : float
-        At least 0: 0 makes all concepts equally frequent, 1 is Zipf's law.
-    highest : int, optional
-        Samples of the most frequent concept; the median count by default.
-    count : str
-        See `counts.choose_count`.
-    seed : int
-        Ranks the concepts and draws the samples.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``dataset`` (where given), ``concept, available, rank, wanted, keep`` (the share of the
-        concept's samples to keep, in [0, 1]) and ``count`` (how many a draw with that share left).
-
-    Raises
-    ------
-    ConfigError
-        The exponent is negative, or `highest` is below 1.
-
-    Examples
-    --------
-    >>> table = pd.DataFrame({"concept": list("abcd"), "n_text": [9, 99, 999, 0]})
-    >>> counts = ConceptFrequencies(table)
-    >>> resample_to_power_law(counts, exponent=0.0, highest=9)["wanted"].tolist()
-    [9, 9, 9]
+    ``dataset`` (where given), ``concept, available, rank, wanted, keep`` (the share of the
+    concept's samples to keep, in [0, 1]) and ``count`` (how many a draw with that share left).
     """
     if exponent < 0 or (highest is not None and highest < 1):
         raise ConfigError(

@@ -32,26 +32,8 @@ def held_out_predictions(
 ) -> pd.DataFrame:
     """Predict every concept of a curve from the others: for predicted against observed.
 
-    Parameters
-    ----------
-    curve : Curve
-    model : str, optional
-        As for `predict`.
-    level : float
-        Of the intervals, in (0, 1).
-    n_folds : int
-        At least 2. A concept name is in one fold, whatever its dataset.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``model`` (the label of the fit), ``dataset, concept, count, x`` (decades), ``accuracy``
-        (observed), ``predicted, low, high, level, covered, residual`` (observed minus predicted).
-
-    Raises
-    ------
-    ConfigError
-        The level or the number of folds is out of range.
+    ``model`` (the label of the fit), ``dataset, concept, count, x`` (decades), ``accuracy``
+    (observed), ``predicted, low, high, level, covered, residual`` (observed minus predicted).
     """
     check_level(level)
     return _all_models(curve, model, (level,), n_folds)
@@ -66,18 +48,7 @@ def calibration_table(
 ) -> pd.DataFrame:
     """Measure how often intervals of several levels hold: for the calibration plot.
 
-    Parameters
-    ----------
-    curve : Curve
-    model : str, optional
-    levels : sequence of float
-        Each in (0, 1).
-    n_folds : int
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``model, dataset`` (empty for all together), ``level, n, coverage, mean_width``.
+    ``model, dataset`` (empty for all together), ``level, n, coverage, mean_width``.
     """
     for level in levels:
         check_level(level)
@@ -93,24 +64,8 @@ def calibration_table(
 def residual_table(held: pd.DataFrame, *, bins_per_decade: float = 2.0) -> pd.DataFrame:
     """Sum residuals up by frequency: for the plot of residuals against frequency.
 
-    Parameters
-    ----------
-    held : pandas.DataFrame
-        From `held_out_predictions`.
-    bins_per_decade : float
-        Above 0. Concepts with x = 0 (a count of zero) have a bin of their own.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``model, x_low, x_high, n, mean, low, high``: mean residual, and the interval that holds
-        90 % of the residuals.
-
-    Examples
-    --------
-    >>> held = pd.DataFrame({"model": "m", "x": [0.0, 0.1, 0.2], "residual": [0.1, 0.2, 0.4]})
-    >>> residual_table(held)[["n", "mean"]].round(2).values.tolist()
-    [[1.0, 0.1], [2.0, 0.3]]
+    ``model, x_low, x_high, n, mean, low, high``: mean residual, and the interval that holds 90 % of
+    the residuals.
     """
     if bins_per_decade <= 0:
         raise ConfigError(
@@ -170,20 +125,7 @@ def cross_predict(
 ) -> list[tuple[FloatArray, FloatArray, FloatArray]]:
     """Predict each row from the rows of other folds, its interval included.
 
-    Parameters
-    ----------
-    rows : FitData
-    names : ClassNames
-        Of the rows.
-    estimator : Estimator
-    levels : sequence of float
-    n_folds, seed : int
-        Number of outer folds, and the seed that draws them.
-
-    Returns
-    -------
-    list of (predicted, low, high)
-        For each level; arrays of float64, shape (n,).
+    For each level; arrays of float64, shape (n,).
     """
     found = [tuple(np.full(len(rows), np.nan) for _ in range(3)) for _ in levels]
     for train, test in concept_folds(rows.concept, seed, n_folds):

@@ -32,12 +32,8 @@ def calibrated(rows: FitData) -> tuple[FitData, float]:
     Within each dataset, E[true | x] = m + r (x - m), where r is the share of the variance of x that
     is not error, row by row. Rows of few concepts share a pooled variance.
 
-    Returns
-    -------
-    rows : FitData
-        With `x` calibrated; unchanged where no row has an error.
-    reliability : float
-        Share of the variance within datasets that is not error, in (0, 1].
+    Returns `rows`: with `x` calibrated; unchanged where no row has an error; `reliability`: share
+    of the variance within datasets that is not error, in (0, 1].
     """
     variance = rows.x_sd**2
     if not variance.any():

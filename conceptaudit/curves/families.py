@@ -245,13 +245,7 @@ GROUP = "conceptaudit.curve_families"
 
 @cache
 def known_families() -> dict[str, Family]:
-    """Find all families by name, our own first.
-
-    Raises
-    ------
-    ConfigError
-        A package's family cannot be loaded.
-    """
+    """Find all families by name, our own first."""
     others = [family for _, family in installed(GROUP, Family)]
     return {family.name: family for family in (*OWN, *others)}
 
@@ -261,13 +255,7 @@ RETIRED = {"beta-binomial": "binomial", "spline": "isotonic", "over-training": "
 
 
 def family_named(name: str) -> Family:
-    """Look a family up.
-
-    Raises
-    ------
-    ConfigError
-        There is none of that name.
-    """
+    """Look a family up."""
     families = known_families()
     if name in families:
         return families[name]

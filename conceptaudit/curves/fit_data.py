@@ -26,25 +26,8 @@ def log_frequency(
 ) -> FloatArray:
     """Turn counts into the x axis of a curve, in decades.
 
-    Parameters
-    ----------
-    counts : numpy.ndarray of float64, shape (n,)
-        Counts, at least 0; NaN stays NaN.
-    zero_policy : {"log1p", "exclude", "hurdle", "one"}
-    never : numpy.ndarray of bool, shape (n,), optional
-        Concepts that were never counted, in a sample of which `counts` are expectations: under
-        ``hurdle`` they lie at 0 as a count of zero does.
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n,)
-        log10(1 + count) for ``log1p`` and ``hurdle``, which is 0 only where the count is;
-        log10(count) with NaN for zero; or log10(max(count, 1)).
-
-    Examples
-    --------
-    >>> log_frequency(np.array([0.0, 9.0]), "log1p").tolist()
-    [0.0, 1.0]
+    Shapes: `counts`, `never` (n,). Returns (n,) log10(1 + count) for ``log1p`` and ``hurdle``,
+    which is 0 only where the count is; log10(count) with NaN for zero; or log10(max(count, 1)).
     """
     if zero_policy == "hurdle" and never is not None:
         counts = np.where(never, 0.0, counts)
@@ -60,16 +43,7 @@ def log_frequency(
 def count_at(x: FloatArray, zero_policy: str) -> FloatArray:
     """Turn places on the x axis of a curve back into counts: the inverse of `log_frequency`.
 
-    Parameters
-    ----------
-    x : numpy.ndarray of float64, shape (n,)
-        In decades.
-    zero_policy : {"log1p", "exclude", "hurdle", "one"}
-
-    Examples
-    --------
-    >>> count_at(np.array([1.0]), "log1p").tolist(), count_at(np.array([1.0]), "exclude").tolist()
-    ([9.0], [10.0])
+    Shapes: `x` (n,).
     """
     return 10.0**x - (1.0 if zero_policy in {"log1p", "hurdle"} else 0.0)
 
@@ -133,17 +107,7 @@ class FitData:
 
 
 def fit_data_of(table: pd.DataFrame, zero_policy: str) -> FitData:
-    """Turn a table into arrays, in the order of the table.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        ``dataset, concept, count, accuracy`` and, where known, ``n_images``, ``count_low`` and
-        ``count_high`` (the ends of the count's 90 % interval), ``counted`` (see `POINT_COLUMNS`)
-        and ``model``.
-    zero_policy : str
-        See `fit_data.log_frequency`.
-    """
+    """Turn a table into arrays, in the order of the table."""
     dataset, datasets = pd.factorize(table["dataset"], sort=True)
     model, models = (
         pd.factorize(table["model"], sort=True)

@@ -51,30 +51,19 @@ class FittedFamily(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedLine:
-    """A straight line, on the scale of accuracy or of its logit, for all or for each dataset.
+    """A straight line, on the scale of accuracy or of its logit, for all or for each dataset."""
 
-    Parameters
-    ----------
-    intercept, slope : float
-        The population line.
-    intercepts, slopes : tuple of float
-        The line of each dataset of the fit; empty where all share one line.
-    new : tuple of two floats, optional
-        Intercept and slope of what is expected in a dataset that the fit has not seen, where that
-        is not the population line: there, how frequent its concepts are also tells what kind of
-        dataset it is.
-    link : {"identity", "logit"}
-    details : mapping of str to float
-        What else was estimated: variances, dispersion.
-    """
-
-    intercept: float
+    intercept: float  # the population line
     slope: float
+    # the line of each dataset of the fit; empty where all share one line
     intercepts: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
+    # intercept and slope of what is expected in a dataset that the fit has not seen, where that is
+    # not the population line: there, how frequent its concepts are also tells what kind of dataset
+    # it is
     new: tuple[float, float] | None = None
-    link: str = "identity"
-    details: Mapping[str, float]
+    link: str = "identity"  # {"identity", "logit"}
+    details: Mapping[str, float]  # what else was estimated: variances, dispersion
 
     def predict(self, x: FloatArray, dataset: IntArray) -> FloatArray:
         """Return the expected accuracy of each row, see `FittedFamily.predict`."""
@@ -119,21 +108,12 @@ def population(fitted: FittedFamily, x: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedHurdle:
-    """A curve for counts above zero, and its distance to concepts with a count of zero.
+    """A curve for counts above zero, and its distance to concepts with a count of zero."""
 
-    Parameters
-    ----------
-    above : FittedFamily
-        The curve of concepts with a count above zero.
-    zero_shift : float
-        Mean accuracy of the concepts without, minus the curve at x = 0 in their datasets.
-    n_zero : int
-        FitData behind `zero_shift`.
-    """
-
-    above: FittedFamily
+    above: FittedFamily  # the curve of concepts with a count above zero
+    # mean accuracy of the concepts without, minus the curve at x = 0 in their datasets
     zero_shift: float
-    n_zero: int
+    n_zero: int  # rows behind `zero_shift`
 
     def predict(self, x: FloatArray, dataset: IntArray) -> FloatArray:
         """Return the expected accuracy of each row, see `FittedFamily.predict`."""
@@ -164,18 +144,11 @@ def add_hurdle(above: FittedFamily, rows: FitData) -> FittedHurdle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedLevels:
-    """A curve for all datasets, and the distance of each dataset from it.
+    """A curve for all datasets, and the distance of each dataset from it."""
 
-    Parameters
-    ----------
-    shape : FittedFamily
-        The curve; its predictions for `fitted.NEW_DATASET` are those of this family.
-    levels : tuple of float
-        What each dataset adds to it, in accuracy.
-    """
-
+    # the curve; its predictions for `fitted.NEW_DATASET` are those of this family
     shape: FittedFamily
-    levels: tuple[float, ...]
+    levels: tuple[float, ...]  # what each dataset adds to it, in accuracy
 
     def predict(self, x: FloatArray, dataset: IntArray) -> FloatArray:
         """Return the expected accuracy of each row, see `FittedFamily.predict`."""

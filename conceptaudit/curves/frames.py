@@ -18,11 +18,6 @@ def accuracies_of(source: ConceptAccuracies | pd.DataFrame) -> ConceptAccuracies
 
     A table may leave out ``model``, ``pretraining``, ``dataset`` and ``metric``, and may have
     ``acc1``, or ``n_correct`` and ``n_images``, in place of ``accuracy``.
-
-    Raises
-    ------
-    DataError
-        It has no score.
     """
     if not isinstance(source, pd.DataFrame):
         return source

@@ -42,21 +42,11 @@ FEW_DATASETS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineSettings:
-    """How to compute a line and its intervals.
-
-    Parameters
-    ----------
-    family : Family
-    recipe : BinRecipe
-        Edges and trim of the paper's bins.
-    level : float
-        Level of intervals, in (0, 1).
-    seed : int
-    """
+    """How to compute a line and its intervals."""
 
     family: Family
-    recipe: BinRecipe
-    level: float
+    recipe: BinRecipe  # edges and trim of the paper's bins
+    level: float  # level of intervals, in (0, 1)
     seed: int
 
     def fit(self, rows: FitData) -> FittedFamily:
@@ -78,11 +68,7 @@ class _Spread:
 def straight_part(fitted: FittedFamily, x: FloatArray) -> tuple[float, float]:
     """Slope and intercept of a fit's population curve.
 
-    Parameters
-    ----------
-    fitted : FittedFamily
-    x : numpy.ndarray of float64, shape (n,)
-        Where a curve that is not straight is summed up by least squares.
+    Shapes: `x` (n,).
     """
     shape = core(fitted)
     if isinstance(shape, FittedLine) and shape.link == "identity":
@@ -95,19 +81,7 @@ def line_fit(
 ) -> tuple[LineFit, list[str]]:
     """Sum a fit up as a line with intervals.
 
-    Parameters
-    ----------
-    rows : FitData
-        What `fitted` was fitted to.
-    fitted : FittedFamily
-    settings : LineSettings
-    rng : numpy.random.Generator
-        Draws the resamples.
-
-    Returns
-    -------
-    line : LineFit
-    notes : list of str
+    Returns `line`; `notes`.
     """
     curve_rows = above_zero(rows)
     slope, intercept = straight_part(fitted, curve_rows.x)

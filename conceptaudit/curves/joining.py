@@ -31,13 +31,7 @@ KEY_COLUMNS = ("model", "pretraining", "metric")
 
 
 def check_accuracies(accuracies: ConceptAccuracies) -> None:
-    """Refuse rows that contradict themselves or each other.
-
-    Raises
-    ------
-    DataError
-        Naming the first such row.
-    """
+    """Refuse rows that contradict themselves or each other."""
     table = accuracies.table
     correct = pd.to_numeric(table["n_correct"]).astype("Float64")
     images = pd.to_numeric(table["n_images"]).astype("Float64")
@@ -76,28 +70,18 @@ DUPLICATE_POLICIES = ("refuse", "sum", "first")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
-    """Accuracies with the frequency of their concept.
+    """Accuracies with the frequency of their concept."""
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row per accuracy whose concept has a frequency row: ``model, pretraining, metric,
-        dataset, concept, accuracy, n_images, count, count_low, count_high, counted``; count is NaN
-        where that side was not counted, its ends where they are not known or not an error. Of a
-        sample ``count`` is what is expected of the whole, and ``counted`` the sample's own.
-    unmatched : pandas.DataFrame
-        Names on one side only: ``side, dataset, concept``.
-    folded : pandas.DataFrame
-        Names that met only after folding: ``dataset, concept, matched``.
-    count : str
-        The count column used.
-    notes : tuple of str
-    """
-
+    # one row per accuracy whose concept has a frequency row: ``model, pretraining, metric, dataset,
+    # concept, accuracy, n_images, count, count_low, count_high, counted``; count is NaN where that
+    # side was not counted, its ends where they are not known or not an error. Of a sample ``count``
+    # is what is expected of the whole, and ``counted`` the sample's own
     table: pd.DataFrame = field(repr=False)
+    # names on one side only: ``side, dataset, concept``
     unmatched: pd.DataFrame = field(repr=False)
+    # names that met only after folding: ``dataset, concept, matched``
     folded: pd.DataFrame = field(repr=False)
-    count: str
+    count: str  # the count column used
     notes: tuple[str, ...]
 
 
@@ -109,43 +93,7 @@ def join(
     aliases: Mapping[str, str] | None = None,
     duplicates: str = "refuse",
 ) -> Joined:
-    """Join by concept, and by evaluation set where both sides name it.
-
-    Parameters
-    ----------
-    frequencies : ConceptFrequencies
-    accuracies : ConceptAccuracies
-    count : {"auto", "n_text", "n_image", "n_joint", "n_image_corrected", "n_joint_corrected"}
-        Column to join, see `counts.choose_count`.
-    aliases : mapping of str to str, optional
-        Concept name in the accuracies to its name in the frequencies, tried first.
-    duplicates : {"refuse", "sum", "first"}
-        What to do where one concept (of one evaluation set) has several frequency rows.
-
-    Returns
-    -------
-    Joined
-
-    Raises
-    ------
-    ConfigError
-        A parameter has no such value.
-    DataError
-        A row contradicts itself, is duplicated, or a name could mean two rows.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> counts = ConceptFrequencies(pd.DataFrame({"concept": ["dog", "cat"], "n_text": [9, 0]}))
-    >>> scores = ConceptAccuracies(pd.DataFrame({
-    ...     "model": "m", "pretraining": "", "dataset": "pets", "concept": ["Dog", "emu"],
-    ...     "n_correct": pd.NA, "n_images": pd.NA, "accuracy": [0.9, 0.1], "metric": "accuracy"}))
-    >>> joined = join(counts, scores)
-    >>> joined.table[["concept", "count"]].values.tolist()
-    [['Dog', 9.0]]
-    >>> joined.unmatched.values.tolist()
-    [['accuracies', 'pets', 'emu'], ['frequencies', '', 'cat']]
-    """
+    """Join by concept, and by evaluation set where both sides name it."""
     if duplicates not in DUPLICATE_POLICIES:
         raise ConfigError(
             f"The 'duplicates' parameter of join must be one of {list(DUPLICATE_POLICIES)}. "

@@ -37,24 +37,12 @@ EDGE = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the anchors say of one dataset.
+    """What the anchors say of one dataset."""
 
-    Parameters
-    ----------
-    mean : float or None
-        Its mean accuracy.
-    labelled : numpy.ndarray of int
-        Positions, among the dataset's rows, of classes whose accuracy is known.
-    accuracy : numpy.ndarray of float64
-        Their accuracies.
-    shift : float
-        Distance on the logit scale by which the model differs from the fitted one.
-    """
-
-    mean: float | None
-    labelled: IntArray
-    accuracy: FloatArray
-    shift: float
+    mean: float | None  # its mean accuracy
+    labelled: IntArray  # positions, among the dataset's rows, of classes whose accuracy is known
+    accuracy: FloatArray  # their accuracies
+    shift: float  # distance on the logit scale by which the model differs from the fitted one
 
 
 def anchored(
@@ -62,18 +50,7 @@ def anchored(
 ) -> tuple[FloatArray, Band]:
     """Move the expectations of one dataset to its anchors, and bound what is left.
 
-    Parameters
-    ----------
-    prepared : ModelPredictor
-    known : Known
-    expected : numpy.ndarray of float64, shape (n,)
-        Without anchors.
-    level : float
-
-    Returns
-    -------
-    expected : numpy.ndarray of float64, shape (n,)
-    band : Band
+    Shapes: `expected` (n,). Returns `expected` (n,); `band`.
     """
     held = prepared.by_dataset
     said = []
@@ -95,13 +72,7 @@ def anchored(
 
 
 def shifted_to(expected: FloatArray, mean: float) -> FloatArray:
-    """Add one number to all expectations, within [0, 1], so that they have this mean.
-
-    Examples
-    --------
-    >>> shifted_to(np.array([0.1, 0.3, 1.0]), 0.6).round(2).tolist()
-    [0.3, 0.5, 1.0]
-    """
+    """Add one number to all expectations, within [0, 1], so that they have this mean."""
     low, high = -1.0, 1.0
     usable = expected[np.isfinite(expected)]
     if not len(usable):
@@ -173,13 +144,7 @@ def _with_labels(held: HeldOut, n_labelled: int, seed: int) -> HeldOut:
 
 
 def safe_logit(accuracy: FloatArray) -> FloatArray:
-    """Take the logit of accuracies kept away from 0 and 1, shape (n,).
-
-    Examples
-    --------
-    >>> safe_logit(np.array([0.0, 0.5])).round(2).tolist()
-    [-4.6, 0.0]
-    """
+    """Take the logit of accuracies kept away from 0 and 1, shape (n,)."""
     value: FloatArray = logit(np.clip(accuracy, EDGE, 1.0 - EDGE))
     return value
 
@@ -238,13 +203,7 @@ class Anchors:
         return not self.means and self.labelled is None and self.imagenet is None
 
     def check(self, queries: Queries) -> None:
-        """Refuse anchors of datasets or classes that are not among the queries.
-
-        Raises
-        ------
-        DataError
-            Naming them.
-        """
+        """Refuse anchors of datasets or classes that are not among the queries."""
         asked = {normalise_name(name) for name in queries.names.values()}
         named = list(self.means)
         if self.labelled is not None:
@@ -258,13 +217,7 @@ class Anchors:
             )
 
     def of(self, queries: Queries, members: npt.NDArray[np.intp], fit: ModelFit) -> Known | None:
-        """Return what the anchors say of these rows, all of one dataset; None if nothing.
-
-        Raises
-        ------
-        DataError
-            A labelled class is not among the rows, or there are fewer than `MIN_LABELLED`.
-        """
+        """Return what the anchors say of these rows, all of one dataset; None if nothing."""
         name = queries.names.get(int(queries.group[members[0]]), "")
         folded = normalise_name(name)
         means = {normalise_name(key): mean for key, mean in self.means.items()}

@@ -44,35 +44,20 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """A Gaussian process over class names, fitted to residuals.
+    """A Gaussian process over class names, fitted to residuals."""
 
-    Parameters
-    ----------
-    names : ClassNames
-        Of the fitted rows.
-    residual : numpy.ndarray of float64, shape (n,)
-    noise : float
-        Ratio of the noise to the signal's variance.
-    inverse : numpy.ndarray of float32, shape (n, n)
-        Of the rows' covariance, noise included, in units of the signal's variance.
-    weights : numpy.ndarray of float64, shape (n,)
-        `inverse` times `residual`.
-    """
-
-    names: ClassNames
-    residual: FloatArray
-    noise: float
+    names: ClassNames  # of the fitted rows
+    residual: FloatArray  # (n,)
+    noise: float  # ratio of the noise to the signal's variance
+    # (n, n): of the rows' covariance, noise included, in units of the signal's variance
     inverse: Matrix
-    weights: FloatArray
+    weights: FloatArray  # (n,): `inverse` times `residual`
 
     def at(self, names: ClassNames) -> tuple[FloatArray, FloatArray]:
         """Return what meaning adds to the curve, and how sure it is.
 
-        Returns
-        -------
-        added : numpy.ndarray of float64, shape (len(names),)
-        spread : numpy.ndarray of float64, shape (len(names),)
-            Standard deviations of outcomes, in units of the signal's.
+        Returns `added` (len(names); `spread` (len(names): standard deviations of outcomes, in units
+        of the signal's.
         """
         added, spread = np.zeros(len(names)), np.full(len(names), np.sqrt(self.noise + 0.5))
         row, fitted = self._rows_of(names)
@@ -107,13 +92,7 @@ class Meaning:
 def fit_meaning(names: ClassNames, residual: FloatArray, seed: int = 0) -> Meaning | None:
     """Fit the process to residuals; None where there are more than `MAX_ROWS`.
 
-    Parameters
-    ----------
-    names : ClassNames
-    residual : numpy.ndarray of float64, shape (n,)
-        Accuracy minus what the curve expects.
-    seed : int
-        Draws the rows that the noise is estimated on, where there are many.
+    Shapes: `residual` (n,).
     """
     if len(names) > MAX_ROWS:
         return None
@@ -133,19 +112,8 @@ def held_out_meaning(
 ) -> tuple[FloatArray, FloatArray]:
     """Say what meaning would have added to rows held out, and how sure, without refitting.
 
-    Parameters
-    ----------
-    meaning : Meaning
-        Of all rows; held-out rows have no part in what is returned for them but for the noise.
-    splits : sequence of (train, test)
-        Positions; the tests are disjoint, and each train is the rest.
-    residuals : sequence of numpy.ndarray of float64, shape (n,)
-        About the curve of each split, of all rows.
-
-    Returns
-    -------
-    added, spread : numpy.ndarray of float64, shape (n,)
-        As of `Meaning.at`; NaN for rows that no split tests.
+    Shapes: `residuals` (n,). Returns `added, spread` (n,): as of `Meaning.at`; NaN for rows that no
+    split tests.
     """
     n = len(meaning.names)
     added, spread = np.full(n, np.nan), np.full(n, np.nan)

@@ -39,24 +39,12 @@ LARGEST_COUNT = 1e12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
-    """How to fit one model.
-
-    Parameters
-    ----------
-    family : Family
-    zero_policy : str
-        See `fit_data.log_frequency`.
-    recipe : BinRecipe
-        Edges and trim of the paper's bins.
-    level : float
-        Level of intervals, in (0, 1).
-    seed : int
-    """
+    """How to fit one model."""
 
     family: Family
-    zero_policy: str
-    recipe: BinRecipe
-    level: float
+    zero_policy: str  # see `fit_data.log_frequency`
+    recipe: BinRecipe  # edges and trim of the paper's bins
+    level: float  # level of intervals, in (0, 1)
     seed: int
 
     @property
@@ -128,21 +116,7 @@ def _of_sets(rows: pd.DataFrame) -> str:
 
 
 def fit_model(used: pd.DataFrame, counted: pd.DataFrame, settings: ModelSettings) -> Fitted:
-    """Compute the curve, the dataset effects and the paper's bins of one model.
-
-    Parameters
-    ----------
-    used : pandas.DataFrame
-        Rows of the curve, see `fit_data.fit_data_of`, sorted by dataset.
-    counted : pandas.DataFrame
-        All rows with a frequency: the bins include zeros under every policy.
-    settings : ModelSettings
-
-    Raises
-    ------
-    FitError
-        The family has no curve through these rows.
-    """
+    """Compute the curve, the dataset effects and the paper's bins of one model."""
     rows = fit_data_of(used, settings.zero_policy)
     everything = fit_data_of(counted, ZERO_TO_ONE)
     rng = np.random.default_rng(settings.seed)

@@ -55,31 +55,18 @@ pooling of CC12M and YFCC15M, whose four models have 0.13 to 0.16 (14 sets)."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queries:
-    """The rows to predict.
+    """The rows to predict."""
 
-    Parameters
-    ----------
-    counts, x : numpy.ndarray of float64, shape (n,)
-        As counted, and the axis of the curve, which is of the whole.
-    concepts : sequence of str, length n
-    dataset : numpy.ndarray of int, shape (n,)
-        Position of the row's dataset in the fit; -1 where it is new or not named.
-    group : numpy.ndarray of int, shape (n,)
-        As `dataset` where that is known; a number of its own for each new dataset; -1 where
-        none is named.
-    names : dict of int to str
-        The dataset of each group, as the table spells it.
-    same_model : bool
-        Whether the model to be predicted is the fitted one.
-    """
-
-    counts: FloatArray
+    counts: FloatArray  # (n,): as counted, and the axis of the curve, which is of the whole
     x: FloatArray
-    concepts: Sequence[str]
+    concepts: Sequence[str]  # n
+    # (n,): position of the row's dataset in the fit; -1 where it is new or not named
     dataset: IntArray
+    # (n,): as `dataset` where that is known; a number of its own for each new dataset; -1 where
+    # none is named
     group: IntArray
-    names: dict[int, str]
-    same_model: bool = True
+    names: dict[int, str]  # the dataset of each group, as the table spells it
+    same_model: bool = True  # whether the model to be predicted is the fitted one
 
     def __len__(self) -> int:
         return len(self.x)
@@ -95,13 +82,7 @@ def queries_of(
 ) -> Queries:
     """Sort the rows of a frequency table by evaluation set: of the fit, new, or not named.
 
-    Parameters
-    ----------
-    fit : ModelFit
-    table : pandas.DataFrame
-        ``concept`` and perhaps ``dataset``.
-    counts, x : numpy.ndarray of float64, shape (n,)
-    same_model : bool
+    Shapes: `counts`, `x` (n,).
     """
     concepts = [str(name) for name in table["concept"]]
     if "dataset" not in table:
@@ -136,19 +117,10 @@ def queries_of(
 
 @dataclass(slots=True, kw_only=True)
 class ModelPredictor:
-    """One model of a curve, ready to predict.
+    """One model of a curve, ready to predict."""
 
-    Parameters
-    ----------
-    rows : FitData
-        What it was fitted to.
-    names, queried : ClassNames
-        Names of the rows and of the queries, each among those of both.
-    estimator : Estimator
-    """
-
-    rows: FitData
-    names: ClassNames
+    rows: FitData  # what it was fitted to
+    names: ClassNames  # names of the rows and of the queries, each among those of both
     queried: ClassNames
     estimator: Estimator
     _kept: dict[object, Any] = field(default_factory=dict)

@@ -31,19 +31,11 @@ EDGE = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccuracyLaw:
-    """Beta distributions of the true accuracies of classes; where `exact`, a point.
+    """Beta distributions of the true accuracies of classes; where `exact`, a point."""
 
-    Parameters
-    ----------
-    right, wrong : numpy.ndarray of float64, shape (n,)
-        Parameters of the distributions, above 0.
-    exact : numpy.ndarray of float64, shape (n,)
-        The accuracy, where it is taken as known; NaN elsewhere.
-    """
-
-    right: FloatArray
+    right: FloatArray  # (n,): parameters of the distributions, above 0
     wrong: FloatArray
-    exact: FloatArray
+    exact: FloatArray  # (n,): the accuracy, where it is taken as known; NaN elsewhere
 
     @staticmethod
     def where(
@@ -98,10 +90,7 @@ def measured_law(
 def expected_law(expected: FloatArray, error: FloatArray) -> AccuracyLaw:
     """Law of the accuracy of classes without a measurement, from their predicted intervals.
 
-    Parameters
-    ----------
-    expected, error : numpy.ndarray of float64, shape (n,)
-        The prediction, and its standard deviation.
+    Shapes: `expected`, `error` (n,).
     """
     centre = np.clip(expected, EDGE, 1.0 - EDGE)
     share = np.clip(error**2 / (centre * (1.0 - centre)), LEAST_CORRELATION, 0.95)
@@ -115,21 +104,8 @@ def needed_gain(
 ) -> FloatArray:
     """Gain along the curve that suffices with a chance.
 
-    Parameters
-    ----------
-    law : AccuracyLaw
-    target : float
-    slope_cv : numpy.ndarray of float64, shape (n,)
-        Standard deviation of the slope over the slope.
-    most : numpy.ndarray of float64, shape (n,)
-        Gain that the curve has to give.
-    chance : float
-        In (0, 1).
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n,)
-        0 where the class is there already with that chance, infinite where the curve ends before.
+    Shapes: `slope_cv`, `most` (n,). Returns (n,) 0 where the class is there already with that
+    chance, infinite where the curve ends before.
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(N_NODES)
     weights = weights / weights.sum()

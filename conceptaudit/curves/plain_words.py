@@ -31,16 +31,7 @@ def has_interval(line: LineFit) -> bool:
 def fit_sentences(curve: Curve, fit: ModelFit) -> tuple[str, ...]:
     """Say what a fit means: its slope in points, how far off it is, and what it explains.
 
-    Parameters
-    ----------
-    curve : Curve
-    fit : ModelFit
-        One of its models.
-
-    Returns
-    -------
-    tuple of str
-        Errors are mean absolute errors on classes, and on whole sets, that the fit had not seen.
+    Errors are mean absolute errors on classes, and on whole sets, that the fit had not seen.
     """
     estimator = estimator_of(curve, fit)
     rows = fit_data_of(curve.points_of(fit), curve.zero_policy)
@@ -86,17 +77,7 @@ def _explained(rows: FitData) -> Iterator[str]:
 
 
 def prediction_sentences(table: pd.DataFrame) -> tuple[str, ...]:
-    """Sum predictions up, a line per model and dataset.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `predict`.
-
-    Returns
-    -------
-    tuple of str
-    """
+    """Sum predictions up, a line per model and dataset."""
     named = table if "dataset" in table else table.assign(dataset="")
     several = named[["model", "pretraining", "metric"]].drop_duplicates().shape[0] > 1
     return tuple(

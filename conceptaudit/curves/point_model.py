@@ -56,28 +56,15 @@ class Estimator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointModel:
-    """What is expected of a concept.
-
-    Parameters
-    ----------
-    fitted : FittedFamily
-    effects : FeatureEffects or None
-        None where names are not used.
-    """
+    """What is expected of a concept."""
 
     fitted: FittedFamily
-    effects: FeatureEffects | None
+    effects: FeatureEffects | None  # None where names are not used
 
     def at(self, x: FloatArray, dataset: IntArray, names: ClassNames) -> FloatArray:
         """Return the expected accuracy in [0, 1], shape (n,); NaN where x is.
 
-        Parameters
-        ----------
-        x : numpy.ndarray of float64, shape (n,)
-        dataset : numpy.ndarray of int, shape (n,)
-            Position in the fitted rows' datasets, -1 for a new one.
-        names : ClassNames
-            Of the n rows.
+        Shapes: `x`, `dataset` (n,).
         """
         value = self.fitted.predict(x, dataset)
         if self.effects is not None:
@@ -87,30 +74,20 @@ class PointModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """What was expected of rows that a fit had not seen, and what they came to.
+    """What was expected of rows that a fit had not seen, and what they came to."""
 
-    Parameters
-    ----------
-    centre, residual : numpy.ndarray of float64, shape (n,)
-        The expectation, and accuracy minus it.
-    dataset : numpy.ndarray of int, shape (n,)
-    names_help, meaning_helps : bool
-        Whether class names among their rivals lowered the squared error, and are in `centre`;
-        and whether their meaning lowered it further, and is.
-    spread : numpy.ndarray of float64, shape (n,), optional
-        Standard deviation of each outcome in the units of `meaning.Meaning.spread`; where there
-        is none, all have the same.
-    explained : tuple of three floats
-        R² of held-out rows, of all their variance: the family alone, with names among their
-        rivals, with their meaning as well (NaN where that was not tried).
-    """
-
-    centre: FloatArray
+    centre: FloatArray  # (n,): the expectation, and accuracy minus it
     residual: FloatArray
-    dataset: IntArray
+    dataset: IntArray  # (n,)
+    # whether class names among their rivals lowered the squared error, and are in `centre`; and
+    # whether their meaning lowered it further, and is
     names_help: bool
     meaning_helps: bool = False
+    # (n,): standard deviation of each outcome in the units of `meaning.Meaning.spread`; where there
+    # is none, all have the same
     spread: FloatArray | None = None
+    # r² of held-out rows, of all their variance: the family alone, with names among their rivals,
+    # with their meaning as well (NaN where that was not tried)
     explained: tuple[float, float, float] = (np.nan, np.nan, np.nan)
 
 
@@ -188,13 +165,7 @@ def _held_out(
 def concept_folds(
     concept: IntArray, seed: int, n_folds: int = N_FOLDS
 ) -> Iterator[tuple[IntArray, IntArray]]:
-    """Yield (train, test) row positions; all rows of a concept name are in the same fold.
-
-    Examples
-    --------
-    >>> [test.tolist() for _, test in concept_folds(np.array([0, 0, 1]), seed=0)]
-    [[0, 1], [2]]
-    """
+    """Yield (train, test) row positions; all rows of a concept name are in the same fold."""
     present, position = np.unique(concept, return_inverse=True)
     k = min(n_folds, len(present))
     fold = (np.random.default_rng(seed).permutation(len(present)) % k)[position]

@@ -39,39 +39,22 @@ _EYE = np.eye(2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:
-    """Cross products of (1, x - centre) and y, per dataset.
+    """Cross products of (1, x - centre) and y, per dataset."""
 
-    Parameters
-    ----------
-    centre : float
-        Mean of x over all rows, which keeps the products well conditioned.
-    xx : numpy.ndarray of float64, shape (d, 2, 2)
-    xy : numpy.ndarray of float64, shape (d, 2)
-    yy : numpy.ndarray of float64, shape (d,)
-    n : numpy.ndarray of float64, shape (d,)
-    """
-
-    centre: float
-    xx: FloatArray
-    xy: FloatArray
-    yy: FloatArray
-    n: FloatArray
+    centre: float  # mean of x over all rows, which keeps the products well conditioned
+    xx: FloatArray  # (d, 2, 2)
+    xy: FloatArray  # (d, 2)
+    yy: FloatArray  # (d,)
+    n: FloatArray  # (d,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Components:
-    """Variances of a mixed model.
+    """Variances of a mixed model."""
 
-    Parameters
-    ----------
-    relative : numpy.ndarray of float64, shape (2, 2)
-        Covariance of (u, v) at the centre of x, in units of the residual variance.
-    residual : float
-        Residual variance.
-    """
-
+    # (2, 2): covariance of (u, v) at the centre of x, in units of the residual variance
     relative: FloatArray
-    residual: float
+    residual: float  # residual variance
 
 
 def sums_of(rows: FitData) -> Sums:
@@ -95,14 +78,8 @@ def sums_of(rows: FitData) -> Sums:
 def weighted(sums: Sums, relative: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Weigh each dataset's products by the inverse of its covariance.
 
-    Returns
-    -------
-    shrink : numpy.ndarray of float64, shape (d, 2, 2)
-        (I + X'X T)^-1, with T the relative covariance.
-    left : numpy.ndarray of float64, shape (d, 2, 2)
-        X'V^-1 X in units of the residual variance.
-    right : numpy.ndarray of float64, shape (d, 2)
-        X'V^-1 y, likewise.
+    Returns `shrink` (d, 2, 2): (I + X'X T)^-1, with T the relative covariance; `left` (d, 2, 2):
+    x'V^-1 X in units of the residual variance; `right` (d, 2): x'V^-1 y, likewise.
     """
     shrink, _ = _inverse(_EYE + sums.xx @ relative)
     return shrink, shrink @ sums.xx, (shrink @ sums.xy[:, :, None])[:, :, 0]
@@ -111,9 +88,7 @@ def weighted(sums: Sums, relative: FloatArray) -> tuple[FloatArray, FloatArray, 
 def _inverse(matrices: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Inverses and determinants of 2 x 2 matrices: written out, several times faster than LAPACK.
 
-    Parameters
-    ----------
-    matrices : numpy.ndarray of float64, shape (d, 2, 2)
+    Shapes: `matrices` (d, 2, 2).
     """
     a, b, c, d = matrices[:, 0, 0], matrices[:, 0, 1], matrices[:, 1, 0], matrices[:, 1, 1]
     determinants = a * d - b * c
@@ -194,11 +169,6 @@ def fit_partial_pooling(rows: FitData) -> FittedLine:
     """Fit a random intercept and slope per dataset, Gaussian on accuracy.
 
     With a single dataset there is nothing to pool, and the line is that of least squares.
-
-    Raises
-    ------
-    FitError
-        The frequency is the same in all rows.
     """
     if len(np.unique(rows.dataset)) < 2:
         slope, intercept, _ = line(rows.x, rows.y)
@@ -238,20 +208,8 @@ def fit_partial_pooling(rows: FitData) -> FittedLine:
 def slope_errors(rows: FitData) -> tuple[FloatArray, FloatArray]:
     """Estimate each dataset's slope, drawn towards the others, and how uncertain it is.
 
-    Parameters
-    ----------
-    rows : FitData
-
-    Returns
-    -------
-    slope, error : numpy.ndarray of float64, shape (d + 1,)
-        With posterior standard deviations; the last is that of a dataset that is not in the fit,
-        whose own slope is as uncertain as datasets differ.
-
-    Raises
-    ------
-    FitError
-        The frequency is the same in all rows.
+    Returns `slope, error` (d + 1,): with posterior standard deviations; the last is that of a
+    dataset that is not in the fit, whose own slope is as uncertain as datasets differ.
     """
     fitted = fit_partial_pooling(rows)
     sums = sums_of(rows)
@@ -273,22 +231,12 @@ def slope_errors(rows: FitData) -> tuple[FloatArray, FloatArray]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equations:
-    """Normal equations of a line through (x - centre), summed per cluster.
-
-    Parameters
-    ----------
-    centre : float
-    left : numpy.ndarray of float64, shape (clusters, 2, 2)
-        X'V^-1 X.
-    right : numpy.ndarray of float64, shape (clusters, 2)
-        X'V^-1 y.
-    residual : float
-        Residual variance that V is in units of; 0 where V is no model of the rows.
-    """
+    """Normal equations of a line through (x - centre), summed per cluster."""
 
     centre: float
-    left: FloatArray
-    right: FloatArray
+    left: FloatArray  # (clusters, 2, 2): x'V^-1 X
+    right: FloatArray  # (clusters, 2): x'V^-1 y
+    # residual variance that V is in units of; 0 where V is no model of the rows
     residual: float = 0.0
 
     @property
@@ -326,17 +274,7 @@ class Equations:
 def equations(rows: FitData, details: Mapping[str, float] = MappingProxyType({})) -> Equations:
     """Sum up the normal equations.
 
-    Parameters
-    ----------
-    rows : FitData
-    details : mapping of str to float
-        Of a `FittedLine`: rows are weighed by the covariance of partial pooling where they hold
-        it; otherwise every row weighs the same.
-
-    Returns
-    -------
-    Equations
-        The clusters are the datasets, or the concepts where there is one dataset.
+    The clusters are the datasets, or the concepts where there is one dataset.
     """
     if len(np.unique(rows.dataset)) < 2:
         names = tuple(str(index) for index in range(int(rows.concept.max()) + 1))

@@ -175,18 +175,7 @@ def whole_counts(frequencies: ConceptFrequencies, counted: FloatArray) -> FloatA
 def near(curve: Curve, rows: pd.DataFrame, *, encode: Encode | None = None) -> list[str]:
     """Name classes of the fit that are near in meaning to predicted ones, and what they score.
 
-    Parameters
-    ----------
-    curve : Curve
-    rows : pandas.DataFrame
-        Some rows of `predict`.
-    encode : callable, optional
-        As for `predict`.
-
-    Returns
-    -------
-    list of str
-        One per row, such as ``"Siberian husky 0.31, malamute 0.35"``; empty where none is near.
+    One per row, such as ``"Siberian husky 0.31, malamute 0.35"``; empty where none is near.
     """
     result = dict.fromkeys(rows.index, "")
     for fit in curve.fits:
@@ -241,10 +230,7 @@ def expectations(
 ) -> tuple[FloatArray, FloatArray, FloatArray, str]:
     """Predict the rows of one dataset, or those that name none, given what is known of it.
 
-    Returns
-    -------
-    expected, low, high : numpy.ndarray of float64, shape (len(members),)
-    basis : str
+    Returns `expected, low, high` (len(members); `basis`.
     """
     expected = prepared.expected(queries, members)
     if known is not None:

@@ -35,34 +35,20 @@ MIN_SAME = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionCheck:
-    """One model on one set that its curve had not seen.
-
-    Parameters
-    ----------
-    model, pretraining, dataset : str
-    level : float
-        Share of classes that the intervals were made to hold.
-    basis : str
-        What the predictions rest on.
-    table : pandas.DataFrame
-        Rarest first: ``concept, count, predicted, low, high, measured`` (accuracies in [0, 1]),
-        ``n_images`` (NaN where unknown), ``inside`` (whether the measured accuracy lies in the
-        interval), ``known`` (whether the curve was fitted with this class of another set).
-    before, after : LineFit
-        Slope of the curve, and of the same fit with these results added.
-    why_no_after : str
-        Why there is no second fit; `after` is None then.
-    """
+    """One model on one set that its curve had not seen."""
 
     model: str
     pretraining: str
     dataset: str
-    level: float
-    basis: str
+    level: float  # share of classes that the intervals were made to hold
+    basis: str  # what the predictions rest on
+    # rarest first: ``concept, count, predicted, low, high, measured`` (accuracies in [0, 1]),
+    # ``n_images`` (NaN where unknown), ``inside`` (whether the measured accuracy lies in the
+    # interval), ``known`` (whether the curve was fitted with this class of another set)
     table: pd.DataFrame = field(repr=False)
-    before: LineFit
+    before: LineFit  # slope of the curve, and of the same fit with these results added
     after: LineFit | None
-    why_no_after: str = ""
+    why_no_after: str = ""  # why there is no second fit; `after` is None then
 
     @property
     def n_inside(self) -> int:
@@ -89,42 +75,7 @@ def check_predictions(
 ) -> tuple[PredictionCheck, ...]:
     """Put what a curve predicts for an evaluation set beside what was measured on it.
 
-    Parameters
-    ----------
-    curve : Curve
-        Fitted before: without these results.
-    frequencies : ConceptFrequencies
-        Of the audit whose counts the curve was fitted on.
-    measured : ConceptAccuracies
-        Results of models of the curve, on sets that are not in it.
-    level : float
-        Of the predicted intervals, in (0, 1).
-
-    Returns
-    -------
-    tuple of PredictionCheck
-        One per model of the curve and evaluation set.
-
-    Raises
-    ------
-    DataError
-        The curve was fitted with these results, or no model and class of them is in both.
-
-    Examples
-    --------
-    >>> from conceptaudit.curves import fit_curve
-    >>> names = [f"class {i}" for i in range(40)]
-    >>> counts = ConceptFrequencies(
-    ...     pd.DataFrame({"concept": names, "n_text": [10 ** (i % 5) - 1 for i in range(40)]}))
-    >>> def scores(dataset, names):
-    ...     return ConceptAccuracies(pd.DataFrame({
-    ...         "model": "RN50", "pretraining": "", "dataset": dataset, "metric": "accuracy",
-    ...         "concept": names, "n_correct": pd.NA, "n_images": pd.NA,
-    ...         "accuracy": [0.1 + 0.1 * (i % 5) for i in range(len(names))]}))
-    >>> before = fit_curve(counts, scores("zoo", names))
-    >>> [found] = check_predictions(before, counts, scores("tail", names[:5]))
-    >>> found.n_inside, len(found.table), found.after is not None
-    (5, 5, True)
+    One per model of the curve and evaluation set.
     """
     found = [
         _checked(curve, fit, frequencies, rows, level)
@@ -218,13 +169,7 @@ def _checked(
 
 
 def _refuse_seen(curve: Curve, points: pd.DataFrame, dataset: str, measured: pd.DataFrame) -> None:
-    """Refuse a curve whose rows hold these results, under their dataset's name or another.
-
-    Raises
-    ------
-    DataError
-        It holds a class of this set, or a set of the same classes with the same results.
-    """
+    """Refuse a curve whose rows hold these results, under their dataset's name or another."""
     theirs = _keyed(measured)
     for name, rows in _keyed(points).groupby("dataset", sort=True):
         met = rows.merge(theirs, on="key", suffixes=("", "_measured"))

@@ -28,18 +28,7 @@ def _packed() -> pd.DataFrame:
 
 
 def reference_accuracies(pretraining: str | None = None) -> ConceptAccuracies:
-    """Return the published accuracies (ensemble prompts), of the models of one pretraining set.
-
-    Parameters
-    ----------
-    pretraining : str, optional
-        All models by default: nineteen, some of sets that were not counted.
-
-    Examples
-    --------
-    >>> sorted(set(reference_accuracies("cc3m").table["model"]))
-    ['RN50', 'ViT-B-16']
-    """
+    """Return the published accuracies (ensemble prompts), of the models of one pretraining set."""
     table, parts = _packed(), []
     known = table["n_images"].to_numpy(np.int64)
     units = np.where(known > 0, known, SCALE)

@@ -32,79 +32,49 @@ FOLDED_COLUMNS = ("dataset", "concept", "matched")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Which rows went into a fit.
+    """Which rows went into a fit."""
 
-    Parameters
-    ----------
-    n_concepts : int
-        Accuracies that the model came with (a concept counts once per evaluation set).
-    n_used : int
-        FitData in the fit; `n_concepts` minus everything in `dropped`.
-    n_zero : int
-        FitData whose frequency is zero, used or not.
-    dropped : dict of str to int
-        FitData left out, by reason.
-    """
-
+    # accuracies that the model came with (a concept counts once per evaluation set)
     n_concepts: int
-    n_used: int
-    n_zero: int
-    dropped: dict[str, int]
+    n_used: int  # rows in the fit; `n_concepts` minus everything in `dropped`
+    n_zero: int  # rows whose frequency is zero, used or not
+    dropped: dict[str, int]  # rows left out, by reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineFit:
-    """The population curve of a fit, with the straight line that sums it up.
+    """The population curve of a fit, with the straight line that sums it up."""
 
-    Parameters
-    ----------
-    slope, slope_low, slope_high : float
-        Accuracy per decade, with its interval. For a family that is not a straight line, the
-        least-squares slope of its population curve over the fitted concepts.
-    intercept : float
-        Accuracy at x = 0 of that line: at a count of zero, or of one under ``exclude`` and ``one``.
-    residual_sd : float
-        Standard deviation of accuracy about what the fit expects of each row in its dataset,
-        n - 2 degrees of freedom.
-    r, r_low, r_high : float
-        Pearson correlation per concept (never of bins), with its interval; NaN where accuracy
-        is constant.
-    rho : float
-        Spearman's rank correlation per concept.
-    resampled : str
-        What the intervals take as the sampled unit: ``"dataset"`` or, with a single dataset,
-        ``"concept"``.
-    method : str
-        How the interval of the slope and the band were computed: ``"CR2"`` (bias-reduced
-        cluster-robust variance) or ``"jackknife"`` (leave one unit out), both with Student's t.
-    df : float
-        Degrees of freedom of the slope's interval.
-    boot_low, boot_high : float
-        Percentile interval of the slope from resampling units; with few datasets it is known to
-        be too narrow, and stands here for comparison.
-    x_min, x_max : float
-        Fitted range of x.
-    band_x, band_mid, band_low, band_high : tuple of float
-        The population curve over that range, with its pointwise interval.
-    """
-
+    # accuracy per decade, with its interval. For a family that is not a straight line, the
+    # least-squares slope of its population curve over the fitted concepts
     slope: float
     slope_low: float
     slope_high: float
+    # accuracy at x = 0 of that line: at a count of zero, or of one under ``exclude`` and ``one``
     intercept: float
+    # standard deviation of accuracy about what the fit expects of each row in its dataset, n - 2
+    # degrees of freedom
     residual_sd: float
+    # Pearson correlation per concept (never of bins), with its interval; NaN where accuracy is
+    # constant
     r: float
     r_low: float
     r_high: float
-    rho: float
+    rho: float  # Spearman's rank correlation per concept
+    # what the intervals take as the sampled unit: ``"dataset"`` or, with a single dataset,
+    # ``"concept"``
     resampled: str
+    # how the interval of the slope and the band were computed: ``"CR2"`` (bias-reduced
+    # cluster-robust variance) or ``"jackknife"`` (leave one unit out), both with Student's t
     method: str
-    df: float
+    df: float  # degrees of freedom of the slope's interval
+    # percentile interval of the slope from resampling units; with few datasets it is known to be
+    # too narrow, and stands here for comparison
     boot_low: float
     boot_high: float
-    x_min: float
+    x_min: float  # fitted range of x
     x_max: float
-    band_x: tuple[float, ...]
+    band_x: tuple[float, ...]  # the population curve over that range, with its pointwise interval
     band_mid: tuple[float, ...]
     band_low: tuple[float, ...]
     band_high: tuple[float, ...]
@@ -125,28 +95,18 @@ class DatasetSlope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetEffects:
-    """The pooled slope taken apart: inside evaluation sets, and between them.
+    """The pooled slope taken apart: inside evaluation sets, and between them."""
 
-    Parameters
-    ----------
-    slope_within, slope_within_low, slope_within_high : float
-        Slope with one intercept per dataset (equals the slope for a single dataset), with its
-        interval over datasets.
-    slope_between : float
-        Slope of dataset means, weighted by their concepts; NaN for a single dataset.
-    p_within : float
-        Two-sided permutation p value of `slope_within`, accuracies shuffled within dataset.
-    n_shuffles : int
-        Shuffles behind `p_within`; it cannot be below 1 / (n_shuffles + 1).
-    slopes : tuple of DatasetSlope
-    """
-
+    # slope with one intercept per dataset (equals the slope for a single dataset), with its
+    # interval over datasets
     slope_within: float
     slope_within_low: float
     slope_within_high: float
+    # slope of dataset means, weighted by their concepts; NaN for a single dataset
     slope_between: float
+    # two-sided permutation p value of `slope_within`, accuracies shuffled within dataset
     p_within: float
-    n_shuffles: int
+    n_shuffles: int  # shuffles behind `p_within`; it cannot be below 1 / (n_shuffles + 1)
     slopes: tuple[DatasetSlope, ...]
 
     @property
@@ -166,20 +126,12 @@ class CountError:
 
     A count with an error in it flattens the slope. Regression calibration replaces each x by what
     is expected of the true one, given its dataset; see `errors_in_variables` for what it assumes.
-
-    Parameters
-    ----------
-    reliability : float
-        Share of the variance of x within datasets that is not error, in (0, 1].
-    n_with_interval : int
-        FitData whose count has an interval.
-    slope, slope_low, slope_high : float
-        The slope of the family on calibrated x, to be read beside the `LineFit.slope` of the same
-        fit, which is right for predicting from counts with the same error.
     """
 
-    reliability: float
-    n_with_interval: int
+    reliability: float  # share of the variance of x within datasets that is not error, in (0, 1]
+    n_with_interval: int  # rows whose count has an interval
+    # the slope of the family on calibrated x, to be read beside the `LineFit.slope` of the same
+    # fit, which is right for predicting from counts with the same error
     slope: float
     slope_low: float
     slope_high: float
@@ -187,25 +139,7 @@ class CountError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFit:
-    """The curve of one model, with everything that is needed to doubt it.
-
-    Parameters
-    ----------
-    model, pretraining, metric : str
-    usage : Usage
-    line : LineFit
-    effects : DatasetEffects
-    binned : BinnedFit
-    overdispersion : float
-        Variance of accuracies about the fit over what their numbers of test images alone would
-        give (Pearson's chi-square per degree of freedom); NaN where no such number is known.
-    count_error : CountError or None
-        None where no count has an interval.
-    parameters : dict of str to JSON values
-        What the family has learned; `Curve.fitted` makes a curve of it.
-    notes : tuple of str
-        What a reader should know before quoting a number.
-    """
+    """The curve of one model, with everything that is needed to doubt it."""
 
     model: str
     pretraining: str
@@ -214,10 +148,12 @@ class ModelFit:
     line: LineFit
     effects: DatasetEffects
     binned: BinnedFit
+    # variance of accuracies about the fit over what their numbers of test images alone would give
+    # (Pearson's chi-square per degree of freedom); NaN where no such number is known
     overdispersion: float
-    count_error: CountError | None
-    parameters: dict[str, Any]
-    notes: tuple[str, ...] = ()
+    count_error: CountError | None  # None where no count has an interval
+    parameters: dict[str, Any]  # what the family has learned; `Curve.fitted` makes a curve of it
+    notes: tuple[str, ...] = ()  # what a reader should know before quoting a number
 
     @property
     def label(self) -> str:

@@ -48,29 +48,17 @@ OF_OTHERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A published curve chosen for a user's frequencies.
-
-    Parameters
-    ----------
-    curve : Curve
-    frequencies : ConceptFrequencies
-        The user's, as a share of the published scale if that was asked for.
-    pretraining : str
-        The published pretraining set.
-    factor : float
-        From the user's counts to the published ones, median over shared names; NaN where unknown.
-    spread : float
-        Half of the middle 50 % of the differences in scale, in decades; NaN where unknown.
-    notes : tuple of str
-        What was chosen and why, for whoever reads the predictions.
-    """
+    """A published curve chosen for a user's frequencies."""
 
     curve: Curve
+    # the user's, as a share of the published scale if that was asked for
     frequencies: ConceptFrequencies
-    pretraining: str
+    pretraining: str  # the published pretraining set
+    # from the user's counts to the published ones, median over shared names; NaN where unknown
     factor: float
+    # half of the middle 50 % of the differences in scale, in decades; NaN where unknown
     spread: float
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # what was chosen and why, for whoever reads the predictions
 
 
 def reference_curve(
@@ -88,30 +76,7 @@ def reference_curve(
     the latter should not, because more data is what makes the larger dataset better. Nothing in
     the counts tells which it is, so counts are taken as they are unless `rescale` says otherwise.
 
-    Parameters
-    ----------
-    frequencies : ConceptFrequencies
-        Of the user's data.
-    pretraining : str
-        ``"auto"``, one of `PRETRAININGS`, or counts of the registry, such as
-        ``"laion400m/paper"``.
-    count : {"auto", "n_text", "n_image", "n_joint"}
-        Which count to go by, as for `fit_curve`.
-    rescale : bool
-        Take the counts as those of a sample of the published scale, so that zeros too become what
-        is expected of the whole: for counters that find fewer on data about as large. Without
-        effect where they find more.
-    seed : int
-
-    Returns
-    -------
-    Reference
-        For ``predict(reference.curve, reference.frequencies, same_model=False)``.
-
-    Raises
-    ------
-    ConfigError
-        There is no such pretraining set or count.
+    For ``predict(reference.curve, reference.frequencies, same_model=False)``.
     """
     column = choose_count(frequencies, count).column
     if column in CORRECTED_COLUMNS and count == AUTO_COUNT:
@@ -171,15 +136,7 @@ def _settings(column: str) -> list[str]:
 def counted_by_name(
     frequencies: ConceptFrequencies, accuracies: ConceptAccuracies
 ) -> ConceptFrequencies:
-    """Add rows for evaluation sets that were not counted, from the same names in sets that were.
-
-    Parameters
-    ----------
-    frequencies : ConceptFrequencies
-        Text counts by evaluation set; other counts are returned as they are.
-    accuracies : ConceptAccuracies
-        Its sets that have no row in the frequencies are added, with the names that have one.
-    """
+    """Add rows for evaluation sets that were not counted, from the same names in sets that were."""
     table = frequencies.table
     if frequencies.counted != ("n_text",):
         return frequencies

@@ -45,58 +45,28 @@ SUMMED = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateDensity:
-    """Density of the rates of concepts in the whole.
+    """Density of the rates of concepts in the whole."""
 
-    Parameters
-    ----------
-    coefficients : numpy.ndarray of float64, shape (7,)
-        Of the polynomial, and the logit of the share of concepts that do not occur.
-    weights : numpy.ndarray of float64, shape (n_grid,)
-        Probability of each rate of the grid, given that the concept occurs.
-    absent : float
-        Share of concepts that do not occur.
-    """
-
+    # (7,): of the polynomial, and the logit of the share of concepts that do not occur
     coefficients: FloatArray
+    # (n_grid,): probability of each rate of the grid, given that the concept occurs
     weights: FloatArray
-    absent: float
+    absent: float  # share of concepts that do not occur
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FullCounts:
-    """Counts of the whole, expected from those of a sample.
+    """Counts of the whole, expected from those of a sample."""
 
-    Parameters
-    ----------
-    count : numpy.ndarray of float64, shape (n,)
-        Where log10(1 + count) is expected to be; NaN where there is no count.
-    low, high : numpy.ndarray of float64, shape (n,)
-        The same, 1.645 posterior standard deviations below and above.
-    """
-
-    count: FloatArray
-    low: FloatArray
+    count: FloatArray  # (n,): where log10(1 + count) is expected to be; NaN where there is no count
+    low: FloatArray  # (n,): the same, 1.645 posterior standard deviations below and above
     high: FloatArray
 
 
 def expected_counts(counts: FloatArray, dataset: IntArray, share: float) -> FullCounts:
     """Expect the counts of a whole dataset.
 
-    Parameters
-    ----------
-    counts : numpy.ndarray of float64, shape (n,)
-        Counts in a sample, at least 0; NaN stays NaN.
-    dataset : numpy.ndarray of int, shape (n,)
-        Evaluation set of each concept, from 0.
-    share : float
-        Share of the whole that was read, in (0, 1].
-
-    Examples
-    --------
-    >>> counts = np.repeat([0.0, 1.0, 10.0, 1000.0], [20, 20, 10, 2])
-    >>> found = expected_counts(counts, np.zeros(52, dtype=int), 0.01)
-    >>> found.count[[0, 20, 40, 50]].round(-1).tolist()
-    [20.0, 70.0, 860.0, 100000.0]
+    Shapes: `counts`, `dataset` (n,).
     """
     known = np.isfinite(counts)
     log = np.full(len(counts), np.nan)

@@ -25,35 +25,18 @@ MIN_MODELS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleEffect:
-    """How curves change with a covariate of their models.
-
-    Parameters
-    ----------
-    covariate : str
-    models : tuple of str
-        Labels of the fits, in the order of the curve.
-    scales : tuple of float
-        The covariate of each, above 0.
-    slopes : tuple of float
-        Slope of each within datasets, in accuracy per decade of frequency.
-    change, change_low, change_high : float
-        What a slope gains per decade of the covariate, with its interval over datasets.
-    datasets : tuple of str
-    centres : tuple of float
-        Mean of x in each dataset, about which its curve turns.
-    level_changes : tuple of float
-        What the mean accuracy of each dataset gains per decade of the covariate.
-    """
+    """How curves change with a covariate of their models."""
 
     covariate: str
-    models: tuple[str, ...]
-    scales: tuple[float, ...]
-    slopes: tuple[float, ...]
-    change: float
+    models: tuple[str, ...]  # labels of the fits, in the order of the curve
+    scales: tuple[float, ...]  # the covariate of each, above 0
+    slopes: tuple[float, ...]  # slope of each within datasets, in accuracy per decade of frequency
+    change: float  # what a slope gains per decade of the covariate, with its interval over datasets
     change_low: float
     change_high: float
     datasets: tuple[str, ...]
-    centres: tuple[float, ...]
+    centres: tuple[float, ...]  # mean of x in each dataset, about which its curve turns
+    # what the mean accuracy of each dataset gains per decade of the covariate
     level_changes: tuple[float, ...]
 
     @property
@@ -70,13 +53,7 @@ class ScaleEffect:
         )
 
     def nearest(self, value: float) -> str:
-        """Return the label of the model whose covariate is nearest, as a ratio.
-
-        Raises
-        ------
-        ConfigError
-            The value is not above 0.
-        """
+        """Return the label of the model whose covariate is nearest, as a ratio."""
         if not 0 < value < np.inf:
             raise ConfigError(
                 f"The covariate of a model must be a number above 0. Got {value!r} instead."
@@ -86,21 +63,7 @@ class ScaleEffect:
     def moved(self, table: pd.DataFrame, x: FloatArray, label: str, value: float) -> pd.DataFrame:
         """Move the predictions of a model to another value of the covariate.
 
-        Parameters
-        ----------
-        table : pandas.DataFrame
-            From `predict`, rows of the model `label`; in a dataset that is not in the fit levels
-            change as they do on average.
-        x : numpy.ndarray of float64, shape (n,)
-            Frequency of the rows, in decades.
-        label : str
-            One of `models`.
-        value : float
-
-        Returns
-        -------
-        pandas.DataFrame
-            ``accuracy, low, high`` moved alike within [0, 1], and ``basis`` says so.
+        Shapes: `x` (n,). ``accuracy, low, high`` moved alike within [0, 1], and ``basis`` says so.
         """
         decades = float(np.log10(value / self.scales[self.models.index(label)]))
         known = {normalise_name(name): row for row, name in enumerate(self.datasets)}
@@ -126,26 +89,7 @@ def fit_scale(
     rows: Sequence[FitData],
     level: float,
 ) -> ScaleEffect:
-    """Regress slopes and levels of models on the logarithm of a covariate.
-
-    Parameters
-    ----------
-    covariate : str
-        Its name, in the plural.
-    values : mapping of str to float
-        By label, above 0.
-    labels : sequence of str
-        Of the fits.
-    rows : sequence of FitData
-        Of each fit.
-    level : float
-        Of the interval.
-
-    Raises
-    ------
-    ConfigError
-        A model has no value, a value is not above 0, or fewer than `MIN_MODELS` differ.
-    """
+    """Regress slopes and levels of models on the logarithm of a covariate."""
     lacking = [label for label in labels if not 0 < values.get(label, np.nan) < np.inf]
     if lacking:
         raise ConfigError(

@@ -31,15 +31,9 @@ STEEPNESS = (0.0, *np.exp(np.linspace(np.log(0.2), np.log(20.0), 6)))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedKnots:
-    """A curve given by points, straight between them and level beyond.
+    """A curve given by points, straight between them and level beyond."""
 
-    Parameters
-    ----------
-    knots, values : tuple of float
-        Ascending x, and the accuracy there.
-    """
-
-    knots: tuple[float, ...]
+    knots: tuple[float, ...]  # ascending x, and the accuracy there
     values: tuple[float, ...]
 
     def predict(self, x: FloatArray, dataset: IntArray) -> FloatArray:
@@ -68,23 +62,12 @@ class FittedAsymptote:
     With `steepness` 0 the decay is 10^(-rate x): a power of 1 + count. Otherwise it is
     1 - exp(-steepness 10^(-rate x)), relative: an error that falls exponentially with a loss that
     is a power of 1 + count, and so levels off at both ends.
-
-    Parameters
-    ----------
-    ceiling : float
-        Accuracy that no frequency exceeds.
-    gap : float
-        At least 0.
-    rate : float
-        Above 0, per decade.
-    steepness : float
-        At least 0.
     """
 
-    ceiling: float
-    gap: float
-    rate: float
-    steepness: float
+    ceiling: float  # accuracy that no frequency exceeds
+    gap: float  # at least 0
+    rate: float  # above 0, per decade
+    steepness: float  # at least 0
 
     def predict(self, x: FloatArray, dataset: IntArray) -> FloatArray:
         """Return the expected accuracy of each row, see `FittedFamily.predict`."""
@@ -188,12 +171,7 @@ SEPARATED = 8.0
 def fit_binomial(rows: FitData) -> FittedLine:
     """Fit logit accuracy = a + b x by binomial quasi-likelihood.
 
-    FitData with a known number of images weigh by it; where no row has one, each weighs the same.
-
-    Raises
-    ------
-    FitError
-        Some rows have a number of images and some have none.
+    Rows with a known number of images weigh by it; where no row has one, each weighs the same.
     """
     n = _weights(rows)
     z, centre, scale = _standardised(rows.x)

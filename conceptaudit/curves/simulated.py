@@ -17,39 +17,23 @@ from conceptaudit.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """How simulated results come about.
-
-    Parameters
-    ----------
-    n_datasets : int
-    slope : float
-        Accuracy per decade of log10(1 + count), in the mean over datasets.
-    intercept : float
-        Accuracy of a concept with a count of zero, likewise.
-    level_sd, slope_sd : float
-        How much datasets differ in level and in slope.
-    correlation : float
-        Of two concepts' images within a concept (beta-binomial), in [0, 1): 0 leaves the number
-        of test images as the only noise.
-    x_mean, x_sd, x_between : float
-        Decades: mean log frequency, its spread within and between datasets; what falls below
-        zero is a count of zero.
-    absent : float
-        Share of concepts that do not occur, whatever the others do.
-    count_error : float
-        Standard deviation of the error of a count, in decades; 0 for exact counts.
-    """
+    """How simulated results come about."""
 
     n_datasets: int = 16
-    slope: float = 0.06
-    intercept: float = 0.3
-    level_sd: float = 0.08
+    slope: float = 0.06  # accuracy per decade of log10(1 + count), in the mean over datasets
+    intercept: float = 0.3  # accuracy of a concept with a count of zero, likewise
+    level_sd: float = 0.08  # how much datasets differ in level and in slope
     slope_sd: float = 0.02
+    # of two concepts' images within a concept (beta-binomial), in [0, 1): 0 leaves the number of
+    # test images as the only noise
     correlation: float = 0.15
+    # decades: mean log frequency, its spread within and between datasets; what falls below zero is
+    # a count of zero
     x_mean: float = 2.0
     x_sd: float = 1.3
     x_between: float = 0.6
-    absent: float = 0.0
+    absent: float = 0.0  # share of concepts that do not occur, whatever the others do
+    # standard deviation of the error of a count, in decades; 0 for exact counts
     count_error: float = 0.3
 
     def __post_init__(self) -> None:
@@ -63,24 +47,9 @@ class World:
 def simulate(world: World, *, seed: int) -> pd.DataFrame:
     """Draw the results of one model.
 
-    Parameters
-    ----------
-    world : World
-    seed : int
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``dataset, concept, true_count, true_accuracy, true_slope`` (of its dataset), ``count,
-        count_low, count_high, n_images, n_correct,
-        accuracy``: 15 to 250 concepts per dataset with 10 to 200 images each. `count` carries
-        the error that the ends of its 90 % interval tell of.
-
-    Examples
-    --------
-    >>> table = simulate(World(n_datasets=2), seed=0)
-    >>> bool((table["n_correct"] <= table["n_images"]).all()), table["dataset"].nunique()
-    (True, 2)
+    ``dataset, concept, true_count, true_accuracy, true_slope`` (of its dataset), ``count,
+    count_low, count_high, n_images, n_correct, accuracy``: 15 to 250 concepts per dataset with 10
+    to 200 images each. `count` carries the error that the ends of its 90 % interval tell of.
     """
     rng = np.random.default_rng(seed)
     sizes = np.exp(rng.uniform(np.log(15), np.log(250), world.n_datasets)).astype(int)

@@ -51,18 +51,8 @@ def group_means(values: FloatArray, groups: IntArray, n_groups: int) -> FloatArr
 def resampled_lines(x: FloatArray, y: FloatArray, groups: IntArray, draws: IntArray) -> Lines:
     """Fit y = intercept + slope x once per row of `draws`, by ordinary least squares.
 
-    Parameters
-    ----------
-    x, y : numpy.ndarray of float64, shape (n,)
-    groups : numpy.ndarray of int, shape (n,)
-        Which group (0 … g-1) each row belongs to.
-    draws : numpy.ndarray of int, shape (replicates, g)
-        How often each replicate holds each group.
-
-    Returns
-    -------
-    Lines
-        NaN where a replicate's x (or, for r, its y) does not vary.
+    Shapes: `x`, `y`, `groups` (n,); `draws` (replicates, g). NaN where a replicate's x (or, for r,
+    its y) does not vary.
     """
     x_centre, y_centre = float(x.mean()), float(y.mean())
     dx, dy = x - x_centre, y - y_centre
@@ -85,13 +75,7 @@ def resampled_lines(x: FloatArray, y: FloatArray, groups: IntArray, draws: IntAr
 
 
 def line(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:
-    """Slope, intercept and Pearson r of ordinary least squares; NaN where undefined.
-
-    Examples
-    --------
-    >>> line(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0]))
-    (2.0, 1.0, 1.0)
-    """
+    """Slope, intercept and Pearson r of ordinary least squares; NaN where undefined."""
     fit = resampled_lines(x, y, np.zeros(len(x), dtype=np.intp), np.ones((1, 1), dtype=np.intp))
     return float(fit.slope[0]), float(fit.intercept[0]), float(fit.r[0])
 
@@ -130,13 +114,7 @@ def shuffled_within(
 ) -> Iterator[FloatArray]:
     """Shuffle y within each group, `n_shuffles` times, in chunks of shape (k, n).
 
-    Parameters
-    ----------
-    y : numpy.ndarray of float64, shape (n,)
-    groups : numpy.ndarray of int, shape (n,)
-        Sorted: the rows of a group are contiguous.
-    n_shuffles : int
-    rng : numpy.random.Generator
+    Shapes: `y`, `groups` (n,).
     """
     edges = np.flatnonzero(np.diff(groups, prepend=-1, append=-1))
     step = max(1, CHUNK_VALUES // len(y))
@@ -189,19 +167,13 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureEffects:
-    """What features add to a curve: an effect for all datasets, and one for each.
+    """What features add to a curve: an effect for all datasets, and one for each."""
 
-    Parameters
-    ----------
-    scale : numpy.ndarray of float64, shape (k,)
-        Standard deviation of each feature over the fitted rows; 1 where it is 0 but for rounding.
-    common : numpy.ndarray of float64, shape (k,)
-    own : numpy.ndarray of float64, shape (d + 1, k)
-        Per dataset, to be added to `common`; the last row, for a new dataset, is zero.
-    """
-
+    # (k,): standard deviation of each feature over the fitted rows; 1 where it is 0 but for
+    # rounding
     scale: FloatArray
-    common: FloatArray
+    common: FloatArray  # (k,)
+    # (d + 1, k): per dataset, to be added to `common`; the last row, for a new dataset, is zero
     own: FloatArray
 
     def at(self, features: FloatArray, dataset: IntArray) -> FloatArray:
@@ -216,19 +188,7 @@ def fit_effects(
 ) -> FeatureEffects:
     """Regress residuals on features by ridge, with effects per dataset drawn to common ones.
 
-    Parameters
-    ----------
-    features : numpy.ndarray of float64, shape (n, k)
-    residuals : numpy.ndarray of float64, shape (n,)
-    dataset : numpy.ndarray of int, shape (n,)
-    n_datasets : int
-
-    Examples
-    --------
-    >>> x = np.linspace(-1, 1, 200)[:, None]
-    >>> effects = fit_effects(x, 0.1 * x[:, 0], np.zeros(200, dtype=int), 1)
-    >>> effects.at(np.array([[1.0]]), np.array([0])).round(2).tolist()
-    [0.1]
+    Shapes: `features` (n, k); `residuals`, `dataset` (n,).
     """
     k = features.shape[1]
     scale = features.std(axis=0)

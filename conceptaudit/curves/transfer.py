@@ -62,20 +62,11 @@ NOT_WIDENED = "; outside the fitted range of frequencies: the level is not assur
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDataset:
-    """What is expected in a dataset of which no class is known.
+    """What is expected in a dataset of which no class is known."""
 
-    Parameters
-    ----------
-    level : float
-        Mean over datasets of their mean accuracies.
-    centre : numpy.ndarray of float64, shape (k,)
-        The same of the predictors.
-    within, between : numpy.ndarray of float64, shape (k,)
-        Effects of a class's distance from its dataset's mean, and of that mean's from `centre`.
-    """
-
-    level: float
-    centre: FloatArray
+    level: float  # mean over datasets of their mean accuracies
+    centre: FloatArray  # (k,): the same of the predictors
+    # (k,): effects of a class's distance from its dataset's mean, and of that mean's from `centre`
     within: FloatArray
     between: FloatArray
 
@@ -89,25 +80,12 @@ class NewDataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """A ridge regression on other models' accuracies.
+    """A ridge regression on other models' accuracies."""
 
-    Parameters
-    ----------
-    mean : float
-        Of the known accuracies.
-    centre : numpy.ndarray of float64, shape (k,)
-        Of the predictors.
-    means : numpy.ndarray of float64, shape (d + 1, k)
-        Of the predictors in each dataset; the last row is `centre`.
-    offsets : numpy.ndarray of float64, shape (d + 1,)
-        Level of each dataset about what common effects say; the last, for a new one, is 0.
-    effects : FeatureEffects
-    new : NewDataset
-    """
-
-    mean: float
-    centre: FloatArray
-    means: FloatArray
+    mean: float  # of the known accuracies
+    centre: FloatArray  # (k,): of the predictors
+    means: FloatArray  # (d + 1, k): of the predictors in each dataset; the last row is `centre`
+    # (d + 1,): level of each dataset about what common effects say; the last, for a new one, is 0
     offsets: FloatArray
     effects: FeatureEffects
     new: "NewDataset"
@@ -125,21 +103,7 @@ def fit_transfer(
 ) -> Transfer:
     """Fit the regression.
 
-    Parameters
-    ----------
-    predictors : numpy.ndarray of float64, shape (n, k)
-        Other models' accuracies, and last the frequency in decades.
-    accuracy : numpy.ndarray of float64, shape (n,)
-    dataset : numpy.ndarray of int, shape (n,)
-    n_datasets : int
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> other = rng.random((300, 1))
-    >>> fitted = fit_transfer(other, 0.8 * other[:, 0], np.zeros(300, dtype=int), 1)
-    >>> fitted.at(np.array([[0.5]]), np.array([0])).round(2).tolist()
-    [0.4]
+    Shapes: `predictors` (n, k); `accuracy`, `dataset` (n,).
     """
     seen = np.bincount(dataset, minlength=n_datasets)
     centre, mean = predictors.mean(axis=0), float(accuracy.mean())
@@ -202,19 +166,7 @@ def name_effects(
 ) -> FloatArray:
     """Estimate how far the classes of each name lie from what is expected, drawn towards 0.
 
-    Parameters
-    ----------
-    fitted : Transfer
-    predictors, accuracy, dataset
-        As for `fit_transfer`.
-    concept : numpy.ndarray of int, shape (n,)
-        The name of each row, from 0.
-    n_concepts : int
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n_concepts + 1,)
-        The last, for any other name, is 0.
+    Shapes: `concept` (n,). Returns (n_concepts + 1,) the last, for any other name, is 0.
     """
     residual = accuracy - fitted.at(predictors, dataset)
     total = np.bincount(concept, weights=residual, minlength=n_concepts + 1)
@@ -256,32 +208,7 @@ def transfer(
 ) -> pd.DataFrame:
     """Predict a model of a curve from other models' results on the same classes.
 
-    Parameters
-    ----------
-    curve : Curve
-        Holds the accuracies that are known of the model.
-    frequencies : ConceptFrequencies
-        The classes to predict, with a ``dataset`` column and the curve's count.
-    others : ConceptAccuracies
-        Per-class results of other models; one that does not cover half of the model's known
-        classes is left out, and so is the model itself.
-    model : str, optional
-        Model of the curve; needed where it holds several.
-    level : float
-        In (0, 1).
-
-    Returns
-    -------
-    pandas.DataFrame
-        As of `predict`; ``basis`` says which classes only their frequency predicts.
-
-    Raises
-    ------
-    ConfigError
-        The level is out of range or the curve has no such model.
-    DataError
-        The curve holds several models and none is named; the frequencies name no dataset; or no
-        other model has `MIN_COMMON` classes in common with this one.
+    As of `predict`; ``basis`` says which classes only their frequency predicts.
     """
     check_level(level)
     fits = curve.select(model)

@@ -28,13 +28,7 @@ _ROOM = 1.5
 
 
 class RankBounds:
-    """Up to which rank the pairs of each form are read.
-
-    Parameters
-    ----------
-    wanted, available : pandas.Series
-        Pairs to read, about, and pairs there are, by form.
-    """
+    """Up to which rank the pairs of each form are read."""
 
     def __init__(self, wanted: pd.Series, available: pd.Series) -> None:
         available = available.sort_index()
@@ -60,39 +54,18 @@ Tag = Callable[[pd.DataFrame], pd.DataFrame]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptiveSample:
-    """Tags as many open pairs as the counts need.
+    """Tags as many open pairs as the counts need."""
 
-    Parameters
-    ----------
-    read, tag : callable
-        Where pairs come from, and who reads them.
-    error : float
-        Wanted standard error, as a share of the count.
-    most : int
-        Pairs of a form that can be tagged.
-    """
-
-    read: Read
+    read: Read  # where pairs come from, and who reads them
     tag: Tag
-    error: float
-    most: int
+    error: float  # wanted standard error, as a share of the count
+    most: int  # pairs of a form that can be tagged
 
     def __call__(self, strata: pd.DataFrame, certain: Int64Array) -> tuple[pd.DataFrame, int]:
         """Sample, tag and estimate.
 
-        Parameters
-        ----------
-        strata : pandas.DataFrame
-            As for `estimate_cells`.
-        certain : numpy.ndarray of int64, shape (n_concepts,)
-            Certain pairs per concept.
-
-        Returns
-        -------
-        cells : pandas.DataFrame
-            As `estimate_cells` returns them.
-        rounds : int
-            Times that pairs were tagged.
+        Shapes: `certain` (n_concepts,). Returns `cells`: as `estimate_cells` returns them;
+        `rounds`: times that pairs were tagged.
         """
         if strata.empty:
             none = {"named": np.zeros(0, bool), "joint": np.zeros(0, bool)}
@@ -120,15 +93,7 @@ class AdaptiveSample:
         return cells, rounds
 
     def _lowest(self, available: pd.Series, needed: pd.Series, wanted: pd.Series) -> pd.DataFrame:
-        """Read the pairs of lowest rank of each form, with their places by rank.
-
-        Parameters
-        ----------
-        available : pandas.Series
-            Pairs there are, by form.
-        needed, wanted : pandas.Series
-            Pairs that have to be read, and that are tried for.
-        """
+        """Read the pairs of lowest rank of each form, with their places by rank."""
         for n in (wanted, available):
             rows = self.read(RankBounds(n, available))
             rows = rows.assign(place=places(rows, "form"))

@@ -50,13 +50,7 @@ _HOST = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://(?:[^/?#@]*@)?(\[[^\]/]*\]|[^/?#:
 
 
 def host_of(url: Any) -> str | None:
-    """Return the host of a URL, in lower case; None for anything else.
-
-    Examples
-    --------
-    >>> host_of("https://user@CDN.Example.org:8080/a.jpg"), host_of("a.jpg")
-    ('cdn.example.org', None)
-    """
+    """Return the host of a URL, in lower case; None for anything else."""
     match = _HOST.match(url.strip()) if isinstance(url, str) else None
     return match[1].lower() if match is not None and match[1] else None
 
@@ -70,27 +64,14 @@ VALUE_COLUMNS = ("concept", "column", "value", "n")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountColumns:
-    """Adds up the columns of one shard, over all samples and by concept.
+    """Adds up the columns of one shard, over all samples and by concept."""
 
-    Parameters
-    ----------
-    dataset : Dataset
-        Reads the columns that were named besides the known ones.
-    tags : ShardStore
-        Of the side by which samples are grouped.
-    images : ShardStore or None
-        Whose list of drops says which images were lost, where images were looked at.
-    store : ShardStore
-        Where the sums go: ``concept_id, column, value, n, total``.
-    numbers, values : tuple of str
-        Columns that hold numbers, and those whose values are counted.
-    """
-
-    dataset: Dataset
-    tags: ShardStore
+    dataset: Dataset  # reads the columns that were named besides the known ones
+    tags: ShardStore  # of the side by which samples are grouped
+    # whose list of drops says which images were lost, where images were looked at
     images: ShardStore | None
-    store: ShardStore
-    numbers: tuple[str, ...]
+    store: ShardStore  # where the sums go: ``concept_id, column, value, n, total``
+    numbers: tuple[str, ...]  # columns that hold numbers, and those whose values are counted
     values: tuple[str, ...]
 
     def __call__(self, shard: Shard) -> None:
@@ -198,22 +179,7 @@ def columns_of(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Decide which columns hold numbers and which values, by a look at the first samples.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        Opened so that it reads the asked columns.
-    asked : sequence of str
-        ``"auto"``, which is every known column that there is, or names.
-    shards : sequence of Shard
-
-    Returns
-    -------
-    numbers, values : tuple of str
-
-    Raises
-    ------
-    ConfigError
-        A named column is not there, or there is none.
+    Returns `numbers, values`.
     """
     present: dict[str, list[Any]] = {}
     for shard in shards[:1]:
@@ -252,12 +218,8 @@ def column_tables(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Merge the columns of all shards.
 
-    Returns
-    -------
-    summary : pandas.DataFrame
-        `SUMMARY_COLUMNS`, a row per column and concept, all samples first (concept ``""``).
-    values : pandas.DataFrame
-        `VALUE_COLUMNS`: the `TOP` most frequent values of each; all of all samples.
+    Returns `summary`: `SUMMARY_COLUMNS`, a row per column and concept, all samples first (concept
+    ``""``); `values`: `VALUE_COLUMNS`: the `TOP` most frequent values of each; all of all samples.
     """
     import duckdb
 

@@ -19,22 +19,12 @@ NAME = "counts_by_language"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountByLanguage:
-    """Counts one shard per language.
+    """Counts one shard per language."""
 
-    Parameters
-    ----------
-    languages : ShardStore
-        Each sample's language.
-    text, image : ShardStore or None
-        The tags; None for a side that was not audited.
-    store : ShardStore
-        Where the counts go.
-    """
-
-    languages: ShardStore
-    text: ShardStore | None
+    languages: ShardStore  # each sample's language
+    text: ShardStore | None  # the tags; None for a side that was not audited
     image: ShardStore | None
-    store: ShardStore
+    store: ShardStore  # where the counts go
 
     def __call__(self, shard: Shard) -> None:
         """Count a shard and write its record."""
@@ -60,24 +50,7 @@ def count_languages(
 ) -> dict[str, dict[str, Any]]:
     """Count the tags of one shard per language.
 
-    Parameters
-    ----------
-    languages : pandas.DataFrame
-        Columns ``sample_id`` (each once) and ``language``.
-    text, image : pandas.DataFrame or None
-        Columns ``sample_id`` and ``concept_id``; None for a side that was not audited.
-
-    Returns
-    -------
-    dict
-        Per language that has a tag: what `count_pairs` gives for its samples.
-
-    Examples
-    --------
-    >>> told = pd.DataFrame({"sample_id": [0, 1], "language": ["en", "de"]})
-    >>> tags = pd.DataFrame({"sample_id": [0, 0, 1], "concept_id": [3, 4, 3]})
-    >>> count_languages(told, tags, None)["en"]["counts"]
-    {'text': [[3, 4], [1, 1]]}
+    Per language that has a tag: what `count_pairs` gives for its samples.
     """
     sides = [
         None if tags is None else tags.merge(languages, on="sample_id") for tags in (text, image)
@@ -99,14 +72,10 @@ def language_table(
 ) -> tuple[pd.DataFrame, dict[str, Json]]:
     """Add up shards and lay the counts out per language and concept.
 
-    Returns
-    -------
-    table : pandas.DataFrame
-        ``language`` and the columns of a frequency table, for every pair that was counted at
-        least once: whatever is not listed was counted 0 times. Summed over languages, a
-        concept's counts are those of the whole dataset.
-    languages : dict of str to dict
-        Samples, and samples tagged on each side, per language.
+    Returns `table`: ``language`` and the columns of a frequency table, for every pair that was
+    counted at least once: whatever is not listed was counted 0 times. Summed over languages, a
+    concept's counts are those of the whole dataset; `languages`: samples, and samples tagged on
+    each side, per language.
     """
     names = sorted({language for shard in shards for language in shard})
     tables: list[pd.DataFrame] = []

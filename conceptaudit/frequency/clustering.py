@@ -29,24 +29,8 @@ FloatArray = npt.NDArray[np.float64]
 def count_dispersion(run: Path, sides: tuple[str, ...], n_concepts: int) -> FloatArray:
     """Estimate the variance of each concept's count over its mean, from the tags of a run.
 
-    Parameters
-    ----------
-    run : Path
-        Folder of an audit.
-    sides : tuple of str
-        ``"text"``, ``"image"`` or both, for a joint count.
-    n_concepts : int
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n_concepts,)
-        In the order of the run's concepts, at least 1; 1 where every sample has a key of its own or
-        the run keeps no tags.
-
-    Raises
-    ------
-    DataError
-        A tag table cannot be read.
+    Returns (n_concepts,) in the order of the run's concepts, at least 1; 1 where every sample has a
+    key of its own or the run keeps no tags.
     """
     shards = [path.stem for path in stage_tables(run / sides[0])]
     chosen = np.unique(np.linspace(0, len(shards) - 1, MOST_SHARDS).round().astype(int))
@@ -61,13 +45,7 @@ def count_dispersion(run: Path, sides: tuple[str, ...], n_concepts: int) -> Floa
 
 
 def dispersion_of(squares: FloatArray, hits: FloatArray) -> FloatArray:
-    """Divide sums of squared hits per cluster by hits; concepts with few lean on all of them.
-
-    Examples
-    --------
-    >>> dispersion_of(np.array([2000.0, 1.0]), np.array([1000.0, 1.0])).round(2).tolist()
-    [2.0, 1.95]
-    """
+    """Divide sums of squared hits per cluster by hits; concepts with few lean on all of them."""
     overall = squares.sum() / hits.sum() if hits.sum() > 0 else 1.0
     return np.asarray((squares + SHARED_HITS * overall) / (hits + SHARED_HITS), dtype=np.float64)
 

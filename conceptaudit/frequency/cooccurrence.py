@@ -27,34 +27,10 @@ def top_pairs(
 ) -> pd.DataFrame:
     """List for every concept those that are most often, and most markedly, named with it.
 
-    Parameters
-    ----------
-    pairs : PairCounts
-        Of the whole corpus.
-    vocabulary : ConceptVocabulary
-    n_text : numpy.ndarray of int64, shape (n_concepts,)
-        Captions that name each concept.
-    n_captions : int
-        Captions in all, at least 1.
-    top : int
-        Partners listed per concept by count, and as many by normalised PMI among the pairs that
-        `MIN_COUNT` captions hold; at least 1.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``concept_a, concept_b, n_a, n_b, n, pmi, npmi``, by concept and falling count. ``n_a``,
-        ``n_b`` and ``n`` count captions that name a, b and both. ``pmi`` is in bits; ``npmi``
-        lies in [-1, 1], 0 where the two are independent, 1 where neither occurs alone.
-
-    Raises
-    ------
-    ConfigError
-        `top` is below 1.
-
-    References
-    ----------
-    Bouma, "Normalized (pointwise) mutual information in collocation extraction", 2009.
+    Shapes: `n_text` (n_concepts,). ``concept_a, concept_b, n_a, n_b, n, pmi, npmi``, by concept and
+    falling count. ``n_a``, ``n_b`` and ``n`` count captions that name a, b and both. ``pmi`` is in
+    bits; ``npmi`` lies in [-1, 1], 0 where the two are independent, 1 where neither occurs alone.
+    See Bouma, "Normalized (pointwise) mutual information in collocation extraction", 2009.
     """
     if top < 1:
         raise ConfigError(f"The 'top' parameter must be at least 1. Got {top} instead.")
@@ -97,18 +73,7 @@ def pointwise_information(
 ) -> tuple[Float64Array, Float64Array]:
     """Return pointwise mutual information in bits, and normalised to [-1, 1].
 
-    Parameters
-    ----------
-    n_both, n_a, n_b : numpy.ndarray of int64, shape (n,)
-        Captions with both, with the first, with the second; all at least 1.
-    n_captions : int
-        Captions in all.
-
-    Examples
-    --------
-    >>> pmi, npmi = pointwise_information(np.array([4]), np.array([4]), np.array([4]), 16)
-    >>> pmi.tolist(), npmi.tolist()
-    ([2.0], [1.0])
+    Shapes: `n_both`, `n_a`, `n_b` (n,).
     """
     both = n_both.astype(np.float64)
     pmi = np.log2(both * n_captions) - np.log2(n_a.astype(np.float64) * n_b)

@@ -26,37 +26,24 @@ Table = Mapping[str, FloatArray]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """Raw counts of a dataset.
+    """Raw counts of a dataset."""
 
-    Parameters
-    ----------
-    n_samples : int
-        Samples with a usable image.
-    text, image, joint : numpy.ndarray of float64, shape (n_concepts,)
-        Captions that name the concept, images tagged with it, and both; text and joint are None
-        where captions were not audited.
-    """
-
-    n_samples: int
+    n_samples: int  # samples with a usable image
     image: FloatArray
+    # (n_concepts,): captions that name the concept, images tagged with it, and both; text and joint
+    # are None where captions were not audited
     text: FloatArray | None = None
     joint: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corrected:
-    """Estimated numbers of images that show each concept, shape (n_concepts,), with intervals.
-
-    Parameters
-    ----------
-    image, image_low, image_high : numpy.ndarray of float64
-    joint, joint_low, joint_high : numpy.ndarray of float64 or None
-        Images that show it and whose caption names it; None without captions.
-    """
+    """Estimated numbers of images that show each concept, shape (n_concepts,), with intervals."""
 
     image: FloatArray
     image_low: FloatArray
     image_high: FloatArray
+    # images that show it and whose caption names it; None without captions
     joint: FloatArray | None = None
     joint_low: FloatArray | None = None
     joint_high: FloatArray | None = None
@@ -67,41 +54,11 @@ def correct_counts(
 ) -> Corrected:
     """Correct counts for misclassification.
 
-    Parameters
-    ----------
-    counted : Counted
-        Raw counts.
-    rates : mapping of str to numpy.ndarray of float64, shape (n_concepts, 1 + n_draws)
-        ``recall`` and ``false_alarm`` of tags; where captions taught the calibration also
-        ``caption_recall`` and ``caption_mistake``. The first column is the best estimate.
-    level : float, default 0.9
-        Coverage of the intervals.
-    seed : int, default 0
-        Of the draws of chance.
-
-    Returns
-    -------
-    Corrected
-        Never negative. Intervals hold the uncertainty of the rates, which images happen to show
-        the concept, and sampling; none is narrower than the Poisson interval of the estimate.
-
-    Raises
-    ------
-    ConfigError
-        Rates and counts are of different numbers of concepts.
-
-    References
-    ----------
-    W. J. Rogan, B. Gladen, "Estimating prevalence from the results of a screening test", American
-    Journal of Epidemiology 107 (1978). S. L. Hui, S. D. Walter, "Estimating the error rates of
-    diagnostic tests", Biometrics 36 (1980).
-
-    Examples
-    --------
-    >>> rates = {"recall": np.full((1, 3), 0.5), "false_alarm": np.full((1, 3), 0.01)}
-    >>> counted = Counted(n_samples=1000, image=np.array([59.0]))
-    >>> correct_counts(counted, rates).image.round(1).tolist()
-    [100.0]
+    Shapes: `rates` (n_concepts, 1 + n_draws). Never negative. Intervals hold the uncertainty of the
+    rates, which images happen to show the concept, and sampling; none is narrower than the Poisson
+    interval of the estimate. See W. J. Rogan, B. Gladen, "Estimating prevalence from the results of
+    a screening test", American Journal of Epidemiology 107 (1978). S. L. Hui, S. D. Walter,
+    "Estimating the error rates of diagnostic tests", Biometrics 36 (1980).
     """
     if len(rates["recall"]) != len(counted.image):
         raise ConfigError(

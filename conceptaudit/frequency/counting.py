@@ -25,18 +25,10 @@ from conceptaudit.records import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SidePairs:
-    """The (sample, concept) pairs of one modality in one shard, without their scores.
+    """The (sample, concept) pairs of one modality in one shard, without their scores."""
 
-    Parameters
-    ----------
-    sample_ids : numpy.ndarray of int64, shape (n,)
-        Sorted.
-    concept_ids : numpy.ndarray of int64, shape (n,)
-        Sorted within a sample.
-    """
-
-    sample_ids: Int64Array
-    concept_ids: Int64Array
+    sample_ids: Int64Array  # (n,): sorted
+    concept_ids: Int64Array  # (n,): sorted within a sample
 
     @classmethod
     def from_table(cls, table: pd.DataFrame | None) -> SidePairs:
@@ -68,16 +60,8 @@ def intersect(text: SidePairs, image: SidePairs) -> SidePairs:
 def count_pairs(text: SidePairs | None, image: SidePairs | None) -> Json:
     """Count one shard.
 
-    Parameters
-    ----------
-    text, image : SidePairs or None
-        None where that side was not audited.
-
-    Returns
-    -------
-    dict
-        ``counts``: sparse counts by modality; ``agreement``: numbers of samples tagged on each
-        side, on both, and on both without a concept in common.
+    ``counts``: sparse counts by modality; ``agreement``: numbers of samples tagged on each side, on
+    both, and on both without a concept in common.
     """
     counts: dict[str, Any] = {}
     agreement: dict[str, int] = {}
@@ -99,11 +83,7 @@ def count_pairs(text: SidePairs | None, image: SidePairs | None) -> Json:
 def add_shards(shards: Iterable[Json], n_concepts: int) -> tuple[dict[str, Int64Array], Json]:
     """Add shards' counts; the order and the cutting of shards do not matter.
 
-    Returns
-    -------
-    counts : dict of str to numpy.ndarray of int64, shape (n_concepts,)
-        By modality.
-    agreement : dict of str to int
+    Returns `counts` (n_concepts,): by modality; `agreement`.
     """
     totals: dict[str, Int64Array] = {}
     agreement: dict[str, int] = {}
@@ -147,25 +127,14 @@ def frequency_table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alignment:
-    """How well captions and pictures name the same concepts.
+    """How well captions and pictures name the same concepts."""
 
-    Parameters
-    ----------
-    n_samples : int
-        All samples read.
-    n_text_tagged, n_image_tagged : int or None
-        Samples with at least one concept on that side; None where it was not audited.
-    n_both_tagged : int or None
-        Samples with concepts on both sides.
-    n_agreeing : int or None
-        Of these, samples with at least one concept in common.
-    """
-
-    n_samples: int
+    n_samples: int  # all samples read
+    # samples with at least one concept on that side; None where it was not audited
     n_text_tagged: int | None = None
     n_image_tagged: int | None = None
-    n_both_tagged: int | None = None
-    n_agreeing: int | None = None
+    n_both_tagged: int | None = None  # samples with concepts on both sides
+    n_agreeing: int | None = None  # of these, samples with at least one concept in common
 
     @property
     def n_misaligned(self) -> int | None:

@@ -30,23 +30,9 @@ def with_estimates(
 ) -> ConceptFrequencies:
     """Say in a frequency table which counts are estimates, and widen their intervals.
 
-    Parameters
-    ----------
-    frequencies : ConceptFrequencies
-        With the estimated counts, and the intervals of counts that are known.
-    certain : dict of str to numpy.ndarray of int64, shape (n_concepts,)
-        Pairs that needed no tagger, for ``"text"`` and, where images were audited, ``"joint"``.
-    estimates : dict of str to Estimate
-        The others.
-    level : float
-        Coverage of the intervals, in (0, 1).
-
-    Returns
-    -------
-    ConceptFrequencies
-        With ``n_*_se`` (0 where the count is what tagging every caption would give) and
-        ``n_*_full_low``, ``n_*_full_high``: where that count lies. ``n_*_low`` and ``n_*_high``
-        take in both the estimation and the Poisson interval, as independent errors.
+    Shapes: `certain` (n_concepts,). With ``n_*_se`` (0 where the count is what tagging every
+    caption would give) and ``n_*_full_low``, ``n_*_full_high``: where that count lies. ``n_*_low``
+    and ``n_*_high`` take in both the estimation and the Poisson interval, as independent errors.
     """
     table = frequencies.table.copy()
     for side, estimate in estimates.items():

@@ -16,26 +16,8 @@ def poisson_interval(counts: npt.ArrayLike, level: float = LEVEL) -> tuple[Float
     Read as: how often the concept would be expected in another sample of this size from the same
     source. A count of zero has lower bound zero and an upper bound of about three at 90 %.
 
-    Parameters
-    ----------
-    counts : array_like of int, shape (n,)
-        Non-negative.
-    level : float, default 0.9
-        Coverage, in (0, 1).
-
-    Returns
-    -------
-    low, high : numpy.ndarray of float64, shape (n,)
-
-    References
-    ----------
-    F. Garwood, "Fiducial limits for the Poisson distribution", Biometrika 28 (1936).
-
-    Examples
-    --------
-    >>> low, high = poisson_interval([0, 10])
-    >>> low.round(2).tolist(), high.round(2).tolist()
-    ([0.0, 5.43], [3.0, 16.96])
+    Shapes: `counts` (n,). Returns `low, high` (n,). See F. Garwood, "Fiducial limits for the
+    Poisson distribution", Biometrika 28 (1936).
     """
     from scipy.special import gammaincinv
 
@@ -46,13 +28,7 @@ def poisson_interval(counts: npt.ArrayLike, level: float = LEVEL) -> tuple[Float
 
 
 def normal_reach(level: float = LEVEL) -> float:
-    """Return how many standard errors a normal interval reaches to either side.
-
-    Examples
-    --------
-    >>> round(normal_reach(0.9), 3)
-    1.645
-    """
+    """Return how many standard errors a normal interval reaches to either side."""
     from scipy.special import ndtri
 
     return float(ndtri((1.0 + level) / 2.0))
@@ -61,27 +37,8 @@ def normal_reach(level: float = LEVEL) -> float:
 def wilson_interval(successes: float, trials: float, level: float = LEVEL) -> tuple[float, float]:
     """Wilson score interval of a share.
 
-    Parameters
-    ----------
-    successes, trials : float
-        Not whole where the numbers stand for as many independent trials as tell as much.
-    level : float, default 0.9
-        Coverage, in (0, 1).
-
-    Returns
-    -------
-    low, high : float
-        (0, 1) where there are no trials.
-
-    References
-    ----------
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
-    JASA 22 (1927).
-
-    Examples
-    --------
-    >>> [round(bound, 3) for bound in wilson_interval(5, 10)]
-    [0.269, 0.731]
+    Returns `low, high`: (0, 1) where there are no trials. See E. B. Wilson, "Probable inference,
+    the law of succession, and statistical inference", JASA 22 (1927).
     """
     from scipy.special import ndtri
 

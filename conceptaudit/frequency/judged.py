@@ -44,30 +44,16 @@ EXACT_UP_TO = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedSample:
-    """What is known of one concept.
+    """What is known of one concept."""
 
-    Parameters
-    ----------
-    sizes : numpy.ndarray of float64, shape (4,)
-        Images in each cell.
-    predicted : numpy.ndarray of float64, shape (4,)
-        Share of each cell that shows the concept, as far as a model knows, in [0, 1].
-    cells : numpy.ndarray of int64, shape (n,)
-        Of the judged images.
-    present : numpy.ndarray of bool, shape (n,)
-        Whether they show it.
-    strata : numpy.ndarray of int64, shape (n,)
-        Of which stratum of the design they were drawn; all zero for a simple random sample.
-    stratum_sizes : numpy.ndarray of float64, shape (n_strata,)
-        Images in each stratum.
-    """
-
-    sizes: FloatArray
+    sizes: FloatArray  # (4,): images in each cell
+    # (4,): share of each cell that shows the concept, as far as a model knows, in [0, 1]
     predicted: FloatArray
-    cells: np.ndarray
-    present: np.ndarray
+    cells: np.ndarray  # (n,): of the judged images
+    present: np.ndarray  # (n,): whether they show it
+    # (n,): of which stratum of the design they were drawn; all zero for a simple random sample
     strata: np.ndarray
-    stratum_sizes: FloatArray
+    stratum_sizes: FloatArray  # (n_strata,): images in each stratum
 
     def __post_init__(self) -> None:
         if not len(self.cells) == len(self.present) == len(self.strata):
@@ -82,15 +68,7 @@ class JudgedSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedCount:
-    """Images that show a concept, and those of which a caption names it too, with intervals.
-
-    Parameters
-    ----------
-    image, image_low, image_high, joint, joint_low, joint_high : float
-    method : {"difference", "posterior"}
-    n_judged, n_present : int
-        Judged images, and those that show it.
-    """
+    """Images that show a concept, and those of which a caption names it too, with intervals."""
 
     image: float
     image_low: float
@@ -98,44 +76,17 @@ class JudgedCount:
     joint: float
     joint_low: float
     joint_high: float
-    method: str
-    n_judged: int
+    method: str  # {"difference", "posterior"}
+    n_judged: int  # judged images, and those that show it
     n_present: int
 
 
 def count_judged(sample: JudgedSample, *, level: float = LEVEL, seed: int = 0) -> JudgedCount:
     """Estimate how many images show a concept.
 
-    Parameters
-    ----------
-    sample : JudgedSample
-        With at least one judged image.
-    level : float, default 0.9
-        Coverage of the intervals, which hold these images and not other ones of their source.
-    seed : int, default 0
-        Of the posterior's draws.
-
-    Raises
-    ------
-    ConfigError
-        No image was judged.
-
-    References
-    ----------
-    A. N. Angelopoulos, J. C. Duchi, T. Zrnic, "PPI++: efficient prediction-powered inference",
+    See A. N. Angelopoulos, J. C. Duchi, T. Zrnic, "PPI++: efficient prediction-powered inference",
     arXiv:2311.01453 (2023). C.-E. Särndal, B. Swensson, J. Wretman, "Model assisted survey
     sampling" (1992), chapter 6.
-
-    Examples
-    --------
-    >>> cells = np.array([BOTH] * 40 + [NEITHER] * 200)
-    >>> sample = JudgedSample(
-    ...     sizes=np.array([400.0, 0.0, 0.0, 2000.0]), predicted=np.array([0.9, 0.5, 0.5, 0.01]),
-    ...     cells=cells, present=cells == BOTH, strata=np.zeros(240, int),
-    ...     stratum_sizes=np.array([2400.0]))
-    >>> count = count_judged(sample)
-    >>> count.method, bool(count.image_low <= 400 <= count.image_high)
-    ('difference', True)
     """
     n, n_present = len(sample.present), int(sample.present.sum())
     if n == 0:
@@ -289,12 +240,6 @@ def share_judged(
     """Estimate how many of `size` captions mean the concept, from a simple random sample.
 
     Jeffreys' posterior of the share, and of each caption that was not judged.
-
-    Examples
-    --------
-    >>> count, low, high = share_judged(1_000, 50, 20)
-    >>> round(count), low < 400 < high
-    (402, True)
     """
     remaining = max(round(size) - n_judged, 0)
     a, b = n_relevant + 0.5, n_judged - n_relevant + 0.5
@@ -311,11 +256,7 @@ def share_judged(
 def predicted_shares(rates: dict[str, FloatArray], prevalence: FloatArray) -> FloatArray:
     """Return which share of each cell a calibration expects to show each concept, (n_concepts, 4).
 
-    Parameters
-    ----------
-    rates : mapping of str to numpy.ndarray of float64, shape (n_concepts, 1 + n_draws)
-        ``recall`` and ``false_alarm`` of tags, ``caption_recall`` and ``caption_mistake``.
-    prevalence : numpy.ndarray of float64, shape (n_concepts,)
+    Shapes: `rates` (n_concepts, 1 + n_draws); `prevalence` (n_concepts,).
     """
     recall, alarm = rates["recall"][:, 0], rates["false_alarm"][:, 0]
     said = rates.get("caption_recall", np.full((len(recall), 1), 0.7))[:, 0]

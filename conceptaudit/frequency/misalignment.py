@@ -24,30 +24,15 @@ MAX_CAPTIONS = 50_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedPairs:
-    """The concepts that captions name, and whether the picture is tagged with them.
+    """The concepts that captions name, and whether the picture is tagged with them."""
 
-    Parameters
-    ----------
-    starts : numpy.ndarray of int64, shape (n_captions,)
-        Where each caption's concepts begin.
-    concept_ids : numpy.ndarray of int64, shape (n,)
-    tagged : numpy.ndarray of bool, shape (n,)
-    """
-
-    starts: Int64Array
-    concept_ids: Int64Array
-    tagged: np.ndarray
+    starts: Int64Array  # (n_captions,): where each caption's concepts begin
+    concept_ids: Int64Array  # (n,)
+    tagged: np.ndarray  # (n,)
 
 
 def named_pairs(shards: Iterable[tuple[pd.DataFrame, pd.DataFrame]]) -> NamedPairs:
-    """Gather what captions name from the text and image tags of shards.
-
-    Parameters
-    ----------
-    shards : iterable of (text, image)
-        Tag tables with ``sample_id`` and ``concept_id``; text without samples that have no
-        usable picture.
-    """
+    """Gather what captions name from the text and image tags of shards."""
     parts: list[pd.DataFrame] = []
     for text, image in shards:
         pairs = text[["sample_id", "concept_id"]].merge(
@@ -76,22 +61,10 @@ def corrected_misalignment(
 ) -> Json:
     """Estimate the share of captions that name concepts none of which the picture shows.
 
-    Parameters
-    ----------
-    pairs : NamedPairs
-    rates : mapping of str to numpy.ndarray of float64, shape (n_concepts, 1 + n_draws)
-        ``recall`` and ``false_alarm`` of tags; first the best estimate, then draws.
-    prevalence : numpy.ndarray of float64, shape (n_concepts,)
-        Share of pictures that show each concept: what an unrelated picture shows by chance.
-    level : float, default 0.9
-        Coverage of the interval, which holds the draws and sampling.
-
-    Returns
-    -------
-    dict
-        ``n_captions``, ``unrelated_captions`` (share), ``mistaken_mentions`` (share of mentions
-        in other captions), ``nothing_named_is_shown`` (share of captions) with ``_low`` and
-        ``_high``; shares are None where no caption names a concept.
+    Shapes: `rates` (n_concepts, 1 + n_draws); `prevalence` (n_concepts,). ``n_captions``,
+    ``unrelated_captions`` (share), ``mistaken_mentions`` (share of mentions in other captions),
+    ``nothing_named_is_shown`` (share of captions) with ``_low`` and ``_high``; shares are None
+    where no caption names a concept.
     """
     n = len(pairs.starts)
     names = ("unrelated_captions", "mistaken_mentions", "nothing_named_is_shown")

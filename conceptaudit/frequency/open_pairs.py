@@ -33,21 +33,11 @@ Columns = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountStrata:
-    """Counts one shard's open pairs by form and context.
+    """Counts one shard's open pairs by form and context."""
 
-    Parameters
-    ----------
-    text : ShardStore
-        Tags with ``form`` and ``context``.
-    image : ShardStore or None
-        None where images were not audited.
-    store : ShardStore
-        Where the counts go.
-    """
-
-    text: ShardStore
-    image: ShardStore | None
-    store: ShardStore
+    text: ShardStore  # tags with ``form`` and ``context``
+    image: ShardStore | None  # None where images were not audited
+    store: ShardStore  # where the counts go
 
     def __call__(self, shard: Shard) -> None:
         """Count a shard and write its record."""
@@ -131,18 +121,8 @@ def is_joint(pairs: Columns, image: ShardStore | None, shard: str) -> npt.NDArra
 def expected_agreement(pairs: Columns | pd.DataFrame, image_samples: npt.NDArray[np.int64]) -> Json:
     """Add up how many samples are expected to be tagged on each side, on both, and to agree.
 
-    Parameters
-    ----------
-    pairs : mapping of str to numpy.ndarray, or pandas.DataFrame
-        ``sample_id``, ``joint`` and ``share``: the probability that the caption names the concept.
-    image_samples : numpy.ndarray of int64
-        Samples whose image has a tag, each once.
-
-    Returns
-    -------
-    dict
-        As `conceptaudit.frequency.counting.count_pairs`, in `UNIT` parts of a sample. Pairs of a
-        sample count as independent given their form and context.
+    As `conceptaudit.frequency.counting.count_pairs`, in `UNIT` parts of a sample. Pairs of a sample
+    count as independent given their form and context.
     """
     missing = 1.0 - np.asarray(pairs["share"], np.float64)
     joint = np.asarray(pairs["joint"], bool)
@@ -161,21 +141,12 @@ def expected_agreement(pairs: Columns | pd.DataFrame, image_samples: npt.NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """How many pairs of each form and context name their concept, ready to be looked up.
+    """How many pairs of each form and context name their concept, ready to be looked up."""
 
-    Parameters
-    ----------
-    forms, contexts : numpy.ndarray
-        Those that occur, sorted.
-    cells : numpy.ndarray of int64, shape (n,)
-        Each row's form and context as one number, sorted.
-    joint, other : numpy.ndarray of float64, shape (n,)
-        Share of the pairs whose image has the tag, and of the others.
-    """
-
-    forms: npt.NDArray[Any]
+    forms: npt.NDArray[Any]  # those that occur, sorted
     contexts: npt.NDArray[Any]
-    cells: npt.NDArray[np.int64]
+    cells: npt.NDArray[np.int64]  # (n,): each row's form and context as one number, sorted
+    # (n,): share of the pairs whose image has the tag, and of the others
     joint: npt.NDArray[np.float64]
     other: npt.NDArray[np.float64]
 
@@ -237,21 +208,7 @@ def read_shares(path: Path) -> Shares:
 
 
 def with_shares(pairs: Columns | pd.DataFrame, shares: Shares) -> Columns:
-    """Add to every pair the probability that the caption names the concept.
-
-    Parameters
-    ----------
-    pairs : mapping of str to numpy.ndarray, or pandas.DataFrame
-        ``form``, ``context`` and ``joint``.
-    shares : Shares
-
-    Examples
-    --------
-    >>> pairs = pd.DataFrame({"form": [0, 7, 7], "context": 1, "joint": [True, True, False]})
-    >>> shares = pd.DataFrame({"form": [7], "context": 1, "n": 4, "n_joint": 2, "share": 0.5})
-    >>> with_shares(pairs, Shares.of(shares.assign(share_joint=0.8)))["share"].round(3).tolist()
-    [1.0, 0.8, 0.2]
-    """
+    """Add to every pair the probability that the caption names the concept."""
     columns = {str(name): np.asarray(values) for name, values in pairs.items()}
     form = columns["form"]
     share = shares.look_up(form, columns["context"], columns["joint"].astype(bool))

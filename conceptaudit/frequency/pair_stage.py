@@ -21,18 +21,10 @@ _SUFFIX = ".parquet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountPairs:
-    """Counts the concept pairs of one shard from its stored text tags.
+    """Counts the concept pairs of one shard from its stored text tags."""
 
-    Parameters
-    ----------
-    text : ShardStore
-        The text stage's results.
-    store : ShardStore
-        Where the pairs go.
-    """
-
-    text: ShardStore
-    store: ShardStore
+    text: ShardStore  # the text stage's results
+    store: ShardStore  # where the pairs go
 
     def __call__(self, shard: Shard) -> None:
         """Count a shard and write its record."""

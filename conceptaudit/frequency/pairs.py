@@ -26,20 +26,8 @@ MAX_PAIRS = 8_000_000
 def count_together(sample_ids: Int64Array, concept_ids: Int64Array) -> pd.DataFrame:
     """Count the pairs of concepts that share a sample.
 
-    Parameters
-    ----------
-    sample_ids, concept_ids : numpy.ndarray of int64, shape (n,)
-        The (sample, concept) pairs of one shard, sorted by sample, each once.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns `PAIR_COLUMNS`, ``concept_a < concept_b``, sorted; ``n`` counts samples.
-
-    Examples
-    --------
-    >>> count_together(np.array([0, 0, 1, 1, 1]), np.array([2, 5, 1, 2, 5])).to_numpy().tolist()
-    [[1, 2, 1], [1, 5, 1], [2, 5, 2]]
+    Shapes: `sample_ids`, `concept_ids` (n,). Columns `PAIR_COLUMNS`, ``concept_a < concept_b``,
+    sorted; ``n`` counts samples.
     """
     lefts: list[Int64Array] = []
     rights: list[Int64Array] = []
@@ -86,21 +74,7 @@ def _merged(runs: Iterable[Run]) -> Run:
 
 
 class PairCounts(AbstractContextManager["PairCounts"]):
-    """Adds up the pairs of shards in bounded memory, writing runs aside where it must.
-
-    Parameters
-    ----------
-    n_concepts : int
-    max_pairs : int
-        Pairs held in memory.
-
-    Examples
-    --------
-    >>> with PairCounts(3) as pairs:
-    ...     pairs.add(pd.DataFrame({"concept_a": [0], "concept_b": [2], "n": [4]}))
-    ...     [(run.keys.tolist(), run.counts.tolist()) for run in pairs.blocks()]
-    [([2, 6], [4, 4])]
-    """
+    """Adds up the pairs of shards in bounded memory, writing runs aside where it must."""
 
     def __init__(self, n_concepts: int, *, max_pairs: int = MAX_PAIRS) -> None:
         self._n = n_concepts

@@ -25,25 +25,14 @@ N_HALVINGS = 48
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """Counts of some concepts in one dataset.
+    """Counts of some concepts in one dataset."""
 
-    Parameters
-    ----------
-    count, low, high : numpy.ndarray of float64, shape (n_concepts,)
-        The counts and the ends of their intervals.
-    n_samples : int
-        Samples counted, positive.
-    level : float
-        Coverage of the intervals, in (0, 1).
-    dispersion : numpy.ndarray of float64, shape (n_concepts,)
-        Variance of each count over its mean, at least 1; 1 (the default) is Poisson's.
-    """
-
-    count: FloatArray
+    count: FloatArray  # (n_concepts,): the counts and the ends of their intervals
     low: FloatArray
     high: FloatArray
-    n_samples: int
-    level: float
+    n_samples: int  # samples counted, positive
+    level: float  # coverage of the intervals, in (0, 1)
+    # (n_concepts,): variance of each count over its mean, at least 1; 1 (the default) is Poisson's
     dispersion: FloatArray = field(default_factory=lambda: np.ones(1))
 
     @property
@@ -63,30 +52,11 @@ class Counted:
 def rate_ratio(over: Counted, under: Counted) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Divide the rates of one dataset by those of another.
 
-    Parameters
-    ----------
-    over, under : Counted
-        Independent of each other; the interval has the level of `over`.
-
-    Returns
-    -------
-    ratio, low, high : numpy.ndarray of float64, shape (n_concepts,)
-        Infinite over a count of zero; NaN where both are zero, whose interval is 0 to infinity.
-
-    References
-    ----------
-    H. O. Lancaster, "Significance tests in discrete distributions", JASA 56 (1961) 223-234;
-    K. Krishnamoorthy and M. Lee, "New approximate confidence intervals for the ratio of two
-    Poisson means", Journal of Statistical Computation and Simulation 83 (2013).
-
-    Examples
-    --------
-    >>> ends = {"low": np.array([30.2]), "high": np.array([52.1])}
-    >>> over = Counted(count=np.array([40.0]), **ends, n_samples=1_000, level=0.9)
-    >>> ends = {"low": np.array([5.4]), "high": np.array([17.0])}
-    >>> under = Counted(count=np.array([10.0]), **ends, n_samples=1_000, level=0.9)
-    >>> [round(float(part[0]), 2) for part in rate_ratio(over, under)]
-    [4.0, 2.27, 7.38]
+    Returns `ratio, low, high` (n_concepts,): infinite over a count of zero; NaN where both are
+    zero, whose interval is 0 to infinity. See H. O. Lancaster, "Significance tests in discrete
+    distributions", JASA 56 (1961) 223-234; K. Krishnamoorthy and M. Lee, "New approximate
+    confidence intervals for the ratio of two Poisson means", Journal of Statistical Computation and
+    Simulation 83 (2013).
     """
     (a, a_samples), (b, b_samples) = over.effective, under.effective
     tail = (1.0 - over.level) / 2.0
@@ -105,10 +75,7 @@ def rate_ratio(over: Counted, under: Counted) -> tuple[FloatArray, FloatArray, F
 def difference_p(over: Counted, under: Counted) -> FloatArray:
     """Return the mid-p value of the exact conditional test that two rates are the same.
 
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n_concepts,)
-        Two-sided, in (0, 1]; 1 where both counts are zero.
+    Returns (n_concepts,) two-sided, in (0, 1]; 1 where both counts are zero.
     """
     (a, a_samples), (b, b_samples) = over.effective, under.effective
     above = _mid_tail(a_samples / (a_samples + b_samples), a, b)
@@ -145,11 +112,6 @@ def false_discovery_rate(p: FloatArray) -> FloatArray:
 
     Calling those at most q different makes a share of false calls of at most q, on average
     (Benjamini and Hochberg; holds for tests that are independent or rise together).
-
-    Examples
-    --------
-    >>> false_discovery_rate(np.array([0.01, 0.5, 0.02])).round(3).tolist()
-    [0.03, 0.5, 0.03]
     """
     from scipy.stats import false_discovery_control
 

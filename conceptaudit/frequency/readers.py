@@ -102,13 +102,7 @@ def _registered(source: str | Path | Sequence[str | Path]) -> str | None:
 
 
 def holds_table(source: str | Path | Sequence[str | Path]) -> bool:
-    """Tell whether a source is an audit or a table, rather than the paper's count files.
-
-    Raises
-    ------
-    DataError
-        There is nothing at `source`.
-    """
+    """Tell whether a source is an audit or a table, rather than the paper's count files."""
     if _registered(source) is not None:
         return True
     return any(path.suffix.lower() in TABLE_SUFFIXES for path in _files(source))
@@ -217,13 +211,7 @@ def _of_corpus(path: Path, table: pd.DataFrame, pretraining: str | None) -> pd.D
 
 
 def level_of(path: Path) -> float:
-    """Take the level of a table's intervals from its audit's manifest; 0.9 for other tables.
-
-    Raises
-    ------
-    DataError
-        The manifest cannot be read, or tells no level in (0, 1).
-    """
+    """Take the level of a table's intervals from its audit's manifest; 0.9 for other tables."""
     manifest = path.parent / MANIFEST
     if path.name not in OUR_FILES or not manifest.is_file():
         return LEVEL
@@ -237,17 +225,8 @@ def level_of(path: Path) -> float:
 def sampled_share(path: Path) -> tuple[int | None, float]:
     """Take from its audit's manifest how many samples a table's counts are of, and of what share.
 
-    Returns
-    -------
-    n_samples : int or None
-        Samples read, before drops; None for other tables.
-    share : float
-        Of the whole dataset, in (0, 1]; 1 where nothing tells.
-
-    Raises
-    ------
-    DataError
-        The manifest cannot be read, or its numbers contradict each other.
+    Returns `n_samples`: samples read, before drops; None for other tables; `share`: of the whole
+    dataset, in (0, 1]; 1 where nothing tells.
     """
     manifest = path.parent / MANIFEST
     if path.name not in OUR_FILES or not manifest.is_file():
@@ -276,28 +255,7 @@ def sampled_share(path: Path) -> tuple[int | None, float]:
 def with_share(
     frequencies: ConceptFrequencies, *, sampled_from: int | None, share: float | None
 ) -> ConceptFrequencies:
-    """Mark counts as those of a sample, as a user says (``--sampled-from``, ``--share``).
-
-    Parameters
-    ----------
-    frequencies : ConceptFrequencies
-    sampled_from : int or None
-        Samples of the whole dataset, of the same kind as those read and before drops; for counts
-        that tell how many samples they are of.
-    share : float or None
-        Share of the whole that was read, in (0, 1].
-
-    Raises
-    ------
-    ConfigError
-        Both are given, one is out of range, or the table tells no number of samples.
-
-    Examples
-    --------
-    >>> counts = ConceptFrequencies(pd.DataFrame({"concept": ["dog"], "n_text": [3]}))
-    >>> with_share(counts, sampled_from=None, share=0.01).share
-    0.01
-    """
+    """Mark counts as those of a sample, as a user says (``--sampled-from``, ``--share``)."""
     if sampled_from is None and share is None:
         return frequencies
     if sampled_from is not None and share is not None:

@@ -83,13 +83,7 @@ class ReferenceCounts:
         return self.name.partition("/")[2]
 
     def frequencies(self) -> ConceptFrequencies:
-        """Read the counts.
-
-        Raises
-        ------
-        DataError
-            The file is not the one that was registered.
-        """
+        """Read the counts."""
         table = _table(self.path, self.sha256)
         given = {
             column: next(name for name in (f"{column} {self.corpus}", column) if name in table)
@@ -160,13 +154,7 @@ accuracy (``docs/benchmarks-curves.md``)."""
 
 @cache
 def registry() -> Mapping[str, ReferenceCounts]:
-    """Return all reference counts by name, ours first.
-
-    Examples
-    --------
-    >>> sorted(name for name in registry() if name.startswith("laion400m/"))
-    ['laion400m/clip-beyond-tail', 'laion400m/paper', 'laion400m/swat']
-    """
+    """Return all reference counts by name, ours first."""
     counts = [
         ReferenceCounts(
             name=f"{corpus}/{source}",
@@ -189,26 +177,7 @@ def registry() -> Mapping[str, ReferenceCounts]:
 
 
 def reference_counts(name: str, column: str | None = None) -> ReferenceCounts:
-    """Look reference counts up.
-
-    Parameters
-    ----------
-    name : str
-        ``"laion400m"``, ``"laion400m/paper"``; with or without ``reference:`` before it.
-    column : str, optional
-        A count that they must hold. Of a corpus without a source the first of
-        `DEFAULT_SOURCES` that holds it is taken.
-
-    Raises
-    ------
-    ConfigError
-        There are none of that name.
-
-    Examples
-    --------
-    >>> reference_counts("laion400m").name, reference_counts("laion400m", "n_joint").name
-    ('laion400m/clip-beyond-tail', 'laion400m/paper')
-    """
+    """Look reference counts up."""
     short = name.removeprefix(PREFIX)
     names = [short, *(f"{short}/{source}" for source in DEFAULT_SOURCES)]
     names += [other for other in registry() if other.partition("/")[0] == short]
@@ -223,11 +192,5 @@ def reference_counts(name: str, column: str | None = None) -> ReferenceCounts:
 
 
 def reference_frequencies(name: str, column: str | None = None) -> ConceptFrequencies:
-    """Return reference counts by evaluation set and class; see `reference_counts`.
-
-    Examples
-    --------
-    >>> reference_frequencies("cc3m").counted
-    ('n_text', 'n_image', 'n_joint')
-    """
+    """Return reference counts by evaluation set and class; see `reference_counts`."""
     return reference_counts(name, column).frequencies()

@@ -32,30 +32,16 @@ ALIKE = ("text", "image", "clip", "threshold", "calibration")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One dataset of a comparison.
-
-    Parameters
-    ----------
-    name : str
-    folder : Path or None
-        Of an audit; None for a table or reference counts.
-    manifest : dict
-        Of an audit; empty otherwise.
-    frequencies : ConceptFrequencies
-        A row per concept name.
-    total : int or None
-        Samples that a table was counted in; None where that is unknown, and for an audit, whose
-        manifest says it.
-    by : ReferenceCounts or None
-        Whose reference counts these are.
-    """
+    """One dataset of a comparison."""
 
     name: str
-    folder: Path | None
-    manifest: dict[str, Any]
-    frequencies: ConceptFrequencies
+    folder: Path | None  # of an audit; None for a table or reference counts
+    manifest: dict[str, Any]  # of an audit; empty otherwise
+    frequencies: ConceptFrequencies  # a row per concept name
+    # samples that a table was counted in; None where that is unknown, and for an audit, whose
+    # manifest says it
     total: int | None = None
-    by: ReferenceCounts | None = None
+    by: ReferenceCounts | None = None  # whose reference counts these are
 
     @property
     def keys(self) -> list[str]:
@@ -125,22 +111,7 @@ class Side:
 
 
 def read_side(source: str | Path, name: str, counts: Sequence[str]) -> Side:
-    """Read one dataset of a comparison.
-
-    Parameters
-    ----------
-    source : str or Path
-        An audit's run folder, a table of counts, or ``"reference:NAME"``.
-    name : str
-    counts : sequence of str
-        Counts asked for, by which reference counts of several sources are chosen.
-
-    Raises
-    ------
-    ConfigError, DataError
-        There are no such reference counts; a folder is no finished audit; a table has a concept
-        with several different counts.
-    """
+    """Read one dataset of a comparison."""
     if str(source).startswith(PREFIX):
         found = reference_counts(str(source), counts[0] if counts else None)
         table = _by_name(found.frequencies(), name, refuse=False)
@@ -190,13 +161,7 @@ def _whole(value: Json) -> bool:
 
 
 def side_names(sources: Sequence[str | Path]) -> list[str]:
-    """Name each source: a folder by its own name where that tells them apart.
-
-    Raises
-    ------
-    ConfigError
-        One is named twice.
-    """
+    """Name each source: a folder by its own name where that tells them apart."""
     short = [
         str(source).removeprefix(PREFIX)
         if str(source).startswith(PREFIX)

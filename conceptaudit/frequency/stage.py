@@ -32,22 +32,12 @@ COUNTS = ".npy"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountShard:
-    """Counts one shard from the tags that the text and image stages stored.
+    """Counts one shard from the tags that the text and image stages stored."""
 
-    Parameters
-    ----------
-    text, image : ShardStore or None
-        The stages' results; None for a side that was not audited.
-    store : ShardStore
-        Where the counts go.
-    shares : Path or None
-        Estimated shares of open pairs, where the text tags hold such.
-    """
-
-    text: ShardStore | None
+    text: ShardStore | None  # the stages' results; None for a side that was not audited
     image: ShardStore | None
-    store: ShardStore
-    shares: Path | None = None
+    store: ShardStore  # where the counts go
+    shares: Path | None = None  # estimated shares of open pairs, where the text tags hold such
 
     def __call__(self, shard: Shard) -> None:
         """Count a shard and write its record."""
@@ -91,20 +81,7 @@ class CountShard:
 def packed(counts: Mapping[str, Sequence[Sequence[int]]]) -> npt.NDArray[np.unsignedinteger]:
     """Lay sparse counts out as one array in the smallest type that holds them.
 
-    Parameters
-    ----------
-    counts : mapping of str to (ids, counts)
-        By side.
-
-    Returns
-    -------
-    numpy.ndarray of unsigned int, shape (1 + n_sides, n_found)
-        Concept ids, sorted; then each side's counts of them.
-
-    Examples
-    --------
-    >>> packed({"text": [[3, 9], [5, 1]], "image": [[9], [300]]}).tolist()
-    [[3, 9], [5, 1], [0, 300]]
+    Returns (1 + n_sides, n_found) concept ids, sorted; then each side's counts of them.
     """
     ids = np.unique(np.concatenate([np.asarray(i, dtype=np.int64) for i, _ in counts.values()]))
     rows = np.zeros((1 + len(counts), len(ids)), dtype=np.int64)
@@ -115,20 +92,7 @@ def packed(counts: Mapping[str, Sequence[Sequence[int]]]) -> npt.NDArray[np.unsi
 
 
 def read_counts(store: ShardStore, shard: str) -> Json:
-    """Read a shard's counts as `add_shards` takes them.
-
-    Parameters
-    ----------
-    store : ShardStore
-        As `count_store` returns it.
-    shard : str
-        A shard's name.
-
-    Raises
-    ------
-    DataError
-        The record is missing or damaged.
-    """
+    """Read a shard's counts as `add_shards` takes them."""
     record = store.read(shard)
     sides: list[str] = record["sides"]
     counts: dict[str, Any] = {}
@@ -139,15 +103,7 @@ def read_counts(store: ShardStore, shard: str) -> Json:
 
 
 def count_store(folder: Path, shares: Path | None = None) -> ShardStore:
-    """Return the store of a run's counts.
-
-    Parameters
-    ----------
-    folder : Path
-        The run folder.
-    shares : Path or None
-        Estimated shares of open pairs that the counts rest on.
-    """
+    """Return the store of a run's counts."""
     rests_on = None if shares is None else file_digest(shares)
     return ShardStore(folder=folder / NAME, digest=digest_of([NAME, COUNTS, rests_on]))
 

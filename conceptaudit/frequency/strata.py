@@ -41,47 +41,23 @@ prior distributions", Electronic Journal of Statistics 5 (2011): its median is t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """Estimated numbers per concept.
+    """Estimated numbers per concept."""
 
-    Parameters
-    ----------
-    total : numpy.ndarray of float64, shape (n_concepts,)
-        Open pairs that name the concept.
-    variance : numpy.ndarray of float64, shape (n_concepts,)
-        Of `total`; 0 where every pair was tagged.
-    found : numpy.ndarray of float64, shape (n_concepts,)
-        Tagged pairs that name the concept.
-    left : numpy.ndarray of float64, shape (n_concepts,)
-        Pairs that were not tagged.
-    careful : numpy.ndarray of float64, shape (n_concepts,)
-        Share of those that may name the concept, kept off 0 and 1 by what `variance` rests on.
-    """
-
-    total: FloatArray
-    variance: FloatArray
-    found: FloatArray
-    left: FloatArray
+    total: FloatArray  # (n_concepts,): open pairs that name the concept
+    variance: FloatArray  # (n_concepts,): of `total`; 0 where every pair was tagged
+    found: FloatArray  # (n_concepts,): tagged pairs that name the concept
+    left: FloatArray  # (n_concepts,): pairs that were not tagged
+    # (n_concepts,): share of those that may name the concept, kept off 0 and 1 by what `variance`
+    # rests on
     careful: FloatArray
 
     def interval(self, level: float = LEVEL) -> tuple[FloatArray, FloatArray]:
         """Return where the numbers lie that tagging every pair would give.
 
-        Parameters
-        ----------
-        level : float
-            Coverage, in (0, 1).
-
-        Returns
-        -------
-        low, high : numpy.ndarray of float64, shape (n_concepts,)
-            Whole numbers. The Bayesian interval of a share under a neutral prior, with as many
-            draws as give `variance`: unlike a normal interval it has a length where all drawn
-            pairs agree.
-
-        References
-        ----------
-        L. D. Brown, T. T. Cai and A. DasGupta, "Interval estimation for a binomial proportion",
-        Statistical Science 16 (2001).
+        Returns `low, high` (n_concepts,): whole numbers. The Bayesian interval of a share under a
+        neutral prior, with as many draws as give `variance`: unlike a normal interval it has a
+        length where all drawn pairs agree. See L. D. Brown, T. T. Cai and A. DasGupta, "Interval
+        estimation for a binomial proportion", Statistical Science 16 (2001).
         """
         from scipy.special import betaincinv
 
@@ -104,21 +80,10 @@ class Estimate:
 def estimate_cells(strata: pd.DataFrame, tagged: pd.DataFrame) -> pd.DataFrame:
     """Estimate the share of open pairs that name their concept, context by context.
 
-    Parameters
-    ----------
-    strata : pandas.DataFrame
-        ``concept_id``, ``form``, ``context``, ``n`` (open pairs) and ``n_joint`` (those whose
-        image has the tag); a row per form and context.
-    tagged : pandas.DataFrame
-        ``form``, ``context``, ``named`` and ``joint`` of every tagged pair.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per form and pooled context: ``n``, ``n_joint``, ``m`` (tagged), ``k`` (named),
-        ``m_joint``, ``k_joint``, ``share``, ``careful`` (kept off 0 and 1), and ``share_joint``,
-        ``careful_joint`` among the pairs whose image has the tag. Contexts of a form with few
-        such tagged pairs have a share in common.
+    A row per form and pooled context: ``n``, ``n_joint``, ``m`` (tagged), ``k`` (named),
+    ``m_joint``, ``k_joint``, ``share``, ``careful`` (kept off 0 and 1), and ``share_joint``,
+    ``careful_joint`` among the pairs whose image has the tag. Contexts of a form with few such
+    tagged pairs have a share in common.
     """
     counted = tagged.assign(
         m=1,
@@ -195,17 +160,7 @@ def _careful(
 
 
 def add_cells(cells: pd.DataFrame, n_concepts: int, *, joint: bool = False) -> Estimate:
-    """Add the cells of each concept up.
-
-    Parameters
-    ----------
-    cells : pandas.DataFrame
-        What `estimate_cells` returns.
-    n_concepts : int
-        Length of the vocabulary.
-    joint : bool
-        Whether to count pairs whose image has the tag.
-    """
+    """Add the cells of each concept up."""
     concept = cells["concept_id"].to_numpy(np.int64)
 
     def per_concept(values: FloatArray) -> FloatArray:
@@ -237,26 +192,9 @@ def add_cells(cells: pd.DataFrame, n_concepts: int, *, joint: bool = False) -> E
 def wanted_sizes(cells: pd.DataFrame, certain: Int64Array, *, error: float, most: int) -> pd.Series:
     """Say how many pairs of each form to tag for the wanted error of every count.
 
-    Parameters
-    ----------
-    cells : pandas.DataFrame
-        What `estimate_cells` made of the pairs tagged so far.
-    certain : numpy.ndarray of int64, shape (n_concepts,)
-        Certain pairs per concept.
-    error : float
-        Wanted standard error, as a share of the count.
-    most : int
-        Pairs of a form that can be tagged.
-
-    Returns
-    -------
-    pandas.Series
-        Number of pairs by form, never fewer than were tagged already.
-
-    References
-    ----------
-    J. Neyman, "On the two different aspects of the representative method", JRSS 97 (1934): for a
-    given variance the fewest draws are in proportion to size times standard deviation.
+    Shapes: `certain` (n_concepts,). Number of pairs by form, never fewer than were tagged already.
+    See J. Neyman, "On the two different aspects of the representative method", JRSS 97 (1934): for
+    a given variance the fewest draws are in proportion to size times standard deviation.
     """
     forms = (
         cells.assign(weight=cells["n"] * cells["careful"] * (1 - cells["careful"]))

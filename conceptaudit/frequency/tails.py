@@ -32,68 +32,35 @@ DRAWS = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TailLoss:
-    """A tail beside that of a fuller set.
+    """A tail beside that of a fuller set."""
 
-    Parameters
-    ----------
-    n_concepts : int
-        Concepts that occur in the baseline.
-    exponent, exponent_low, exponent_high : float
-        Zipf's exponent of the set: count over rank^-exponent. NaN with fewer than ten concepts.
-    exponent_baseline, exponent_baseline_low, exponent_baseline_high : float
-    slope, slope_low, slope_high : float
-        Of log expected count over log baseline count: 1 where a set is scaled alike, above where
-        rare concepts lose more.
-    n_lost, n_lost_expected : int, float
-        Concepts that are gone, and how many that slope and chance explain.
-    p_cut : float
-        How often chance explains so many.
-    n_back : float
-        Lost concepts that are expected back where `SHARE_BACK` of the baseline is mixed in.
-    verdict : str
-        ``"scaled"``, ``"narrowed"``, ``"widened"`` or ``"cut off"``.
-    """
-
-    n_concepts: int
+    n_concepts: int  # concepts that occur in the baseline
+    # Zipf's exponent of the set: count over rank^-exponent. NaN with fewer than ten concepts
     exponent: float
     exponent_low: float
     exponent_high: float
     exponent_baseline: float
     exponent_baseline_low: float
     exponent_baseline_high: float
+    # of log expected count over log baseline count: 1 where a set is scaled alike, above where rare
+    # concepts lose more
     slope: float
     slope_low: float
     slope_high: float
-    n_lost: int
+    n_lost: int  # concepts that are gone, and how many that slope and chance explain
     n_lost_expected: float
-    p_cut: float
+    p_cut: float  # how often chance explains so many
+    # lost concepts that are expected back where `SHARE_BACK` of the baseline is mixed in
     n_back: float
-    verdict: str
+    verdict: str  # ``"scaled"``, ``"narrowed"``, ``"widened"`` or ``"cut off"``
 
 
 def zipf_exponent(counts: FloatArray, level: float = LEVEL) -> tuple[float, float, float]:
     """Estimate Zipf's exponent by the regression of log(rank - 1/2) on log count.
 
-    Parameters
-    ----------
-    counts : numpy.ndarray of float64, shape (n,)
-        Those below `LEAST` are left out.
-    level : float
-
-    Returns
-    -------
-    exponent, low, high : float
-
-    References
-    ----------
-    Gabaix and Ibragimov, "Rank - 1/2: a simple way to improve the OLS estimation of tail
-    exponents", Journal of Business & Economic Statistics 29 (2011).
-
-    Examples
-    --------
-    >>> counts = 1e6 * np.arange(1.0, 201.0) ** -1.2
-    >>> round(zipf_exponent(counts)[0], 1)
-    1.2
+    Shapes: `counts` (n,). Returns `exponent, low, high`. See Gabaix and Ibragimov, "Rank - 1/2: a
+    simple way to improve the OLS estimation of tail exponents", Journal of Business & Economic
+    Statistics 29 (2011).
     """
     large = np.sort(counts[counts >= LEAST])[::-1]
     if len(large) < 10 or large[0] == large[-1]:
@@ -108,11 +75,7 @@ def zipf_exponent(counts: FloatArray, level: float = LEVEL) -> tuple[float, floa
 def tail_loss(counts: FloatArray, baseline: FloatArray, level: float = LEVEL) -> TailLoss:
     """Compare a set's counts with those of a fuller one, concept by concept.
 
-    Parameters
-    ----------
-    counts, baseline : numpy.ndarray of float64, shape (n_concepts,)
-    level : float
-        Coverage of the intervals.
+    Shapes: `counts`, `baseline` (n_concepts,).
     """
     occurring = baseline > 0
     y, n = counts[occurring], baseline[occurring]
@@ -158,9 +121,7 @@ def _fit(x: FloatArray, y: FloatArray) -> tuple[float, float, FloatArray, float]
     count is taken as one of a Poisson distribution without zero, its variance larger by a factor
     that the concepts themselves give.
 
-    Returns
-    -------
-    slope, standard error, expected counts of all, variance over Poisson's : tuple
+    Returns `slope, standard error, expected counts of all, variance over Poisson's`.
     """
     from scipy.optimize import minimize
 
@@ -202,10 +163,7 @@ def _zero_chance(expected: FloatArray, spread: float) -> FloatArray:
 def tail_table(concepts: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     """Compare tails in a table of comparisons, see `comparing.Comparison.concepts`.
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``dataset, baseline, count`` and the fields of `TailLoss`.
+    ``dataset, baseline, count`` and the fields of `TailLoss`.
     """
     rows: list[dict[str, Any]] = []
     for (dataset, count), part in concepts.groupby(["dataset", "count"], sort=False):
