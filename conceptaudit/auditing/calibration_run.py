@@ -26,7 +26,7 @@ from conceptaudit.image.calibration import (
     learn,
     read_labels,
 )
-from conceptaudit.image.calibration.folders import labelled_folder
+from conceptaudit.image.calibration.labels import labelled_folder
 from conceptaudit.image.clip import find_clip
 from conceptaudit.options.audit import AuditOptions
 from conceptaudit.progress import Progress, SilentProgress

@@ -21,9 +21,13 @@ from conceptaudit.display import quantity
 from conceptaudit.frequency.counting import SidePairs, intersect
 from conceptaudit.frequency.intervals import poisson_interval
 from conceptaudit.image.altered import SAME_GREYS
-from conceptaudit.image.duplicates import DuplicateGroups, find_duplicates, first_occurrence
-from conceptaudit.image.null import null_threshold
-from conceptaudit.image.stored import StoredEmbeddings
+from conceptaudit.image.duplicates import (
+    DuplicateGroups,
+    find_duplicates,
+    first_occurrence,
+    null_threshold,
+)
+from conceptaudit.image.stages import StoredEmbeddings
 from conceptaudit.image.thumbnails import SAME_COLOURS
 from conceptaudit.options.audit import AUTO_DUPLICATES, EXACT_DUPLICATES, AuditOptions
 from conceptaudit.records import ConceptFrequencies

@@ -23,9 +23,8 @@ from conceptaudit.datasets._listing import list_files
 from conceptaudit.datasets.base import Shard
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
-from conceptaudit.image.imported import ImportedTagger, ImportedTags, import_tags, key_hashes
-from conceptaudit.image.tag_columns import ENDINGS
-from conceptaudit.image.tag_files import read_tag_rows
+from conceptaudit.image.external_tags import ImportedTagger, ImportedTags, import_tags, key_hashes
+from conceptaudit.image.tag_files import ENDINGS, read_tag_rows
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.store.removing import remove
 

@@ -27,10 +27,9 @@ from conceptaudit.display import quantity
 from conceptaudit.engine import open_engine
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.calibration import Background, Calibration
-from conceptaudit.image.calibration.background import choose_background
 from conceptaudit.image.clip import ClipModel, find_clip
+from conceptaudit.image.concept_vectors import choose_background, encode_concepts
 from conceptaudit.image.embed import check_embedded_with
-from conceptaudit.image.prompts import encode_concepts
 from conceptaudit.image.stages import ImageEncoder, ImageTagger
 from conceptaudit.image.vectors import read_concept_vectors
 from conceptaudit.options.audit import EXACT, FAST, PAPER, AuditOptions

@@ -10,8 +10,7 @@ from conceptaudit.engine import StageReport
 from conceptaudit.engine.parts import Part
 from conceptaudit.engine.runner import StageRunner
 from conceptaudit.engine.stage import Stage
-from conceptaudit.image.stages import ImageEncoder
-from conceptaudit.image.stored import StoredEmbeddings
+from conceptaudit.image.stages import ImageEncoder, StoredEmbeddings
 from conceptaudit.progress import Progress
 
 

@@ -16,7 +16,7 @@ from conceptaudit.artifacts import Json, package_versions
 from conceptaudit.datasets.base import CAPTION, IMAGE, Dataset, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.image.imported import concept_ids_by_name, spelled
+from conceptaudit.image.external_tags import concept_ids_by_name, spelled
 from conceptaudit.plugins import installed
 from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch, Tags
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table

@@ -281,7 +281,7 @@ def _recall(
     seed: int,
     as_json: bool,
 ) -> None:
-    from conceptaudit.image.index.check import measure_recall
+    from conceptaudit.image.index.recall import measure_recall
 
     vectors = None if queries is None else _read_queries(queries)
     measured = measure_recall(opened, embeddings=embeddings, queries=vectors, seed=seed)

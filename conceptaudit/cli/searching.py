@@ -10,7 +10,7 @@ from conceptaudit.display import quantity
 
 if TYPE_CHECKING:
     from conceptaudit.image.index import VectorIndex
-    from conceptaudit.image.index.pictures import Hit
+    from conceptaudit.image.index.search import Hit
     from conceptaudit.records import Float32Array
 
 
@@ -53,7 +53,7 @@ def search_index(
         There is no query, no model or no images for a contact sheet.
     """
     from conceptaudit.errors import ConfigError
-    from conceptaudit.image.index.pictures import nearest_pictures
+    from conceptaudit.image.index.search import nearest_pictures
 
     names = [*texts, *(str(path) for path in pictures)]
     if not names:
@@ -135,7 +135,7 @@ def _encode(
 def _draw(sheet: Path, names: list[str], keys: list[list[str]], pool: str, k: int) -> int:
     """Draw one strip of images per query; return how many images are missing."""
     from conceptaudit.image.decode import UndecodableImageError
-    from conceptaudit.image.index.pictures import fetch_pictures
+    from conceptaudit.image.index.search import fetch_pictures
     from conceptaudit.longtail.contact_sheet import ContactSheet
     from conceptaudit.store.outputs import output_files, staged
     from conceptaudit.store.scratch import ScratchFolder

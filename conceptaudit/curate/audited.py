@@ -19,7 +19,7 @@ from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.counting import SidePairs, intersect
 from conceptaudit.frequency.open_pairs import read_numbers, read_pairs, read_shares, with_shares
 from conceptaudit.frequency.readers import read_frequencies
-from conceptaudit.image.stored import StoredEmbeddings
+from conceptaudit.image.stages import StoredEmbeddings
 from conceptaudit.options.audit import AuditOptions
 from conceptaudit.records import ConceptFrequencies
 from conceptaudit.store.checking import check_finished

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from conceptaudit.image.clip import ClipModel
     from conceptaudit.image.index import VectorIndex
-    from conceptaudit.image.index.pictures import Hit
+    from conceptaudit.image.index.search import Hit
     from conceptaudit.records import Float32Array
 
 HITS = 48
@@ -110,7 +110,7 @@ class SearchPages(Site):
             return self._clip
 
     def _hits(self, text: str, like: str) -> list[Hit]:
-        from conceptaudit.image.index.pictures import nearest_pictures
+        from conceptaudit.image.index.search import nearest_pictures
 
         index = self._open()
         vectors = self._model(index).encode_texts([text]) if text else self._of_image(index, like)

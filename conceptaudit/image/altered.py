@@ -10,15 +10,78 @@ thumbnail with the other one decides.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
-from conceptaudit.image.hash_join import HashTable
 from conceptaudit.image.thumbnails import COLOUR_BYTES, COLOUR_SIDE, GREY_SIDE, Thumbnails
 from conceptaudit.records import Float32Array, Int64Array
+
+PAIRS_AT_ONCE = 1 << 20
+"""Pairs of hashes compared at once."""
+
+BAND_BITS = 16
+"""Bits of a quarter of a hash. Proposed are pairs of which one quarter differs in at most one bit:
+all within 7 bits, 96 % within 8, 78 % of those that differ in 10."""
+
+_BANDS = tuple(np.uint64(shift) for shift in range(0, 64, BAND_BITS))
+_FLIPS = np.array([0, *(1 << bit for bit in range(BAND_BITS))], dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HashTable:
+    """Hashes in order of each of their quarters, to find those that are near."""
+
+    hashes: npt.NDArray[np.uint64]
+    orders: tuple[Int64Array, ...]  # shape (n,): by quarter
+    # shape (65537,): where each value of a quarter begins in its order
+    starts: tuple[Int64Array, ...]
+
+    @classmethod
+    def of(cls, hashes: npt.NDArray[np.uint64]) -> HashTable:
+        """Sort hashes."""
+        quarters = [_quarter(hashes, shift) for shift in _BANDS]
+        orders = tuple(np.argsort(values, kind="stable") for values in quarters)
+        values = np.arange((1 << BAND_BITS) + 1)
+        starts = tuple(
+            np.searchsorted(quarter[order], values)
+            for quarter, order in zip(quarters, orders, strict=True)
+        )
+        return cls(hashes=hashes, orders=orders, starts=starts)
+
+    def near(
+        self, queries: npt.NDArray[np.uint64], bits: int
+    ) -> Iterator[tuple[Int64Array, Int64Array]]:
+        """Yield positions of queries and hashes that differ in few bits, blocks at a time.
+
+        A pair may come several times.
+        """
+        for shift, order, starts in zip(_BANDS, self.orders, self.starts, strict=True):
+            quarter = _quarter(queries, shift)
+            for flip in _FLIPS.tolist():
+                value = quarter ^ flip
+                first = starts[value]
+                counts = starts[value + 1] - first
+                asking = np.flatnonzero(counts)
+                total = np.cumsum(counts[asking])
+                n_blocks = -(-int(total[-1]) // PAIRS_AT_ONCE) if len(asking) else 0
+                for block in np.array_split(asking, n_blocks) if n_blocks else []:
+                    each = counts[block]
+                    query = np.repeat(block, each)
+                    offset = np.arange(len(query)) - np.repeat(np.cumsum(each) - each, each)
+                    other = order[np.repeat(first[block], each) + offset]
+                    near = np.bitwise_count(queries[query] ^ self.hashes[other]) <= bits
+                    if near.any():
+                        yield query[near], other[near]
+
+
+def _quarter(hashes: npt.NDArray[np.uint64], shift: np.uint64) -> Int64Array:
+    quarter: Int64Array = ((hashes >> shift) & np.uint64((1 << BAND_BITS) - 1)).astype(np.int64)
+    return quarter
+
 
 HASH_SIDE = 8
 """Low frequencies per axis that make up the 64 bits, as in `imagehash.phash`."""
@@ -56,23 +119,12 @@ IMAGES_AT_ONCE = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One way to alter an image.
-
-    Parameters
-    ----------
-    name : str
-        For people.
-    mirror : bool
-    turn : float
-        Degrees.
-    cut : tuple of float, length 4
-        Shares cut off left, top, right and bottom.
-    """
+    """One way to alter an image."""
 
     name: str
     mirror: bool = False
-    turn: float = 0.0
-    cut: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    turn: float = 0.0  # degrees
+    cut: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # shares cut off left, top, right and bottom
 
     def sampling(self, side: int = GREY_SIDE) -> npt.NDArray[np.float64]:
         """Weights of the original's cells in those of the version, shape (side², side²)."""
@@ -146,16 +198,7 @@ def version_hashes(
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
     """Hash all versions of grey thumbnails.
 
-    Parameters
-    ----------
-    greys : numpy.ndarray of uint8, shape (m, 576)
-
-    Returns
-    -------
-    hashes : numpy.ndarray of uint64, shape (m, n_versions)
-        One bit each for the 64 lowest frequencies above their median.
-    usable : numpy.ndarray of bool, shape (m, n_versions)
-        Whether a version shows anything but plain ground.
+    `greys` of shape (m, 576); returns shape (m, n_versions).
     """
     hashes = np.empty((len(greys), len(VERSIONS)), dtype=np.uint64)
     usable = np.empty(hashes.shape, dtype=bool)
@@ -175,21 +218,12 @@ def version_hashes(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AlteredPairs:
-    """Pairs of images of which one is an altered copy of the other, in order of row, then column.
-
-    Parameters
-    ----------
-    rows, columns : numpy.ndarray of int64, shape (n,)
-    scores : numpy.ndarray of float32, shape (n,)
-        Correlation of the altered thumbnail with the other.
-    versions : numpy.ndarray of int64, shape (n,)
-        Positions in `VERSIONS`.
-    """
+    """Pairs of an image and its altered copy, in order of row, then column."""
 
     rows: Int64Array
     columns: Int64Array
-    scores: Float32Array
-    versions: Int64Array
+    scores: Float32Array  # shape (n,): correlation of the altered thumbnail with the other
+    versions: Int64Array  # shape (n,): positions in `VERSIONS`
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -201,22 +235,12 @@ class AlteredPairs:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AlteredSearch:
-    """Finds images that are altered copies of some, or of which these are altered copies.
-
-    Parameters
-    ----------
-    thumbnails : Thumbnails
-        Of the images.
-    hashes : numpy.ndarray of uint64, shape (m, n_versions)
-        Of their grey thumbnails.
-    usable : numpy.ndarray of bool, shape (m, n_versions)
-    plain, altered : HashTable
-        Of the usable ones among the first version, and among all.
-    """
+    """Finds images that are altered copies of some, or of which these are altered copies."""
 
     thumbnails: Thumbnails
-    hashes: npt.NDArray[np.uint64]
-    usable: npt.NDArray[np.bool_]
+    hashes: npt.NDArray[np.uint64]  # shape (m, n_versions): of their grey thumbnails
+    usable: npt.NDArray[np.bool_]  # shape (m, n_versions)
+    # of the usable ones among the first version, and among all
     plain: HashTable
     altered: HashTable
 
@@ -233,13 +257,7 @@ class AlteredSearch:
         )
 
     def copies_of(self, others: Thumbnails) -> AlteredPairs:
-        """Compare with other images, both ways.
-
-        Returns
-        -------
-        AlteredPairs
-            Rows are positions among the others, columns among these.
-        """
+        """Compare with other images, both ways."""
         hashes, usable = version_hashes(others.views[:, COLOUR_BYTES:])
         pairs = _Confirmed(others, self.thumbnails)
         own, own_version = np.nonzero(self.usable)
@@ -325,15 +343,7 @@ def correlations(
 ) -> Float32Array:
     """Correlate versions of grey thumbnails with others, where a version shows the original.
 
-    Parameters
-    ----------
-    altered, plain : numpy.ndarray of uint8, shape (n, 576)
-    versions : numpy.ndarray of int64, shape (n,)
-        Positions in `VERSIONS`: how each of `altered` is altered.
-
-    Returns
-    -------
-    numpy.ndarray of float32, shape (n,)
+    `altered`, `plain` of shape (n, 576); `versions` of shape (n,); returns shape (n,).
     """
     weights = _compared_weights()
     scores = np.zeros(len(altered), dtype=np.float32)
@@ -367,16 +377,7 @@ def tint_differences(
 ) -> Float32Array:
     """Compare the tint of versions with others: what is left of colours less their grey.
 
-    Parameters
-    ----------
-    altered, plain : numpy.ndarray of uint8, shape (n, 192)
-    versions : numpy.ndarray of int64, shape (n,)
-        As for `correlations`.
-
-    Returns
-    -------
-    numpy.ndarray of float32, shape (n,)
-        Mean difference in levels; 0 where one of the two is grey.
+    `altered`, `plain` of shape (n, 192); `versions` of shape (n,); returns shape (n,).
     """
     differences = np.zeros(len(altered), dtype=np.float32)
     for start in range(0, len(altered), IMAGES_AT_ONCE):

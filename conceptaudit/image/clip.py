@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,24 +11,101 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
-from conceptaudit.image.devices import (
-    CPU_BATCH,
-    deterministic_map,
-    find_device,
-    like_weights,
-    placed,
-    precision_on,
+from conceptaudit.image.clip_models import (
+    CONFIG,
+    HUB,
+    LAB,
+    UNTRAINED,
+    ModelName,
+    cached_or_fetched,
+    check_weights,
+    load_failures,
+    needs,
+    parse_name,
 )
-from conceptaudit.image.model_names import CONFIG, HUB, LAB, UNTRAINED, ModelName, parse_name
-from conceptaudit.image.network import configuration_of, network_digest
-from conceptaudit.image.oom_fallback import ENCODE_BATCH, Pending
-from conceptaudit.image.preprocessing import Preprocessing
+from conceptaudit.image.encode import ENCODE_BATCH, Pending
+from conceptaudit.image.network import Preprocessing, configuration_of, network_digest
 from conceptaudit.image.vectors import unit_rows
-from conceptaudit.image.weights import cached_or_fetched, check_weights, load_failures, needs
 from conceptaudit.records import Float32Array
 
 if TYPE_CHECKING:
     from PIL import Image
+
+
+Part = TypeVar("Part")
+
+CPU_BATCH = 16
+"""Pictures or texts that one thread passes through a model together; fixed, like `ENCODE_BATCH`."""
+
+
+def deterministic_map(function: Callable[[Part], Any], parts: Sequence[Part]) -> list[Any]:
+    """Apply a function of torch to parts, each in one thread: the same bits for any number."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that start from here on take this over
+    try:
+        if threads == 1 or len(parts) < 2:
+            return [function(part) for part in parts]
+        with ThreadPoolExecutor(min(threads, len(parts))) as pool:
+            return list(pool.map(function, parts))
+    finally:
+        torch.set_num_threads(threads)
+
+
+BFLOAT16_FROM, FLOAT16_FROM = 8, 7
+"""Compute capabilities (major) from which tensor cores take these types: Ampere and Volta."""
+
+
+def find_device(name: str) -> str:
+    """Resolve ``"auto"`` to the first GPU where there is one; refuse a device that is not there."""
+    if name == "cpu":
+        return name
+    import torch
+
+    there = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda:0" if there else "cpu"
+    if not name.startswith("cuda") or not there:
+        raise ConfigError(
+            f"The device (--device) must be 'auto', 'cpu' or 'cuda:0', with a GPU that torch sees. "
+            f"Got {name!r} instead{'' if there else ', and torch sees no CUDA device'}."
+        )
+    return "cuda:0" if name == "cuda" else name
+
+
+def precision_on(device: str) -> Any:
+    """Type that a device computes with: on GPUs the half precision that its tensor cores have."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return torch.float32
+    if torch.cuda.get_device_capability(device)[0] >= BFLOAT16_FROM:
+        return torch.bfloat16
+    return (
+        torch.float16
+        if torch.cuda.get_device_capability(device)[0] >= FLOAT16_FROM
+        else torch.float32
+    )
+
+
+def like_weights(pixels: Any, device: str) -> Any:
+    """Give pixels the type and the order in memory that the model has on its device."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return pixels
+    return pixels.to(precision_on(device), memory_format=torch.channels_last)
+
+
+def placed(model: Any, device: str) -> Any:
+    """Cast weights once, rather than at every pass, and order convolutions as tensor cores do."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return model
+    return model.to(precision_on(device), memory_format=torch.channels_last)
+
 
 __all__ = ["LAB", "UNTRAINED", "ClipModel", "find_clip"]
 
@@ -41,36 +119,19 @@ GPU_BATCH = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipModel:
-    """An open_clip model with weights; cheap to send to a worker, loaded there on first use.
+    """An open_clip model with weights; cheap to send to a worker, loaded there on first use."""
 
-    Parameters
-    ----------
-    name : str
-        As the user wrote it.
-    digest : str
-        SHA-256 of the weights and the configuration (activation, preprocessing, tokenizer …; see
-        `conceptaudit.image.network`): part of every image digest.
-    dimension : int
-        Of its embeddings.
-    device : str
-        ``"cpu"`` or ``"cuda:0"``.
-    batch : int
-        Images per forward pass.
-    allow_pickle_weights : bool
-        Whether a checkpoint that is a pickle may be opened; see `find_clip`.
-    notes : tuple of str
-        What a reader of the results has to know of the model.
-    configuration : mapping
-        What decides its vectors beside the weights; for manifests.
-    """
-
-    name: str
+    name: str  # as the user wrote it
+    # SHA-256 of the weights and the configuration (activation, preprocessing, tokenizer …; see
+    # `conceptaudit.image.network`): part of every image digest
     digest: str
     dimension: int
-    device: str = "cpu"
-    batch: int = ENCODE_BATCH
+    device: str = "cpu"  # ``"cpu"`` or ``"cuda:0"``
+    batch: int = ENCODE_BATCH  # images per forward pass
+    # whether a checkpoint that is a pickle may be opened; see `find_clip`
     allow_pickle_weights: bool = False
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what a reader of the results has to know of the model
+    # what decides its vectors beside the weights; for manifests
     configuration: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
@@ -85,24 +146,14 @@ class ClipModel:
     def prepare(self, image: Image.Image) -> Any:
         """Scale and crop one RGB picture as the model's own preprocessing does.
 
-        Returns
-        -------
-        torch.Tensor of uint8, shape (3, height, width)
-            Or of float32 where the preprocessing is of an unknown kind.
+        Returns shape (3, height, width).
         """
         return _preprocessing(self.name, self.device, self.allow_pickle_weights).prepare(image)
 
     def encode_pixels(self, pixels: Any) -> Float32Array:
         """Embed images that `prepare` made.
 
-        Parameters
-        ----------
-        pixels : torch.Tensor, shape (n, 3, height, width)
-
-        Returns
-        -------
-        numpy.ndarray of float32, shape (n, dimension)
-            Unit vectors.
+        `pixels` of shape (n, 3, height, width); returns shape (n, dimension).
         """
         if self.device == "cpu":
             parts = deterministic_map(self._pass_pixels, pixels.split(CPU_BATCH))
@@ -112,15 +163,7 @@ class ClipModel:
     def launch_pixels(self, pixels: Any) -> Pending:
         """Begin to embed images; a GPU is not waited for.
 
-        Parameters
-        ----------
-        pixels : torch.Tensor, shape (n, 3, height, width)
-            In page-locked memory, or copying them is waited for.
-
-        Returns
-        -------
-        callable
-            Waits, and returns what `encode_pixels` does.
+        `pixels` of shape (n, 3, height, width).
         """
         import torch
 
@@ -154,10 +197,7 @@ class ClipModel:
     def encode_images(self, images: Sequence[Image.Image]) -> Float32Array:
         """Embed RGB pictures.
 
-        Returns
-        -------
-        numpy.ndarray of float32, shape (n, dimension)
-            Unit vectors.
+        Returns shape (n, dimension).
         """
         import torch
 
@@ -169,10 +209,7 @@ class ClipModel:
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
         """Embed texts.
 
-        Returns
-        -------
-        numpy.ndarray of float32, shape (n, dimension)
-            Unit vectors.
+        Returns shape (n, dimension).
         """
         on_cpu = self.device == "cpu"
         size = CPU_BATCH if on_cpu else TEXT_BATCH
@@ -211,33 +248,6 @@ def find_clip(
 ) -> ClipModel:
     """Find an open_clip model and load it once to identify it.
 
-    Parameters
-    ----------
-    name : str
-        ``"lab"`` (bundled); ``"MODEL/WEIGHTS"`` as open_clip names them, for instance
-        ``"ViT-B-32/laion2b_s34b_b79k"``; ``"hf-hub:ORGANISATION/NAME"``; a folder with
-        ``open_clip_config.json`` and ``open_clip_model.safetensors``, with or without
-        ``"local-dir:"`` before it; ``"MODEL/path/to/weights.safetensors"``; or
-        ``"MODEL/untrained"`` (random weights from a fixed seed, for trying things out).
-    device : str, default "auto"
-        ``"cpu"``, ``"cuda:0"`` or ``"auto"`` for the first GPU where there is one.
-    allow_pickle_weights : bool, default False
-        Whether a file of weights that is a pickle may be opened. It is read by torch's restricted
-        unpickler, which builds tensors and nothing else, and a warning is logged.
-    batch_size : int or None, default None
-        Images per forward pass, at least 1; None for 64 on a CPU and 256 on a GPU. Other sizes may
-        round otherwise.
-
-    Raises
-    ------
-    ConfigError
-        The name is not known to open_clip, the device is not there, or the weights are a pickle
-        and that was not allowed.
-    DataError
-        The weights or the tokenizer cannot be had or read.
-
-    Examples
-    --------
     >>> find_clip("lab", device="cpu").dimension > 0
     True
     """
@@ -259,13 +269,7 @@ def find_clip(
 
 
 def _dimension(loaded: _Loaded, name: str, device: str) -> int:
-    """Embed a word.
-
-    Raises
-    ------
-    DataError
-        The tokenizer is another model's.
-    """
+    """Embed a word."""
     import torch
 
     try:
@@ -321,13 +325,7 @@ def _open(name: str, device: str, allow_pickle_weights: bool) -> _Loaded:
 
 
 def _fetched(load: Callable[[], T], what: str, asked: ModelName) -> T:
-    """Load a part of a model, from the cache if it is there.
-
-    Raises
-    ------
-    DataError
-        It cannot be had, or not be read.
-    """
+    """Load a part of a model, from the cache if it is there."""
     try:
         return cached_or_fetched(load, what, needs(asked))
     except ConceptAuditError:

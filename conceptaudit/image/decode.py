@@ -34,18 +34,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     floats, whose formats name no range, from the smallest usual one that holds them: 1 (floats),
     255, 65,535, else their own largest value. Values below 0 and NaN become black.
 
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        As `PIL.Image.open` returns it.
+    Returns Mode ``"RGB"``.
 
-    Returns
-    -------
-    PIL.Image.Image
-        Mode ``"RGB"``.
-
-    Examples
-    --------
     >>> from PIL import Image
     >>> to_rgb(Image.new("I;16", (1, 1), 32_896)).getpixel((0, 0))
     (128, 128, 128)
@@ -138,24 +128,8 @@ def decode_image(data: bytes) -> Image.Image:
     The first frame of an animation is used; `to_rgb` converts its pixels;
     EXIF rotation is not applied, because training did not apply it.
 
-    Parameters
-    ----------
-    data : bytes
-        An image file in any format that Pillow decodes by itself.
+    Returns Mode ``"RGB"``, at most `MAX_PIXELS` pixels.
 
-    Returns
-    -------
-    PIL.Image.Image
-        Mode ``"RGB"``, at most `MAX_PIXELS` pixels.
-
-    Raises
-    ------
-    UndecodableImageError
-        With reason ``"not_an_image"``, ``"decompression_bomb"``, ``"extreme_shape"`` or
-        ``"broken_image"``.
-
-    Examples
-    --------
     >>> from PIL import Image
     >>> stream = io.BytesIO()
     >>> Image.new("L", (4, 3), 255).save(stream, "PNG")

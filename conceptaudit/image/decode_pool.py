@@ -12,14 +12,64 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from queue import Queue
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from conceptaudit.image.decode import UndecodableImageError, decode_quietly, quiet_pillow
-from conceptaudit.image.prefetch import prefetch
 from conceptaudit.image.thumbnails import thumbnail_of
 
 if TYPE_CHECKING:
     from PIL import Image
+
+
+Item = TypeVar("Item")
+
+ITEMS_AHEAD = 2
+"""Batches that wait at most: 8 MB each at 2,048 rows of 512 numbers."""
+
+_END = object()
+
+
+def prefetch(items: Iterable[Item], depth: int = ITEMS_AHEAD) -> Iterator[Item]:
+    """Yield the same items in the same order, taken by a thread of their own.
+
+    >>> list(prefetch(range(5)))
+    [0, 1, 2, 3, 4]
+    """
+    waiting: Queue[object] = Queue(depth)
+    unwanted = Event()
+    errors: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            for item in items:
+                waiting.put(item)
+                if unwanted.is_set():
+                    close = getattr(items, "close", None)
+                    if close is not None:
+                        close()
+                    return
+        except BaseException as error:  # noqa: BLE001 -- raised again where the items are used
+            errors.append(error)
+        finally:
+            waiting.put(_END)
+
+    thread = Thread(target=read, name="conceptaudit-prefetch", daemon=True)
+    thread.start()
+    try:
+        while (item := waiting.get()) is not _END:
+            yield item  # type: ignore[misc] # the queue holds items and the end mark alone
+        if errors:
+            raise errors[0]
+    finally:
+        unwanted.set()
+        while thread.is_alive():
+            # the reader may wait for room
+            if not waiting.empty():
+                waiting.get_nowait()
+            thread.join(0.01)
+
 
 CHUNK = 8
 """Images that a thread takes at a time: handing over one by one costs a small model 5 %."""
@@ -37,19 +87,11 @@ class Preparer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Images for one forward pass.
+    """Images for one forward pass."""
 
-    Parameters
-    ----------
-    numbers : list of int, length n
-        Positions among all images, rising.
-    pixels : torch.Tensor, shape (n, 3, height, width)
-    thumbnails : list of bytes, length n
-        See `conceptaudit.image.thumbnails`; empty where they were not asked for.
-    """
-
-    numbers: list[int]
-    pixels: Any
+    numbers: list[int]  # positions among all images, rising
+    pixels: Any  # shape (n, 3, height, width)
+    # see `conceptaudit.image.thumbnails`; empty where they were not asked for
     thumbnails: list[bytes]
 
 
@@ -71,28 +113,7 @@ def load_blocks(
     thumbnails: bool = False,
     pinned: bool = False,
 ) -> Iterator[Block | Failure]:
-    """Decode images and stack them in blocks.
-
-    Parameters
-    ----------
-    images : iterable of bytes
-        Encoded image files; taken a few blocks ahead of what is yielded, by another thread.
-    model : Preparer
-        Whose input the images become.
-    size : int
-        Images per block, at least 1; the last one may be smaller.
-    threads : int
-        That decode, at least 1; changes no result.
-    thumbnails : bool, default False
-        Whether thumbnails are taken, too.
-    pinned : bool, default False
-        Whether blocks lie in page-locked memory, from which a GPU copies without being waited for.
-
-    Yields
-    ------
-    Block or Failure
-        In the order of the images.
-    """
+    """Decode images and stack them in blocks."""
     with quiet_pillow():
         yield from prefetch(
             _blocks(images, model, size, threads, thumbnails=thumbnails, pinned=pinned), depth=1

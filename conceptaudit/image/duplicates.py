@@ -14,14 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from conceptaudit.errors import ConfigError
+from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.altered import copies_among
-from conceptaudit.image.similarity_join import EXACT_PAIRS, Matches, find_matches, match_among
+from conceptaudit.image.similarity_join import EXACT_PAIRS, AnyVectors, Matches, match_among
 from conceptaudit.image.thumbnails import SAME_COLOURS, Thumbnails, colour_vectors
-from conceptaudit.image.vectors import unit_rows
+from conceptaudit.image.vectors import reaches, row_products, unit_rows
 from conceptaudit.records import Float32Array, Int64Array
-
-ANY_VECTORS = npt.NDArray[np.float16] | Float32Array
 
 PAIRS_AT_ONCE = 8192
 """Pairs whose similarity is computed at once: 32 MB of vectors."""
@@ -29,24 +27,14 @@ PAIRS_AT_ONCE = 8192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuplicateGroups:
-    """Pictures in groups, as columns with one entry per picture.
+    """Pictures in groups, as columns with one entry per picture."""
 
-    Parameters
-    ----------
-    representative : numpy.ndarray of int64, shape (n,)
-        Position of the picture that stands for the group; its own where nothing resembles it.
-    exact : numpy.ndarray of bool, shape (n,)
-        Whether the picture has its representative's identity.
-    similarity : numpy.ndarray of float32, shape (n,)
-        Cosine similarity to the representative.
-    approximate : bool
-        Whether near duplicates were looked for in neighbouring cells only.
-    """
-
+    # shape (n,): position of the picture that stands for the group; its own where it is alone
     representative: Int64Array
+    # shape (n,): whether the picture has its representative's identity
     exact: npt.NDArray[np.bool_]
-    similarity: Float32Array
-    approximate: bool = False
+    similarity: Float32Array  # shape (n,): cosine similarity to the representative
+    approximate: bool = False  # whether near duplicates were looked for in neighbouring cells only
 
     @property
     def n_unique(self) -> int:
@@ -55,7 +43,7 @@ class DuplicateGroups:
 
 
 def find_duplicates(
-    vectors: ANY_VECTORS,
+    vectors: AnyVectors,
     threshold: float | None = None,
     *,
     identities: Sequence[str] | None = None,
@@ -63,39 +51,14 @@ def find_duplicates(
     altered_threshold: float | None = None,
     exact_pairs: int = EXACT_PAIRS,
 ) -> DuplicateGroups:
-    """Group pictures that repeat.
+    """Group pictures that repeat: the same groups whatever the number of threads.
 
-    Parameters
-    ----------
-    vectors : numpy.ndarray of float, shape (n, dimension)
-        Not zero; need not be of length one. May be memory-mapped.
-    threshold : float or None, default None
-        Cosine similarity in (0, 1] from which two pictures are near duplicates; None looks for
-        exact ones only.
-    identities : sequence of str, length n, or None
-        What makes two pictures the same, such as a digest of the file; None takes the vectors'
-        bytes.
-    thumbnails : Thumbnails or None
-        See `conceptaudit.image.thumbnails`. With them near duplicates must also look the same,
-        which is what tells a copy from another image of the same thing.
-    altered_threshold : float or None, default None
-        With thumbnails: cosine similarity from which an image may be a mirrored, turned, cropped
-        or framed copy of another, see `conceptaudit.image.altered`; None for `threshold`.
-    exact_pairs : int
-        Compare every pair up to this many, beyond it only neighbouring cells; see `match_among`.
+    Vectors, shape (n, dimension), may be memory-mapped. Equal identities, or equal vectors where
+    there are none, are exact duplicates; a threshold in (0, 1] looks for near ones, too. With
+    thumbnails these must also look the same, which is what tells a copy from another image of the
+    same thing; or be altered copies (see `conceptaudit.image.altered`) whose embeddings reach
+    `altered_threshold`.
 
-    Returns
-    -------
-    DuplicateGroups
-        The same for the same order of pictures, whatever the number of threads.
-
-    Raises
-    ------
-    ConfigError
-        The threshold is out of range, or `identities` has another length.
-
-    Examples
-    --------
     >>> picture = np.array([[1, 0], [1, 0], [0.99, 0.1], [0, 1]], dtype=np.float32)
     >>> find_duplicates(picture).representative.tolist()
     [0, 0, 2, 3]
@@ -136,7 +99,7 @@ def find_duplicates(
 
 
 def _alike(
-    vectors: ANY_VECTORS,
+    vectors: AnyVectors,
     thumbnails: Thumbnails,
     threshold: float,
     altered_threshold: float,
@@ -145,7 +108,7 @@ def _alike(
     """Pairs that look the same, with their embeddings' similarity."""
 
     def similar(rows: Int64Array, columns: Int64Array) -> npt.NDArray[np.bool_]:
-        return similarity_of(vectors, rows, columns) >= np.float32(threshold)
+        return reaches(similarity_of(vectors, rows, columns), threshold)
 
     same = match_among(
         colour_vectors(thumbnails.colours).astype(np.float16),
@@ -159,13 +122,13 @@ def _alike(
     )
     rows, columns = np.unique(pairs, axis=1)
     scores = similarity_of(vectors, rows, columns)
-    good = scores >= np.float32(min(threshold, altered_threshold))
+    good = reaches(scores, min(threshold, altered_threshold))
     return Matches(
         rows=rows[good], columns=columns[good], scores=scores[good], approximate=same.approximate
     )
 
 
-def similarity_of(vectors: ANY_VECTORS, rows: Int64Array, columns: Int64Array) -> Float32Array:
+def similarity_of(vectors: AnyVectors, rows: Int64Array, columns: Int64Array) -> Float32Array:
     """Cosine similarity of pairs of rows, shape (n_pairs,), in bounded memory."""
     scores = np.empty(len(rows), dtype=np.float32)
     for start in range(0, len(rows), PAIRS_AT_ONCE):
@@ -173,15 +136,13 @@ def similarity_of(vectors: ANY_VECTORS, rows: Int64Array, columns: Int64Array) -
         left, right = (
             unit_rows(np.asarray(vectors[at[part]], dtype=np.float32)) for at in (rows, columns)
         )
-        scores[part] = np.einsum("ij,ij->i", left, right)
+        scores[part] = row_products(left, right)
     return scores
 
 
 def first_occurrence(identities: Sequence[object]) -> Int64Array:
     """Position at which each identity occurs first, shape (n,).
 
-    Examples
-    --------
     >>> first_occurrence(["a", "b", "a"]).tolist()
     [0, 1, 0]
     """
@@ -193,7 +154,7 @@ def first_occurrence(identities: Sequence[object]) -> Int64Array:
     )
 
 
-def _row_bytes(vectors: ANY_VECTORS) -> list[bytes]:
+def _row_bytes(vectors: AnyVectors) -> list[bytes]:
     from hashlib import blake2b
 
     return [blake2b(row.tobytes(), digest_size=16).digest() for row in vectors]
@@ -202,22 +163,8 @@ def _row_bytes(vectors: ANY_VECTORS) -> list[bytes]:
 def stars(matches: Matches, n: int) -> tuple[Int64Array, Float32Array]:
     """Cut a graph of resemblance into stars, around those that resemble most others first.
 
-    Parameters
-    ----------
-    matches : Matches
-        Pairs among n pictures, each once.
-    n : int
-        Pictures.
+    Returns each picture's centre (itself where it is alone) and its similarity to that.
 
-    Returns
-    -------
-    centre : numpy.ndarray of int64, shape (n,)
-        The star's centre; itself for pictures that belong to none.
-    score : numpy.ndarray of float32, shape (n,)
-        Similarity to the centre.
-
-    Examples
-    --------
     A chain of four, each like the next: the ends are not taken for the same picture.
 
     >>> chain = Matches(
@@ -252,4 +199,54 @@ def stars(matches: Matches, n: int) -> tuple[Int64Array, Float32Array]:
     return centre, score
 
 
-__all__ = ["DuplicateGroups", "Matches", "find_duplicates", "find_matches", "first_occurrence"]
+NULL_SAMPLE = 2_000
+"""Pictures whose nearest neighbour is looked for: evenly spaced, so that no dice are needed."""
+
+NULL_SHARE = 0.01
+"""Share of unrelated pictures that may be taken for a copy of another one."""
+
+LOWEST, HIGHEST = 0.9, 0.9999
+LEAST = 20
+"""Pictures below which no distribution can be told."""
+
+
+def null_threshold(vectors: AnyVectors, share: float = NULL_SHARE) -> float:
+    """Choose a threshold for near duplicates from the distances to nearest neighbours.
+
+    The smallest of many distances follows a Weibull law near zero. Its two parameters are taken
+    from the 10 % and 50 % quantiles, which real duplicates, being few, move little, and the
+    distance is extrapolated at which `share` of unrelated pictures would have a neighbour.
+    Where a model sees little difference between scenes, that is close to 1 and finds few copies:
+    the model cannot tell better.
+
+    Vectors, shape (n, dimension), are of distinct pictures. The result lies in [0.9, 0.9999]. See
+    S. Coles, "An Introduction to Statistical Modeling of Extreme Values" (2001), chapter 3.
+    """
+    if len(vectors) < LEAST:
+        raise DataError(
+            f"A threshold for near duplicates cannot be chosen from {len(vectors):,} distinct "
+            f"pictures; at least {LEAST} are needed. Name it: --near-duplicates 0.95."
+        )
+    distances = np.sqrt(np.maximum(2.0 - 2.0 * _nearest(vectors), 1e-9))
+    low, middle = np.quantile(distances, [0.1, 0.5])
+    # F(d) = 1 - exp(-(d/scale)^shape): straight in these coordinates
+    x = np.log([low, middle])
+    y = np.log(-np.log1p(-np.array([0.1, 0.5])))
+    shape = (y[1] - y[0]) / max(x[1] - x[0], 1e-6)
+    distance = np.exp(x[0] + (np.log(-np.log1p(-share)) - y[0]) / shape)
+    return float(np.round(np.clip(1.0 - distance**2 / 2.0, LOWEST, HIGHEST), 4))
+
+
+def _nearest(vectors: AnyVectors) -> npt.NDArray[np.float64]:
+    """Similarity of sampled pictures to their nearest neighbour among all."""
+    step = max(len(vectors) // NULL_SAMPLE, 1)
+    rows = np.arange(0, len(vectors), step)
+    sample = unit_rows(np.asarray(vectors[rows], dtype=np.float32))
+    best = np.full(len(rows), -1.0, dtype=np.float32)
+    for start in range(0, len(vectors), 8192):
+        block = unit_rows(np.asarray(vectors[start : start + 8192], dtype=np.float32))
+        scores = sample @ block.T
+        own = (rows >= start) & (rows < start + len(block))
+        scores[np.flatnonzero(own), rows[own] - start] = -1.0
+        np.maximum(best, scores.max(axis=1), out=best)
+    return best.astype(np.float64)

@@ -7,68 +7,49 @@ inner product. So the backend, its block size, its device and its threads cannot
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from conceptaudit.errors import ConfigError
-from conceptaudit.image.backends.base import rounding_margin
-from conceptaudit.image.backends.choose import BACKENDS, open_backend
-from conceptaudit.image.backends.threads import in_parts
+from conceptaudit.image.backends import (
+    BlasProposer,
+    FaissProposer,
+    Proposals,
+    Proposer,
+    TopKProposer,
+    gpu_searcher,
+)
+from conceptaudit.image.clip import find_device
+from conceptaudit.image.torch_product import (
+    GPU_BLOCK,
+    TorchProposer,
+    multiplies_bfloat16,
+)
+from conceptaudit.image.vectors import pair_scores, reaches
 from conceptaudit.records import Float32Array, Int32Array, Int64Array
-
-__all__ = ["BACKENDS", "Hits", "ThresholdSearch", "canonical_scores", "rounding_margin"]
-
-DECISION_CHUNK = 256
-"""Pairs decided at once: their gathered vectors stay in a processor's own cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hits:
-    """Pairs found in one block, in order of image, then concept.
+    """Pairs found in one block, in order of image, then concept."""
 
-    Parameters
-    ----------
-    rows : numpy.ndarray of int64, shape (n,)
-        Row of the block.
-    concept_ids : numpy.ndarray of int32, shape (n,)
-        Row of the concept vectors.
-    scores : numpy.ndarray of float32, shape (n,)
-        Cosine similarity.
-    """
-
-    rows: Int64Array
-    concept_ids: Int32Array
-    scores: Float32Array
+    rows: Int64Array  # shape (n,): row of the block
+    concept_ids: Int32Array  # shape (n,): row of the concept vectors
+    scores: Float32Array  # shape (n,): cosine similarity
 
 
 class ThresholdSearch:
-    """Concept vectors with a threshold each.
+    """Concept vectors, shape (n_concepts, dimension), with a threshold in [-1, 1] each.
 
-    Parameters
-    ----------
-    concepts : numpy.ndarray of float32, shape (n_concepts, dimension)
-        Unit vectors.
-    thresholds : numpy.ndarray of float, shape (n_concepts,)
-        Smallest cosine similarity, in [-1, 1], that counts.
-    backend : {"auto", "blas", "faiss", "faiss-gpu", "torch"}, default "auto"
-        ``"blas"`` is a float32 matrix product, ``"torch"`` one in half the bits with a margin
-        (bfloat16 on CPUs, float16 on GPUs), ``"faiss"`` one `IndexFlatIP.range_search` for all
-        thresholds, ``"faiss-gpu"`` repeated top-k searches; ``"auto"`` takes the fastest of
-        them on this machine. All find the same hits with the same scores.
-    device : str, default "auto"
-        ``"cpu"``, ``"cuda:0"`` or ``"auto"`` for the first GPU where there is one.
+    Backend ``"blas"`` is a float32 matrix product, ``"torch"`` one in half the bits with a margin
+    (bfloat16 on CPUs, float16 on GPUs), ``"faiss"`` one `IndexFlatIP.range_search` for all
+    thresholds, ``"faiss-gpu"`` repeated top-k searches; ``"auto"`` takes the fastest of them on
+    this machine. All find the same hits with the same scores.
 
-    Raises
-    ------
-    ConfigError
-        A parameter is outside its range, or the backend or device is not known or not there.
-    MissingDependencyError
-        The backend needs FAISS, which is not installed.
-
-    Examples
-    --------
     >>> concepts = np.eye(3, dtype=np.float32)
     >>> search = ThresholdSearch(concepts, np.array([0.5, 0.5, 0.9]))
     >>> search.find(np.array([[0.6, 0.0, 0.8]], dtype=np.float32)).concept_ids.tolist()
@@ -98,15 +79,7 @@ class ThresholdSearch:
     def find(self, images: Float32Array) -> Hits:
         """Find all concepts at or above their thresholds.
 
-        Parameters
-        ----------
-        images : numpy.ndarray of float32, shape (n, dimension)
-            Unit vectors.
-
-        Raises
-        ------
-        ConfigError
-            The dimension is not that of the concept vectors.
+        `images` of shape (n, dimension).
         """
         if images.shape[1:] != (self.dimension,):
             raise ConfigError(
@@ -115,8 +88,8 @@ class ThresholdSearch:
             )
         images = np.ascontiguousarray(images, dtype=np.float32)
         rows, concept_ids = self._backend.propose(images)
-        scores = canonical_scores(images, rows, self._concepts, concept_ids)
-        kept = scores >= self._thresholds[concept_ids]
+        scores = pair_scores(images, rows, self._concepts, concept_ids)
+        kept = reaches(scores, self._thresholds[concept_ids])
         return Hits(
             rows=rows[kept],
             concept_ids=concept_ids[kept].astype(np.int32),
@@ -124,35 +97,120 @@ class ThresholdSearch:
         )
 
 
-def canonical_scores(
-    images: Float32Array, rows: Int64Array, concepts: Float32Array, concept_ids: Int64Array
-) -> Float32Array:
-    """Score pairs: one float32 product each, in one fixed order of additions.
+log = logging.getLogger(__name__)
 
-    Parameters
-    ----------
-    images, concepts : numpy.ndarray of float32, shape (n, dimension)
-        Unit vectors.
-    rows, concept_ids : numpy.ndarray of int64, shape (n_pairs,)
-        Rows of both.
+SMALLEST_BLOCK = 256
+"""Images; a device that has no room for their scores has none for anything."""
 
-    Returns
-    -------
-    numpy.ndarray of float32, shape (n_pairs,)
+OUT_OF_MEMORY = (
+    "out of memory", "not enough memory", "cudamalloc", "alloc fail", "failed to allocate",
+)  # fmt: skip
+"""What CUDA, FAISS and oneDNN write into the errors for which they have no class."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error of numpy, torch or FAISS means that memory has run out.
+
+    >>> is_out_of_memory(RuntimeError("CUDA error: out of memory")), is_out_of_memory(KeyError())
+    (True, False)
     """
-    scores = np.empty(len(rows), dtype=np.float32)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in OUT_OF_MEMORY)
 
-    def decide(first: int, last: int) -> None:
-        size = min(DECISION_CHUNK, last - first)
-        left = np.empty((size, images.shape[1]), dtype=np.float32)
-        right = np.empty_like(left)
-        for start in range(first, last, DECISION_CHUNK):
-            stop = min(start + DECISION_CHUNK, last)
-            a, b = left[: stop - start], right[: stop - start]
-            # "clip" lets numpy write straight into the buffer
-            np.take(images, rows[start:stop], axis=0, out=a, mode="clip")
-            np.take(concepts, concept_ids[start:stop], axis=0, out=b, mode="clip")
-            np.einsum("ij,ij->i", a, b, out=scores[start:stop])
 
-    in_parts(len(rows), decide)
-    return scores
+class ResilientProposer:
+    """Hands images to a backend in blocks that fit its memory.
+
+    Where memory runs out, the images at hand are done again in blocks of half the size, and the
+    smaller size is kept. Below `SMALLEST_BLOCK` the fallback takes over for good. Both are logged,
+    and neither changes a result.
+    """
+
+    def __init__(
+        self, first: Proposer, fallback: Callable[[], Proposer] | None, *, block: int
+    ) -> None:
+        self.block = block
+        self._proposer = first
+        self._fallback = fallback
+
+    def propose(self, images: Float32Array) -> Proposals:
+        """Propose pairs for unit vectors of shape (n, dimension)."""
+        while True:
+            try:
+                return self._in_blocks(images)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self.block > SMALLEST_BLOCK:
+                    self.block //= 2
+                    log.warning(
+                        "Memory ran out in the search for tags: going on with blocks of "
+                        "%d images. Results are the same.",
+                        self.block,
+                    )
+                elif self._fallback is not None:
+                    log.warning(
+                        "Memory ran out in the search for tags, even for %d images: going on "
+                        "with the CPU. Results are the same.",
+                        self.block,
+                    )
+                    self._proposer, self._fallback = self._fallback(), None
+                else:
+                    raise
+
+    def _in_blocks(self, images: Float32Array) -> Proposals:
+        rows, concept_ids = [], []
+        for first in range(0, len(images), self.block):
+            found, concepts = self._proposer.propose(images[first : first + self.block])
+            rows.append(found + first)
+            concept_ids.append(concepts)
+        if not rows:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        return np.concatenate(rows), np.concatenate(concept_ids)
+
+
+BACKENDS = ("auto", "blas", "faiss", "faiss-gpu", "torch")
+
+CPU_BLOCK = 8_192
+"""Images per call on CPUs, where the backends cut blocks of their own."""
+
+
+def choose_backend(device: str = "auto") -> str:
+    """Name the fastest backend for this machine: ``"torch"`` or ``"blas"``.
+
+    torch where there is a GPU or a processor with bfloat16 products, else numpy's BLAS; see
+    docs/benchmarks-image.md.
+    """
+    return "torch" if multiplies_bfloat16() or find_device(device) != "cpu" else "blas"
+
+
+def open_backend(
+    name: str, concepts: Float32Array, thresholds: Float32Array, *, device: str = "auto"
+) -> Proposer:
+    """Make a backend ready for these concepts.
+
+    `concepts` of shape (n_concepts, dimension); `thresholds` of shape (n_concepts,).
+    """
+    if name not in BACKENDS:
+        raise ConfigError(
+            f"The 'backend' parameter must be one of {list(BACKENDS)}. Got {name!r} instead."
+        )
+
+    def on_cpu() -> Proposer:
+        return BlasProposer(concepts, thresholds)
+
+    chosen = choose_backend(device) if name == "auto" else name
+    if chosen == "blas":
+        return ResilientProposer(on_cpu(), None, block=CPU_BLOCK)
+    if chosen == "faiss":
+        return ResilientProposer(FaissProposer(concepts, thresholds), on_cpu, block=CPU_BLOCK)
+    if chosen == "faiss-gpu":
+        number = device.partition(":")[2]
+        searcher = gpu_searcher(int(number) if number.isdigit() else 0)
+        gpu = TopKProposer(concepts, thresholds, searcher)
+        return ResilientProposer(gpu, on_cpu, block=GPU_BLOCK)
+    found = find_device(device)
+    product = TorchProposer(concepts, thresholds, device=found)
+    return ResilientProposer(product, on_cpu, block=CPU_BLOCK if found == "cpu" else GPU_BLOCK)

@@ -1,14 +1,11 @@
-"""Which network a model is: its weights, and everything else that decides its vectors.
-
-Two networks can have the same weights and give other vectors: another activation, another image
-size, mean, or interpolation, another tokenizer. Of each, what it does is recorded rather than what
-it is called, so that one network has one identity whichever name it was loaded by.
-"""
+"""What a loaded network is: its preprocessing, and the identity of all that decides its vectors."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from conceptaudit.artifacts import Json, digest_of
@@ -26,19 +23,7 @@ POOLING = ("pool_type", "text_pool_type", "global_pool", "attn_pool_type", "fina
 
 
 def configuration_of(model: Any, tokenizer: Any) -> Json:
-    """Describe what decides a network's vectors beside its weights.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        As open_clip makes it.
-    tokenizer : callable
-
-    Returns
-    -------
-    dict
-        JSON values only.
-    """
+    """Describe what decides a network's vectors beside its weights."""
     modules = list(model.modules())
     tokens = tokenizer(list(PROBES))
     return {
@@ -91,3 +76,56 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
+
+
+ToPixels = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessing:
+    """The two halves."""
+
+    prepare: ToPixels  # RGB picture to tensor, shape (3, height, width)
+    finish: ToPixels  # block of these, shape (n, 3, height, width), to what the model takes
+
+    @classmethod
+    def of(cls, transform: Any) -> Preprocessing:
+        """Split an open_clip transform; one of another make is used whole, per picture."""
+        from torchvision.transforms import Normalize, ToTensor
+
+        steps = list(getattr(transform, "transforms", ()))
+        if (
+            len(steps) < 2
+            or not isinstance(steps[-2], ToTensor)
+            or not isinstance(steps[-1], Normalize)
+        ):
+            return cls(prepare=transform, finish=_unchanged)
+        return cls(prepare=_Geometry(steps=tuple(steps[:-2])), finish=_Scale(normalize=steps[-1]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Geometry:
+    """Scale and crop: everything before the pixels become numbers."""
+
+    steps: tuple[ToPixels, ...]
+
+    def __call__(self, image: Any) -> Any:
+        from torchvision.transforms.functional import pil_to_tensor
+
+        for step in self.steps:
+            image = step(image)
+        return pil_to_tensor(image)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scale:
+    """To [0, 1], then the model's mean and spread."""
+
+    normalize: ToPixels
+
+    def __call__(self, pixels: Any) -> Any:
+        return self.normalize(pixels.float().div_(255))
+
+
+def _unchanged(pixels: Any) -> Any:
+    return pixels

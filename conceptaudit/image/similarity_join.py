@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from conceptaudit.errors import ConfigError, MissingDependencyError
-from conceptaudit.image.backends.base import FAISS_HINT, rounding_margin
-from conceptaudit.image.vectors import unit_rows
+from conceptaudit.errors import ConfigError
+from conceptaudit.image.faiss_ops import load_faiss
+from conceptaudit.image.vectors import pair_scores, reaches, rounding_margin, unit_rows
 from conceptaudit.records import Float32Array, Int64Array
 
 EXACT_PAIRS = 20_000_000_000
@@ -35,6 +35,7 @@ POINTS_PER_CELL = 32
 
 AnyVectors = npt.NDArray[np.float16] | Float32Array
 Pairs = tuple[Int64Array, Int64Array, Float32Array]
+"""Positions of queries and of references, and cosine similarities, each of shape (n,)."""
 
 Confirm = Callable[[Int64Array, Int64Array], npt.NDArray[np.bool_]]
 """Second opinion on pairs (positions of rows, of columns): which of them count."""
@@ -42,24 +43,13 @@ Confirm = Callable[[Int64Array, Int64Array], npt.NDArray[np.bool_]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
-    """Pairs found, in order of row, then column.
+    """Pairs found, in order of row, then column."""
 
-    Parameters
-    ----------
-    rows : numpy.ndarray of int64, shape (n,)
-        Positions among the queries.
-    columns : numpy.ndarray of int64, shape (n,)
-        Positions among the references; among one set, always before the row.
-    scores : numpy.ndarray of float32, shape (n,)
-        Cosine similarity.
-    approximate : bool
-        Whether only neighbouring cells were compared.
-    """
-
-    rows: Int64Array
+    rows: Int64Array  # shape (n,): positions among the queries
+    # positions among the references; among one set, always before the row
     columns: Int64Array
-    scores: Float32Array
-    approximate: bool = False
+    scores: Float32Array  # shape (n,): cosine similarity
+    approximate: bool = False  # whether only neighbouring cells were compared
 
 
 def find_matches(
@@ -70,46 +60,19 @@ def find_matches(
     limit: int = LIMIT,
     exact_pairs: int = EXACT_PAIRS,
 ) -> Matches:
-    """Find for each query the references that resemble it.
+    """Find for each query the references that resemble it, the earliest `limit` of them.
 
-    Parameters
-    ----------
-    queries : numpy.ndarray of float, shape (n_queries, dimension)
-        Not zero; need not be of length one. May be memory-mapped.
-    references : numpy.ndarray of float, shape (n_references, dimension)
-        Likewise.
-    threshold : float
-        Smallest cosine similarity, in (0, 1].
-    limit : int
-        The earliest matches kept per query, at least 1.
-    exact_pairs : int
-        Compare every pair up to this many; beyond it, only neighbouring cells.
+    Vectors of shape (n, dimension) need not be of length one, but not zero; they may be
+    memory-mapped. The threshold lies in (0, 1].
 
-    Returns
-    -------
-    Matches
-
-    Raises
-    ------
-    ConfigError
-        The dimensions differ or a parameter is out of range.
-    MissingDependencyError
-        So many pairs need FAISS's k-means, and it is not installed.
-
-    Examples
-    --------
     >>> test = np.array([[1, 0], [0, 1]], dtype=np.float32)
     >>> train = np.array([[0.6, 0.8], [0.1, 1], [1, 0.1]], dtype=np.float32)
-    >>> found = find_matches(test, train, 0.9)
-    >>> found.rows.tolist(), found.columns.tolist()
+    >>> matches = find_matches(test, train, 0.9)
+    >>> matches.rows.tolist(), matches.columns.tolist()
     ([0, 1], [2, 1])
     """
-    _check(queries, references, threshold, limit)
-    if len(queries) * len(references) <= exact_pairs:
-        blocks = _every_pair(queries, references, threshold, limit, among=False)
-        return _joined(blocks, limit, approximate=False)
-    pairs = _neighbouring(queries, references, threshold, limit, among=False)
-    return _joined(pairs, limit, approximate=True)
+    join = _Join(queries, references, threshold, limit)
+    return join.matches(approximate=len(queries) * len(references) > exact_pairs)
 
 
 def match_among(
@@ -122,141 +85,129 @@ def match_among(
 ) -> Matches:
     """Find the pairs within one set that resemble each other, each once.
 
-    Parameters
-    ----------
-    vectors : numpy.ndarray of float, shape (n, dimension)
-        Not zero; need not be of length one.
-    confirm : callable or None
-        Asked of every pair that reaches the threshold; only those that it confirms count.
-    threshold, limit, exact_pairs
-        As in `find_matches`; of a vector's matches before it the earliest are kept.
+    Of a vector's matches before it the earliest `limit` are kept; with `confirm`, of those only
+    that it confirms.
     """
-    _check(vectors, vectors, threshold, limit)
-    if len(vectors) * (len(vectors) - 1) // 2 <= exact_pairs:
-        blocks = _every_pair(vectors, vectors, threshold, limit, among=True, confirm=confirm)
-        return _joined(blocks, limit, approximate=False)
-    pairs = _neighbouring(vectors, vectors, threshold, limit, among=True, confirm=confirm)
-    return _joined(pairs, limit, approximate=True)
+    join = _Join(vectors, vectors, threshold, limit, among=True, confirm=confirm)
+    return join.matches(approximate=len(vectors) * (len(vectors) - 1) // 2 > exact_pairs)
 
 
-def _check(queries: AnyVectors, references: AnyVectors, threshold: float, limit: int) -> None:
-    if queries.shape[1:] != references.shape[1:]:
-        raise ConfigError(
-            f"Queries have dimension {queries.shape[1:]}, references {references.shape[1:]}: they "
-            "come from different models."
-        )
-    if not 0.0 < threshold <= 1.0:
-        raise ConfigError(f"The 'threshold' parameter must lie in (0, 1]. Got {threshold} instead.")
-    if limit < 1:
-        raise ConfigError(f"The 'limit' parameter must be at least 1. Got {limit} instead.")
+@dataclass(frozen=True, slots=True)
+class _Join:
+    """One join; `among` where queries and references are the same vectors."""
+
+    queries: AnyVectors
+    references: AnyVectors
+    threshold: float
+    limit: int
+    among: bool = False
+    confirm: Confirm | None = None
+
+    def __post_init__(self) -> None:
+        dimensions = self.queries.shape[1:], self.references.shape[1:]
+        if dimensions[0] != dimensions[1]:
+            raise ConfigError(
+                f"Queries have dimension {dimensions[0]}, references {dimensions[1]}: they come "
+                "from different models."
+            )
+        if not 0.0 < self.threshold <= 1.0:
+            raise ConfigError(
+                f"The 'threshold' parameter must lie in (0, 1]. Got {self.threshold} instead."
+            )
+        if self.limit < 1:
+            raise ConfigError(f"The 'limit' parameter must be at least 1. Got {self.limit}.")
+
+    def matches(self, *, approximate: bool) -> Matches:
+        """Put blocks together: each pair once, in order, the earliest of each row."""
+        blocks = self._neighbouring() if approximate else self._every_pair()
+        empty: Pairs = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+        rows, columns, scores = (np.concatenate(part) for part in zip(empty, *blocks, strict=True))
+        order = np.lexsort((columns, rows))
+        rows, columns, scores = rows[order], columns[order], scores[order]
+        # cells that are each other's neighbours give a pair twice
+        fresh = np.ones(len(rows), dtype=bool)
+        fresh[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
+        rows, columns, scores = self._earliest(rows[fresh], columns[fresh], scores[fresh])
+        return Matches(rows=rows, columns=columns, scores=scores, approximate=approximate)
+
+    def _every_pair(self) -> Iterator[Pairs]:
+        for first in range(0, len(self.queries), QUERY_ROWS):
+            left = _unit(self.queries[first : first + QUERY_ROWS])
+            n_found = np.zeros(len(left), dtype=np.int64)
+            stop = first + len(left) if self.among else len(self.references)
+            for start in range(0, stop, REFERENCE_ROWS):
+                right = _unit(self.references[start : min(start + REFERENCE_ROWS, stop)])
+                scores = left @ right.T
+                scores[n_found >= self.limit] = -2.0  # these have all the matches they may keep
+                near, other, exact = self._decided(left, right, scores)
+                rows, columns = near + first, other + start
+                if self.among:
+                    earlier = columns < rows
+                    rows, columns, exact = rows[earlier], columns[earlier], exact[earlier]
+                rows, columns, exact = self._confirmed(rows, columns, exact)
+                n_found += np.bincount(rows - first, minlength=len(left))
+                yield rows, columns, exact
+
+    def _neighbouring(self) -> Iterator[Pairs]:
+        cells = _train_cells(self.references)
+        probes = nearest_cells(self.queries, cells, min(PROBES, len(cells)))
+        home = probes[:, 0] if self.among else nearest_cells(self.references, cells, 1)[:, 0]
+        members = np.argsort(home, kind="stable")
+        bounds = np.searchsorted(home[members], np.arange(len(cells) + 1))
+        askers = np.argsort(probes.ravel(), kind="stable") // probes.shape[1]
+        asked = np.searchsorted(np.sort(probes.ravel()), np.arange(len(cells) + 1))
+        for cell in range(len(cells)):
+            inside = members[bounds[cell] : bounds[cell + 1]]
+            asking = askers[asked[cell] : asked[cell + 1]]
+            for first in range(0, len(asking) if len(inside) else 0, QUERY_ROWS):
+                block = asking[first : first + QUERY_ROWS]
+                left = _unit(self.queries[block])
+                for start in range(0, len(inside), REFERENCE_ROWS):
+                    part = inside[start : start + REFERENCE_ROWS]
+                    right = _unit(self.references[part])
+                    near, other, exact = self._decided(left, right, left @ right.T)
+                    rows, columns = block[near], part[other]
+                    if self.among:
+                        apart = rows != columns
+                        rows, columns, exact = rows[apart], columns[apart], exact[apart]
+                    rows, columns, exact = self._confirmed(rows, columns, exact)
+                    if self.among:  # either may have found the other
+                        rows, columns = np.maximum(rows, columns), np.minimum(rows, columns)
+                    yield rows, columns, exact
+
+    def _decided(self, left: Float32Array, right: Float32Array, scores: Float32Array) -> Pairs:
+        """Decide which pairs count that a block of scores proposes."""
+        floor = np.float32(self.threshold - rounding_margin(left.shape[1]))
+        rows, columns = np.divmod(np.flatnonzero(scores >= floor), scores.shape[1])
+        exact = pair_scores(left, rows, right, columns)
+        good = reaches(exact, self.threshold)
+        return rows[good], columns[good], exact[good]
+
+    def _confirmed(self, rows: Int64Array, columns: Int64Array, scores: Float32Array) -> Pairs:
+        """Ask for the second opinion, and keep the earliest pairs of every row."""
+        if self.confirm is not None and len(rows):
+            good = self.confirm(rows, columns)
+            rows, columns, scores = rows[good], columns[good], scores[good]
+        return self._earliest(rows, columns, scores)
+
+    def _earliest(self, rows: Int64Array, columns: Int64Array, scores: Float32Array) -> Pairs:
+        """Keep the first `limit` pairs of every row; pairs come sorted by row, then column."""
+        kept = np.arange(len(rows)) - np.searchsorted(rows, rows) < self.limit
+        return rows[kept], columns[kept], scores[kept]
 
 
 def _unit(vectors: AnyVectors) -> Float32Array:
     return unit_rows(np.asarray(vectors, dtype=np.float32))
 
 
-def _decided(
-    left: Float32Array, right: Float32Array, scores: Float32Array, threshold: float
-) -> Pairs:
-    """Decide by one canonical product which proposals of a block of scores count."""
-    floor = np.float32(threshold - rounding_margin(left.shape[1]))
-    rows, columns = np.divmod(np.flatnonzero(scores >= floor), scores.shape[1])
-    exact = np.empty(len(rows), dtype=np.float32)
-    for start in range(0, len(rows), REFERENCE_ROWS):
-        part = slice(start, start + REFERENCE_ROWS)
-        exact[part] = np.einsum("ij,ij->i", left[rows[part]], right[columns[part]])
-    kept = exact >= np.float32(threshold)
-    return rows[kept], columns[kept], exact[kept]
-
-
-def _every_pair(
-    queries: AnyVectors,
-    references: AnyVectors,
-    threshold: float,
-    limit: int,
-    *,
-    among: bool,
-    confirm: Confirm | None = None,
-) -> Iterator[Pairs]:
-    for first in range(0, len(queries), QUERY_ROWS):
-        left = _unit(queries[first : first + QUERY_ROWS])
-        n_found = np.zeros(len(left), dtype=np.int64)
-        stop = first + len(left) if among else len(references)
-        for start in range(0, stop, REFERENCE_ROWS):
-            right = _unit(references[start : min(start + REFERENCE_ROWS, stop)])
-            scores = left @ right.T
-            scores[n_found >= limit] = -2.0
-            rows, columns, exact = _decided(left, right, scores, threshold)
-            if among:
-                earlier = columns + start < rows + first
-                rows, columns, exact = rows[earlier], columns[earlier], exact[earlier]
-            rows, columns, exact = _confirmed(rows + first, columns + start, exact, confirm)
-            rows, columns, exact = _earliest(rows, columns, exact, limit)
-            n_found += np.bincount(rows - first, minlength=len(left))
-            if len(rows):
-                yield rows, columns, exact
-
-
-def _neighbouring(
-    queries: AnyVectors,
-    references: AnyVectors,
-    threshold: float,
-    limit: int,
-    *,
-    among: bool,
-    confirm: Confirm | None = None,
-) -> Iterator[Pairs]:
-    cells = _train_cells(references)
-    probes = nearest_cells(queries, cells, min(PROBES, len(cells)))
-    home = probes[:, 0] if among else nearest_cells(references, cells, 1)[:, 0]
-    members = np.argsort(home, kind="stable")
-    bounds = np.searchsorted(home[members], np.arange(len(cells) + 1))
-    askers = np.argsort(probes.ravel(), kind="stable") // probes.shape[1]
-    asked = np.searchsorted(np.sort(probes.ravel()), np.arange(len(cells) + 1))
-    for cell in range(len(cells)):
-        inside = members[bounds[cell] : bounds[cell + 1]]
-        asking = askers[asked[cell] : asked[cell + 1]]
-        for first in range(0, len(asking) if len(inside) else 0, QUERY_ROWS):
-            block = asking[first : first + QUERY_ROWS]
-            left = _unit(queries[block])
-            for start in range(0, len(inside), REFERENCE_ROWS):
-                part = inside[start : start + REFERENCE_ROWS]
-                right = _unit(references[part])
-                near, other, exact = _decided(left, right, left @ right.T, threshold)
-                rows, columns = block[near], part[other]
-                apart = rows != columns if among else np.ones(len(rows), dtype=bool)
-                rows, columns, exact = _confirmed(
-                    rows[apart], columns[apart], exact[apart], confirm
-                )
-                rows, columns, exact = _earliest(rows, columns, exact, limit)
-                if among:
-                    rows, columns = np.maximum(rows, columns), np.minimum(rows, columns)
-                if len(rows):
-                    yield rows, columns, exact
-
-
-def _confirmed(
-    rows: Int64Array, columns: Int64Array, scores: Float32Array, confirm: Confirm | None
-) -> Pairs:
-    if confirm is None or not len(rows):
-        return rows, columns, scores
-    kept = confirm(rows, columns)
-    return rows[kept], columns[kept], scores[kept]
-
-
 def _train_cells(vectors: AnyVectors) -> Float32Array:
     """Cut the space by spherical k-means on evenly spaced vectors: no random choice but FAISS's."""
-    try:
-        import faiss
-    except ImportError as error:
-        raise MissingDependencyError(FAISS_HINT) from error
     n_cells = max(int(2 * np.sqrt(len(vectors))), 1)
     step = max(len(vectors) // (POINTS_PER_CELL * n_cells), 1)
     sample = _unit(vectors[::step])
-    n_cells = min(n_cells, len(sample))
-    means = faiss.Kmeans(
+    means = load_faiss().Kmeans(
         sample.shape[1],
-        n_cells,
+        min(n_cells, len(sample)),
         niter=6,
         seed=1,
         spherical=True,
@@ -269,32 +220,13 @@ def _train_cells(vectors: AnyVectors) -> Float32Array:
 
 def nearest_cells(vectors: AnyVectors, cells: Float32Array, n: int) -> npt.NDArray[np.int32]:
     """Find the n cells nearest to each vector, nearest first, shape (n_vectors, n)."""
-    found = np.empty((len(vectors), n), dtype=np.int32)
+    nearest = np.empty((len(vectors), n), dtype=np.int32)
     for start in range(0, len(vectors), QUERY_ROWS):
         scores = _unit(vectors[start : start + QUERY_ROWS]) @ cells.T
         if n == 1:
-            found[start : start + len(scores), 0] = scores.argmax(axis=1)
+            nearest[start : start + len(scores), 0] = scores.argmax(axis=1)
             continue
         best = np.argpartition(-scores, n - 1, axis=1)[:, :n]
         order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
-        found[start : start + len(scores)] = np.take_along_axis(best, order, axis=1)
-    return found
-
-
-def _joined(blocks: Iterator[Pairs], limit: int, *, approximate: bool) -> Matches:
-    """Put blocks together: each pair once, in order, the earliest `limit` of each row."""
-    empty: Pairs = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
-    rows, columns, scores = (np.concatenate(part) for part in zip(empty, *blocks, strict=True))
-    order = np.lexsort((columns, rows))
-    rows, columns, scores = rows[order], columns[order], scores[order]
-    fresh = np.ones(len(rows), dtype=bool)
-    fresh[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
-    rows, columns, scores = rows[fresh], columns[fresh], scores[fresh]
-    rows, columns, scores = _earliest(rows, columns, scores, limit)
-    return Matches(rows=rows, columns=columns, scores=scores, approximate=approximate)
-
-
-def _earliest(rows: Int64Array, columns: Int64Array, scores: Float32Array, limit: int) -> Pairs:
-    """Keep the first `limit` pairs of every row; pairs come sorted by row, then column."""
-    kept = np.arange(len(rows)) - np.searchsorted(rows, rows) < limit
-    return rows[kept], columns[kept], scores[kept]
+        nearest[start : start + len(scores)] = np.take_along_axis(best, order, axis=1)
+    return nearest

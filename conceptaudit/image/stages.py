@@ -1,21 +1,24 @@
-"""The image stages: pictures to embeddings, embeddings to concept tags."""
+"""The image stages: images to embeddings, embeddings to concept tags."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from conceptaudit.artifacts import Json, digest_of, package_versions
-from conceptaudit.datasets.base import EMBEDDING, IMAGE, Shard
+from conceptaudit.artifacts import Json, digest_of, file_digest, package_versions
+from conceptaudit.datasets.base import DEFAULT_BATCH_ROWS, EMBEDDING, IMAGE, Shard
+from conceptaudit.display import quantity
 from conceptaudit.engine.stage import ShardResult
+from conceptaudit.errors import DataError
 from conceptaudit.image.clip import ClipModel
-from conceptaudit.image.encode_shard import encode_shard
+from conceptaudit.image.decode_pool import prefetch
+from conceptaudit.image.encode import encode_shard
 from conceptaudit.image.exact import ThresholdSearch
-from conceptaudit.image.prefetch import prefetch
 from conceptaudit.image.thumbnails import THUMBNAILS
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Drop, Float32Array, SampleBatch, Tags
@@ -29,17 +32,11 @@ class ImageEncoder:
     Writes one float16 unit vector per sample (zeros where the picture cannot be used, listed in
     the drops), and the samples' ids, keys and picture digests beside them. A picture that several
     samples of the shard share, as five captions do in COCO, is embedded once.
-
-    Parameters
-    ----------
-    clip : ClipModel
-        The model.
-    threads : int or None
-        Threads that decode, at least 1; None for as many as torch computes with in this process.
-        Changes no result.
     """
 
     clip: ClipModel
+    # threads that decode, at least 1; None for as many as torch computes with in this process.
+    # Changes no result
     threads: int | None = None
     name: str = field(default="embeddings", init=False)
     parts: frozenset[str] = field(default=frozenset({IMAGE}), init=False)
@@ -79,23 +76,12 @@ class ImageEncoder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageTagger:
-    """Tags image embeddings with every concept at or above its threshold.
+    """Tags image embeddings with every concept at or above its threshold."""
 
-    Parameters
-    ----------
-    concepts : numpy.ndarray of float32, shape (n_concepts, dimension)
-        Unit vectors.
-    thresholds : tuple of float, length n_concepts
-        Cosine similarities.
-    source : str
-        Where the concept vectors come from: a model's digest or a file's name.
-    backend, device : str
-        See `ThresholdSearch`; they do not change any result.
-    """
-
-    concepts: Float32Array
-    thresholds: tuple[float, ...]
-    source: str
+    concepts: Float32Array  # shape (n_concepts, dimension): unit vectors
+    thresholds: tuple[float, ...]  # cosine similarities
+    source: str  # where the concept vectors come from: a model's digest or a file's name
+    # see `ThresholdSearch`; they do not change any result
     backend: str = "auto"
     device: str = "auto"
     name: str = field(default="image", init=False)
@@ -166,3 +152,82 @@ def joined_tags(parts: Sequence[Tags]) -> Tags:
         concept_ids=np.concatenate([empty.astype(np.int32), *(part.concept_ids for part in parts)]),
         scores=np.concatenate([empty.astype(np.float32), *(part.scores for part in parts)]),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEmbeddings:
+    """The results of an `ImageEncoder` as a dataset with embeddings."""
+
+    folder: Path  # ``RUN/embeddings``
+    source: tuple[Shard, ...]  # the shards that were embedded; ours carry their names
+    layout: str = "stored embeddings"
+    provides: frozenset[str] = frozenset({EMBEDDING})
+    notes: tuple[str, ...] = ()
+
+    @property
+    def location(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The layout alone: contents are part of each shard's fingerprint."""
+        return {"layout": self.layout}
+
+    def shards(self) -> tuple[Shard, ...]:
+        """Return the embedded shards that exist, identified by their contents."""
+        return tuple(
+            replace(
+                shard,
+                files=(str(self.folder / f"{shard.name}.npy"),),
+                fingerprint=file_digest(self.folder / f"{shard.name}.json"),
+            )
+            for shard in self.source
+            if (self.folder / f"{shard.name}.json").exists()
+        )
+
+    def read(self, shard: Shard, parts: frozenset[str]) -> Iterator[SampleBatch]:
+        """Read a shard in blocks of rows."""
+        stem = self.folder / shard.name
+        vectors = np.load(stem.with_name(f"{shard.name}.npy"), mmap_mode="r", allow_pickle=False)
+        drops = _read_drops(stem.with_name(f"{shard.name}.drops.parquet"))
+        table_path = stem.with_name(f"{shard.name}.parquet")
+        if not table_path.exists():
+            yield SampleBatch(
+                sample_ids=np.empty(0, dtype=np.int64),
+                keys=[],
+                embeddings=np.empty((0, vectors.shape[1]), dtype=np.float32),
+                drops=tuple(drops),
+            )
+            return
+        table = pd.read_parquet(table_path)
+        if len(table) != len(vectors):
+            raise DataError(
+                f"{table_path} has {quantity(len(table), 'row')} for "
+                f"{quantity(len(vectors), 'vector')}. Run again with --resume to redo the shard."
+            )
+        ids = table["sample_id"].to_numpy(dtype=np.int64)
+        keys = table["key"].tolist()
+        by_id = {int(i): row for row, i in enumerate(ids)}
+        for start in range(0, len(table), DEFAULT_BATCH_ROWS):
+            stop = min(start + DEFAULT_BATCH_ROWS, len(table))
+            here = [drop for drop in drops if start <= by_id.get(drop.sample_id, 0) < stop]
+            yield SampleBatch(
+                sample_ids=ids[start:stop],
+                keys=keys[start:stop],
+                embeddings=np.asarray(vectors[start:stop], dtype=np.float32)
+                if EMBEDDING in parts
+                else None,
+                drops=tuple(here),
+            )
+
+
+def _read_drops(path: Path) -> list[Drop]:
+    if not path.exists():
+        return []
+    columns = ("sample_id", "key", "part", "reason", "detail")
+    rows = pd.read_parquet(path)[list(columns)].itertuples(index=False, name=None)
+    return [
+        Drop(sample_id=int(i), key=key, part=part, reason=reason, detail=detail)
+        for i, key, part, reason, detail in rows
+    ]

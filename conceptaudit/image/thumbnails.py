@@ -63,19 +63,6 @@ WIDEST_FRAME = 0.3
 def thumbnail_of(image: Image.Image) -> bytes:
     """Shrink a decoded image.
 
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        Mode ``"RGB"``.
-
-    Returns
-    -------
-    bytes
-        8 × 8 colours (channel, row, column); of images of at least `SMALLEST_SIDE` pixels a side
-        also 24 × 24 greys, and both again without the image's uniform frame where it has one.
-
-    Examples
-    --------
     >>> from PIL import Image
     >>> len(thumbnail_of(Image.new("RGB", (40, 40)))), len(thumbnail_of(Image.new("RGB", (90, 64))))
     (192, 768)
@@ -105,17 +92,8 @@ def _colours(image: Image.Image) -> bytes:
 def without_frame(grey: npt.NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
     """Measure a uniform frame, or a bar with a caption.
 
-    Parameters
-    ----------
-    grey : numpy.ndarray of uint8, shape (side, side)
+    `grey` of shape (side, side).
 
-    Returns
-    -------
-    tuple of int or None
-        Left, upper, right and lower edge of what is inside; None where there is no frame.
-
-    Examples
-    --------
     >>> grey = np.arange(100, dtype=np.uint8).reshape(10, 10) * 2
     >>> grey[-2:] = 255
     >>> without_frame(grey)
@@ -152,24 +130,14 @@ def _frame_width(lines: npt.NDArray[np.int16]) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Thumbnails:
-    """Thumbnails of n images.
+    """Thumbnails of n images."""
 
-    Parameters
-    ----------
-    colours : numpy.ndarray of uint8, shape (n, 192)
-        Zeros where unknown.
-    known : numpy.ndarray of bool, shape (n,)
-        Whether an image has a thumbnail at all.
-    views : numpy.ndarray of uint8, shape (m, 768)
-        None, one or two per image: colours and greys, of the whole and without its frame.
-    owners : numpy.ndarray of int64, shape (m,)
-        Position of a view's image, rising.
-    """
-
-    colours: npt.NDArray[np.uint8]
-    known: npt.NDArray[np.bool_]
+    colours: npt.NDArray[np.uint8]  # shape (n, 192): zeros where unknown
+    known: npt.NDArray[np.bool_]  # shape (n,): whether an image has a thumbnail at all
+    # shape (m, 768): None, one or two per image: colours and greys, of the whole and without its
+    # frame
     views: npt.NDArray[np.uint8]
-    owners: Int64Array
+    owners: Int64Array  # shape (m,): position of a view's image, rising
 
     @classmethod
     def of(cls, thumbnails: Sequence[bytes]) -> Thumbnails:
@@ -209,16 +177,8 @@ def colour_vectors(colours: npt.NDArray[np.uint8]) -> Float32Array:
     Each colour channel's mean is taken off, so that brightness and tint do not count. An image
     of one colour has no direction and becomes zeros: it resembles nothing.
 
-    Parameters
-    ----------
-    colours : numpy.ndarray of uint8, shape (n, 192)
+    `colours` of shape (n, 192); returns shape (n, 192).
 
-    Returns
-    -------
-    numpy.ndarray of float32, shape (n, 192)
-
-    Examples
-    --------
     >>> stripes = np.tile(np.arange(8, dtype=np.uint8), 24)[None]
     >>> dim, flat = stripes // 2 + 9, np.full_like(stripes, 7)
     >>> a, b, c = (colour_vectors(colours) for colours in (stripes, dim, flat))

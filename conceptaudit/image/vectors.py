@@ -1,28 +1,29 @@
-"""Unit vectors: checking, normalising, reading."""
+"""Unit vectors: reading, normalising, and the one product that says what reaches a similarity."""
 
+from __future__ import annotations
+
+import os
 import tokenize
 import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from conceptaudit.display import quantity
+from conceptaudit.engine.base import available_cpus
 from conceptaudit.errors import DataError
-from conceptaudit.records import Float32Array
+from conceptaudit.records import Float32Array, Int64Array
 
 
 def unit_rows(vectors: Float32Array) -> Float32Array:
     """Scale each row to length one; rows of length zero stay zero.
 
-    Parameters
-    ----------
-    vectors : numpy.ndarray of float, shape (n, dimension)
-        Finite vectors of any length.
-
-    Returns
-    -------
-    numpy.ndarray of float32, shape (n, dimension)
+    `vectors` of shape (n, dimension); returns shape (n, dimension).
     """
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
     squares = np.einsum("ij,ij->i", rows, rows)
@@ -44,19 +45,7 @@ _BAD_ARRAY = (
 
 
 def read_array(path: str | Path, what: str) -> Any:
-    """Read an ``.npy`` file, never unpickling.
-
-    Parameters
-    ----------
-    path : str or Path
-    what : str
-        What it should hold, for the message.
-
-    Raises
-    ------
-    DataError
-        It is missing, damaged, or holds objects.
-    """
+    """Read an ``.npy`` file, never unpickling."""
     try:
         return np.load(path, allow_pickle=False)
     except _BAD_ARRAY as error:
@@ -67,16 +56,7 @@ def read_array(path: str | Path, what: str) -> Any:
 def read_concept_vectors(path: str | Path, n_concepts: int) -> Float32Array:
     """Read the vectors of a concept list: an ``.npy`` with one row per concept, in its order.
 
-    Returns
-    -------
-    numpy.ndarray of float32, shape (n_concepts, dimension)
-        Scaled to length one (published text vectors often are not).
-
-    Raises
-    ------
-    DataError
-        The file is missing, damaged, holds objects, has another number of rows, or a row that
-        is not finite or has length zero.
+    Returns shape (n_concepts, dimension).
     """
     vectors = read_array(path, "concept vectors")
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype.kind != "f":
@@ -96,3 +76,87 @@ def read_concept_vectors(path: str | Path, n_concepts: int) -> Float32Array:
         if rows.any():
             raise DataError(f"Row {int(np.flatnonzero(rows)[0])} of {path} {name}.")
     return unit_rows(vectors)
+
+
+Result = TypeVar("Result")
+
+MIN_ITEMS = 256
+"""Fewer than this per thread are not worth waking it."""
+
+
+def thread_count() -> int:
+    """Return the number of threads that numpy, torch and FAISS are told to use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return max(min(int(asked), available_cpus()), 1) if asked.isdigit() else available_cpus()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="conceptaudit-search")
+
+
+def in_parts(n: int, work: Callable[[int, int], Result]) -> list[Result]:
+    """Apply `work` to consecutive ranges that cover ``range(n)``; return results in order.
+
+    numpy lets go of the interpreter while it compares, gathers and multiplies, so the threads do
+    run side by side.
+    """
+    threads = max(min(thread_count(), n // MIN_ITEMS), 1)
+    edges = [n * i // threads for i in range(threads + 1)]
+    if threads == 1:
+        return [work(0, n)]
+    return list(_pool(threads).map(work, edges[:-1], edges[1:]))
+
+
+DECISION_CHUNK = 256
+"""Pairs decided at once: their gathered vectors stay in a processor's own cache."""
+
+
+def row_products(left: Float32Array, right: Float32Array) -> Float32Array:
+    """Multiply row by row, shape (n,): float32, in one fixed order of additions."""
+    products: Float32Array = np.einsum("ij,ij->i", left, right)
+    return products
+
+
+def pair_scores(
+    left: Float32Array, rows: Int64Array, right: Float32Array, columns: Int64Array
+) -> Float32Array:
+    """Score pairs of rows of two tables of unit vectors as `row_products` does, shape (n_pairs,).
+
+    A matrix product adds up in an order that depends on its shape, so it may only propose pairs.
+    """
+    scores = np.empty(len(rows), dtype=np.float32)
+
+    def decide(first: int, last: int) -> None:
+        size = min(DECISION_CHUNK, last - first)
+        buffers = np.empty((2, size, left.shape[1]), dtype=np.float32)
+        for start in range(first, last, DECISION_CHUNK):
+            stop = min(start + DECISION_CHUNK, last)
+            a, b = buffers[0, : stop - start], buffers[1, : stop - start]
+            # "clip" lets numpy write straight into the buffer
+            np.take(left, rows[start:stop], axis=0, out=a, mode="clip")
+            np.take(right, columns[start:stop], axis=0, out=b, mode="clip")
+            scores[start:stop] = row_products(a, b)
+
+    in_parts(len(rows), decide)
+    return scores
+
+
+def reaches(
+    scores: Float32Array, threshold: float | npt.NDArray[np.floating]
+) -> npt.NDArray[np.bool_]:
+    """Say which scores of `row_products` reach a threshold (or each its own), in float32."""
+    above: npt.NDArray[np.bool_] = scores >= np.asarray(threshold, dtype=np.float32)
+    return above
+
+
+def rounding_margin(dimension: int) -> float:
+    """Bound on how far the float32 inner products of two unit vectors may lie apart.
+
+    The classical bound n·u / (1 − n·u) with unit roundoff u = 2⁻²⁴ (Higham, "Accuracy and
+    Stability of Numerical Algorithms", 2nd ed., section 3.1), twice: for the product that proposes
+    and for the one that decides; n counts the threshold too, which may be carried as one more
+    component. Holds for any order of additions.
+    """
+    roundoff = (dimension + 2) * 2.0**-24
+    return 2.0 * roundoff / (1.0 - roundoff)

@@ -11,7 +11,7 @@ import numpy as np
 from conceptaudit.artifacts import Json
 from conceptaudit.datasets.base import EMBEDDING
 from conceptaudit.engine import EngineChoice
-from conceptaudit.image.null import LEAST, null_threshold
+from conceptaudit.image.duplicates import LEAST, null_threshold
 from conceptaudit.longtail.balance import Balanced, balance_classes
 from conceptaudit.longtail.clean import remove_duplicates
 from conceptaudit.longtail.flagged_images import find_suspects

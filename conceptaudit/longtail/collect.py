@@ -14,7 +14,7 @@ from conceptaudit.artifacts import Json, digest_of, package_versions
 from conceptaudit.datasets.base import EMBEDDING, IMAGE, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import ConfigError
-from conceptaudit.image.oom_fallback import ENCODE_BATCH
+from conceptaudit.image.encode import ENCODE_BATCH
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.longtail.embedding_blocks import block_of, usable_image
 from conceptaudit.longtail.finder import PoolBlock, TopKSearch

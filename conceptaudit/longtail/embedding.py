@@ -9,8 +9,8 @@ from conceptaudit.artifacts import MANIFEST, read_json
 from conceptaudit.datasets.base import EMBEDDING, IMAGE, Dataset
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.clip import ClipModel, find_clip
+from conceptaudit.image.concept_vectors import encode_concepts
 from conceptaudit.image.embed import check_embedded_with
-from conceptaudit.image.prompts import encode_concepts
 from conceptaudit.longtail.source import AuditSource
 from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.records import Float32Array

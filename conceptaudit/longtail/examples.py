@@ -15,7 +15,7 @@ from conceptaudit.artifacts import digest_of
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.decode import UndecodableImageError, decode_image
-from conceptaudit.image.oom_fallback import ENCODE_BATCH
+from conceptaudit.image.encode import ENCODE_BATCH
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.longtail.safe_filenames import safe_part
 from conceptaudit.longtail.select import close_name

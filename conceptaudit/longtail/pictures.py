@@ -12,7 +12,7 @@ from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import IMAGE, Dataset, Shard
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.image.encode_shard import picture_digest
+from conceptaudit.image.encode import picture_digest
 from conceptaudit.longtail.embedding_blocks import usable_image
 from conceptaudit.longtail.picture import describe_picture
 from conceptaudit.longtail.records import EXAMPLE, NO_PICTURE, Entry, Picture, Removal

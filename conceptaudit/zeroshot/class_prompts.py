@@ -9,7 +9,7 @@ from typing import Any
 
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.image.prompts import DEFAULT_TEMPLATES
+from conceptaudit.image.concept_vectors import DEFAULT_TEMPLATES
 from conceptaudit.zeroshot.class_names import (
     NO_KEY,
     SHOWN,

@@ -14,7 +14,7 @@ from conceptaudit.datasets.base import IMAGE, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.decode_pool import Failure, load_blocks
-from conceptaudit.image.oom_fallback import OomSafeEncoder
+from conceptaudit.image.encode import OomSafeEncoder
 from conceptaudit.records import Drop, Float32Array, SampleBatch
 from conceptaudit.tagtable import SAMPLE, check_account, drop_table, part_account
 from conceptaudit.zeroshot.answers import UNKNOWN_CLASS, class_scores, count_ties, top_classes

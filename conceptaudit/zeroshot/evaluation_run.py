@@ -10,7 +10,7 @@ from typing import Any
 from conceptaudit.artifacts import RUN_PACKAGES, Json, RunFolder, ShardStore, package_versions
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel, find_clip
-from conceptaudit.image.model_names import label_of
+from conceptaudit.image.clip_models import label_of
 from conceptaudit.records import merge_counts
 
 

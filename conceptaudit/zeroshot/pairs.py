@@ -14,7 +14,7 @@ from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import DataError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.decode_pool import Failure, load_blocks
-from conceptaudit.image.oom_fallback import OomSafeEncoder
+from conceptaudit.image.encode import OomSafeEncoder
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Drop, Float32Array, SampleBatch
 from conceptaudit.tagtable import check_account, drop_table, part_account

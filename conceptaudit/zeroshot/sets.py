@@ -10,7 +10,7 @@ from pathlib import Path
 from conceptaudit.artifacts import MANIFEST
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.image.prompts import DEFAULT_TEMPLATES
+from conceptaudit.image.concept_vectors import DEFAULT_TEMPLATES
 from conceptaudit.zeroshot.class_folders import folders_of_classes, says_nothing
 from conceptaudit.zeroshot.class_names import SHOWN, ClassNames, DatasetKey, named_classes
 from conceptaudit.zeroshot.class_prompts import named_prompts, prompts_by_class

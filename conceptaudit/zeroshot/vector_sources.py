@@ -14,7 +14,7 @@ from conceptaudit.display import quantity
 from conceptaudit.engine import StageReport
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel
-from conceptaudit.image.prompts import encode_concepts
+from conceptaudit.image.concept_vectors import encode_concepts
 from conceptaudit.store.removing import remove
 from conceptaudit.tagtable import drop_table
 from conceptaudit.zeroshot.answers import UNKNOWN_CLASS, answer_notes

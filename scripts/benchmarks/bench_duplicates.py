@@ -24,8 +24,7 @@ from PIL import Image
 from conceptaudit.auditing.pictures import read_pictures
 from conceptaudit.datasets import open_dataset
 from conceptaudit.image.decode import decode_image
-from conceptaudit.image.duplicates import find_duplicates
-from conceptaudit.image.null import null_threshold
+from conceptaudit.image.duplicates import find_duplicates, null_threshold
 from conceptaudit.image.similarity_join import EXACT_PAIRS, find_matches, match_among
 from conceptaudit.image.thumbnails import Thumbnails, colour_vectors, thumbnail_of
 from conceptaudit.image.vectors import unit_rows

@@ -28,8 +28,7 @@ import torch
 from PIL import Image
 
 from conceptaudit.image.clip import ClipModel, _load, find_clip
-from conceptaudit.image.encode_shard import encode_shard
-from conceptaudit.image.oom_fallback import ENCODE_BATCH
+from conceptaudit.image.encode import ENCODE_BATCH, encode_shard
 from conceptaudit.lab import LabConfig
 from conceptaudit.lab.shards import store
 from conceptaudit.records import SampleBatch

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from conceptaudit.image.clip import find_clip
-from conceptaudit.image.prompts import encode_concepts
+from conceptaudit.image.concept_vectors import encode_concepts
 from conceptaudit.lab import lab_training, lab_vocabulary
 from conceptaudit.lab.bundled import lab_clip_path
 from conceptaudit.lab.folders import draw_test_picture

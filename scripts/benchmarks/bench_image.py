@@ -52,7 +52,7 @@ def bench_tags(arguments: argparse.Namespace) -> None:
     import torch
 
     from conceptaudit.datasets import open_dataset
-    from conceptaudit.image.backends.blas import BLOCK_IMAGES
+    from conceptaudit.image.backends import BLOCK_IMAGES
     from conceptaudit.image.exact import ThresholdSearch
     from conceptaudit.image.stages import ImageTagger
     from conceptaudit.image.vectors import unit_rows

@@ -32,7 +32,7 @@ from truth_measures import (
 
 from conceptaudit.auditing import AuditOptions, audit
 from conceptaudit.image.clip import LAB, find_clip
-from conceptaudit.image.prompts import DEFAULT_TEMPLATES
+from conceptaudit.image.concept_vectors import DEFAULT_TEMPLATES
 from conceptaudit.lab import LabConfig, generate, lab_vocabulary, write_image_folder
 from conceptaudit.lab.bundled import lab_training
 from conceptaudit.options.audit import DEFAULT_THRESHOLD

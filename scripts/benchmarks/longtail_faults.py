@@ -17,8 +17,8 @@ from PIL import Image
 from conceptaudit.auditing import AuditOptions, audit
 from conceptaudit.datasets import open_dataset
 from conceptaudit.image.clip import ClipModel, find_clip
+from conceptaudit.image.concept_vectors import encode_concepts
 from conceptaudit.image.decode import decode_image
-from conceptaudit.image.prompts import encode_concepts
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.lab.bundled import lab_clip_path, lab_training
 from conceptaudit.lab.config import LabConfig

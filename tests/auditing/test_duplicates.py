@@ -16,8 +16,8 @@ from conceptaudit.cli.main import main
 from conceptaudit.datasets import open_dataset
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.clip import find_clip
+from conceptaudit.image.duplicates import null_threshold
 from conceptaudit.image.embed import embed
-from conceptaudit.image.null import null_threshold
 from conceptaudit.image.vectors import unit_rows
 
 CONCEPTS = ["dog", "cat", "watch"]

@@ -13,7 +13,7 @@ from conceptaudit.auditing import AuditOptions, AuditRun, audit
 from conceptaudit.auditing.image_tags import UNKNOWN_CONCEPTS, UNKNOWN_KEYS
 from conceptaudit.cli.main import main
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.image.imported import import_tags, key_hashes
+from conceptaudit.image.external_tags import import_tags, key_hashes
 from conceptaudit.image.tag_files import read_tag_rows
 from conceptaudit.records import Concept, ConceptVocabulary
 

@@ -8,10 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageOps
 
-from conceptaudit.image.altered import ALTERED_BITS, AlteredSearch, copies_among, version_hashes
+from conceptaudit.image.altered import (
+    ALTERED_BITS,
+    AlteredSearch,
+    HashTable,
+    copies_among,
+    version_hashes,
+)
 from conceptaudit.image.decode import decode_image
 from conceptaudit.image.duplicates import find_duplicates
-from conceptaudit.image.hash_join import HashTable
 from conceptaudit.image.thumbnails import Thumbnails, thumbnail_of, without_frame
 from conceptaudit.longtail.leak_probes import PictureProbe
 from conceptaudit.longtail.picture import describe_picture

@@ -16,9 +16,8 @@ from PIL import Image
 from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
 from conceptaudit.image.clip import find_clip
 from conceptaudit.image.decode_pool import Block, Failure, load_blocks
-from conceptaudit.image.encode_shard import encode_shard
-from conceptaudit.image.oom_fallback import ENCODE_BATCH, OomSafeEncoder
-from conceptaudit.image.preprocessing import Preprocessing
+from conceptaudit.image.encode import ENCODE_BATCH, OomSafeEncoder, encode_shard
+from conceptaudit.image.network import Preprocessing
 from conceptaudit.image.thumbnails import COLOUR_BYTES
 from conceptaudit.records import SampleBatch
 

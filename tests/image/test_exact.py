@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conceptaudit.errors import ConfigError
-from conceptaudit.image.backends.blas import BLOCK_IMAGES
-from conceptaudit.image.exact import ThresholdSearch, canonical_scores, rounding_margin
-from conceptaudit.image.vectors import unit_rows
+from conceptaudit.image.backends import BLOCK_IMAGES
+from conceptaudit.image.exact import ThresholdSearch
+from conceptaudit.image.vectors import pair_scores, rounding_margin, unit_rows
 
 BACKENDS = ("blas", "faiss", "torch")
 
@@ -81,8 +81,8 @@ def test_scores_do_not_depend_on_how_pairs_are_cut() -> None:
     rng = np.random.default_rng(4)
     a, b = unit(rng, 50, 129), unit(rng, 40, 129)
     rows, columns = rng.integers(0, 50, 3000), rng.integers(0, 40, 3000)
-    many = canonical_scores(a, rows, b, columns)
-    alone = [canonical_scores(a, rows[i : i + 1], b, columns[i : i + 1])[0] for i in range(600)]
+    many = pair_scores(a, rows, b, columns)
+    alone = [pair_scores(a, rows[i : i + 1], b, columns[i : i + 1])[0] for i in range(600)]
     assert many[:600].tolist() == [float(score) for score in alone]
 
 

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.clip import find_clip
+from conceptaudit.image.clip_models import ModelName, label_of, parse_name
 from conceptaudit.image.embed import check_embedded_with
 from conceptaudit.image.embed import embed as embed_images
-from conceptaudit.image.model_names import ModelName, label_of, parse_name
 from conceptaudit.zeroshot.evaluate import evaluate
 from conceptaudit.zeroshot.sets import open_evaluation_set
 

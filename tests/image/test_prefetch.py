@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from conceptaudit.image.prefetch import prefetch
+from conceptaudit.image.decode_pool import prefetch
 
 
 @pytest.mark.parametrize("n", [0, 1, 7])

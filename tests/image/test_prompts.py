@@ -3,7 +3,7 @@
 import pytest
 
 from conceptaudit.errors import ConfigError
-from conceptaudit.image.prompts import concept_prompts
+from conceptaudit.image.concept_vectors import concept_prompts
 from conceptaudit.records import Concept, ConceptVocabulary
 
 VOCABULARY = ConceptVocabulary(

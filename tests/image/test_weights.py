@@ -8,7 +8,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.clip import find_clip
-from conceptaudit.image.weights import cached_or_fetched
+from conceptaudit.image.clip_models import cached_or_fetched
 
 
 class Hub:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
-from conceptaudit.image.encode_shard import picture_digest
+from conceptaudit.image.encode import picture_digest
 from conceptaudit.image.index import build_index
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.longtail import LongTailOptions, build_long_tail

@@ -1,6 +1,5 @@
 """Thresholds per concept for image tags, learned from captions, labels or scores."""
 
-from conceptaudit.image.calibration.contrast import Background, contrast_vectors
 from conceptaudit.image.calibration.histograms import (
     Moments,
     Scale,
@@ -11,6 +10,7 @@ from conceptaudit.image.calibration.labels import Labels, check_labelled, read_l
 from conceptaudit.image.calibration.learning import enough_captions, learn
 from conceptaudit.image.calibration.record import Calibration, is_calibration
 from conceptaudit.image.calibration.signal import Repeats, Signal, measure_signal
+from conceptaudit.image.concept_vectors import Background, contrast_vectors
 
 __all__ = [
     "Background",

@@ -25,14 +25,9 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """Mean and spread of every concept's scores, which make them comparable.
+    """Mean and spread of every concept's scores, which make them comparable."""
 
-    Parameters
-    ----------
-    means, spreads : numpy.ndarray of float64, shape (n_concepts,)
-        In cosine similarity; a spread is never zero.
-    """
-
+    # shape (n_concepts,): in cosine similarity; a spread is never zero
     means: FloatArray
     spreads: FloatArray
 
@@ -59,19 +54,11 @@ class Scale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moments:
-    """Mean and covariance of image vectors, added up in float64.
-
-    Parameters
-    ----------
-    n : int
-        Images seen.
-    total : numpy.ndarray of float64, shape (dimension,)
-    products : numpy.ndarray of float64, shape (dimension, dimension)
-    """
+    """Mean and covariance of image vectors, added up in float64."""
 
     n: int
-    total: FloatArray
-    products: FloatArray
+    total: FloatArray  # shape (dimension,)
+    products: FloatArray  # shape (dimension, dimension)
 
     @classmethod
     def empty(cls, dimension: int) -> Moments:
@@ -107,15 +94,10 @@ def bin_centres() -> FloatArray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreHistograms:
-    """How many images have which score, by concept and by what is known of the pair.
+    """How many images have which score, by concept and by what is known of the pair."""
 
-    Parameters
-    ----------
-    positive, negative : numpy.ndarray of int64, shape (n_concepts, N_BINS)
-        Captions: images whose caption names the concept, and those whose caption does not.
-        Labels: images known to show the concept, and those known not to.
-    """
-
+    # shape (n_concepts, N_BINS): captions: images whose caption names the concept, and those whose
+    # caption does not. Labels: images known to show the concept, and those known not to
     positive: Int64Array
     negative: Int64Array
 
@@ -158,24 +140,8 @@ def count_scores(
 ) -> ScoreHistograms:
     """Count scores of one block of images.
 
-    Parameters
-    ----------
-    standardised : numpy.ndarray of float64, shape (n_images, n_concepts)
-        See `Scale.standardise`. Scores outside the bins count in the outermost ones.
-    positive : numpy.ndarray of bool, shape (n_images, n_concepts)
-        Pairs that are named or known to be true.
-    known : numpy.ndarray of bool, shape (n_images, n_concepts), optional
-        Pairs that count at all; all of them by default.
+    `standardised`, `positive`, `known` of shape (n_images, n_concepts).
 
-    Raises
-    ------
-    DataError
-        A score is not finite.
-    ConfigError
-        The tables are of different shapes.
-
-    Examples
-    --------
     >>> counted = count_scores(np.array([[0.0], [3.0]]), np.array([[False], [True]]))
     >>> int(counted.positive.sum()), int(counted.negative.sum())
     (1, 1)

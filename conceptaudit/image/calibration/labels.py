@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +12,17 @@ import pandas as pd
 
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.image.calibration.histograms import BoolArray, ScoreHistograms
+from conceptaudit.image.calibration.histograms import (
+    BoolArray,
+    Scale,
+    ScoreHistograms,
+    count_scores,
+)
 from conceptaudit.image.calibration.model import INTERCEPT, Fitted
+from conceptaudit.image.clip import ClipModel
+from conceptaudit.image.decode import UndecodableImageError, decode_image
 from conceptaudit.reading import read_parquet
-from conceptaudit.records import ConceptVocabulary
+from conceptaudit.records import ConceptVocabulary, Float32Array
 
 SHIFT_STEPS = 300
 WIDEST_SHIFT = 3.0
@@ -25,18 +33,11 @@ COLUMNS = ("key", "concept", "present")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """What is known of some images.
+    """What is known of some images."""
 
-    Parameters
-    ----------
-    shown : dict of str to frozenset of int
-        By image key: ids of the concepts that it shows.
-    absent : dict of str to frozenset of int, or None
-        By image key: ids of the concepts that it does not show. None where labelled images are
-        labelled completely: what is not listed is not shown.
-    """
-
-    shown: dict[str, frozenset[int]]
+    shown: dict[str, frozenset[int]]  # by image key: ids of the concepts that it shows
+    # by image key: ids of the concepts that it does not show. None where labelled images are
+    # labelled completely: what is not listed is not shown
     absent: dict[str, frozenset[int]] | None = None
 
     @property
@@ -67,12 +68,6 @@ def read_labels(path: str | Path, vocabulary: ConceptVocabulary) -> Labels:
 
     Without a ``present`` column an image that is listed is labelled completely. With it
     (1 shown, 0 not shown) only the listed pairs are known, as after verifying tags.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, lacks a column, names a concept that is not in the vocabulary,
-        contradicts itself, or holds no label.
     """
     file = Path(path)
     try:
@@ -127,13 +122,7 @@ def _marks(table: pd.DataFrame, path: str | Path) -> list[bool]:
 
 
 def check_labelled(labelled: ScoreHistograms, n_listed: int, source: str) -> None:
-    """Check that labels met images of the data.
-
-    Raises
-    ------
-    ConfigError
-        None of the labelled keys is in the data.
-    """
+    """Check that labels met images of the data."""
     if not labelled.total.any():
         raise ConfigError(
             f"None of the {quantity(n_listed, 'labelled key')} is an image of {source}. Keys are "
@@ -148,10 +137,8 @@ def shift_to(fitted: Fitted, labelled: ScoreHistograms, target: ScoreHistograms)
     show them look like: odds are multiplied by one number per concept, found by expectation
     maximisation.
 
-    References
-    ----------
-    M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the outputs of a classifier to new a priori
-    probabilities: a simple procedure", Neural Computation 14 (2002).
+    See M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the outputs of a classifier to new a
+    priori probabilities: a simple procedure", Neural Computation 14 (2002).
     """
     shown = np.clip(fitted.shown(), 1e-12, 1.0 - 1e-12)
     n_labelled = np.maximum(labelled.total.sum(axis=1), 1)
@@ -172,3 +159,50 @@ def shift_to(fitted: Fitted, labelled: ScoreHistograms, target: ScoreHistograms)
     covariances = fitted.covariances.copy()
     covariances[:, INTERCEPT, INTERCEPT] += 1.0 / np.maximum(told, 1.0 / WIDEST_SHIFT**2)
     return replace(fitted, parameters=parameters, named_share=named, covariances=covariances)
+
+
+BATCH = 64
+
+
+def labelled_folder(
+    folder: Path,
+    vocabulary: ConceptVocabulary,
+    clip: ClipModel,
+    scale: Scale,
+    tagging: Float32Array,
+) -> tuple[ScoreHistograms, Counter[str]]:
+    """Score the pictures of an image folder.
+
+    `tagging` of shape (n_concepts, dimension).
+    """
+    classes = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    position = {name: place for place, name in enumerate(vocabulary.names)}
+    unknown = [p.name for p in classes if p.name not in position]
+    if unknown or not classes:
+        found = f"folders that are not concepts, such as {unknown[:3]}" if unknown else "no folder"
+        raise DataError(
+            f"{folder} must hold one folder of pictures per concept, named after it. "
+            f"Got {found} instead."
+        )
+    ids = [position[p.name] for p in classes]
+    unreadable: Counter[str] = Counter()
+    found_scores = ScoreHistograms.empty(len(vocabulary))
+    for place, pictures in zip(ids, classes, strict=True):
+        files = sorted(path for path in pictures.iterdir() if path.is_file())
+        for start in range(0, len(files), BATCH):
+            decoded = []
+            for file in files[start : start + BATCH]:
+                try:
+                    decoded.append(decode_image(file.read_bytes()))
+                except UndecodableImageError as error:
+                    unreadable[error.reason] += 1
+            if not decoded:
+                continue
+            scores = scale.standardise(clip.encode_images(decoded) @ tagging.T)
+            shown = np.zeros(scores.shape, dtype=bool)
+            known = np.zeros(scores.shape, dtype=bool)
+            shown[:, place], known[:, ids] = True, True
+            found_scores = found_scores + count_scores(scores, shown, known)
+    if not found_scores.total.any():
+        raise DataError(f"No picture in {folder} could be read.")
+    return found_scores, unreadable

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.image.calibration.contrast import Background, vectors_digest
-from conceptaudit.image.calibration.estimates import (
-    choose_cuts,
-    count_shown,
-    draw_shown,
-    rates_at,
+from conceptaudit.image.calibration.histograms import (
+    HIGHEST,
+    LOWEST,
+    N_BINS,
+    WIDTH,
+    FloatArray,
+    Scale,
+    ScoreHistograms,
 )
-from conceptaudit.image.calibration.histograms import FloatArray, Scale, ScoreHistograms
 from conceptaudit.image.calibration.labels import shift_to
-from conceptaudit.image.calibration.model import Fitted, Prior, fit_model
-from conceptaudit.image.calibration.nulls import fit_nulls
+from conceptaudit.image.calibration.model import Fitted, Prior, fit_model, fit_nulls
 from conceptaudit.image.calibration.record import Calibration, rounded
 from conceptaudit.image.calibration.signal import (
     FEW_MENTIONS,
@@ -30,7 +30,156 @@ from conceptaudit.image.calibration.signal import (
     Signal,
     measure_signal,
 )
+from conceptaudit.image.concept_vectors import Background, vectors_digest
 from conceptaudit.records import ConceptVocabulary, Float32Array
+
+RULES = ("count", "f1")
+"""``"count"``: as many images are tagged as show the concept, so precision equals recall;
+``"f1"``: best F1."""
+
+DRAWS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Expected numbers of images that show each concept."""
+
+    # shape (n_concepts,): all images, and those whose caption names the concept
+    image: FloatArray
+    joint: FloatArray
+
+
+def posterior(
+    fitted: Fitted, parameters: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Compute how likely an image shows the concept, given its score and its caption.
+
+    Returns shape (n_concepts, N_BINS).
+    """
+    shown = fitted.shown(parameters)
+    recall, mistake = fitted.caption_rates(parameters)
+    if not fitted.noisy:
+        return shown, shown
+    named = np.clip(mistake + (recall - mistake) * shown, 1e-300, 1.0 - 1e-12)
+    return recall * shown / named, (1.0 - recall) * shown / (1.0 - named)
+
+
+def count_shown(
+    fitted: Fitted, histograms: ScoreHistograms, parameters: FloatArray | None = None
+) -> Shown:
+    """Estimate how many images show each concept."""
+    named, unnamed = posterior(fitted, parameters)
+    joint = (histograms.positive * named).sum(axis=1)
+    return Shown(image=joint + (histograms.negative * unnamed).sum(axis=1), joint=joint)
+
+
+def draw_shown(
+    fitted: Fitted, histograms: ScoreHistograms, *, n_draws: int = DRAWS, seed: int = 0
+) -> Shown:
+    """Draw numbers of images that show each concept: what the parameters leave open, and chance.
+
+    Each draw takes other parameters, then decides every image by its probability (by a normal
+    law with the same mean and variance).
+    """
+    rng = np.random.default_rng(seed)
+    image, joint = [], []
+    for _ in range(n_draws):
+        named, unnamed = posterior(fitted, fitted.draws(rng))
+        sums = []
+        for counts, shares in ((histograms.positive, named), (histograms.negative, unnamed)):
+            mean = (counts * shares).sum(axis=1)
+            spread = np.sqrt((counts * shares * (1.0 - shares)).sum(axis=1))
+            drawn = mean + spread * rng.standard_normal(len(mean))
+            sums.append(np.clip(drawn, 0.0, counts.sum(axis=1)))
+        joint.append(sums[0])
+        image.append(sums[0] + sums[1])
+    return Shown(image=np.stack(image), joint=np.stack(joint))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cuts:
+    """A threshold per concept and what is to be expected of it."""
+
+    thresholds: FloatArray  # shape (n_concepts,): standardised scores
+    # shape (n_concepts,): in [0, 1]; NaN where nothing is tagged, or nothing expected
+    precision: FloatArray
+    recall: FloatArray
+
+
+def choose_cuts(fitted: Fitted, histograms: ScoreHistograms, *, rule: str = "count") -> Cuts:
+    """Choose a threshold per concept."""
+    if rule not in RULES:
+        raise ConfigError(
+            f"The 'rule' parameter must be one of {list(RULES)}. Got {rule!r} instead."
+        )
+    named, unnamed = posterior(fitted)
+    right = histograms.positive * named + histograms.negative * unnamed
+    tagged_from = _from_above(histograms.total)
+    right_from = _from_above(right)
+    expected = right_from[:, 0]
+    if rule == "count":
+        edges = _edges_at(tagged_from, expected)
+    else:
+        f1 = 2.0 * right_from / np.maximum(tagged_from + expected[:, None], 1e-12)
+        # where hardly anything is shown, no threshold has an F1 to speak of
+        edges = np.where(
+            expected < 1.0, _edges_at(tagged_from, expected), np.argmax(f1, axis=1)
+        ).astype(np.float64)
+    tagged, hit = _at(tagged_from, edges), _at(right_from, edges)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.where(tagged > 0.5, hit / tagged, np.nan)
+        recall = np.where(expected > 0.5, hit / expected, np.nan)
+    return Cuts(
+        thresholds=np.minimum(LOWEST + WIDTH * edges, HIGHEST),
+        precision=np.clip(precision, 0.0, 1.0),
+        recall=np.clip(recall, 0.0, 1.0),
+    )
+
+
+def rates_at(
+    fitted: Fitted,
+    histograms: ScoreHistograms,
+    thresholds: FloatArray,
+    parameters: FloatArray | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Return the shares of shown and of other images at or above thresholds (recall, false alarm).
+
+    Returns shape (n_concepts,).
+    """
+    named, unnamed = posterior(fitted, parameters)
+    right = histograms.positive * named + histograms.negative * unnamed
+    wrong = histograms.total - right
+    edges = (thresholds - LOWEST) / WIDTH
+    shares = []
+    for part in (right, wrong):
+        above = _from_above(part)
+        shares.append(np.clip(_at(above, edges) / np.maximum(above[:, 0], 1e-12), 0.0, 1.0))
+    return shares[0], shares[1]
+
+
+def _from_above(counts: np.ndarray) -> FloatArray:
+    """Count what lies at or above every bin's lower edge, shape (n_concepts, N_BINS + 1)."""
+    above = np.cumsum(counts[:, ::-1].astype(np.float64), axis=1)[:, ::-1]
+    return np.hstack([above, np.zeros((len(above), 1))])
+
+
+def _edges_at(above: FloatArray, wanted: FloatArray) -> FloatArray:
+    """Find where (in bins from the lowest edge) just `wanted` images lie above, linearly."""
+    upper = (above > wanted[:, None]).sum(axis=1).clip(1, N_BINS)
+    rows = np.arange(len(above))
+    more, less = above[rows, upper - 1], above[rows, upper]
+    inside = np.where(more > less, (more - wanted) / np.maximum(more - less, 1e-12), 0.0)
+    return np.asarray(upper - 1 + np.clip(inside, 0.0, 1.0), dtype=np.float64)
+
+
+def _at(above: FloatArray, edges: FloatArray) -> FloatArray:
+    """Read a table of `_from_above` between edges, linearly."""
+    edges = np.clip(edges, 0.0, N_BINS)
+    low = np.minimum(edges.astype(np.int64), N_BINS - 1)
+    part = edges - low
+    rows = np.arange(len(above))
+    return np.asarray(above[rows, low] * (1.0 - part) + above[rows, low + 1] * part)
+
 
 RATE_DRAWS = 32
 LEAST_IMAGES = 100
@@ -65,39 +214,7 @@ def learn(
 ) -> Calibration:
     """Learn thresholds and error rates, and which concepts they hold for.
 
-    Parameters
-    ----------
-    method : {"captions", "labels", "scores"}
-        From captions that name concepts; from labelled images; or from scores alone, each
-        concept's bulk of scores being taken for images that do not show it.
-    histograms : ScoreHistograms
-        Of the images to be audited or a sample of them, by captions (all negative where there
-        are none).
-    scale : Scale
-        That made them.
-    vocabulary : ConceptVocabulary
-    vectors : numpy.ndarray of float32, shape (n_concepts, dimension)
-        Unit vectors of the concepts, before contrast.
-    labelled : ScoreHistograms, optional
-        Of labelled images, on the same scale; for method ``"labels"``.
-    background : Background, optional
-        What concepts were centred on; the list itself by default.
-    reference : ScoreHistograms, optional
-        Of the background's nouns, by captions: they tell what is usual, so that no concept's count
-        depends on the list. Without a fixed background the list's own concepts do.
-    repeats : Repeats, optional
-        Of images with several captions.
-    rule : {"count", "f1"}, default "count"
-        See `choose_cuts`.
-    seed : int, default 0
-        Of the draws that make intervals.
-
-    Raises
-    ------
-    ConfigError
-        The method is not known, or is ``"labels"`` and there are none.
-    DataError
-        There is too little to learn from.
+    `vectors` of shape (n_concepts, dimension).
     """
     if not bool(np.isfinite(scale.means).all() & np.isfinite(scale.spreads).all()):
         raise DataError("Image or concept vectors hold NaN or infinity; embed the data again.")

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from conceptaudit.image.calibration.histograms import (
+    WIDTH,
     FloatArray,
     ScoreHistograms,
     bin_centres,
@@ -52,18 +53,12 @@ SLOPE_FLOOR, SLOPE_CEILING = np.log(0.05), np.log(20.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prior:
-    """What is usual among concepts; normal in the transformed parameters.
+    """What is usual among concepts; normal in the transformed parameters."""
 
-    Parameters
-    ----------
-    means, spreads : numpy.ndarray of float64, shape (5,)
-        In the columns named above (the intercept's place is unused).
-    trend : float
-        Change of logit mistake per unit of log mentions: rare words may be mistaken more often.
-    """
-
+    # shape (5,): in the columns named above (the intercept's place is unused)
     means: FloatArray
     spreads: FloatArray
+    # change of logit mistake per unit of log mentions: rare words may be mistaken more often
     trend: float = 0.0
 
     @classmethod
@@ -89,27 +84,13 @@ class Prior:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """Parameters of all concepts with their uncertainty.
+    """Parameters of all concepts with their uncertainty."""
 
-    Parameters
-    ----------
-    parameters : numpy.ndarray of float64, shape (n_concepts, 5)
-        In the columns named above.
-    covariances : numpy.ndarray of float64, shape (n_concepts, 5, 5)
-        Of the normal approximation around them.
-    named_share : numpy.ndarray of float64, shape (n_concepts,)
-        Share of captions that name the concept.
-    prior : Prior
-        What was usual.
-    noisy : bool
-        False where labels, which never err, stood in for captions.
-    """
-
-    parameters: FloatArray
-    covariances: FloatArray
-    named_share: FloatArray
+    parameters: FloatArray  # shape (n_concepts, 5): in the columns named above
+    covariances: FloatArray  # shape (n_concepts, 5, 5): of the normal approximation around them
+    named_share: FloatArray  # shape (n_concepts,): share of captions that name the concept
     prior: Prior
-    noisy: bool
+    noisy: bool  # False where labels, which never err, stood in for captions
 
     def shown(self, parameters: FloatArray | None = None) -> FloatArray:
         """Compute q(s), the probability that an image shows the concept, (n_concepts, N_BINS)."""
@@ -178,23 +159,8 @@ def fit_model(
 ) -> Fitted:
     """Fit all concepts together.
 
-    Parameters
-    ----------
-    histograms : ScoreHistograms
-        By captions (`noisy`) or by labels.
-    noisy : bool, default True
-        Whether positive and negative are captions' word, which may err, or known.
-    prior : Prior, optional
-        Fixes what is usual; learned from the concepts by default.
-
-    Returns
-    -------
-    Fitted
-
-    References
-    ----------
-    A. Menon, B. van Rooyen, C. S. Ong, B. Williamson, "Learning from corrupted binary labels via
-    class-probability estimation", ICML 2015. B. Efron, "Large-scale inference", 2010 (empirical
+    See A. Menon, B. van Rooyen, C. S. Ong, B. Williamson, "Learning from corrupted binary labels
+    via class-probability estimation", ICML 2015. B. Efron, "Large-scale inference", 2010 (empirical
     Bayes).
     """
     n_named = histograms.positive.sum(axis=1).astype(np.float64)
@@ -291,3 +257,42 @@ def _usual(fitted: Fitted, n_named: FloatArray) -> Prior:
 def _trend(x: FloatArray, y: FloatArray, weights: FloatArray) -> float:
     """Fit y = trend · x by weighted least squares, with the ridge of one more concept."""
     return float((weights * x * y).sum() / ((weights * x * x).sum() + 1.0))
+
+
+LEFT = 0.158655
+"""Share of a normal law below one standard deviation under its middle."""
+
+
+def fit_nulls(histograms: ScoreHistograms) -> Fitted:
+    """Fit every concept's probability of being shown to the excess of high scores.
+
+    The law of images that do not show the concept is taken to be normal, with the median of all
+    scores as its middle and the distance to the 16th percentile as its spread, because the lower
+    half is hardly touched by images that do show it. A score's probability of being shown is the
+    share of images there that the normal law does not account for; a logistic curve, pooled over
+    concepts, smooths it.
+
+    See B. Efron, "Size, power and false discovery rates", Annals of Statistics 35 (2007).
+    """
+    total = histograms.total.astype(np.float64)
+    n_images = np.maximum(total.sum(axis=1, keepdims=True), 1.0)
+    middle, spread = null_law(total)
+    distance = (bin_centres() - middle[:, None]) / spread[:, None]
+    expected = n_images * WIDTH / spread[:, None] * np.exp(-0.5 * distance**2) / np.sqrt(2 * np.pi)
+    excess = np.where(distance > 1.0, np.maximum(total - expected, 0.0), 0.0)
+    # beyond the chance of a handful of images the normal law has no tail left to subtract
+    whole = np.round(excess).astype(np.int64)
+    soft = ScoreHistograms(positive=whole, negative=histograms.total - whole)
+    return fit_model(soft, noisy=False)
+
+
+def null_law(total: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return middle and spread of the bulk of scores, each of shape (n_concepts,).
+
+    A concept whose scores are all the same has the width of a bin as its spread.
+    """
+    shares = np.cumsum(total, axis=1) / np.maximum(total.sum(axis=1, keepdims=True), 1.0)
+    edges = bin_centres() + WIDTH / 2.0
+    middle = np.array([np.interp(0.5, row, edges) for row in shares])
+    lower = np.array([np.interp(LEFT, row, edges) for row in shares])
+    return middle, np.maximum(middle - lower, WIDTH)

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from conceptaudit.artifacts import Json, digest_of, read_json, write_json
 from conceptaudit.display import quantity
 from conceptaudit.errors import ArtifactMismatchError, DataError
-from conceptaudit.image.calibration.contrast import contrast_vectors, vectors_digest
 from conceptaudit.image.calibration.histograms import FloatArray
 from conceptaudit.image.calibration.signal import NO_SIGNAL
+from conceptaudit.image.concept_vectors import contrast_vectors, vectors_digest
 from conceptaudit.records import ConceptVocabulary, Float32Array
 
 KIND = "calibration"
@@ -26,78 +26,51 @@ DIGITS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Thresholds of image tags, and how often tags and captions err at them.
+    """Thresholds of image tags, and how often tags and captions err at them."""
 
-    Parameters
-    ----------
-    method : {"captions", "labels", "scores"}
-        What it was learned from.
-    rule : str
-        How thresholds were chosen, see `conceptaudit.image.calibration.estimates.RULES`.
-    concepts : tuple of str
-        Names, in the vocabulary's order.
-    vocabulary, vectors : str
-        Digests of the vocabulary and of its vectors (model and prompts).
-    background : str
-        What concept vectors were centred on.
-    centre : numpy.ndarray of float64, shape (dimension,)
-        Subtracted from every concept vector.
-    n_images : int
-        Images that were scored; an image with several captions counts once.
-    evidence : numpy.ndarray of int64, shape (n_concepts,)
-        Images whose captions name the concept (or a kind of it), or that are known to show it.
-    thresholds : numpy.ndarray of float64, shape (n_concepts,)
-        Cosine similarity to the contrasted vector, in [-1, 1].
-    precision : numpy.ndarray of float64, shape (n_concepts,)
-        Expected share of tags that are right; NaN where it is not known.
-    precision_low, precision_high, recall_low, recall_high : numpy.ndarray of float64
-        90 % intervals of precision and recall of tags; NaN where they are not known.
-    auc, auc_low, auc_high : numpy.ndarray of float64, shape (n_concepts,)
-        How well scores tell images whose captions name the concept from the others.
-    overall_auc : tuple of float
-        The same over common nouns, with its interval.
-    reasons : tuple of str, length n_concepts
-        Why the concept's count of images is not given, see
-        `conceptaudit.image.calibration.signal`; "" where it is.
-    upper : numpy.ndarray of float64, shape (n_concepts,)
-        Share of these images that show the concept, at most; NaN where it is not known.
-    prevalence, prevalence_low, prevalence_high : numpy.ndarray of float64, shape (n_concepts,)
-        Share of these images that show the concept, with its 90 % interval.
-    rates : dict of str to numpy.ndarray of float64, shape (n_concepts, 1 + n_draws)
-        ``recall`` and ``false_alarm`` of tags, ``caption_recall`` and ``caption_mistake`` (shares
-        of captions that name the concept where it is shown and elsewhere; absent unless learned
-        from captions). The first column is the best estimate, the others are draws from what
-        is known of all four together.
-    notes : tuple of str
-        What whoever uses it should know.
-    """
-
-    method: str
+    method: str  # what it was learned from
     rule: str
     concepts: tuple[str, ...]
+    # digests of the vocabulary and of its vectors (model and prompts)
     vocabulary: str
     vectors: str
-    background: str
-    centre: FloatArray
-    n_images: int
+    background: str  # what concept vectors were centred on
+    centre: FloatArray  # shape (dimension,): subtracted from every concept vector
+    n_images: int  # images that were scored; an image with several captions counts once
+    # shape (n_concepts,): images whose captions name the concept (or a kind of it), or that are
+    # known to show it
     evidence: np.ndarray
+    # shape (n_concepts,): cosine similarity to the contrasted vector, in [-1, 1]
     thresholds: FloatArray
+    # shape (n_concepts,): expected share of tags that are right; NaN where it is not known
     precision: FloatArray
+    # 90 % intervals of precision and recall of tags; NaN where they are not known
     precision_low: FloatArray
     precision_high: FloatArray
     recall_low: FloatArray
     recall_high: FloatArray
+    # shape (n_concepts,): how well scores tell images whose captions name the concept from the
+    # others
     auc: FloatArray
     auc_low: FloatArray
     auc_high: FloatArray
-    overall_auc: tuple[float, float, float]
+    overall_auc: tuple[float, float, float]  # the same over common nouns, with its interval
+    # why the concept's count of images is not given, see `conceptaudit.image.calibration.signal`;
+    # "" where it is
     reasons: tuple[str, ...]
+    # shape (n_concepts,): share of these images that show the concept, at most; NaN where it is not
+    # known
     upper: FloatArray
+    # shape (n_concepts,): share of these images that show the concept, with its 90 % interval
     prevalence: FloatArray
     prevalence_low: FloatArray
     prevalence_high: FloatArray
+    # shape (n_concepts, 1 + n_draws): ``recall`` and ``false_alarm`` of tags, ``caption_recall``
+    # and ``caption_mistake`` (shares of captions that name the concept where it is shown and
+    # elsewhere; absent unless learned from captions). The first column is the best estimate, the
+    # others are draws from what is known of all four together
     rates: dict[str, FloatArray]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what whoever uses it should know
 
     @property
     def dimension(self) -> int:
@@ -120,13 +93,7 @@ class Calibration:
         return digest_of(_as_json(self))
 
     def check(self, vocabulary: ConceptVocabulary, vectors: Float32Array) -> None:
-        """Check that it was made for these concepts and this model.
-
-        Raises
-        ------
-        ArtifactMismatchError
-            It was not; the message says in what it differs.
-        """
+        """Check that it was made for these concepts and this model."""
         found = None
         if self.dimension != vectors.shape[1]:
             found = f"vectors of dimension {self.dimension}, and these have {vectors.shape[1]}"
@@ -156,13 +123,7 @@ class Calibration:
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
-        """Read what `save` wrote.
-
-        Raises
-        ------
-        DataError
-            The file is missing, no calibration, damaged, or holds impossible numbers.
-        """
+        """Read what `save` wrote."""
         value = read_json(Path(path))
         if not isinstance(value, dict) or value.get("kind") != KIND:
             raise DataError(

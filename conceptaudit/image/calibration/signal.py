@@ -41,17 +41,10 @@ NOT_SEPARATED, RECALL_UNKNOWN, NO_CAPTIONS = "not_separated", "recall_unknown", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeats:
-    """How often the several captions of one image agree.
+    """How often the several captions of one image agree."""
 
-    Parameters
-    ----------
-    per_image : float
-        Captions of an image, on average.
-    once, twice : numpy.ndarray of int64, shape (n_concepts,)
-        Images that exactly one caption, and exactly two captions name.
-    """
-
-    per_image: float
+    per_image: float  # captions of an image, on average
+    # shape (n_concepts,): images that exactly one caption, and exactly two captions name
     once: Int64Array
     twice: Int64Array
 
@@ -64,26 +57,17 @@ class Repeats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """What scores and captions tell of each concept; arrays are of shape (n_concepts,).
+    """What scores and captions tell of each concept; arrays are of shape (n_concepts,)."""
 
-    Parameters
-    ----------
-    auc, auc_low, auc_high : numpy.ndarray of float64
-        Named against unnamed images, with its 90 % interval; NaN where none is named.
-    overall : tuple of float
-        Mean AUC over concepts, each weighted by what is known of it, and its interval.
-    reasons : tuple of str
-        Why a concept's count of images is not given; "" where it is.
-    upper : numpy.ndarray of float64
-        Images that show the concept, at most: as if every image as typical as the named ones
-        showed it; NaN where even that is not known.
-    """
-
+    # named against unnamed images, with its 90 % interval; NaN where none is named
     auc: FloatArray
     auc_low: FloatArray
     auc_high: FloatArray
+    # mean AUC over concepts, each weighted by what is known of it, and its interval
     overall: tuple[float, float, float]
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...]  # why a concept's count of images is not given; "" where it is
+    # images that show the concept, at most: as if every image as typical as the named ones showed
+    # it; NaN where even that is not known
     upper: FloatArray
 
 
@@ -94,24 +78,8 @@ def measure_signal(
 ) -> Signal:
     """Measure what scores tell of captions' mentions, and which counts that identifies.
 
-    Parameters
-    ----------
-    histograms : ScoreHistograms
-        Images by captions; an image with several captions counts once, as named where any of
-        them names the concept.
-    repeats : Repeats, optional
-        Of images with several captions.
-    reference : ScoreHistograms, optional
-        The same of nouns that do not depend on the concept list, for the overall AUC.
-
-    Returns
-    -------
-    Signal
-
-    References
-    ----------
-    J. A. Hanley, B. J. McNeil, "The meaning and use of the area under a ROC curve", Radiology 143
-    (1982). A. Chao, "Estimating the population size for capture-recapture data with unequal
+    See J. A. Hanley, B. J. McNeil, "The meaning and use of the area under a ROC curve", Radiology
+    143 (1982). A. Chao, "Estimating the population size for capture-recapture data with unequal
     catchability", Biometrics 43 (1987): a lower bound of what no caption names.
     """
     repeats = repeats or Repeats.single(len(histograms.positive))

@@ -2,8 +2,7 @@
 
 from conceptaudit.image.index.build import build_index
 from conceptaudit.image.index.merge import merge_indexes
-from conceptaudit.image.index.records import Found, IndexBuilt, RecallError
-from conceptaudit.image.index.store import VectorIndex, open_index
+from conceptaudit.image.index.store import Found, IndexBuilt, RecallError, VectorIndex, open_index
 
 __all__ = [
     "Found",

@@ -17,15 +17,12 @@ from conceptaudit.artifacts import (
 )
 from conceptaudit.display import quantity
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
-from conceptaudit.image.index.build import N_QUERIES
-from conceptaudit.image.index.engine import load_faiss
-from conceptaudit.image.index.filling import RECALL_K, BuildJob
+from conceptaudit.image.faiss_ops import load_faiss
+from conceptaudit.image.index.build import N_QUERIES, BuildJob
 from conceptaudit.image.index.presets import read_presets
-from conceptaudit.image.index.records import IndexBuilt
-from conceptaudit.image.index.sampling import draw
-from conceptaudit.image.index.source import VectorSource, open_source
-from conceptaudit.image.index.store import INDEX, KIND, SAMPLES, VectorIndex, open_index
-from conceptaudit.image.index.truth import ExactNeighbours
+from conceptaudit.image.index.recall import RECALL_K, ExactNeighbours
+from conceptaudit.image.index.source import VectorSource, draw, open_source
+from conceptaudit.image.index.store import INDEX, KIND, SAMPLES, IndexBuilt, VectorIndex, open_index
 from conceptaudit.progress import SilentProgress
 from conceptaudit.reading import read_parquet
 
@@ -43,26 +40,6 @@ def merge_indexes(
     """Merge the indexes of all parts of one set of embeddings.
 
     Recall is measured again, over all vectors, and must keep the lowest of the parts' promises.
-
-    Parameters
-    ----------
-    parts : sequence of str or Path
-        Folders of indexes built with ``part`` (1, N) to (N, N) and ``trained`` by the same one.
-    out : str or Path
-        Folder to write.
-    embeddings : str, Path or None, default None
-        Where the vectors are; None for where they were.
-    overwrite : bool, default False
-        Remove the index that `out` holds.
-
-    Raises
-    ------
-    ConfigError
-        Parts are missing or repeated, or the preset is a graph, which cannot be merged.
-    ArtifactMismatchError
-        The parts were trained apart or made from other embeddings, or `out` holds something else.
-    RecallError
-        The merged index finds less than its parts promise; nothing is written.
     """
     opened = [open_index(part) for part in parts]
     _check(opened)

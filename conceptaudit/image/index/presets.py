@@ -21,7 +21,7 @@ MAX_LISTS = 65_536
 
 GPU_CODE_BYTES = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)
 """Sub-quantisers of 8 bits that FAISS has GPU kernels for (``IVFPQ::isSupportedPQCodeLength``);
-above 48 with float16 tables only, which `conceptaudit.image.index.engine` asks for."""
+above 48 with float16 tables only, which `conceptaudit.image.faiss_ops` asks for."""
 
 GPU_DIMENSIONS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32)
 """Dimensions per sub-quantiser that they take (``isSupportedNoPrecomputedSubDimSize``)."""
@@ -39,56 +39,32 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """One way to build an index; see ``indexes/README.md`` for the fields of its file.
-
-    Parameters
-    ----------
-    name : str
-        Name of the file.
-    summary, when, reason : str
-        For people.
-    factory : str
-        FAISS factory string, with ``{nlist}`` for the number of lists and ``{m}`` for the number
-        of sub-quantisers.
-    device : {"any", "gpu"}
-        Where it is built.
-    order : int
-        Automatic choice takes the lowest that fits.
-    min_vectors, max_vectors : int
-        Numbers of vectors for which automatic choice takes it; 0 for no limit.
-    bytes_per_dimension, bytes_per_vector : float, int
-        Stored per vector, together with `bytes_per_vector` for ids and links.
-    growth : float
-        Peak memory while vectors are added, as a multiple of what is stored, at least 1.
-    recall : float
-        Promised recall@10 on held-out vectors, in (0, 1].
-    setting : str
-        The search setting that trades time for recall; empty where there is none.
-    values : tuple of int
-        Values of the setting that are tried, rising, until the promise is kept.
-    threads : int
-        Threads that add vectors; 0 for all.
-    divisor : int
-        Dimensions per sub-quantiser.
-    """
+    """One way to build an index; see ``indexes/README.md`` for the fields of its file."""
 
     name: str
+
     summary: str
     when: str
     reason: str
+    # FAISS factory string, with ``{nlist}`` for the number of lists and ``{m}`` for the number of
+    # sub-quantisers
     factory: str
-    device: str
-    order: int
+    device: str  # where it is built
+    order: int  # automatic choice takes the lowest that fits
+    # numbers of vectors for which automatic choice takes it; 0 for no limit
     min_vectors: int
     max_vectors: int
+    # stored per vector, together with `bytes_per_vector` for ids and links
     bytes_per_dimension: float
     bytes_per_vector: int
+    # peak memory while vectors are added, as a multiple of what is stored, at least 1
     growth: float
-    recall: float
-    setting: str
+    recall: float  # promised recall@10 on held-out vectors, in (0, 1]
+    setting: str  # the search setting that trades time for recall; empty where there is none
+    # values of the setting that are tried, rising, until the promise is kept
     values: tuple[int, ...]
-    threads: int
-    divisor: int
+    threads: int  # threads that add vectors; 0 for all
+    divisor: int  # dimensions per sub-quantiser
 
     def lists(self, n: int) -> int:
         """Return the number of lists for n vectors: 4·√n as a power of two, with enough to train.
@@ -107,13 +83,7 @@ class Preset:
         return max(POINTS_PER_LIST * self.lists(n), 256 * POINTS_PER_LIST)
 
     def factory_string(self, n: int, dimension: int) -> str:
-        """Return the FAISS factory string for n vectors of this dimension.
-
-        Raises
-        ------
-        ConfigError
-            A GPU has no kernel for any way to cut this dimension.
-        """
+        """Return the FAISS factory string for n vectors of this dimension."""
         m = self._subquantisers(dimension) if "{m}" in self.factory else 1
         return self.factory.replace("{nlist}", str(self.lists(n))).replace("{m}", str(m))
 
@@ -161,25 +131,13 @@ def preset_folder() -> Path:
 
 @cache
 def read_presets() -> Mapping[str, Preset]:
-    """Read all presets, in the order in which automatic choice tries them.
-
-    Raises
-    ------
-    DataError
-        A preset's file is damaged.
-    """
+    """Read all presets, in the order in which automatic choice tries them."""
     found = [read_preset(path) for path in preset_folder().glob("*.toml")]
     return {preset.name: preset for preset in sorted(found, key=lambda p: (p.order, p.name))}
 
 
 def read_preset(path: Path) -> Preset:
-    """Read one preset's file.
-
-    Raises
-    ------
-    DataError
-        It is not TOML, lacks a field, has an unknown one or a value out of range.
-    """
+    """Read one preset's file."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -201,24 +159,7 @@ def read_preset(path: Path) -> Preset:
 
 
 def choose_preset(name: str, *, n: int, dimension: int, memory: int, gpu: bool) -> Preset:
-    """Choose how to index n vectors within a memory limit.
-
-    Parameters
-    ----------
-    name : str
-        A preset, or ``"auto"``.
-    n, dimension : int
-        Of the vectors.
-    memory : int
-        Bytes that building may take.
-    gpu : bool
-        Whether FAISS has a GPU to build on.
-
-    Raises
-    ------
-    ConfigError
-        No such preset, it needs a GPU, or it does not fit the limit; the message says which do.
-    """
+    """Choose how to index n vectors within a memory limit."""
     presets = read_presets()
     able = [p for p in presets.values() if gpu or p.device != "gpu"]
     fitting = [p for p in able if p.peak_bytes(n, dimension) <= memory]

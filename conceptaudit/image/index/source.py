@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from conceptaudit.artifacts import MANIFEST, Json, digest_of, read_json
 from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import EMBEDDING, IMAGE, Dataset, Shard
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.image.index.records import VectorBlock
-from conceptaudit.image.prefetch import prefetch
-from conceptaudit.image.stored import StoredEmbeddings
+from conceptaudit.image.decode_pool import prefetch
+from conceptaudit.image.index.store import VectorBlock
+from conceptaudit.image.stages import StoredEmbeddings
 from conceptaudit.image.vectors import unit_rows
+from conceptaudit.records import Float32Array, Int64Array
 
 BLOCK_ROWS = 16_384
 """Vectors handed over at once; fixed, because what FAISS builds may depend on it."""
@@ -24,30 +26,17 @@ BLOCK_ROWS = 16_384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VectorSource:
-    """Unit vectors of images, in one fixed order however the source is cut into shards.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Offers embeddings.
-    location : str
-        What the user named.
-    clip, model : str or None
-        Name and digest of the model that made the vectors, where the folder says.
-    images : str or None
-        The dataset whose pictures were embedded, where the folder says.
-    part : tuple of int
-        (1, 4) for the first of four parts, cut by shards; (1, 1) for all.
-    dropped : collections.Counter
-        Vectors that cannot be used, by reason, after `blocks` has run to its end.
-    """
+    """Unit vectors of images, in one fixed order however the source is cut into shards."""
 
     dataset: Dataset
     location: str
+    # name and digest of the model that made the vectors, where the folder says
     clip: str | None = None
     model: str | None = None
-    images: str | None = None
+    images: str | None = None  # the dataset whose pictures were embedded, where the folder says
+    # (1, 4) for the first of four parts, cut by shards; (1, 1) for all
     part: tuple[int, int] = (1, 1)
+    # vectors that cannot be used, by reason, after `blocks` has run to its end
     dropped: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -61,13 +50,7 @@ class VectorSource:
         return self.dataset.shards()[number - 1 :: of]
 
     def blocks(self) -> Iterator[VectorBlock]:
-        """Yield all usable vectors in blocks of `BLOCK_ROWS`, the last one smaller.
-
-        Raises
-        ------
-        DataError
-            A file is damaged, or files disagree in dimension.
-        """
+        """Yield all usable vectors in blocks of `BLOCK_ROWS`, the last one smaller."""
         yield from prefetch(_recut(self._batches()))
 
     def _batches(self) -> Iterator[VectorBlock]:
@@ -128,21 +111,7 @@ def _rows(block: VectorBlock, start: int, stop: int) -> VectorBlock:
 
 
 def open_source(location: str | Path) -> VectorSource:
-    """Open the vectors that a user named.
-
-    Parameters
-    ----------
-    location : str or Path
-        A folder or file of embeddings in any layout that offers them, or the run folder of an
-        audit that embedded its images (or the ``embeddings`` folder in it).
-
-    Raises
-    ------
-    ConfigError
-        It holds no embeddings.
-    DataError
-        It cannot be read.
-    """
+    """Open the vectors that a user named."""
     path = Path(location)
     run = path.parent if path.name == "embeddings" else path
     manifest = _manifest(run)
@@ -205,4 +174,66 @@ def _audit_source(run: Path, manifest: dict[str, Json], location: str) -> Vector
         clip=manifest.get("clip"),
         model=encoder.get("clip"),
         images=manifest.get("dataset"),
+    )
+
+
+SPARE = 1.1
+"""More than wanted is kept at first, because hashes do not spread evenly."""
+
+UInt64Array = npt.NDArray[np.uint64]
+
+
+def hashed(sample_ids: Int64Array, seed: int) -> UInt64Array:
+    """Mix ids and a seed to numbers that look drawn at random (splitmix64, Steele et al. 2014)."""
+    step = np.uint64((0x9E3779B97F4A7C15 * (seed + 1)) & 0xFFFFFFFFFFFFFFFF)
+    mixed = sample_ids.astype(np.uint64) + step
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Vectors drawn from a source."""
+
+    n_rows: int  # usable vectors of the source
+    dimension: int  # of each of them; 0 for an empty source
+    query_ids: Int64Array  # shape (n_queries,): ids of the held-out vectors
+    queries: Float32Array  # shape (n_queries, dimension): held out: not in `training`
+    # shape (n_training, dimension): in an order that depends on ids and seed alone
+    training: Float32Array
+
+
+def draw(
+    blocks: Iterable[VectorBlock], *, expected: int, n_queries: int, n_training: int, seed: int
+) -> Sample:
+    """Draw queries and, apart from them, training vectors in one pass."""
+    n_queries = min(n_queries, max(expected // 10, 1))
+    wanted = n_queries + n_training
+    limit = min(SPARE * wanted / max(expected, 1) + 64 / max(expected, 1), 1.0) * 2.0**64
+    ids: list[Int64Array] = []
+    hashes: list[UInt64Array] = []
+    vectors: list[Float32Array] = []
+    n_rows = dimension = 0
+    for block in blocks:
+        n_rows += len(block)
+        dimension = block.vectors.shape[1]
+        drawn = hashed(block.sample_ids, seed)
+        kept = np.flatnonzero(drawn.astype(np.float64) < limit)
+        ids.append(block.sample_ids[kept])
+        hashes.append(drawn[kept])
+        vectors.append(block.vectors[kept])
+    if not ids:
+        empty = np.empty((0, 0), dtype=np.float32)
+        none = np.empty(0, dtype=np.int64)
+        return Sample(n_rows=0, dimension=0, query_ids=none, queries=empty, training=empty)
+    all_ids = np.concatenate(ids)
+    order = np.lexsort((all_ids, np.concatenate(hashes)))[:wanted]
+    pool = np.concatenate(vectors)
+    return Sample(
+        n_rows=n_rows,
+        dimension=dimension,
+        query_ids=all_ids[order[:n_queries]],
+        queries=pool[order[:n_queries]],
+        training=pool[order[n_queries:]],
     )

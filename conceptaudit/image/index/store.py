@@ -1,4 +1,4 @@
-"""A built index: opening, checking, searching."""
+"""A built index: its records, opening, checking, searching."""
 
 from __future__ import annotations
 
@@ -11,14 +11,71 @@ import numpy as np
 
 from conceptaudit.artifacts import MANIFEST, Json, file_digest, read_json
 from conceptaudit.display import quantity
-from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+from conceptaudit.errors import ArtifactMismatchError, ConceptAuditError, ConfigError, DataError
 from conceptaudit.image.clip import ClipModel
-from conceptaudit.image.index.engine import map_index, tune
-from conceptaudit.image.index.records import Found
+from conceptaudit.image.faiss_ops import map_index, tune
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.paths import is_there
 from conceptaudit.reading import read_parquet
-from conceptaudit.records import Float32Array
+from conceptaudit.records import Float32Array, Int64Array
+
+
+class RecallError(ConceptAuditError):
+    """An index that finds less than its preset promises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorBlock:
+    """Consecutive vectors of a source."""
+
+    sample_ids: Int64Array  # shape (n,): unique within the source
+    keys: list[str]
+    vectors: Float32Array  # shape (n, dimension): unit vectors
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recall:
+    """How much of the exact answer an index finds."""
+
+    k: int  # neighbours per query, at least 1
+    value: float  # mean over queries of the part of the k true neighbours found, in [0, 1]
+    # its 90 % interval over queries, by their standard deviation and never narrower than so few
+    # queries allow
+    low: float
+    high: float
+    n_queries: int
+
+    def as_json(self) -> Json:
+        """Return the numbers by name."""
+        return {
+            "k": self.k,
+            "value": round(self.value, 6),
+            "low": round(self.low, 6),
+            "high": round(self.high, 6),
+            "n_queries": self.n_queries,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The nearest images of each query, best first."""
+
+    sample_ids: Int64Array  # shape (n_queries, k): −1 where fewer than k were found
+    # shape (n_queries, k): cosine similarity, as precise as the index stores vectors
+    scores: Float32Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexBuilt:
+    """A finished build."""
+
+    folder: Path  # holds ``index.faiss``, ``samples.parquet`` and ``manifest.json``
+    manifest: Json  # what the manifest says: preset, numbers of vectors, measured recall, model
+    reused: bool  # whether the folder held this very index already
+
 
 KIND = "index"
 INDEX = "index.faiss"
@@ -169,13 +226,7 @@ def _verify(path: Path, recorded: dict[str, Json]) -> None:
 
 
 def read_index_manifest(folder: Path) -> dict[str, Json]:
-    """Read what an index says of itself, without FAISS.
-
-    Raises
-    ------
-    DataError
-        There is no manifest, or it is damaged or of something else.
-    """
+    """Read what an index says of itself, without FAISS."""
     if not (folder / MANIFEST).is_file():
         beside = f", only an {INDEX}" if (folder / INDEX).is_file() else ""
         raise DataError(

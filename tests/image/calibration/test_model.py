@@ -7,16 +7,15 @@ from hypothesis import strategies as st
 
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.calibration import ScoreHistograms, count_scores
-from conceptaudit.image.calibration.estimates import (
+from conceptaudit.image.calibration.histograms import N_BINS, Moments, Scale
+from conceptaudit.image.calibration.learning import (
     RULES,
     choose_cuts,
     count_shown,
     draw_shown,
     rates_at,
 )
-from conceptaudit.image.calibration.histograms import N_BINS, Moments, Scale
-from conceptaudit.image.calibration.model import MISTAKE, RECALL, fit_model
-from conceptaudit.image.calibration.nulls import fit_nulls, null_law
+from conceptaudit.image.calibration.model import MISTAKE, RECALL, fit_model, fit_nulls, null_law
 
 from .conftest import World, simulate
 

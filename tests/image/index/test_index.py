@@ -20,10 +20,9 @@ from conceptaudit.image.index import (
     merge_indexes,
     open_index,
 )
-from conceptaudit.image.index.check import measure_recall
-from conceptaudit.image.index.pictures import nearest_pictures
-from conceptaudit.image.index.sampling import draw, hashed
-from conceptaudit.image.index.source import BLOCK_ROWS, open_source
+from conceptaudit.image.index.recall import measure_recall
+from conceptaudit.image.index.search import nearest_pictures
+from conceptaudit.image.index.source import BLOCK_ROWS, draw, hashed, open_source
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import ROW_BITS
 

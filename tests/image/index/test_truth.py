@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from conceptaudit.image.index.records import VectorBlock
-from conceptaudit.image.index.truth import Z90, ExactNeighbours
+from conceptaudit.image.index.recall import Z90, ExactNeighbours
+from conceptaudit.image.index.store import VectorBlock
 
 
 def neighbours(n_queries: int) -> ExactNeighbours:

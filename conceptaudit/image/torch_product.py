@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from conceptaudit.image.backends.base import Proposals, rounding_margins
-from conceptaudit.image.backends.blas import split_pairs
-from conceptaudit.image.backends.threads import in_parts
+from conceptaudit.image.backends import Proposals, rounding_margins, split_pairs
+from conceptaudit.image.vectors import in_parts
 from conceptaudit.records import Float32Array, Int64Array
 
 CPU_BLOCK = 1024
@@ -48,17 +47,7 @@ def multiplies_bfloat16() -> bool:
 
 
 class TorchProposer:
-    """`torch.mm` of rounded images and concepts, compared with the thresholds.
-
-    Parameters
-    ----------
-    concepts : numpy.ndarray of float32, shape (n_concepts, dimension)
-        Unit vectors.
-    thresholds : numpy.ndarray of float32, shape (n_concepts,)
-        Cosine similarities.
-    device : str
-        ``"cpu"`` or ``"cuda:0"``.
-    """
+    """`torch.mm` of rounded images and concepts, compared with the thresholds."""
 
     def __init__(
         self, concepts: Float32Array, thresholds: Float32Array, *, device: str = "cpu"

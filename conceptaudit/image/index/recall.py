@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 
-from conceptaudit.image.index.records import Recall, VectorBlock
+from conceptaudit.display import quantity
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.image.index.source import VectorSource, draw, open_source
+from conceptaudit.image.index.store import Recall, VectorBlock, VectorIndex
+from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Float32Array, Int64Array
 
 SPARE = 4
@@ -21,17 +26,7 @@ Z90 = 1.6449
 
 
 class ExactNeighbours:
-    """The nearest vectors of each query, itself left out, over all blocks seen so far.
-
-    Parameters
-    ----------
-    query_ids : numpy.ndarray of int64, shape (n_queries,)
-        Sample ids of the queries; −1 for queries that are not among the vectors.
-    queries : numpy.ndarray of float32, shape (n_queries, dimension)
-        Unit vectors.
-    k : int
-        Neighbours that recall will be asked for, at least 1.
-    """
+    """The nearest vectors of each query, itself left out, over all blocks seen so far."""
 
     def __init__(self, query_ids: Int64Array, queries: Float32Array, k: int) -> None:
         self.query_ids, self.queries, self.k = query_ids, queries, k
@@ -56,12 +51,7 @@ class ExactNeighbours:
     def recall(self, found: Int64Array, k: int | None = None) -> Recall:
         """Compare what an index found with the exact answer.
 
-        Parameters
-        ----------
-        found : numpy.ndarray of int64, shape (n_queries, at least k + 1)
-            Sample ids, best first; a query's own id is passed over.
-        k : int or None
-            Neighbours that count, at most the `k` of this object.
+        `found` of shape (n_queries, at least k + 1).
         """
         k = self.k if k is None else k
         parts = [self._part(row, found[row], k) for row in range(len(self.queries))]
@@ -91,3 +81,66 @@ class ExactNeighbours:
         right = set(ids[scores >= scores[k - 1] - TIE].tolist())
         answers = [i for i in found.tolist() if i not in (own, -1)][:k]
         return min(len(right.intersection(answers)), k) / k
+
+
+RECALL_K = 10
+"""Presets promise recall@10."""
+
+KS = (1, RECALL_K, 100)
+
+
+def measure_recall(
+    index: VectorIndex,
+    *,
+    embeddings: str | Path | None = None,
+    queries: Float32Array | None = None,
+    n_queries: int = 1_000,
+    seed: int = 1,
+) -> tuple[Recall, ...]:
+    """Compare an index with the exact answer, by streaming its vectors once more.
+
+    `queries` of shape (n, dimension).
+    """
+    source = open_source(embeddings if embeddings is not None else index.manifest["source"])
+    if n_queries < 1:
+        raise ConfigError(f"The 'n_queries' parameter must be at least 1. Got {n_queries} instead.")
+    ids, vectors = _queries(source, index, queries, n_queries, seed)
+    largest = min(max(KS), max(len(index) - 1, 1))
+    truth = ExactNeighbours(ids, vectors, largest)
+    n_rows = 0
+    for block in source.blocks():
+        truth.add(block)
+        n_rows += len(block)
+    if n_rows != len(index):
+        raise DataError(
+            f"{source.location} holds {quantity(n_rows, 'usable vector')}, the index in "
+            f"{index.folder} {len(index):,}. Build it again, or name the embeddings that it was "
+            "built from."
+        )
+    found = index.search(vectors, largest + 1).sample_ids
+    return tuple(truth.recall(found, k) for k in KS if k <= largest)
+
+
+def _queries(
+    source: VectorSource,
+    index: VectorIndex,
+    queries: Float32Array | None,
+    n_queries: int,
+    seed: int,
+) -> tuple[Int64Array, Float32Array]:
+    if queries is None:
+        sample = draw(
+            source.blocks(), expected=len(index), n_queries=n_queries, n_training=0, seed=seed
+        )
+        if sample.dimension != index.dimension:
+            raise DataError(
+                f"{source.location} holds vectors of dimension {sample.dimension}, the index in "
+                f"{index.folder} of {index.dimension}. Name the embeddings that it was built from."
+            )
+        return sample.query_ids, sample.queries
+    if queries.ndim != 2 or queries.shape[1] != index.dimension or not len(queries):
+        raise ConfigError(
+            f"Queries must have shape (at least 1, {index.dimension}), like the vectors of the "
+            f"index in {index.folder}. Got {queries.shape} instead."
+        )
+    return np.full(len(queries), -1, dtype=np.int64), unit_rows(queries)

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 
+import faiss
 import numpy as np
 import pytest
 import torch
@@ -11,21 +12,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conceptaudit.errors import ConfigError, MissingDependencyError
-from conceptaudit.image.backends.base import Proposals, Proposer
-from conceptaudit.image.backends.blas import BlasProposer
-from conceptaudit.image.backends.choose import (
+from conceptaudit.image.backends import (
+    BlasProposer,
+    FaissProposer,
+    Proposals,
+    Proposer,
+    TopKProposer,
+)
+from conceptaudit.image.exact import (
     BACKENDS,
     SMALLEST_BLOCK,
     ResilientProposer,
     choose_backend,
     open_backend,
 )
-from conceptaudit.image.backends.faiss_range import FaissProposer
-from conceptaudit.image.backends.threads import in_parts
-from conceptaudit.image.backends.topk import TopKProposer, TopKSearcher, flat_searcher
-from conceptaudit.image.backends.torch_product import TorchProposer, _positions
-from conceptaudit.image.vectors import unit_rows
+from conceptaudit.image.torch_product import TorchProposer, _positions
+from conceptaudit.image.vectors import in_parts, unit_rows
 from conceptaudit.records import Float32Array, Int64Array
+
+
+def flat_searcher(vectors: Float32Array) -> faiss.IndexFlatIP:
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    return index
 
 
 def unit(rng: np.random.Generator, n: int, dimension: int) -> Float32Array:
@@ -236,7 +245,7 @@ for backend in ("faiss", "faiss-gpu"):
 
 
 def test_a_searcher_is_what_faiss_offers() -> None:
-    searcher: TopKSearcher = flat_searcher(np.eye(3, dtype=np.float32))
+    searcher = flat_searcher(np.eye(3, dtype=np.float32))
     scores, positions = searcher.search(np.eye(3, dtype=np.float32)[:1], 2)
     assert scores.shape == positions.shape == (1, 2)
     assert issubclass(MissingDependencyError, ImportError)

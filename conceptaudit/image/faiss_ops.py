@@ -1,4 +1,4 @@
-"""The calls to FAISS: making, training, filling and setting up an index."""
+"""The calls to FAISS: importing it, making, training, filling and setting up an index."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from conceptaudit.errors import ConfigError, MissingDependencyError
-from conceptaudit.image.backends.base import FAISS_HINT
 from conceptaudit.records import Float32Array
+
+FAISS_HINT = (
+    "FAISS is not installed. Install one of: pip install 'conceptaudit[cpu]' or, on Linux with an "
+    "NVIDIA GPU, pip install 'conceptaudit[gpu]'."
+)
 
 KMEANS_ROUNDS = 10
 """As FAISS's own default; more rounds gain less than more lists visited at search."""
@@ -23,13 +27,7 @@ OPQ_POINTS = 20_000
 
 
 def load_faiss() -> Any:
-    """Import FAISS.
-
-    Raises
-    ------
-    MissingDependencyError
-        It is not installed.
-    """
+    """Import FAISS, or say how to install it."""
     try:
         import faiss
     except ImportError as error:
@@ -38,18 +36,7 @@ def load_faiss() -> Any:
 
 
 def find_gpu(device: str) -> int | None:
-    """Return the number of the GPU that FAISS is to build on, or None for the CPU.
-
-    Parameters
-    ----------
-    device : str
-        ``"auto"`` for the first GPU where FAISS has one, ``"cpu"`` or ``"cuda:0"``.
-
-    Raises
-    ------
-    ConfigError
-        There is no such device for this FAISS.
-    """
+    """Return the number of the GPU that FAISS is to build on, or None for the CPU."""
     faiss = load_faiss()
     n_gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
     if device == "cpu" or (device == "auto" and not n_gpus):
@@ -81,14 +68,7 @@ def threads(count: int) -> Iterator[None]:
 def make_index(factory: str, training: Float32Array, *, gpu: int | None) -> Any:
     """Make an empty index and train it.
 
-    Parameters
-    ----------
-    factory : str
-        FAISS factory string.
-    training : numpy.ndarray of float32, shape (n_training, dimension)
-        Unit vectors.
-    gpu : int or None
-        Number of the GPU that trains.
+    `training` of shape (n_training, dimension).
     """
     faiss = load_faiss()
     dimension = training.shape[1]

@@ -18,6 +18,7 @@ from conceptaudit.records import Float32Array
 if TYPE_CHECKING:
     from conceptaudit.image.index.store import VectorIndex
 
+
 SAME_SCORE = 1e-5
 """Products of one vector differ by less, wherever in a block it is multiplied."""
 
@@ -27,24 +28,12 @@ MOST_SAMPLES = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A picture that a search found.
-
-    Parameters
-    ----------
-    key : str
-        External key.
-    sample_id : int
-        Of the first of its samples.
-    score : float
-        Cosine similarity to the query.
-    n_samples : int
-        Samples among the nearest that are this picture: its captions.
-    """
+    """A picture that a search found."""
 
     key: str
-    sample_id: int
-    score: float
-    n_samples: int = 1
+    sample_id: int  # of the first of its samples
+    score: float  # cosine similarity to the query
+    n_samples: int = 1  # samples among the nearest that are this picture: its captions
 
 
 def nearest_pictures(index: VectorIndex, vectors: Float32Array, k: int) -> list[list[Hit]]:
@@ -53,17 +42,7 @@ def nearest_pictures(index: VectorIndex, vectors: Float32Array, k: int) -> list[
     Samples are one picture where both key and score agree; a key alone says little, as archives
     may number their members alike.
 
-    Parameters
-    ----------
-    index : VectorIndex
-    vectors : numpy.ndarray of float32, shape (n, dimension)
-    k : int
-        Pictures per vector, at least 1; fewer are found where the index holds fewer.
-
-    Raises
-    ------
-    ConfigError
-        As `VectorIndex.search`.
+    `vectors` of shape (n, dimension).
     """
     most, asked = min(len(index), k * MOST_SAMPLES), k
     while True:
@@ -99,25 +78,7 @@ def _is_same(hit: Hit, key: str, score: float) -> bool:
 
 
 def fetch_pictures(location: str | Path, keys: Collection[str]) -> dict[str, bytes]:
-    """Read the encoded images of some samples, by key, in one pass that stops at the last.
-
-    Parameters
-    ----------
-    location : str or Path
-        A dataset with images.
-    keys : collection of str
-        External keys.
-
-    Returns
-    -------
-    dict of str to bytes
-        Keys that the dataset lacks are left out.
-
-    Raises
-    ------
-    ConfigError
-        The dataset holds no images.
-    """
+    """Read the encoded images of some samples, by key, in one pass that stops at the last."""
     dataset = open_dataset(location)
     if IMAGE not in dataset.provides:
         raise ConfigError(

@@ -51,8 +51,6 @@ def key_hashes(keys: Sequence[str]) -> Hashes:
 def concept_ids_by_name(vocabulary: ConceptVocabulary) -> dict[str, tuple[int, ...]]:
     """Map spellings of names, then of aliases, to concepts.
 
-    Examples
-    --------
     >>> from conceptaudit.records import Concept
     >>> words = ConceptVocabulary((Concept(name="hot_dog"), Concept(name="dog", aliases=("pup",))))
     >>> names = concept_ids_by_name(words)
@@ -76,15 +74,9 @@ def spelled(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedTags:
-    """A tag file, sorted into buckets on disk.
+    """A tag file, sorted into buckets on disk."""
 
-    Parameters
-    ----------
-    store : ShardStore
-        Where the buckets and their record are.
-    """
-
-    store: ShardStore
+    store: ShardStore  # where the buckets and their record are
 
     @property
     def summary(self) -> Json:
@@ -111,26 +103,7 @@ def import_tags(
     *,
     threshold: float | None = None,
 ) -> ImportedTags:
-    """Sort a tag file into buckets, unless that was done already.
-
-    Parameters
-    ----------
-    path : Path or sequence of Path
-        See `read_tag_rows`.
-    fingerprint : str
-        The files' digest.
-    vocabulary : ConceptVocabulary
-        Tags of other concepts are counted and left out.
-    folder : Path
-        Where the buckets go.
-    threshold : float or None, default None
-        Smallest score that counts.
-
-    Raises
-    ------
-    ConfigError, DataError
-        As `read_tag_rows`.
-    """
+    """Sort a tag file into buckets, unless that was done already."""
     names = concept_ids_by_name(vocabulary)
     settings = {"vocabulary": vocabulary.digest, "threshold": threshold, "bits": BUCKET_BITS}
     imported = ImportedTags(store=ShardStore(folder=folder, digest=digest_of(settings)))
@@ -214,13 +187,6 @@ class ImportedTagger:
     """Tags samples with what another tagger said of their keys.
 
     A key that the file does not have is a drop (``no_image_tags``): nobody looked at its picture.
-
-    Parameters
-    ----------
-    imported : ImportedTags
-        The file.
-    source : str
-        Its digest.
     """
 
     imported: ImportedTags

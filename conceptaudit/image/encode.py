@@ -1,18 +1,119 @@
-"""The embeddings of one shard: each image embedded once, each sample with its vector."""
+"""Blocks of images through a model: memory that runs out costs time, not the run."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from conceptaudit.errors import ConceptAuditError
 from conceptaudit.image.decode_pool import Block, Failure, Preparer, load_blocks
-from conceptaudit.image.oom_fallback import BlockModel, OomSafeEncoder
-from conceptaudit.records import Drop, Int64Array, SampleBatch
+from conceptaudit.records import Drop, Float32Array, Int64Array, SampleBatch
+
+ENCODE_BATCH = 64
+"""Images per forward pass on a CPU; fixed, because other batch sizes may round differently."""
+
+_log = logging.getLogger(__name__)
+
+Pending = Callable[[], Float32Array]
+"""Waits for vectors that a device is computing."""
+
+
+class BlockModel(Protocol):
+    """What encodes a block; `conceptaudit.image.clip.ClipModel` does."""
+
+    @property
+    def device(self) -> str:
+        """``"cpu"`` or ``"cuda:0"``."""
+
+    @property
+    def dimension(self) -> int:
+        """Of the embeddings."""
+
+    @property
+    def batch(self) -> int:
+        """Images per forward pass."""
+
+    def launch_pixels(self, pixels: Any) -> Pending:
+        """Begin to embed a tensor of shape (n, 3, height, width)."""
+
+    def on(self, device: str) -> Self:
+        """Return the same model on another device."""
+
+
+class OomSafeEncoder:
+    """Encodes blocks; where memory runs out, in smaller ones, and at last on the CPU.
+
+    A smaller block size, once needed, is kept. Each step down is logged as a warning.
+
+    model : BlockModel
+        The model on the device that it has come to.
+    block : int
+        The block size that it has come to.
+    """
+
+    def __init__(self, model: BlockModel) -> None:
+        self.model = model
+        self.block = self._first_block = model.batch
+
+    def __call__(self, pixels: Any) -> Float32Array:
+        """Embed a block.
+
+        `pixels` of shape (n, 3, height, width); returns shape (n, dimension).
+        """
+        return self._launch(pixels)()
+
+    def blocks(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, Float32Array]]:
+        """Embed blocks; a device works on the next one while the caller has the vectors of one.
+
+        Returns shape (n, dimension).
+        """
+        pending: tuple[Block, Pending] | None = None
+        for block in blocks:
+            launched = block, self._launch(block.pixels)
+            if pending is not None:
+                yield pending[0], pending[1]()
+            pending = launched
+        if pending is not None:
+            yield pending[0], pending[1]()
+
+    def _launch(self, pixels: Any) -> Pending:
+        import torch
+
+        parts: list[Pending] = []
+        start = 0
+        while start < len(pixels):
+            try:
+                parts.append(self.model.launch_pixels(pixels[start : start + self.block]))
+                start += self.block
+            except torch.OutOfMemoryError as error:
+                self._step_down(error)
+        empty = np.empty((0, self.model.dimension), dtype=np.float32)
+        return lambda: np.concatenate([empty, *(part() for part in parts)])
+
+    def _step_down(self, error: Exception) -> None:
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        where = self.model.device
+        if self.block > 1:
+            self.block //= 2
+            _log.warning("Memory of %s ran out: going on with blocks of %d.", where, self.block)
+        elif where != "cpu":
+            self.model, self.block = self.model.on("cpu"), self._first_block
+            _log.warning("Memory of %s ran out for a single picture: going on on the CPU.", where)
+        else:
+            raise ConceptAuditError(
+                "Memory ran out while one picture was embedded on the CPU. Free some, or name a "
+                "smaller model with --clip."
+            ) from error
+
 
 DIGEST_BYTES = 16
 """Of BLAKE2b: the odds that two of a billion pictures share one by chance are below 1e-20."""
@@ -24,33 +125,17 @@ class ImageModel(BlockModel, Preparer, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedShard:
-    """Results of a shard's samples, as columns of equal length.
-
-    Parameters
-    ----------
-    sample_ids : numpy.ndarray of int64, shape (n,)
-    keys : list of str, length n
-    captions : list of (str or None), length n
-        None throughout where captions were not read.
-    digests : list of str, length n
-        Of the picture's file; empty where there is none.
-    thumbnails : list of bytes, length n
-        See `conceptaudit.image.thumbnails`; empty where there is none.
-    vectors : numpy.ndarray of float16, shape (n, dimension)
-        Unit vectors; zeros where the picture cannot be used.
-    usable : numpy.ndarray of bool, shape (n,)
-    drops : list of Drop
-        Of the reader and of the decoder.
-    """
+    """Results of a shard's samples, as columns of equal length."""
 
     sample_ids: Int64Array
     keys: list[str]
-    captions: list[str | None]
-    digests: list[str]
-    thumbnails: list[bytes]
+    captions: list[str | None]  # None throughout where captions were not read
+    digests: list[str]  # of the picture's file; empty where there is none
+    thumbnails: list[bytes]  # see `conceptaudit.image.thumbnails`; empty where there is none
+    # shape (n, dimension): unit vectors; zeros where the picture cannot be used
     vectors: npt.NDArray[np.float16]
     usable: npt.NDArray[np.bool_]
-    drops: list[Drop]
+    drops: list[Drop]  # of the reader and of the decoder
 
     @property
     def n_used(self) -> int:
@@ -92,8 +177,6 @@ class _Rows:
 def picture_digest(data: bytes) -> str:
     """Identify a picture by its file's bytes, in hex.
 
-    Examples
-    --------
     >>> len(picture_digest(b"")), picture_digest(b"a") == picture_digest(b"b")
     (32, False)
     """
@@ -103,21 +186,7 @@ def picture_digest(data: bytes) -> str:
 def encode_shard(
     batches: Iterable[SampleBatch], model: ImageModel, *, threads: int | None = None
 ) -> EncodedShard:
-    """Embed the pictures of a shard's samples.
-
-    Parameters
-    ----------
-    batches : iterable of SampleBatch
-        With images.
-    model : ImageModel
-        `conceptaudit.image.clip.ClipModel`, or another that embeds.
-    threads : int or None, default None
-        Threads that decode; None for as many as torch uses. Changes no result.
-
-    Returns
-    -------
-    EncodedShard
-    """
+    """Embed the pictures of a shard's samples."""
     import torch
 
     rows = _Rows()

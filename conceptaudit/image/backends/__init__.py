@@ -1,1 +1,0 @@
-"""The ways to find proposals for tags: one interface, equal results, different machines."""
