@@ -1,50 +1,19 @@
-"""Options that several verbs have, each said once."""
+"""Options that several verbs have, and checks of the places that they name."""
 
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from conceptaudit.options.fields import flag, optional
 
-from conceptaudit.options import shared
-from conceptaudit.options.fields import help_of
-
-Layout = Annotated[str, typer.Option(help=help_of(shared.layout))]
-CaptionColumn = Annotated[str | None, typer.Option(help=help_of(shared.caption_column))]
-ImageColumn = Annotated[str | None, typer.Option(help=help_of(shared.image_column))]
-DatasetKey = Annotated[str | None, typer.Option(help=help_of(shared.dataset_key))]
-AllowPickle = Annotated[
-    bool,
-    typer.Option("--allow-pickle-weights", help=help_of(shared.allow_pickle_weights)),
-]
-Device = Annotated[str, typer.Option(help=help_of(shared.device))]
-Workers = Annotated[int | None, typer.Option(help=help_of(shared.workers, default=None))]
-ShardOfRun = Annotated[
-    str | None,
-    typer.Option(
-        "--shard",
-        metavar="I/N",
-        help="Do one part of N, I from 0: an array job. 'conceptaudit merge' finishes.",
-    ),
-]
-SkipUnreadable = Annotated[
-    bool, typer.Option("--skip-unreadable", help=help_of(shared.skip_unreadable))
-]
-Level = Annotated[float, typer.Option(help=help_of(shared.level))]
-SampledFrom = Annotated[int | None, typer.Option(help=help_of(shared.sampled_from))]
-Share = Annotated[float | None, typer.Option(help=help_of(shared.share))]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Redo in OUT only what other inputs or settings change.")
-]
-OverwriteRun = Annotated[bool, typer.Option("--overwrite", help="Remove the run that OUT holds.")]
-Croissant = Annotated[
-    Path | None,
-    typer.Option(
-        "--croissant", help="JSON file to write Croissant metadata of the result to (JSON-LD)."
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SHARD = optional(
+    "Do one part of N, I from 0: an array job. 'conceptaudit merge' finishes.", metavar="I/N"
+)
+RESUME = flag("Redo in OUT only what other inputs or settings change.")
+OVERWRITE = flag("Remove the run that OUT holds.")
+CROISSANT = optional("JSON file to write Croissant metadata of the result to (JSON-LD).")
+AS_JSON = flag("Print JSON.", name="json")
 
 
 WRITTEN = frozenset(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from conceptaudit.cli.arguments import (
-    AsJson,
-    Croissant,
-    OverwriteRun,
-    Resume,
-    ShardOfRun,
+    AS_JSON,
+    CROISSANT,
+    OVERWRITE,
+    RESUME,
+    SHARD,
     check_croissant,
     put_croissant,
 )
@@ -21,6 +19,7 @@ from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
 from conceptaudit.display import quantity
 from conceptaudit.options.audit import AuditOptions
+from conceptaudit.options.fields import argument, required
 
 if TYPE_CHECKING:
     from conceptaudit.auditing import AuditRun
@@ -31,27 +30,20 @@ SHOWN = 5
 
 @takes_options
 def audit(
-    dataset: Annotated[
-        str,
-        typer.Argument(help="File, folder, glob or fsspec URL, in any layout of docs/formats.md."),
-    ],
+    dataset: str = argument("File, folder, glob or fsspec URL, in any layout of docs/formats.md."),
     *,
-    concepts: Annotated[
-        str,
-        typer.Option(
-            "--concepts",
-            "-c",
-            help="Concept list: CSV, JSON, YAML, TOML, parquet, plain list, or a CLIP_benchmark "
-            "folder (docs/formats.md); or 'imagenet' or 'lvis', which ship.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
+    concepts: str = required(
+        "Concept list: CSV, JSON, YAML, TOML, parquet, plain list, or a CLIP_benchmark folder "
+        "(docs/formats.md); or 'imagenet' or 'lvis', which ship.",
+        flags=("-c",),
+    ),
+    out: Path = required("Run folder to write.", flags=("-o",)),
     options: AuditOptions,
-    shard: ShardOfRun = None,
-    resume: Resume = False,
-    overwrite: OverwriteRun = False,
-    croissant: Croissant = None,
-    as_json: AsJson = False,
+    shard: str | None = SHARD,
+    resume: bool = RESUME,
+    overwrite: bool = OVERWRITE,
+    croissant: Path | None = CROISSANT,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Count how often each concept occurs in captions, in images, and in both.
 

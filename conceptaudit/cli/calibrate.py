@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson, ShardOfRun
+from conceptaudit.cli.arguments import AS_JSON, SHARD
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
 from conceptaudit.cli.generated import Only, takes_options
 from conceptaudit.cli.parts import asked_part, show_part
 from conceptaudit.display import quantity
 from conceptaudit.options.audit import AuditOptions
+from conceptaudit.options.fields import argument, flag, option, optional, required
 
 if TYPE_CHECKING:
     from conceptaudit.image.calibration import Calibration
@@ -32,39 +31,24 @@ OPTIONS = Only(
 
 @takes_options
 def calibrate(
-    dataset: Annotated[
-        str,
-        typer.Argument(help="Images or embeddings, with captions unless labels are given."),
-    ],
+    dataset: str = argument("Images or embeddings, with captions unless labels are given."),
     *,
-    concepts: Annotated[
-        str, typer.Option("--concepts", "-c", help="Concept list, as for an audit.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write, .json.")],
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV or parquet with key, concept[, present]: labelled images of the dataset."
-        ),
-    ] = None,
-    image_folder: Annotated[
-        Path | None,
-        typer.Option(help="Labelled images: one folder per concept, such as a test set's."),
-    ] = None,
-    scores_only: Annotated[
-        bool, typer.Option("--scores-only", help="Use neither captions nor labels; rough.")
-    ] = False,
-    rule: Annotated[
-        str,
-        typer.Option(help="'count': as many tags as shown (precision = recall); 'f1': best F1."),
-    ] = "count",
-    work: Annotated[
-        Path | None,
-        typer.Option(help="Folder that keeps embeddings and text tags for the next call."),
-    ] = None,
+    concepts: str = required("Concept list, as for an audit.", flags=("-c",)),
+    out: Path = required("File to write, .json.", flags=("-o",)),
+    labels: Path | None = optional(
+        "CSV or parquet with key, concept[, present]: labelled images of the dataset."
+    ),
+    image_folder: Path | None = optional(
+        "Labelled images: one folder per concept, such as a test set's."
+    ),
+    scores_only: bool = flag("Use neither captions nor labels; rough."),
+    rule: str = option(
+        "count", "'count': as many tags as shown (precision = recall); 'f1': best F1."
+    ),
+    work: Path | None = optional("Folder that keeps embeddings and text tags for the next call."),
     options: Annotated[AuditOptions, OPTIONS],
-    shard: ShardOfRun = None,
-    as_json: AsJson = False,
+    shard: str | None = SHARD,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Learn a threshold per concept for image tags, and what they are worth there.
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from conceptaudit.cli.console import say
+from conceptaudit.cli.generated import takes_options
+from conceptaudit.options.fields import argument
 
 
-def cite(run: Annotated[Path, typer.Argument(help="Folder of a finished run.")]) -> None:
+@takes_options
+def cite(
+    run: Path = argument("Folder of a finished run."),
+) -> None:
     """Print BibTeX of what a run rests on: models, weights, taggers, word lists, methods.
 
     Entries follow from the run's manifest. Datasets and concept lists are yours to cite.

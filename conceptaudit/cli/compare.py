@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson
+from conceptaudit.cli.arguments import AS_JSON
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.display import quantity
+from conceptaudit.options.fields import argument, flag, optional
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,61 +24,39 @@ SURE = 0.05
 """Share of false ones among the concepts that are called different."""
 
 
+@takes_options
 def compare(
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="RUN RUN...",
-            help="Audit folders, tables of counts ('concept' and n_text, n_image or n_joint), or "
-            "published counts as reference:NAME; the first is the baseline. With --paired, the "
-            "dataset.",
-        ),
-    ] = None,
+    runs: list[str] | None = argument(
+        "Audit folders, tables of counts ('concept' and n_text, n_image or n_joint), or published "
+        "counts as reference:NAME; the first is the baseline. With --paired, the dataset.",
+        metavar="RUN RUN...",
+        default=None,
+    ),
     *,
-    count: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Count to compare, such as n_text or n_image_corrected; repeat. All that every "
-            "audit has by default."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="CSV to write: a row per concept, count and dataset."),
-    ] = None,
-    pairs: Annotated[
-        Path | None, typer.Option(help="CSV to write: a row per count and pair of datasets.")
-    ] = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="Figure to write: .png, .svg or .pdf.")
-    ] = None,
-    tail: Annotated[
-        bool,
-        typer.Option(
-            "--tail",
-            help="Compare tails with the baseline's: exponents, concepts lost, whether the tail is "
-            "cut off, narrowed or only scaled down.",
-        ),
-    ] = False,
-    paired: Annotated[
-        tuple[str, str] | None,
-        typer.Option(
-            metavar="A B",
-            help="Two captions of the same images: two audits over the same keys, or two caption "
-            "columns of a dataset, with a list of --concepts too.",
-        ),
-    ] = None,
-    concepts: Annotated[
-        str | None, typer.Option(help="Concept list for --paired with columns.")
-    ] = None,
-    caption_number: Annotated[
-        str | None,
-        typer.Option(
-            help="For --paired: a column that numbers each image's captions in a table with a row "
-            "per caption; A and B are numbers."
-        ),
-    ] = None,
-    as_json: AsJson = False,
+    count: list[str] | None = optional(
+        "Count to compare, such as n_text or n_image_corrected; repeat. All that every audit has "
+        "by default."
+    ),
+    out: Path | None = optional(
+        "CSV to write: a row per concept, count and dataset.", flags=("-o",)
+    ),
+    pairs: Path | None = optional("CSV to write: a row per count and pair of datasets."),
+    figure: Path | None = optional("Figure to write: .png, .svg or .pdf."),
+    tail: bool = flag(
+        "Compare tails with the baseline's: exponents, concepts lost, whether the tail is cut off, "
+        "narrowed or only scaled down."
+    ),
+    paired: tuple[str, str] | None = optional(
+        "Two captions of the same images: two audits over the same keys, or two caption columns of "
+        "a dataset, with a list of --concepts too.",
+        metavar="A B",
+    ),
+    concepts: str | None = optional("Concept list for --paired with columns."),
+    caption_number: str | None = optional(
+        "For --paired: a column that numbers each image's captions in a table with a row per "
+        "caption; A and B are numbers."
+    ),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Compare how often concepts occur in different datasets: rates, ratios, correlations.
 

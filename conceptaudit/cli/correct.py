@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson
+from conceptaudit.cli.arguments import AS_JSON
 from conceptaudit.cli.console import emit_json, say, say_table
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.display import quantity
+from conceptaudit.options.fields import argument, optional, required
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,19 +18,16 @@ SHOWN = 20
 """Concepts shown."""
 
 
+@takes_options
 def correct(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished audit.")],
-    judged: Annotated[
-        Path,
-        typer.Option(
-            help="What 'conceptaudit judge' wrote, filled in; or labels with key, concept"
-            "[, present] of images drawn at random."
-        ),
-    ],
-    level: Annotated[
-        float | None, typer.Option(help="Coverage of the intervals; the audit's by default.")
-    ] = None,
-    as_json: AsJson = False,
+    run: Path = argument("Run folder of a finished audit.", metavar="RUN"),
+    *,
+    judged: Path = required(
+        "What 'conceptaudit judge' wrote, filled in; or labels with key, concept[, present] of "
+        "images drawn at random."
+    ),
+    level: float | None = optional("Coverage of the intervals; the audit's by default."),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Put counts that rest on a judged sample into an audit, without another pass over its data.
 

@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from conceptaudit.cli.arguments import AsJson, CaptionColumn, Layout
+from conceptaudit.cli.arguments import AS_JSON
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.display import quantity
+from conceptaudit.options import shared
 from conceptaudit.options.engine import EngineChoice
+from conceptaudit.options.fields import argument, flag, option, optional
 
 
 @takes_options
 def count(
-    dataset: Annotated[
-        str, typer.Argument(help="File, folder, glob or fsspec URL, as for 'conceptaudit audit'.")
-    ],
-    phrases: Annotated[
-        list[str] | None, typer.Argument(metavar="PHRASE...", help="Words or phrases to count.")
-    ] = None,
+    dataset: str = argument("File, folder, glob or fsspec URL, as for 'conceptaudit audit'."),
+    phrases: list[str] | None = argument(
+        "Words or phrases to count.", metavar="PHRASE...", default=None
+    ),
     *,
-    all_of: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Words, between commas, that must all be in the caption, in any order: "
-            "'blue,cat'; repeat for more."
-        ),
-    ] = None,
-    near: Annotated[
-        int | None,
-        typer.Option(help="With --all-of: at most so many words from first to last.", min=1),
-    ] = None,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="As given: no plurals, no other spellings.")
-    ] = False,
-    examples: Annotated[int, typer.Option(help="Captions shown of each.", min=0, max=1_000)] = 5,
-    layout: Layout = "auto",
-    caption_column: CaptionColumn = None,
+    all_of: list[str] | None = optional(
+        "Words, between commas, that must all be in the caption, in any order: 'blue,cat'; repeat "
+        "for more."
+    ),
+    near: int | None = optional(
+        "With --all-of: at most so many words from first to last.", within="[1, inf)"
+    ),
+    exact: bool = flag("As given: no plurals, no other spellings."),
+    examples: int = option(5, "Captions shown of each.", within="[0, 1_000]"),
+    layout: str = shared.layout(),
+    caption_column: str | None = shared.caption_column(),
     workers: EngineChoice,
-    as_json: AsJson = False,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Count captions that hold words or phrases: strings, in all their forms, no tagger.
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from conceptaudit.cli.arguments import (
-    AsJson,
-    Croissant,
-    OverwriteRun,
-    Resume,
+    AS_JSON,
+    CROISSANT,
+    OVERWRITE,
+    RESUME,
     check_croissant,
     put_croissant,
 )
@@ -21,6 +19,7 @@ from conceptaudit.cli.generated import takes_options
 from conceptaudit.display import quantity
 from conceptaudit.options.curate import CurateOptions
 from conceptaudit.options.engine import EngineChoice
+from conceptaudit.options.fields import argument, flag, optional
 
 if TYPE_CHECKING:
     from conceptaudit.curate import Curated
@@ -32,45 +31,29 @@ SHOWN = 10
 
 @takes_options
 def curate(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN[=SHARE]...",
-            help="Run folders of finished audits; of several, the share of the result that each "
-            "is. Runs without a share divide the rest equally.",
-        ),
-    ],
+    runs: list[str] = argument(
+        "Run folders of finished audits; of several, the share of the result that each is. Runs "
+        "without a share divide the rest equally.",
+        metavar="RUN[=SHARE]...",
+    ),
     *,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder to write; new, empty or its own.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be, and write nothing.")
-    ] = False,
-    best_mixture: Annotated[
-        bool,
-        typer.Option(
-            "--best-mixture",
-            help="Say which shares of the runs the --curve predicts the best tail accuracy of, in "
-            "a set of --size; write nothing.",
-        ),
-    ] = False,
+    out: Path | None = optional("Folder to write; new, empty or its own.", flags=("-o",)),
+    dry_run: bool = flag("Say what would be, and write nothing."),
+    best_mixture: bool = flag(
+        "Say which shares of the runs the --curve predicts the best tail accuracy of, in a set of "
+        "--size; write nothing."
+    ),
     options: CurateOptions,
-    scores: Annotated[
-        str | None, typer.Option(help="Table with a key column and scores that --keep may name.")
-    ] = None,
-    curve: Annotated[
-        str | None,
-        typer.Option(help="Curve ('conceptaudit fit') that predicts accuracies before and after."),
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Where the run's dataset lies now, if it was moved.")
-    ] = None,
+    scores: str | None = optional("Table with a key column and scores that --keep may name."),
+    curve: str | None = optional(
+        "Curve ('conceptaudit fit') that predicts accuracies before and after."
+    ),
+    dataset: str | None = optional("Where the run's dataset lies now, if it was moved."),
     workers: EngineChoice,
-    resume: Resume = False,
-    overwrite: OverwriteRun = False,
-    croissant: Croissant = None,
-    as_json: AsJson = False,
+    resume: bool = RESUME,
+    overwrite: bool = OVERWRITE,
+    croissant: Path | None = CROISSANT,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Choose and weigh the samples of audited data for training, with an account of every step.
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson, Workers
+from conceptaudit.cli.arguments import AS_JSON
 from conceptaudit.cli.console import emit_json, progress_bar, say
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.display import quantity
+from conceptaudit.options import shared
+from conceptaudit.options.fields import flag, option
 
 
+@takes_options
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Of the simulated data.")] = 1,
-    samples: Annotated[int, typer.Option(help="Pairs in the audited dataset.")] = 6_000,
-    workers: Workers = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier demo.")
-    ] = False,
-    as_json: AsJson = False,
+    *,
+    out: Path = option(Path("demo"), "Folder for everything.", flags=("-o",)),
+    seed: int = option(1, "Of the simulated data."),
+    samples: int = option(6_000, "Pairs in the audited dataset."),
+    workers: int | None = shared.workers(default=None),
+    overwrite: bool = flag("Replace an earlier demo."),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Audit, fit, predict, build a long-tail set and report, on simulated data, offline.
 

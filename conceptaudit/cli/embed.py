@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from conceptaudit.cli.arguments import (
-    AllowPickle,
-    AsJson,
-    CaptionColumn,
-    Device,
-    ImageColumn,
-    Layout,
-    Resume,
-    ShardOfRun,
-    SkipUnreadable,
+    AS_JSON,
+    RESUME,
+    SHARD,
 )
 from conceptaudit.cli.console import emit_json, logged_progress, say
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part
 from conceptaudit.display import quantity
+from conceptaudit.options import shared
 from conceptaudit.options.engine import EngineChoice
+from conceptaudit.options.fields import argument, flag, option, optional, required
 
 if TYPE_CHECKING:
     from conceptaudit.image.embed import EmbeddingFolder
@@ -30,45 +24,30 @@ if TYPE_CHECKING:
 
 @takes_options
 def embed(
-    dataset: Annotated[
-        str,
-        typer.Argument(help="File, folder, glob or fsspec URL with images (docs/formats.md)."),
-    ],
+    dataset: str = argument("File, folder, glob or fsspec URL with images (docs/formats.md)."),
     *,
-    clip: Annotated[
-        str,
-        typer.Option(
-            help="open_clip model: 'lab', MODEL/WEIGHTS such as ViT-B-32/laion2b_s34b_b79k, or a "
-            "folder with open_clip_config.json."
-        ),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
-    text: Annotated[
-        bool, typer.Option("--text", help="Embed the captions as well, in text_emb.")
-    ] = False,
-    layout: Layout = "auto",
-    caption_column: CaptionColumn = None,
-    image_column: ImageColumn = None,
-    device: Device = "auto",
+    clip: str = required(
+        "open_clip model: 'lab', MODEL/WEIGHTS such as ViT-B-32/laion2b_s34b_b79k, or a folder "
+        "with open_clip_config.json."
+    ),
+    out: Path = required("Folder to write.", flags=("-o",)),
+    text: bool = flag("Embed the captions as well, in text_emb."),
+    layout: str = shared.layout(),
+    caption_column: str | None = shared.caption_column(),
+    image_column: str | None = shared.image_column(),
+    device: str = shared.device(),
     workers: EngineChoice,
-    shard: ShardOfRun = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads per worker that decode images.")
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(help="Images per forward pass; 64 on a CPU, 256 on a GPU by default."),
-    ] = None,
-    shard_rows: Annotated[
-        int, typer.Option(help="Rows of a table per shard, and so per file written.")
-    ] = 20_000,
-    skip_unreadable: SkipUnreadable = False,
-    allow_pickle_weights: AllowPickle = False,
-    resume: Resume = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove the embeddings that OUT holds.")
-    ] = False,
-    as_json: AsJson = False,
+    shard: str | None = SHARD,
+    threads: int | None = optional("Threads per worker that decode images."),
+    batch_size: int | None = optional(
+        "Images per forward pass; 64 on a CPU, 256 on a GPU by default."
+    ),
+    shard_rows: int = option(20_000, "Rows of a table per shard, and so per file written."),
+    skip_unreadable: bool = shared.skip_unreadable(),
+    allow_pickle_weights: bool = shared.allow_pickle_weights(),
+    resume: bool = RESUME,
+    overwrite: bool = flag("Remove the embeddings that OUT holds."),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Embed every image of a dataset once, in the folder layout of clip-retrieval.
 

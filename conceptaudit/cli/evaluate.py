@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson, OverwriteRun, Resume, ShardOfRun
+from conceptaudit.cli.arguments import (
+    AS_JSON,
+    OVERWRITE,
+    RESUME,
+    SHARD,
+)
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
 from conceptaudit.display import quantity
 from conceptaudit.options.engine import EngineChoice
+from conceptaudit.options.fields import argument, option, optional, required
 from conceptaudit.options.zeroshot import EvaluationOptions
 
 if TYPE_CHECKING:
@@ -25,57 +29,38 @@ SHOWN = 5
 
 @takes_options
 def evaluate(
-    dataset: Annotated[
-        Path,
-        typer.Argument(
-            help="Image folder (a folder per class; numbers are class indices), CLIP_benchmark "
-            "WebDataset folder, parquet with images and labels, a long-tail set, or embeddings "
-            "with labels."
-        ),
-    ],
+    dataset: Path = argument(
+        "Image folder (a folder per class; numbers are class indices), CLIP_benchmark WebDataset "
+        "folder, parquet with images and labels, a long-tail set, or embeddings with labels."
+    ),
     *,
-    clip: Annotated[
-        list[str],
-        typer.Option(
-            help="open_clip model: 'lab', MODEL/WEIGHTS such as ViT-B-32/laion2b_s34b_b79k, or a "
-            "folder with open_clip_config.json. Repeat for several."
-        ),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
-    name: Annotated[
-        str | None, typer.Option(help="Name of the set in the results; its folder's by default.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Split of a set that has several.")] = "test",
-    class_names: Annotated[
-        str | None,
-        typer.Option(
-            help="Names by class index: a text file with one per line, CSV or JSON, or 'imagenet' "
-            "or 'lvis'; else the set's."
-        ),
-    ] = None,
-    templates: Annotated[
-        str | None,
-        typer.Option(
-            help="Prompts with {c} or {}: a text file, JSON (also prompts per class), or "
-            "'imagenet'; else the set's."
-        ),
-    ] = None,
-    dataset_key: Annotated[
-        str | None,
-        typer.Option(
-            help="Which dataset's entry of JSON names or templates of several; --name by default."
-        ),
-    ] = None,
-    label_column: Annotated[
-        str | None,
-        typer.Option(help="Label column of parquet tables and of embeddings' metadata."),
-    ] = None,
+    clip: list[str] = required(
+        "open_clip model: 'lab', MODEL/WEIGHTS such as ViT-B-32/laion2b_s34b_b79k, or a folder "
+        "with open_clip_config.json. Repeat for several."
+    ),
+    out: Path = required("Run folder to write.", flags=("-o",)),
+    name: str | None = optional("Name of the set in the results; its folder's by default."),
+    split: str = option("test", "Split of a set that has several."),
+    class_names: str | None = optional(
+        "Names by class index: a text file with one per line, CSV or JSON, or 'imagenet' or "
+        "'lvis'; else the set's."
+    ),
+    templates: str | None = optional(
+        "Prompts with {c} or {}: a text file, JSON (also prompts per class), or 'imagenet'; else "
+        "the set's."
+    ),
+    dataset_key: str | None = optional(
+        "Which dataset's entry of JSON names or templates of several; --name by default."
+    ),
+    label_column: str | None = optional(
+        "Label column of parquet tables and of embeddings' metadata."
+    ),
     options: EvaluationOptions,
     workers: EngineChoice,
-    shard: ShardOfRun = None,
-    resume: Resume = False,
-    overwrite: OverwriteRun = False,
-    as_json: AsJson = False,
+    shard: str | None = SHARD,
+    resume: bool = RESUME,
+    overwrite: bool = OVERWRITE,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Classify the images of an evaluation set and count class by class what is right.
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson
+from conceptaudit.cli.arguments import AS_JSON
 from conceptaudit.cli.console import emit_json, say, say_table
+from conceptaudit.cli.generated import takes_options
+from conceptaudit.options.fields import argument, flag, option
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+@takes_options
 def evidence(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a text audit.")],
-    concepts: Annotated[list[str], typer.Argument(metavar="CONCEPT...", help="Concepts by name.")],
-    n: Annotated[int, typer.Option("--n", "-n", help="Captions shown of each kind.", min=1)] = 10,
-    together: Annotated[
-        bool,
-        typer.Option("--together", help="Show also what is named together with the concept."),
-    ] = False,
-    as_json: AsJson = False,
+    run: Path = argument("Run folder of a text audit.", metavar="RUN"),
+    concepts: list[str] = argument("Concepts by name.", metavar="CONCEPT..."),
+    *,
+    n: int = option(10, "Captions shown of each kind.", flags=("-n",), within="[1, inf)"),
+    together: bool = flag("Show also what is named together with the concept."),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Show captions in which a concept was counted, and some in which its words were not.
 

@@ -4,57 +4,40 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from conceptaudit.cli.console import say
+from conceptaudit.cli.generated import takes_options
+from conceptaudit.options.fields import argument, option, optional
 
 
+@takes_options
 def explore(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders of finished audits.")
-    ],
+    runs: list[Path] = argument("Run folders of finished audits.", metavar="RUN..."),
     *,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Where the first run's dataset is now, or the images of its embeddings; by "
-            "default where the audit found it."
-        ),
-    ] = None,
-    curve: Annotated[
-        Path | None, typer.Option(help="Folder of `conceptaudit fit`, or curve.json.")
-    ] = None,
-    longtail: Annotated[
-        Path | None,
-        typer.Option("--set", "--longtail", help="Folder of `conceptaudit longtail`."),
-    ] = None,
-    tail_results: Annotated[
-        list[str] | None,
-        typer.Option(help="Folder of `conceptaudit evaluate` on that set; repeat for more."),
-    ] = None,
-    index: Annotated[
-        Path | None,
-        typer.Option(help="Folder of `conceptaudit index build` over the first run's images."),
-    ] = None,
-    clip: Annotated[
-        str | None, typer.Option(help="The index's model, where the index does not name it.")
-    ] = None,
-    judge: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Table of `conceptaudit judge`, or file of `longtail --review-out`, to answer in "
-            "the browser; repeat for more."
-        ),
-    ] = None,
-    host: Annotated[
-        str,
-        typer.Option(
-            help="Address to listen on; others than this machine's own let in who knows the token."
-        ),
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 for any that is free.", min=0, max=65535)] = 0,
+    dataset: str | None = optional(
+        "Where the first run's dataset is now, or the images of its embeddings; by default where "
+        "the audit found it."
+    ),
+    curve: Path | None = optional("Folder of `conceptaudit fit`, or curve.json."),
+    longtail: Path | None = optional(
+        "Folder of `conceptaudit longtail`.", name="set", flags=("--longtail",)
+    ),
+    tail_results: list[str] | None = optional(
+        "Folder of `conceptaudit evaluate` on that set; repeat for more."
+    ),
+    index: Path | None = optional(
+        "Folder of `conceptaudit index build` over the first run's images."
+    ),
+    clip: str | None = optional("The index's model, where the index does not name it."),
+    judge: list[Path] | None = optional(
+        "Table of `conceptaudit judge`, or file of `longtail --review-out`, to answer in the "
+        "browser; repeat for more."
+    ),
+    host: str = option(
+        "127.0.0.1",
+        "Address to listen on; others than this machine's own let in who knows the token.",
+    ),
+    port: int = option(0, "0 for any that is free.", within="[0, 65535]"),
 ) -> None:
     """Look at audits in a browser: concepts, their samples, what is right and what is not.
 

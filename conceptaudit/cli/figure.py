@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from conceptaudit.cli.console import say
+from conceptaudit.cli.generated import takes_options
+from conceptaudit.options.fields import argument, option, optional, required
 
 
+@takes_options
 def figure(
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN|CURVE...",
-            help="Run folder of an audit, several of them to compare, or a curve.",
-        ),
-    ],
+    inputs: list[Path] = argument(
+        "Run folder of an audit, several of them to compare, or a curve.", metavar="RUN|CURVE..."
+    ),
     *,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out", "-o", help="File ending in .pdf, .svg or .png; {} in it stands for the name."
-        ),
-    ],
-    names: Annotated[
-        list[str] | None,
-        typer.Option("--name", "-n", help="Figure to draw; repeat for more. All by default."),
-    ] = None,
-    width: Annotated[
-        float, typer.Option(help="Millimetres: 84 is a column, 174 are two.", min=40, max=400)
-    ] = 84.0,
+    out: Path = required(
+        "File ending in .pdf, .svg or .png; {} in it stands for the name.", flags=("-o",)
+    ),
+    names: list[str] | None = optional(
+        "Figure to draw; repeat for more. All by default.", name="name", flags=("-n",)
+    ),
+    width: float = option(84.0, "Millimetres: 84 is a column, 174 are two.", within="[40, 400]"),
 ) -> None:
     """Draw the figures of an audit, of several, or of a curve, for a paper.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson, SampledFrom, Share
+from conceptaudit.cli.arguments import AS_JSON
 from conceptaudit.cli.console import emit_json, progress_bar, say
+from conceptaudit.cli.generated import takes_options
+from conceptaudit.options import shared
+from conceptaudit.options.fields import argument, flag, option, optional, required
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,127 +22,76 @@ if TYPE_CHECKING:
     from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 
+@takes_options
 def fit(
-    frequencies: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN_OR_COUNTS...",
-            help="Audit folder; table with 'concept' and n_text, n_image or n_joint; or the "
-            "paper's *_search_counts.json as files, a folder or a quoted glob.",
-        ),
-    ],
+    frequencies: list[str] = argument(
+        "Audit folder; table with 'concept' and n_text, n_image or n_joint; or the paper's "
+        "*_search_counts.json as files, a folder or a quoted glob.",
+        metavar="RUN_OR_COUNTS...",
+    ),
     *,
-    accuracies: Annotated[
-        list[str],
-        typer.Option(
-            "--accuracies",
-            "-a",
-            help="Per-concept accuracies: table with model, dataset, concept and n_correct, "
-            "n_images or accuracy; the paper's *_results.json; a folder or a quoted glob. Repeat "
-            "for more.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Curve folder to write.")],
-    count: Annotated[
-        str,
-        typer.Option(
-            help="Which frequency: 'text', 'image', 'joint', or 'image_corrected', "
-            "'joint_corrected' of a calibrated audit, 'image_unique', 'joint_unique' of one that "
-            "looked for copies; 'text+image' takes two at once and says whether that helps; "
-            "'auto' takes corrected joint counts where at least 95 % of the concepts have one, "
-            "else text."
-        ),
-    ] = "auto",
-    family: Annotated[
-        str,
-        typer.Option(
-            help="'partial-pooling': a line per dataset, drawn towards that of all; 'loglinear': "
-            "one line, least squares per concept; 'binomial': a logit line; 'isotonic': any curve "
-            "that never falls; 'saturating': with an asymptote; 'paper': the published line "
-            "through trimmed bin means."
-        ),
-    ] = "partial-pooling",
-    zero_policy: Annotated[
-        str,
-        typer.Option(
-            help="Frequencies of zero: 'log1p' keeps them, 'exclude' leaves them out, 'hurdle' "
-            "gives them an accuracy of their own, off the line."
-        ),
-    ] = "log1p",
-    pretraining: Annotated[
-        str,
-        typer.Option(
-            help="Models to fit: 'auto' takes those pretrained on the audited dataset, 'all' "
-            "takes all; or a name. Also chooses among count files of several."
-        ),
-    ] = "auto",
-    dataset: Annotated[
-        str | None, typer.Option(help="Evaluation set, where an accuracy file names none.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Model of an accuracy file that names none, or the only one.")
-    ] = None,
-    level: Annotated[float, typer.Option(help="Level of the intervals, in (0, 1).")] = 0.9,
-    sampled_from: SampledFrom = None,
-    share: Share = None,
-    seed: Annotated[int, typer.Option(help="Seed of resampling and shuffling.")] = 0,
-    compare: Annotated[
-        bool,
-        typer.Option(
-            "--compare",
-            help="Compare all families by cross-validation, concepts and datasets held out.",
-        ),
-    ] = False,
-    binned: Annotated[
-        bool,
-        typer.Option(
-            "--binned", help="Show the paper's binned r, beside what shuffled accuracies give."
-        ),
-    ] = False,
-    figures: Annotated[
-        bool,
-        typer.Option(
-            "--figures",
-            help="Draw more: each dataset, all slopes, held-out predictions, residuals, and how "
-            "often intervals hold. Takes seconds per model.",
-        ),
-    ] = False,
-    placebo: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--placebo",
-            help="Accuracies, as for --accuracies, of models that never saw the audited data, such "
-            "as supervised ones: what slope appears where frequency cannot be its cause.",
-        ),
-    ] = None,
-    covariate: Annotated[
-        str | None,
-        typer.Option(
-            "--covariate",
-            help="Scale of the models, on which their slopes are regressed: 'parameters' or "
-            "'samples_seen' as open_clip knows them, or a column of the accuracy tables.",
-        ),
-    ] = None,
-    law: Annotated[
-        float | None,
-        typer.Option(
-            "--law",
-            help="Control: fit again to counts drawn by an artificial law, rank ** -LAW with ranks "
-            "at random, and report the slope; 1 is Zipf's law.",
-        ),
-    ] = None,
-    without: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--without",
-            help="Control: fit again without samples that resemble test images. Two tables: hits "
-            "with 'sample_id' and 'concept', then the samples to leave out with 'sample_id'.",
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the curve that the folder holds.")
-    ] = False,
-    as_json: AsJson = False,
+    accuracies: list[str] = required(
+        "Per-concept accuracies: table with model, dataset, concept and n_correct, n_images or "
+        "accuracy; the paper's *_results.json; a folder or a quoted glob. Repeat for more.",
+        flags=("-a",),
+    ),
+    out: Path = required("Curve folder to write.", flags=("-o",)),
+    count: str = option(
+        "auto",
+        "Which frequency: 'text', 'image', 'joint', or 'image_corrected', 'joint_corrected' of a "
+        "calibrated audit, 'image_unique', 'joint_unique' of one that looked for copies; "
+        "'text+image' takes two at once and says whether that helps; 'auto' takes corrected joint "
+        "counts where at least 95 % of the concepts have one, else text.",
+    ),
+    family: str = option(
+        "partial-pooling",
+        "'partial-pooling': a line per dataset, drawn towards that of all; 'loglinear': one line, "
+        "least squares per concept; 'binomial': a logit line; 'isotonic': any curve that never "
+        "falls; 'saturating': with an asymptote; 'paper': the published line through trimmed bin "
+        "means.",
+    ),
+    zero_policy: str = option(
+        "log1p",
+        "Frequencies of zero: 'log1p' keeps them, 'exclude' leaves them out, 'hurdle' gives them "
+        "an accuracy of their own, off the line.",
+    ),
+    pretraining: str = option(
+        "auto",
+        "Models to fit: 'auto' takes those pretrained on the audited dataset, 'all' takes all; or "
+        "a name. Also chooses among count files of several.",
+    ),
+    dataset: str | None = optional("Evaluation set, where an accuracy file names none."),
+    model: str | None = optional("Model of an accuracy file that names none, or the only one."),
+    level: float = option(0.9, "Level of the intervals, in (0, 1)."),
+    sampled_from: int | None = shared.sampled_from(),
+    share: float | None = shared.share(),
+    seed: int = option(0, "Seed of resampling and shuffling."),
+    compare: bool = flag(
+        "Compare all families by cross-validation, concepts and datasets held out."
+    ),
+    binned: bool = flag("Show the paper's binned r, beside what shuffled accuracies give."),
+    figures: bool = flag(
+        "Draw more: each dataset, all slopes, held-out predictions, residuals, and how often "
+        "intervals hold. Takes seconds per model."
+    ),
+    placebo: list[str] | None = optional(
+        "Accuracies, as for --accuracies, of models that never saw the audited data, such as "
+        "supervised ones: what slope appears where frequency cannot be its cause."
+    ),
+    covariate: str | None = optional(
+        "Scale of the models, on which their slopes are regressed: 'parameters' or 'samples_seen' "
+        "as open_clip knows them, or a column of the accuracy tables."
+    ),
+    law: float | None = optional(
+        "Control: fit again to counts drawn by an artificial law, rank ** -LAW with ranks at "
+        "random, and report the slope; 1 is Zipf's law."
+    ),
+    without: list[Path] | None = optional(
+        "Control: fit again without samples that resemble test images. Two tables: hits with "
+        "'sample_id' and 'concept', then the samples to leave out with 'sample_id'."
+    ),
+    overwrite: bool = flag("Replace the curve that the folder holds."),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Fit how zero-shot accuracy grows with pretraining frequency, concept by concept.
 

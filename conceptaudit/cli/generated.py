@@ -1,17 +1,21 @@
-"""Command-line parameters from option records: a verb names the record, typer sees its options."""
+"""Command-line parameters from options, written in a verb's signature or in the records it names.
+
+Both are written alike, with `conceptaudit.options.fields`; only this module knows of typer.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from conceptaudit.options.fields import Option, options_of
+from conceptaudit.options.fields import Interval, Option, option_of, options_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Only:
 
 
 def takes_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Replace every parameter that is an option record by the record's options.
+    """Give a verb the signature that typer reads: its own options, and those of its records.
 
     The verb is called with the records made from what the user gave; what was not given keeps the
     record's default. A parameter may be ``Annotated[Record, Only((…))]``.
@@ -31,15 +35,17 @@ def takes_options(verb: Callable[..., None]) -> Callable[..., None]:
     records: dict[str, tuple[type, dict[str, str]]] = {}
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(verb).parameters.values():
-        hint = hints[parameter.name]
+        name, hint = parameter.name, hints[parameter.name]
         record, only = _record(hint)
-        if record is None:
+        if record is not None:
+            expanded = dict(_parameters(record, only))
+            parameters += expanded.values()
+            records[name] = (record, {given.name: field for field, given in expanded.items()})
+        elif (about := option_of(parameter.default)) is not None:
+            default = parameter.default.default
+            parameters.append(_parameter(name, hint, default, about, within=about.within))
+        else:
             parameters.append(parameter.replace(annotation=hint, kind=parameter.KEYWORD_ONLY))
-            continue
-        expanded = dict(_parameters(record, only))
-        parameters += expanded.values()
-        names = {given.name: field for field, given in expanded.items()}
-        records[parameter.name] = (record, names)
 
     @functools.wraps(verb)
     def call(**given: Any) -> None:
@@ -96,28 +102,38 @@ def _parameters(record: type, only: Only | None) -> Iterator[tuple[str, inspect.
     for field, about in options_of(record):
         if about.hidden or (only is not None and field.name not in only.names):
             continue
-        name = about.name or field.name
         kind = _shown_kind(kinds[field.name])
         default = field.default if about.default is dataclasses.MISSING else about.default
         if get_origin(kind) is list:
             kind, default = kind | None, None
-        declarations = _declarations(name, about, is_flag=kind is bool, is_on=default is True)
-        shown = typer.Option(*declarations, help=about.help)
-        annotation = Annotated[kind, shown]  # type: ignore[valid-type] # made at run time
-        yield (
-            field.name,
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-            ),
-        )
+        # the record checks its ranges itself, and names the field as a Python caller does
+        name = about.name or field.name
+        yield field.name, _parameter(name, kind, default, about, within=None)
 
 
-def _declarations(name: str, about: Option, *, is_flag: bool, is_on: bool) -> Sequence[str]:
-    """Spellings of an option; a flag that is off by default has no other half."""
-    long = f"--{name.replace('_', '-')}"
-    if is_flag and is_on:
-        long = f"{long}/--no-{long[2:]}"
-    return (long, *about.flags)
+def _parameter(
+    name: str, kind: Any, default: Any, about: Option, *, within: Interval | None
+) -> inspect.Parameter:
+    """Make the parameter that typer is to see."""
+    limits: dict[str, Any] = {}
+    if within is not None:
+        number = int if kind in (int, int | None) else float
+        ends = {"min": within.low, "max": within.high}
+        limits = {end: number(value) for end, value in ends.items() if math.isfinite(value)}
+    shown: Any
+    if about.is_argument:
+        shown = typer.Argument(help=about.help, metavar=about.metavar, **limits)
+    else:
+        is_switch = kind is bool and default is True
+        long = f"--{(about.name or name).replace('_', '-')}"
+        long = f"{long}/--no-{long[2:]}" if is_switch else long
+        shown = typer.Option(long, *about.flags, help=about.help, metavar=about.metavar, **limits)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if default is dataclasses.MISSING else default,
+        annotation=Annotated[kind, shown],
+    )
 
 
 def _element(kind: Any) -> Any:

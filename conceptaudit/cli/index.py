@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson, Device
+from conceptaudit.cli.arguments import AS_JSON
 from conceptaudit.cli.console import complain, emit_json, progress_bar, say, say_table
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.display import quantity
+from conceptaudit.options import shared
+from conceptaudit.options.fields import argument, flag, option, optional
 
 if TYPE_CHECKING:
     from conceptaudit.image.index import IndexBuilt, VectorIndex
@@ -24,79 +25,43 @@ UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
+@takes_options
 def index(
-    action: Annotated[
-        str,
-        typer.Argument(
-            help="'build' an index from embeddings, 'merge' indexes of parts, 'search' one, print "
-            "'info' on it and check its files, or measure its 'recall' again."
-        ),
-    ],
-    target: Annotated[
-        list[str],
-        typer.Argument(
-            help="Embeddings (or an audit's run folder) to build from; else the index, to merge "
-            "several."
-        ),
-    ],
+    action: str = argument(
+        "'build' an index from embeddings, 'merge' indexes of parts, 'search' one, print 'info' on "
+        "it and check its files, or measure its 'recall' again."
+    ),
+    target: list[str] = argument(
+        "Embeddings (or an audit's run folder) to build from; else the index, to merge several."
+    ),
     *,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="build, merge: folder of the index to write."),
-    ] = None,
-    preset: Annotated[
-        str, typer.Option(help="build: one of indexes/*.toml, or 'auto' by size and memory.")
-    ] = "auto",
-    memory: Annotated[
-        str | None,
-        typer.Option(help="build: memory limit such as 6GB; half of the machine's by default."),
-    ] = None,
-    device: Device = "auto",
-    recall: Annotated[
-        float | None,
-        typer.Option(help="build: recall@10 to require, in place of what the preset promises."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Decides which vectors train and which test.")
-    ] = None,
-    part: Annotated[
-        str, typer.Option(help="build: '2/4' for the second of four parts, to be merged.")
-    ] = "1/1",
-    trained: Annotated[
-        str | None, typer.Option(help="build: index whose training to take over, as parts must.")
-    ] = None,
-    clip: Annotated[
-        str | None,
-        typer.Option(help="open_clip model of the vectors; the one on record by default."),
-    ] = None,
-    text: Annotated[
-        list[str] | None, typer.Option(help="search: what to look for; repeat for more.")
-    ] = None,
-    image: Annotated[
-        list[Path] | None, typer.Option(help="search: image to look for; repeat for more.")
-    ] = None,
-    k: Annotated[int, typer.Option("--k", "-k", help="search: images per query.")] = 10,
-    contact_sheet: Annotated[
-        Path | None, typer.Option(help="search: PNG to write with the images found.")
-    ] = None,
-    images: Annotated[
-        str | None,
-        typer.Option(help="search: dataset that holds the images; the embedded one by default."),
-    ] = None,
-    queries: Annotated[
-        Path | None,
-        typer.Option(help="recall: .npy of query vectors, in place of images of the index."),
-    ] = None,
-    embeddings: Annotated[
-        str | None, typer.Option(help="recall, merge: the embeddings, where they have moved.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="build: replace an index with other settings in OUT.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="build: remove the index that OUT holds.")
-    ] = False,
-    as_json: AsJson = False,
+    out: Path | None = optional("build, merge: folder of the index to write.", flags=("-o",)),
+    preset: str = option("auto", "build: one of indexes/*.toml, or 'auto' by size and memory."),
+    memory: str | None = optional(
+        "build: memory limit such as 6GB; half of the machine's by default."
+    ),
+    device: str = shared.device(),
+    recall: float | None = optional(
+        "build: recall@10 to require, in place of what the preset promises."
+    ),
+    seed: int | None = optional("Decides which vectors train and which test."),
+    part: str = option("1/1", "build: '2/4' for the second of four parts, to be merged."),
+    trained: str | None = optional("build: index whose training to take over, as parts must."),
+    clip: str | None = optional("open_clip model of the vectors; the one on record by default."),
+    text: list[str] | None = optional("search: what to look for; repeat for more."),
+    image: list[Path] | None = optional("search: image to look for; repeat for more."),
+    k: int = option(10, "search: images per query.", flags=("-k",)),
+    contact_sheet: Path | None = optional("search: PNG to write with the images found."),
+    images: str | None = optional(
+        "search: dataset that holds the images; the embedded one by default."
+    ),
+    queries: Path | None = optional(
+        "recall: .npy of query vectors, in place of images of the index."
+    ),
+    embeddings: str | None = optional("recall, merge: the embeddings, where they have moved."),
+    resume: bool = flag("build: replace an index with other settings in OUT."),
+    overwrite: bool = flag("build: remove the index that OUT holds."),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Index image embeddings and search them by text or image.
 

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson
+from conceptaudit.cli.arguments import AS_JSON
 from conceptaudit.cli.console import emit_json, say
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.display import quantity
+from conceptaudit.options.fields import argument, option, optional, required
 
 
+@takes_options
 def judge(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished audit.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Table to fill in, .csv or .parquet.")],
-    budget: Annotated[
-        int,
-        typer.Option(help="Images, each judged for all concepts; or captions (--side text)."),
-    ] = 300,
-    concepts: Annotated[
-        list[str] | None,
-        typer.Option("--concepts", "-c", help="Concept of the run to judge; repeat for more."),
-    ] = None,
-    side: Annotated[
-        str,
-        typer.Option(
-            help="'image': does it show the concept? 'text': does the caption mean it (is this "
-            "'crane' the bird)?"
-        ),
-    ] = "image",
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
-    as_json: AsJson = False,
+    run: Path = argument("Run folder of a finished audit.", metavar="RUN"),
+    *,
+    out: Path = required("Table to fill in, .csv or .parquet.", flags=("-o",)),
+    budget: int = option(300, "Images, each judged for all concepts; or captions (--side text)."),
+    concepts: list[str] | None = optional(
+        "Concept of the run to judge; repeat for more.", flags=("-c",)
+    ),
+    side: str = option(
+        "image",
+        "'image': does it show the concept? 'text': does the caption mean it (is this 'crane' the "
+        "bird)?",
+    ),
+    seed: int = option(0, "Of the draw."),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Draw a probability sample of an audit's images or captions, to be judged.
 

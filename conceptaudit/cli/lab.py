@@ -4,41 +4,35 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson, Workers
+from conceptaudit.cli.arguments import AS_JSON
 from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.display import quantity
+from conceptaudit.options import shared
+from conceptaudit.options.fields import argument, option, optional
 
 ACTIONS = ("generate", "testset", "knobs")
 
 
+@takes_options
 def lab(
-    action: Annotated[
-        str,
-        typer.Argument(
-            help="'generate' a dataset, a balanced 'testset' (one folder of images per concept), "
-            "or list the 'knobs'."
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder to write; new, or begun by a killed run."),
-    ] = None,
-    samples: Annotated[int, typer.Option(help="Image-caption pairs of a dataset.")] = 10_000,
-    per_concept: Annotated[int, typer.Option(help="Images per concept of a test set.")] = 20,
-    seed: Annotated[int, typer.Option(help="Decides every random choice.")] = 0,
-    layout: Annotated[
-        str, typer.Option("--format", help="'webdataset' (tars) or 'parquet' (images in tables).")
-    ] = "webdataset",
-    knob: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=VALUE, any of the knobs; repeat for more."),
-    ] = None,
-    workers: Workers = None,
-    as_json: AsJson = False,
+    action: str = argument(
+        "'generate' a dataset, a balanced 'testset' (one folder of images per concept), or list "
+        "the 'knobs'."
+    ),
+    *,
+    out: Path | None = optional("Folder to write; new, or begun by a killed run.", flags=("-o",)),
+    samples: int = option(10_000, "Image-caption pairs of a dataset."),
+    per_concept: int = option(20, "Images per concept of a test set."),
+    seed: int = option(0, "Decides every random choice."),
+    layout: str = option(
+        "webdataset", "'webdataset' (tars) or 'parquet' (images in tables).", name="format"
+    ),
+    knob: list[str] | None = optional("NAME=VALUE, any of the knobs; repeat for more."),
+    workers: int | None = shared.workers(default=None),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Write simulated image-caption data whose true concept counts are known.
 

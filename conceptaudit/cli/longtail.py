@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson, Croissant, ShardOfRun, check_croissant, put_croissant
+from conceptaudit.cli.arguments import (
+    AS_JSON,
+    CROISSANT,
+    SHARD,
+    check_croissant,
+    put_croissant,
+)
 from conceptaudit.cli.console import emit_json, logged_progress, progress_bar, say, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
 from conceptaudit.display import quantity
 from conceptaudit.options.engine import EngineChoice
+from conceptaudit.options.fields import argument, flag, optional, required
 from conceptaudit.options.longtail import LongTailOptions
 
 if TYPE_CHECKING:
@@ -27,38 +32,27 @@ SHOWN = 20
 
 @takes_options
 def longtail(
-    run: Annotated[Path, typer.Argument(help="Run folder that 'conceptaudit audit' wrote.")],
+    run: Path = argument("Run folder that 'conceptaudit audit' wrote."),
     *,
-    images: Annotated[
-        str,
-        typer.Option(
-            "--images",
-            "-i",
-            help="Pool to take images from: image folder, WebDataset tars, parquet with image "
-            "bytes, or a folder of image embeddings (without --pictures the set is then a list of "
-            "keys).",
-        ),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the set to write.")],
+    images: str = required(
+        "Pool to take images from: image folder, WebDataset tars, parquet with image bytes, or a "
+        "folder of image embeddings (without --pictures the set is then a list of keys).",
+        flags=("-i",),
+    ),
+    out: Path = required("Folder of the set to write.", flags=("-o",)),
     options: LongTailOptions,
-    download_list: Annotated[
-        Path | None,
-        typer.Option(
-            help="For a pool of captions and URLs: write the images to download, as CSV or "
-            "parquet for img2dataset, and stop. No URL is opened."
-        ),
-    ] = None,
-    review_out: Annotated[
-        Path | None,
-        typer.Option(help="CSV or JSON file to write the set's images to, to be judged."),
-    ] = None,
+    download_list: Path | None = optional(
+        "For a pool of captions and URLs: write the images to download, as CSV or parquet for "
+        "img2dataset, and stop. No URL is opened."
+    ),
+    review_out: Path | None = optional(
+        "CSV or JSON file to write the set's images to, to be judged."
+    ),
     workers: EngineChoice,
-    shard: ShardOfRun = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the long-tail set that OUT holds.")
-    ] = False,
-    croissant: Croissant = None,
-    as_json: AsJson = False,
+    shard: str | None = SHARD,
+    overwrite: bool = flag("Replace the long-tail set that OUT holds."),
+    croissant: Path | None = CROISSANT,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Build a clean, balanced test set of the concepts that an audit found to be rare.
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson
+from conceptaudit.cli.arguments import AS_JSON
 from conceptaudit.cli.audit import show_run
 from conceptaudit.cli.console import logged_progress, say
 from conceptaudit.cli.generated import takes_options
@@ -16,44 +14,30 @@ from conceptaudit.cli.parts import checked_command, places_of
 from conceptaudit.display import quantity
 from conceptaudit.options.audit import AuditOptions
 from conceptaudit.options.engine import EngineChoice
+from conceptaudit.options.fields import argument, flag, optional
 
 AUDIT = "audit"
 
 
 @takes_options
 def merge(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN | PART...",
-            help="What the parts were told to write (-o; --work of calibrate). With -o: the run "
-            "folders of parts of one audit that ran on different file systems.",
-        ),
-    ],
+    runs: list[Path] = argument(
+        "What the parts were told to write (-o; --work of calibrate). With -o: the run folders of "
+        "parts of one audit that ran on different file systems.",
+        metavar="RUN | PART...",
+    ),
     *,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Run folder to bring the parts of an audit together in."),
-    ] = None,
-    compute_missing: Annotated[
-        bool,
-        typer.Option(
-            "--compute-missing", help="Compute shards that no part has done, not just name them."
-        ),
-    ] = False,
-    partial: Annotated[
-        bool,
-        typer.Option(
-            "--partial",
-            help="Count the shards of an audit that are done, in the folder that -o names, and "
-            "mark the result as partial. RUN is left as it is.",
-        ),
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="--partial: remove the run that -o names.")
-    ] = False,
+    out: Path | None = optional(
+        "Run folder to bring the parts of an audit together in.", flags=("-o",)
+    ),
+    compute_missing: bool = flag("Compute shards that no part has done, not just name them."),
+    partial: bool = flag(
+        "Count the shards of an audit that are done, in the folder that -o names, and mark the "
+        "result as partial. RUN is left as it is."
+    ),
+    overwrite: bool = flag("--partial: remove the run that -o names."),
     workers: EngineChoice,
-    as_json: AsJson = False,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Finish what ran as parts (--shard): do what needs all of them, add up, write.
 

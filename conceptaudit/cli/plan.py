@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from conceptaudit.cli.arguments import SampledFrom, Share
 from conceptaudit.cli.console import emit_json, say, say_table
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.predict import circular, open_curve
 from conceptaudit.display import quantity
+from conceptaudit.options import shared
+from conceptaudit.options.fields import argument, flag, option, optional, required
 
 if TYPE_CHECKING:
     from conceptaudit.curves.planning import Plan
@@ -20,41 +20,27 @@ SHOWN = 15
 """Classes shown, cheapest gain first."""
 
 
+@takes_options
 def plan(
-    curve: Annotated[
-        str,
-        typer.Argument(
-            metavar="CURVE",
-            help="Folder of `conceptaudit fit`, or curve.json; 'reference' for published models.",
-        ),
-    ],
+    curve: str = argument(
+        "Folder of `conceptaudit fit`, or curve.json; 'reference' for published models.",
+        metavar="CURVE",
+    ),
     *,
-    frequencies: Annotated[
-        list[str],
-        typer.Option(
-            "--frequencies",
-            "-f",
-            help="Audit folder or table with 'concept' and the count of the curve.",
-        ),
-    ],
-    target: Annotated[float, typer.Option(help="Accuracy that each class is to reach, in (0, 1].")],
-    cost_per_example: Annotated[
-        float | None, typer.Option(help="Price of one more example, in any currency.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Model of the curve; all of them by default.")
-    ] = None,
-    level: Annotated[float, typer.Option(help="Level of the intervals, in (0, 1).")] = 0.9,
-    sampled_from: SampledFrom = None,
-    share: Share = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="CSV file to write all classes to.")
-    ] = None,
-    steps: Annotated[
-        Path | None,
-        typer.Option(help="CSV file to write the order of spending to, a doubling at a time."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    frequencies: list[str] = required(
+        "Audit folder or table with 'concept' and the count of the curve.", flags=("-f",)
+    ),
+    target: float = required("Accuracy that each class is to reach, in (0, 1]."),
+    cost_per_example: float | None = optional("Price of one more example, in any currency."),
+    model: str | None = optional("Model of the curve; all of them by default."),
+    level: float = option(0.9, "Level of the intervals, in (0, 1)."),
+    sampled_from: int | None = shared.sampled_from(),
+    share: float | None = shared.share(),
+    out: Path | None = optional("CSV file to write all classes to.", flags=("-o",)),
+    steps: Path | None = optional(
+        "CSV file to write the order of spending to, a doubling at a time."
+    ),
+    as_json: bool = flag("Print the plan as JSON.", name="json"),
 ) -> None:
     """Say how many more examples each class needs for a target accuracy, cheapest gains first.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from conceptaudit.cli.arguments import SampledFrom, Share
 from conceptaudit.cli.console import emit_json, say, say_table
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.display import quantity
+from conceptaudit.options import shared
+from conceptaudit.options.fields import argument, flag, option, optional, required
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,103 +35,59 @@ REFERENCE = "reference"
 """What stands in place of a curve for the published ones."""
 
 
+@takes_options
 def predict(
-    curve: Annotated[
-        str,
-        typer.Argument(
-            metavar="CURVE",
-            help="Folder of `conceptaudit fit`, or curve.json; 'reference' for published models, "
-            "where you have frequencies and no evaluation.",
-        ),
-    ],
+    curve: str = argument(
+        "Folder of `conceptaudit fit`, or curve.json; 'reference' for published models, where you "
+        "have frequencies and no evaluation.",
+        metavar="CURVE",
+    ),
     *,
-    frequencies: Annotated[
-        list[str],
-        typer.Option(
-            "--frequencies",
-            "-f",
-            help="Audit folder, table with 'concept' and the count that the curve was fitted on, "
-            "or the paper's *_search_counts.json. Repeat for more count files. A 'dataset' column "
-            "tells evaluation sets apart.",
-        ),
-    ],
-    model: Annotated[
-        str | None, typer.Option(help="Model of the curve; all of them by default.")
-    ] = None,
-    level: Annotated[
-        float, typer.Option(help="Share of concepts an interval is meant to hold, in (0, 1).")
-    ] = 0.9,
-    mean: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--mean",
-            metavar="DATASET=ACCURACY",
-            help="Known mean accuracy of an evaluation set, in [0, 1]. Repeat for more sets.",
-        ),
-    ] = None,
-    labelled: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--labelled",
-            help="Accuracies of a few classes (3 or more of a set), as for `conceptaudit fit -a`.",
-        ),
-    ] = None,
-    imagenet: Annotated[
-        float | None,
-        typer.Option(
-            help="ImageNet accuracy, in (0, 1), of another model than the fitted one, to predict."
-        ),
-    ] = None,
-    from_models: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--from-models",
-            help="Per-class accuracies of other models on the classes to predict, as for "
-            "`conceptaudit fit -a`.",
-        ),
-    ] = None,
-    other_model: Annotated[
-        bool,
-        typer.Option(
-            "--other-model",
-            help="The model to be evaluated is not one of the curve's: intervals of left-out sets.",
-        ),
-    ] = False,
-    pretraining: Annotated[
-        str,
-        typer.Option(help="With 'reference': published pretraining set; 'auto' takes the nearest."),
-    ] = "auto",
-    count: Annotated[
-        str, typer.Option(help="With 'reference': 'text', 'image', 'joint'; 'auto' prefers text.")
-    ] = "auto",
-    rescale: Annotated[
-        bool,
-        typer.Option(
-            "--rescale",
-            help="With 'reference': take counts as a sample of the published scale, for counters "
-            "that find fewer on data about as large.",
-        ),
-    ] = False,
-    covariate: Annotated[
-        float | None,
-        typer.Option(
-            help="Scale of the model that is predicted, for a curve fitted with --covariate: the "
-            "nearest of its models is moved to it, slope and levels."
-        ),
-    ] = None,
-    clip: Annotated[
-        str | None,
-        typer.Option(
-            help="The model that is predicted, as for `conceptaudit evaluate`: its text vectors of "
-            "the class names tell which classes are alike. ImageNet's names have vectors anyway."
-        ),
-    ] = None,
-    sampled_from: SampledFrom = None,
-    share: Share = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="CSV file to write all predictions to.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all predictions as JSON.")] = False,
+    frequencies: list[str] = required(
+        "Audit folder, table with 'concept' and the count that the curve was fitted on, or the "
+        "paper's *_search_counts.json. Repeat for more count files. A 'dataset' column tells "
+        "evaluation sets apart.",
+        flags=("-f",),
+    ),
+    model: str | None = optional("Model of the curve; all of them by default."),
+    level: float = option(0.9, "Share of concepts an interval is meant to hold, in (0, 1)."),
+    mean: list[str] | None = optional(
+        "Known mean accuracy of an evaluation set, in [0, 1]. Repeat for more sets.",
+        metavar="DATASET=ACCURACY",
+    ),
+    labelled: list[str] | None = optional(
+        "Accuracies of a few classes (3 or more of a set), as for `conceptaudit fit -a`."
+    ),
+    imagenet: float | None = optional(
+        "ImageNet accuracy, in (0, 1), of another model than the fitted one, to predict."
+    ),
+    from_models: list[str] | None = optional(
+        "Per-class accuracies of other models on the classes to predict, as for `conceptaudit fit "
+        "-a`."
+    ),
+    other_model: bool = flag(
+        "The model to be evaluated is not one of the curve's: intervals of left-out sets."
+    ),
+    pretraining: str = option(
+        "auto", "With 'reference': published pretraining set; 'auto' takes the nearest."
+    ),
+    count: str = option("auto", "With 'reference': 'text', 'image', 'joint'; 'auto' prefers text."),
+    rescale: bool = flag(
+        "With 'reference': take counts as a sample of the published scale, for counters that find "
+        "fewer on data about as large."
+    ),
+    covariate: float | None = optional(
+        "Scale of the model that is predicted, for a curve fitted with --covariate: the nearest of "
+        "its models is moved to it, slope and levels."
+    ),
+    clip: str | None = optional(
+        "The model that is predicted, as for `conceptaudit evaluate`: its text vectors of the "
+        "class names tell which classes are alike. ImageNet's names have vectors anyway."
+    ),
+    sampled_from: int | None = shared.sampled_from(),
+    share: float | None = shared.share(),
+    out: Path | None = optional("CSV file to write all predictions to.", flags=("-o",)),
+    as_json: bool = flag("Print all predictions as JSON.", name="json"),
 ) -> None:
     """Predict zero-shot accuracy, concept by concept, with an interval.
 

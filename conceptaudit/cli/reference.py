@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson
+from conceptaudit.cli.arguments import AS_JSON
 from conceptaudit.cli.console import emit_json, say, say_table
+from conceptaudit.cli.generated import takes_options
+from conceptaudit.options.fields import argument
 
 if TYPE_CHECKING:
     from conceptaudit.frequency.reference import ReferenceCounts
@@ -18,16 +18,12 @@ SHOWN = 5
 """Most frequent concepts shown of each evaluation set."""
 
 
+@takes_options
 def reference(
-    action: Annotated[
-        str,
-        typer.Argument(help="'list' all reference counts, or 'show' one: source, sets, counts."),
-    ],
-    name: Annotated[
-        str | None,
-        typer.Argument(help="With 'show': such as laion400m or laion400m/paper."),
-    ] = None,
-    as_json: AsJson = False,
+    action: str = argument("'list' all reference counts, or 'show' one: source, sets, counts."),
+    name: str | None = argument("With 'show': such as laion400m or laion400m/paper.", default=None),
+    *,
+    as_json: bool = AS_JSON,
 ) -> None:
     """List published counts of class names: whose they are, how they were made, under what terms.
 

@@ -3,63 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson
+from conceptaudit.cli.arguments import AS_JSON
 from conceptaudit.cli.console import emit_json, progress_bar, say
+from conceptaudit.cli.generated import takes_options
+from conceptaudit.options.fields import argument, optional, required
 
 
+@takes_options
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of `conceptaudit audit`.")],
+    run: Path = argument("Folder of `conceptaudit audit`.", metavar="RUN"),
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")],
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="The audited dataset, for sample images and captions; of an audit of embeddings "
-            "also the dataset that was embedded."
-        ),
-    ] = None,
-    curve: Annotated[
-        Path | None, typer.Option(help="Folder of `conceptaudit fit`, or curve.json.")
-    ] = None,
-    accuracies: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Per-class accuracies, as `conceptaudit fit` reads them; repeat for more files."
-        ),
-    ] = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV or parquet of `conceptaudit predict`, with columns observed and held_out "
-            "where they are known."
-        ),
-    ] = None,
-    longtail: Annotated[
-        Path | None,
-        typer.Option("--longtail", "--tail", help="Folder of `conceptaudit longtail`."),
-    ] = None,
-    tail_results: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Folder of `conceptaudit evaluate` on that set: shown beside what --curve, "
-            "fitted without it, had predicted. Repeat for more."
-        ),
-    ] = None,
-    truth: Annotated[
-        Path | None, typer.Option(help="truth.parquet of a simulated dataset.")
-    ] = None,
-    pool_truth: Annotated[
-        Path | None,
-        typer.Option(help="truth.parquet of the simulated pool of --longtail: gives its purity."),
-    ] = None,
-    title: Annotated[
-        str | None, typer.Option(help="Heading of the page; the dataset's name by default.")
-    ] = None,
-    as_json: AsJson = False,
+    out: Path = required("HTML file to write.", flags=("-o",)),
+    dataset: str | None = optional(
+        "The audited dataset, for sample images and captions; of an audit of embeddings also the "
+        "dataset that was embedded."
+    ),
+    curve: Path | None = optional("Folder of `conceptaudit fit`, or curve.json."),
+    accuracies: list[str] | None = optional(
+        "Per-class accuracies, as `conceptaudit fit` reads them; repeat for more files."
+    ),
+    predictions: Path | None = optional(
+        "CSV or parquet of `conceptaudit predict`, with columns observed and held_out where they "
+        "are known."
+    ),
+    longtail: Path | None = optional("Folder of `conceptaudit longtail`.", flags=("--tail",)),
+    tail_results: list[str] | None = optional(
+        "Folder of `conceptaudit evaluate` on that set: shown beside what --curve, fitted without "
+        "it, had predicted. Repeat for more."
+    ),
+    truth: Path | None = optional("truth.parquet of a simulated dataset."),
+    pool_truth: Path | None = optional(
+        "truth.parquet of the simulated pool of --longtail: gives its purity."
+    ),
+    title: str | None = optional("Heading of the page; the dataset's name by default."),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Write an audit, and all that was made from it, as one HTML file.
 

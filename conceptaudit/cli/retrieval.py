@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson, DatasetKey, Layout, OverwriteRun, Resume, ShardOfRun
+from conceptaudit.cli.arguments import (
+    AS_JSON,
+    OVERWRITE,
+    RESUME,
+    SHARD,
+)
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
 from conceptaudit.display import quantity
+from conceptaudit.options import shared
 from conceptaudit.options.engine import EngineChoice
+from conceptaudit.options.fields import argument, optional, required
 from conceptaudit.options.zeroshot import RetrievalOptions
 
 if TYPE_CHECKING:
@@ -21,29 +26,21 @@ if TYPE_CHECKING:
 
 @takes_options
 def retrieval(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            help="Images, or embeddings of them, with captions, in any layout of docs/formats.md."
-        ),
-    ],
+    dataset: str = argument(
+        "Images, or embeddings of them, with captions, in any layout of docs/formats.md."
+    ),
     *,
-    clip: Annotated[
-        list[str], typer.Option(help="open_clip model, as for evaluate. Repeat for several.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
-    concepts: Annotated[
-        str | None,
-        typer.Option("--concepts", "-c", help="Concept list: recall is also told by concept."),
-    ] = None,
-    dataset_key: DatasetKey = None,
-    layout: Layout = "auto",
+    clip: list[str] = required("open_clip model, as for evaluate. Repeat for several."),
+    out: Path = required("Run folder to write.", flags=("-o",)),
+    concepts: str | None = optional("Concept list: recall is also told by concept.", flags=("-c",)),
+    dataset_key: str | None = shared.dataset_key(),
+    layout: str = shared.layout(),
     options: RetrievalOptions,
     workers: EngineChoice,
-    shard: ShardOfRun = None,
-    resume: Resume = False,
-    overwrite: OverwriteRun = False,
-    as_json: AsJson = False,
+    shard: str | None = SHARD,
+    resume: bool = RESUME,
+    overwrite: bool = OVERWRITE,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Measure how often a caption finds its image among the k nearest, and an image its caption.
 

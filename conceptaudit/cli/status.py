@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson
+from conceptaudit.cli.arguments import AS_JSON
 from conceptaudit.cli.console import duration, emit_json, say, say_table
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import places_of
 from conceptaudit.display import quantity
+from conceptaudit.options.fields import argument, option
 
 if TYPE_CHECKING:
     from conceptaudit.runstatus import RunStatus
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 SHOWN = 5
 
 
+@takes_options
 def status(
-    run: Annotated[Path, typer.Argument(help="What the command was told to write (-o).")],
-    price_cpu: Annotated[
-        float, typer.Option(min=0.0, help="Price of a core-hour, in any currency.")
-    ] = 0.0,
-    price_gpu: Annotated[float, typer.Option(min=0.0, help="Price of a GPU-hour.")] = 0.0,
-    as_json: AsJson = False,
+    run: Path = argument("What the command was told to write (-o)."),
+    *,
+    price_cpu: float = option(0.0, "Price of a core-hour, in any currency.", within="[0.0, inf)"),
+    price_gpu: float = option(0.0, "Price of a GPU-hour.", within="[0.0, inf)"),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Show how far a run is: stages, parts, rate, time left, dropped samples, cost.
 

@@ -5,24 +5,22 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson
+from conceptaudit.cli.arguments import AS_JSON
 from conceptaudit.cli.console import emit_json, say
+from conceptaudit.cli.generated import takes_options
 from conceptaudit.display import quantity
+from conceptaudit.options.fields import argument
 
 EXIT_FAULTS = 1
 SHOWN = 50
 
 
+@takes_options
 def validate(
-    run: Annotated[
-        Path,
-        typer.Argument(help="Folder of an audit, evaluation, index, embeddings or long-tail set."),
-    ],
-    as_json: AsJson = False,
+    run: Path = argument("Folder of an audit, evaluation, index, embeddings or long-tail set."),
+    *,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Check every file of a run against its digest, every account, and every count.
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from conceptaudit.cli.arguments import AsJson, ShardOfRun
+from conceptaudit.cli.arguments import AS_JSON, SHARD
 from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
 from conceptaudit.display import quantity
+from conceptaudit.options.fields import argument, flag, optional, required
 from conceptaudit.options.vocab import PhraseRule, VocabOptions
 
 SHOWN = 15
@@ -20,22 +18,15 @@ SHOWN = 15
 
 @takes_options
 def vocab(
-    dataset: Annotated[
-        str,
-        typer.Argument(help="File, folder, glob or fsspec URL, in any layout of docs/formats.md."),
-    ],
+    dataset: str = argument("File, folder, glob or fsspec URL, in any layout of docs/formats.md."),
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write: .csv, else parquet.")],
-    as_concepts: Annotated[
-        Path | None, typer.Option(help="CSV to write the entries to as a list for `audit -c`.")
-    ] = None,
+    out: Path = required("File to write: .csv, else parquet.", flags=("-o",)),
+    as_concepts: Path | None = optional("CSV to write the entries to as a list for `audit -c`."),
     rule: PhraseRule,
     options: VocabOptions,
-    shard: ShardOfRun = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace another listing in OUT.")
-    ] = False,
-    as_json: AsJson = False,
+    shard: str | None = SHARD,
+    overwrite: bool = flag("Replace another listing in OUT."),
+    as_json: bool = AS_JSON,
 ) -> None:
     """List all nouns and noun phrases of a dataset's captions with exact counts.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.options import shared
-from conceptaudit.options.fields import check_options, documented, option
+from conceptaudit.options.fields import check_options, documented, flag, option, optional
 from conceptaudit.options.shared import (
     AUTO,
     CAPTION_UNIT,
@@ -62,7 +62,7 @@ class AuditOptions:
         (), "Count only rows in this language ('en'); repeat for more.", name="language"
     )
     language_column: str | None = shared.language_column()
-    by_language: bool = option(False, "Count every language apart as well.")
+    by_language: bool = flag("Count every language apart as well.")
     unit: str = shared.unit()
     text_mode: str = option(
         AUTO,
@@ -75,9 +75,8 @@ class AuditOptions:
     )
     spacy_model: str = shared.spacy_model()
     pos: str = option(NOUN_POS, "'noun': the head of a match must be a noun; 'any': strings.")
-    nested: bool = option(False, "Count 'dog' in 'hot dog' for both concepts.")
-    kinds: bool = option(
-        False,
+    nested: bool = flag("Count 'dog' in 'hot dog' for both concepts.")
+    kinds: bool = flag(
         "Count captions that name a kind of a concept too (n_text_kinds); done anyway where images "
         "are calibrated from captions.",
     )
@@ -86,29 +85,24 @@ class AuditOptions:
         "Captions kept per concept to show why it was counted.",
         within="[0, inf)",
     )
-    cooccurrence: bool = option(False, "Count which concepts are named together.")
+    cooccurrence: bool = flag("Count which concepts are named together.")
     columns: tuple[str, ...] = option(
         (),
         "What the dataset's columns say, by concept: 'auto' (similarity, punsafe, licence, host of "
         "the URL …) or a column's name; repeat.",
     )
-    clip: str | None = option(
-        None,
+    clip: str | None = optional(
         "open_clip model for images and prompts: 'lab', MODEL/WEIGHTS such as "
         "ViT-B-32/laion2b_s34b_b79k, or a folder with open_clip_config.json.",
     )
-    concept_vectors: str | None = option(
-        None, ".npy with one vector per concept, instead of prompts."
-    )
-    background_vectors: str | None = option(
-        None,
+    concept_vectors: str | None = optional(".npy with one vector per concept, instead of prompts.")
+    background_vectors: str | None = optional(
         ".npy with vectors of common nouns by the model of --concept-vectors, on which concepts "
         "are centred; known models and --clip need none.",
     )
     templates: tuple[str, ...] = shared.templates()
     alias_prompts: bool = shared.alias_prompts()
-    threshold: float | None = option(
-        None,
+    threshold: float | None = optional(
         "One cosine similarity at which an image shows a concept, for all concepts, instead of "
         "calibrated thresholds.",
         within="[-1, 1]",
@@ -120,23 +114,20 @@ class AuditOptions:
     )
     device: str = shared.device()
     allow_pickle_weights: bool = shared.allow_pickle_weights()
-    judged: str | None = option(
-        None,
+    judged: str | None = optional(
         "Judged sample (conceptaudit judge), or labels with key, concept[, present]: counts of "
         "images or captions rest on it.",
     )
-    near_duplicates: float | str | None = option(
-        None,
+    near_duplicates: float | str | None = optional(
         "Also count each image once: cosine similarity of near-duplicates such as 0.95, 'auto', "
         "or 'exact' for equal images only.",
         within="(0, 1]",
     )
-    image_tags: str | None = option(
-        None,
+    image_tags: str | None = optional(
         "Image tags of another tagger: CSV, parquet or JSONL with key, concept and, where there "
         "is one, score.",
     )
-    image_tag_threshold: float | None = option(None, "Smallest score of these tags that counts.")
+    image_tag_threshold: float | None = optional("Smallest score of these tags that counts.")
     taggers: tuple[str, ...] = option(
         (),
         "Installed tagger of captions or images, instead of ours (see conceptaudit.Tagger); "
@@ -155,8 +146,8 @@ class AuditOptions:
     level: float = shared.level()
     sampled_from: int | None = shared.sampled_from()
     share: float | None = shared.share()
-    sample: int | None = option(
-        None, "Audit about this many samples, drawn at random: shards, then rows."
+    sample: int | None = optional(
+        "Audit about this many samples, drawn at random: shards, then rows."
     )
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from conceptaudit.errors import ConfigError
 from conceptaudit.options import shared
-from conceptaudit.options.fields import check_options, documented, option
+from conceptaudit.options.fields import check_options, documented, flag, option, optional
 from conceptaudit.options.shared import AUTO
 
 HARD, EASY = PRUNE_KEEPS = ("hard", "easy")
@@ -37,9 +37,9 @@ class CurateOptions:
     exclude_similarity: float = option(
         0.95, "Cosine similarity from which an image is one of --exclude.", within="(0, 1]"
     )
-    drop_copies: bool = option(False, "Keep one image of each group of near-duplicates.")
-    prototype_prune: float | None = option(
-        None, "Share of the images to drop by distance to their cluster's centre.", within="(0, 1)"
+    drop_copies: bool = flag("Keep one image of each group of near-duplicates.")
+    prototype_prune: float | None = optional(
+        "Share of the images to drop by distance to their cluster's centre.", within="(0, 1)"
     )
     prune_keep: str = option(
         HARD,
@@ -50,23 +50,20 @@ class CurateOptions:
     count: str = option(
         AUTO, "Count that concepts are balanced by: 'text', 'image', 'joint_corrected', …"
     )
-    density: bool = option(False, "Weigh samples by one over the density around their image.")
-    bandwidth: float | None = option(
-        None,
+    density: bool = flag("Weigh samples by one over the density around their image.")
+    bandwidth: float | None = optional(
         "Of that density's kernel, a distance of unit vectors; half the median by default.",
         within="(0, inf)",
     )
-    temper: float | None = option(
-        None, "A: weigh samples by count^-A of their rarest concept.", within="(0, 2]"
+    temper: float | None = optional(
+        "A: weigh samples by count^-A of their rarest concept.", within="(0, 2]"
     )
-    cap: float | None = option(
-        None,
+    cap: float | None = optional(
         "T: keep a sample with the probability that any of its concepts keeps it, each with "
         "min(1, T / count).",
         within="(0, inf)",
     )
-    tail_share: float | None = option(
-        None,
+    tail_share: float | None = optional(
         "The same with T such that concepts below it hold this share of all matches.",
         within="(0, 1)",
     )
@@ -75,8 +72,8 @@ class CurateOptions:
         "Samples without a concept: 'keep', 'drop'; 'auto' drops them with a cap.",
         choices=UNTAGGED,
     )
-    size: int | None = option(
-        None, "Draw so many samples, in proportion to their weights.", within="[1, inf)"
+    size: int | None = optional(
+        "Draw so many samples, in proportion to their weights.", within="[1, inf)"
     )
     seed: int = option(0, "Decides every draw.", within="[0, inf)")
     level: float = shared.level()

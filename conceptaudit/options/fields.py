@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from conceptaudit.errors import ConfigError
@@ -51,33 +52,17 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """What is known of an option beside its type and default.
+    """Everything known of an option beside its type and default."""
 
-    Parameters
-    ----------
-    help : str
-        For ``--help`` and for the record's docstring.
-    name : str or None
-        Of the command line's option, where it differs from the field's.
-    flags : tuple of str
-        Spellings on the command line beside the long one.
-    within : Interval or None
-        Numbers that are allowed.
-    choices : tuple of str
-        Texts that are allowed; none for any.
-    default : object
-        The command line's, where it differs from the field's.
-    hidden : bool
-        Whether the command line leaves it out.
-    """
-
-    help: str
-    name: str | None
-    flags: tuple[str, ...]
-    within: Interval | None
-    choices: tuple[str, ...]
-    default: Any
-    hidden: bool
+    help: str  # for --help and for the record's docstring
+    name: str | None = None  # on the command line, where it differs from the field's
+    flags: tuple[str, ...] = ()  # spellings on the command line beside the long one
+    within: Interval | None = None  # numbers that are allowed
+    choices: tuple[str, ...] = ()  # texts that are allowed; none for any
+    default: Any = dataclasses.MISSING  # the command line's, where it differs from the field's
+    hidden: bool = False  # whether the command line leaves it out
+    metavar: str | None = None  # the value's name in --help
+    is_argument: bool = False  # whether its place names it, and no option
 
     def allows(self, value: Any) -> bool:
         """Whether a value lies in the range; None always does."""
@@ -97,39 +82,46 @@ def option(
     default: Any,
     help: str,  # noqa: A002 -- as typer calls it
     *,
-    name: str | None = None,
-    flags: tuple[str, ...] = (),
     within: str | None = None,
-    choices: tuple[str, ...] = (),
     cli_default: Any = dataclasses.MISSING,
-    hidden: bool = False,
+    **about: Any,
 ) -> Any:
-    """Make a field of an option record; parameters are those of `Option`."""
-    about = Option(
-        help=help,
-        name=name,
-        flags=flags,
-        within=None if within is None else Interval.parse(within),
-        choices=choices,
-        default=cli_default,
-        hidden=hidden,
-    )
+    """Make a field of an option record, or the default of a verb's parameter.
+
+    Other keywords are those of `Option`.
+    """
+    interval = None if within is None else Interval.parse(within)
+    metadata = {_KEY: Option(help=help, within=interval, default=cli_default, **about)}
     if callable(default):
-        return dataclasses.field(default_factory=default, metadata={_KEY: about})
-    return dataclasses.field(default=default, metadata={_KEY: about})
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+optional = partial(option, None)
+"""An option that need not be given, and then is None."""
+
+flag = partial(option, False)
+"""An option that is off unless it is given."""
+
+required = partial(option, dataclasses.MISSING)
+"""An option that must be given."""
+
+
+def argument(help: str, *, default: Any = dataclasses.MISSING, **about: Any) -> Any:  # noqa: A002
+    """Make the default of a verb's parameter that its place on the command line names."""
+    return option(default, help, is_argument=True, **about)
 
 
 def options_of(record: object) -> Iterator[tuple[dataclasses.Field[Any], Option]]:
     """Yield the fields of a record, or of its class, that `option` made."""
     for field in dataclasses.fields(record):  # type: ignore[arg-type] # an object or its class
-        if _KEY in field.metadata:
-            yield field, field.metadata[_KEY]
+        if (about := option_of(field)) is not None:
+            yield field, about
 
 
-def help_of(make: Callable[..., Any], **more: Any) -> str:
-    """Return the help of a shared option, for a verb that has no record."""
-    about: Option = make(**more).metadata[_KEY]
-    return about.help
+def option_of(default: object) -> Option | None:
+    """Return what `option` noted, if it made this field or default."""
+    return default.metadata.get(_KEY) if isinstance(default, dataclasses.Field) else None
 
 
 def check_options(record: object) -> None:

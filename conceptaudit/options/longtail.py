@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from conceptaudit.errors import ConfigError
 from conceptaudit.options import shared
-from conceptaudit.options.fields import check_options, documented, option
+from conceptaudit.options.fields import check_options, documented, flag, option, optional
 from conceptaudit.options.shared import AUTO
 
 if TYPE_CHECKING:
@@ -56,17 +56,16 @@ class LongTailOptions:
         "concepts have one, else text.",
         choices=COUNTS,
     )
-    k: int | None = option(
-        None, "Number of concepts; 50, or all that --below and --quantile leave.", within="[1, inf)"
+    k: int | None = optional(
+        "Number of concepts; 50, or all that --below and --quantile leave.", within="[1, inf)"
     )
-    below: int | None = option(
-        None, "Only concepts that occur fewer times than this.", within="[1, inf)"
+    below: int | None = optional(
+        "Only concepts that occur fewer times than this.", within="[1, inf)"
     )
-    quantile: float | None = option(
-        None, "Only concepts up to this quantile of the counts.", within="(0, 1]"
+    quantile: float | None = optional(
+        "Only concepts up to this quantile of the counts.", within="(0, 1]"
     )
-    strata: int | None = option(
-        None,
+    strata: int | None = optional(
         "Draw evenly from so many strata over log10 frequency, not the lowest.",
         within="[1, inf)",
     )
@@ -74,44 +73,41 @@ class LongTailOptions:
         (), "A concept that is always in, on top of K; repeat.", name="pin"
     )
     exclusions: tuple[str, ...] = option((), "A concept that is never in; repeat.", name="exclude")
-    include_zero: bool = option(False, "Allow concepts that were never seen.")
-    max_count_error: float | None = option(
-        None,
+    include_zero: bool = flag("Allow concepts that were never seen.")
+    max_count_error: float | None = optional(
         "Only concepts whose count is known this well: half its 90 % interval over the count, "
         "such as 0.3.",
         within="(0, inf)",
     )
-    max_senses: int | None = option(
-        None, "Only concepts whose name has at most so many noun senses.", within="[1, inf)"
+    max_senses: int | None = optional(
+        "Only concepts whose name has at most so many noun senses.", within="[1, inf)"
     )
-    max_rejected_share: float | None = option(
-        None, "Only concepts of whose mentions at most this share was no noun.", within="[0, 1]"
+    max_rejected_share: float | None = optional(
+        "Only concepts of whose mentions at most this share was no noun.", within="[0, 1]"
     )
     under: tuple[str, ...] = option(
         (), "Only kinds of this, such as animal, by WordNet; repeat for several."
     )
-    selection: str | Path | None = option(
-        None, "Edited selection.csv of an earlier set; replaces the rules above."
+    selection: str | Path | None = optional(
+        "Edited selection.csv of an earlier set; replaces the rules above."
     )
     seed: int = option(0, "Decides draws and ties of the selection.", within="[0, inf)")
     layout: str = shared.layout(help="Layout of the pool; 'auto' detects it.")
     skip_unreadable: bool = shared.skip_unreadable(
         help="List pool files that cannot be read, and go on."
     )
-    clip: str | None = option(
-        None,
+    clip: str | None = optional(
         "open_clip model that finds the images: 'lab', MODEL/WEIGHTS such as "
         "ViT-B-32/laion2b_s34b_b79k, or a folder; the audit's by default.",
     )
     device: str = shared.device()
     templates: tuple[str, ...] = shared.templates()
-    require_text: bool = option(False, "The caption must name the concept.")
+    require_text: bool = flag("The caption must name the concept.")
     spacy_model: str = shared.spacy_model(help="spaCy pipeline for --require-text.")
-    min_score: float | None = option(
-        None, "Smallest cosine similarity of image and concept.", within="[-1, 1]"
+    min_score: float | None = optional(
+        "Smallest cosine similarity of image and concept.", within="[-1, 1]"
     )
-    min_margin: float | None = option(
-        None,
+    min_margin: float | None = optional(
         "Smallest lead over every other concept of the audit; 0 keeps only what the model "
         "classifies correctly, which makes the set easier.",
         within="[-2, 2]",
@@ -139,8 +135,7 @@ class LongTailOptions:
         "Pretraining data that the set must not overlap with: images, embeddings, an index, a "
         "run of audit, or a table of URLs or digests; repeat.",
     )
-    leak_similarity: float | None = option(
-        None,
+    leak_similarity: float | None = optional(
         "Embeddings of pretraining images at least so similar are leaks; 2: no check. As "
         "--embedding-similarity by default.",
         within="(0, inf)",
@@ -150,13 +145,11 @@ class LongTailOptions:
         "Outliers and other senses: 'flag' in manifest.csv and for review, 'remove', or 'off'.",
         choices=SUSPECTS,
     )
-    other_senses: str | Path | None = option(
-        None,
+    other_senses: str | Path | None = optional(
         "CSV with 'concept' and 'sense': what names also mean and is not meant, such as "
         "crane,construction crane.",
     )
-    review: str | Path | None = option(
-        None,
+    review: str | Path | None = optional(
         "Review file filled in by a person: images judged wrong are replaced.",
         name="review_in",
     )
@@ -177,17 +170,15 @@ class LongTailOptions:
         "'both' (their mean).",
         choices=RANKS,
     )
-    examples: str | Path | None = option(
-        None,
+    examples: str | Path | None = optional(
         "Example images: a folder with a folder per concept, or CSV with 'concept' and 'path'.",
     )
-    pictures: str | Path | None = option(
-        None,
+    pictures: str | Path | None = optional(
         "Dataset with the images of a pool of embeddings, joined by key; only candidates are "
         "opened.",
     )
-    index: str | Path | None = option(
-        None, "Index of a pool of embeddings, to look at nearest images only."
+    index: str | Path | None = optional(
+        "Index of a pool of embeddings, to look at nearest images only."
     )
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from conceptaudit.errors import ConfigError
 from conceptaudit.options import shared
-from conceptaudit.options.fields import check_options, documented, option
+from conceptaudit.options.fields import check_options, documented, flag, option, optional
 
 if TYPE_CHECKING:
     from conceptaudit.engine import EngineChoice
@@ -21,9 +21,7 @@ class PhraseRule:
     words: bool = option(True, "List single nouns.")
     phrases: bool = option(True, "List noun phrases.")
     max_words: int = option(4, "Longest phrase; of a longer one its end.", within="[2, inf)")
-    as_published: bool = option(
-        False, "Spell words as arXiv:2404.04125 did: lower case, ASCII letters."
-    )
+    as_published: bool = flag("Spell words as arXiv:2404.04125 did: lower case, ASCII letters.")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -41,8 +39,8 @@ class VocabOptions:
     rule: PhraseRule = option(PhraseRule, "What is listed.", hidden=True)
     min_count: int = option(1, "Least number of captions of an entry.", within="[1, inf)")
     min_images: int = option(1, "Least number of distinct images of an entry.", within="[1, inf)")
-    captions_per_image: int | None = option(
-        None, "Look at the first so many captions of an image only.", within="[1, inf)"
+    captions_per_image: int | None = optional(
+        "Look at the first so many captions of an image only.", within="[1, inf)"
     )
     layout: str = shared.layout()
     caption_column: str | None = shared.caption_column()
@@ -60,7 +58,7 @@ class VocabOptions:
     shard_rows: int = shared.shard_rows()
     memory_limit: str = option("500MB", "Memory for merging; more is spilled to disk beside OUT.")
     skip_unreadable: bool = shared.skip_unreadable()
-    keep_parts: bool = option(False, "Keep OUT.parts, for listings with other least counts.")
+    keep_parts: bool = flag("Keep OUT.parts, for listings with other least counts.")
 
     def __post_init__(self) -> None:
         _ = self.engine_choice  # which checks itself

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conceptaudit.options import shared
-from conceptaudit.options.fields import check_options, documented, option
+from conceptaudit.options.fields import check_options, documented, option, optional
 
 if TYPE_CHECKING:
     from conceptaudit.records import ConceptVocabulary
@@ -27,8 +27,7 @@ class EvaluationOptions:
         "Folder of `conceptaudit embed` or clip-retrieval with the images' embeddings, joined by "
         "key: no image is opened. One per --clip, in the same order.",
     )
-    save_embeddings: str | Path | None = option(
-        None,
+    save_embeddings: str | Path | None = optional(
         "Keep the images' embeddings here, a folder per model, and use those that are there "
         "already.",
     )
@@ -45,8 +44,8 @@ class RetrievalOptions:
     """Options of `conceptaudit.evaluate_retrieval`."""
 
     name: str = option("", "Name of the set in the results; its folder's by default.")
-    concepts: ConceptVocabulary | None = option(
-        None, "Recall is also given for the queries that name each of these.", hidden=True
+    concepts: ConceptVocabulary | None = optional(
+        "Recall is also given for the queries that name each of these.", hidden=True
     )
     recall_at: Sequence[int] = option(RECALL_AT, "k of recall@k; repeat. 1, 5 and 10 by default.")
     pretraining: str | None = shared.pretraining()
