@@ -72,7 +72,7 @@ def test_plain_lists(tmp_path):
     (tmp_path / "a.txt").write_text("dog\n\nhot dog \n")
     found = read_concepts(tmp_path / "a.txt")
     assert found.vocabulary.names == ("dog", "hot dog")
-    assert found.notes == ("1 entry has no name and were left out (line 2).",)
+    assert found.notes == ("Left out, having no name: 1 entry (line 2).",)
     (tmp_path / "a.csv").write_text("dog\ncat\n")
     assert read_concepts(tmp_path / "a.csv").vocabulary.names == ("dog", "cat")
     (tmp_path / "metadata.json").write_text(json.dumps(["dog", "cat", 7]))

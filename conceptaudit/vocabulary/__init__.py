@@ -174,10 +174,7 @@ def _notes(
     conflicts: Sequence[str],
 ) -> Iterator[str]:
     if nameless:
-        yield (
-            f"{quantity(len(nameless), 'entry has', 'entries have')} no name and were left out "
-            f"({_some(nameless)})."
-        )
+        yield (f"Left out, having no name: {quantity(len(nameless), 'entry')} ({_some(nameless)}).")
     if merged:
         shown = _some(merged)
         yield f"Names that repeat an earlier one were merged into it: {len(merged):,} ({shown})."
