@@ -1,7 +1,6 @@
 """Every column that a table can have is told in docs/columns.md, under the table's name."""
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from conceptaudit.auditing.judged_run import JUDGED_COLUMNS
 from conceptaudit.auditing.mentions import KIND_COLUMNS
 from conceptaudit.auditing.results import PARTIAL_COLUMN
 from conceptaudit.curves import fit_curve, intervals, model_fitting, plan, predict
-from conceptaudit.curves.comparison import Compared
+from conceptaudit.curves.comparison import COMPARED_COLUMNS
 from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
 from conceptaudit.curves.simulated import World, simulate
 from conceptaudit.frequency.by_column import SUMMARY_COLUMNS, VALUE_COLUMNS
@@ -95,7 +94,7 @@ def curve_tables() -> dict[str, set[str]]:
         "fit.csv": set(curve.table),
         "datasets.csv": set(curve.slopes),
         "unmatched.csv and folded.csv": {*UNMATCHED_COLUMNS, *FOLDED_COLUMNS},
-        "comparison.csv": {field.name for field in fields(Compared)},
+        "comparison.csv": set(COMPARED_COLUMNS),
         "Predictions": set(predict(curve, counts)),
         "Plans": {*planned.table, *planned.steps},
     }

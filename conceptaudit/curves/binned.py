@@ -101,22 +101,10 @@ def assign_bins(x: FloatArray, n_edges: int) -> tuple[FloatArray, IntArray]:
     return edges / _LN10, np.minimum(bins, n_edges - 1)
 
 
-def binned_lines(
-    x: FloatArray, y: FloatArray, groups: IntArray, draws: IntArray, recipe: BinRecipe
-) -> Lines:
-    """Fit a line through the kept bin means once per row of `draws`.
-
-    The edges stay those of all rows; see `statistics.resampled_lines` for the parameters.
-    """
+def line_through_bins(x: FloatArray, y: FloatArray, recipe: BinRecipe) -> Lines:
+    """Fit one line through the kept bin means; NaN where fewer than three bins hold rows."""
     edges, bins = assign_bins(x, recipe.n_edges)
-    n_groups = draws.shape[1]
-    cell = groups * recipe.n_edges + bins
-    size = n_groups * recipe.n_edges
-    shape = (n_groups, recipe.n_edges)
-    totals = np.bincount(cell, weights=y, minlength=size).reshape(shape)
-    sizes = np.bincount(cell, minlength=size).astype(np.float64).reshape(shape)
-    weights = draws.astype(np.float64)
-    return _lines_through(edges, divide(weights @ totals, weights @ sizes), recipe)
+    return _lines_through(edges, group_means(y, bins, recipe.n_edges)[None, :], recipe)
 
 
 def _lines_through(edges: FloatArray, means: FloatArray, recipe: BinRecipe) -> Lines:

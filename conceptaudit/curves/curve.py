@@ -6,16 +6,17 @@ takes about a megabyte.
 """
 
 import json
-import math
-import types
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 import pandas as pd
 
-from conceptaudit.curves.families import family_named
+from conceptaudit.curves.binned import BinRecipe
+from conceptaudit.curves.encoding import built, plain
+from conceptaudit.curves.families import Estimator, family_named
+from conceptaudit.curves.fit_data import FitData, fit_data_of
 from conceptaudit.curves.fitted import FittedFamily
 from conceptaudit.curves.joining import COUNTED
 from conceptaudit.curves.records import (
@@ -115,6 +116,20 @@ class Curve:
     def points_of(self, fit: ModelFit) -> pd.DataFrame:
         """Return the rows that a fit was made from."""
         return self.points[self.points["fit"] == self.fits.index(fit)]
+
+    def rows(self, fit: ModelFit) -> FitData:
+        """Return the rows that a fit was made from as arrays."""
+        return fit_data_of(self.points_of(fit), self.zero_policy)
+
+    def names(self, fit: ModelFit) -> list[str]:
+        """Return the concept name of each of these rows."""
+        return [str(name) for name in self.points_of(fit)["concept"]]
+
+    def estimator(self, fit: ModelFit) -> Estimator:
+        """Return how a model's curve was fitted, to fit it again on parts of its rows."""
+        binned, family = fit.binned, family_named(self.family)
+        recipe = BinRecipe(n_edges=len(binned.counts), first=binned.first, last=binned.last)
+        return Estimator(family=family, recipe=recipe, seed=self.seed, use_names=family.has_levels)
 
     def fitted(self, fit: ModelFit) -> FittedFamily:
         """Return what predicts: the fitted family of one of the curve's models."""
@@ -249,11 +264,11 @@ def _loaded(path: Path) -> Curve:
     hints = get_type_hints(Curve)
     try:
         curve = Curve(
-            **{name: _decoded(hints[name], content[name]) for name in _SETTINGS},
+            **{name: built(hints[name], content[name]) for name in _SETTINGS},
             notes=tuple(content["notes"]),
-            fits=tuple(_decoded(ModelFit, fit) for fit in content["fits"]),
+            fits=tuple(built(ModelFit, fit) for fit in content["fits"]),
             # curves of before scale have none
-            scale=_decoded(hints["scale"], content.get("scale")),
+            scale=built(hints["scale"], content.get("scale")),
             points=_points(content["concepts"], content["points"]),
             folded=pd.DataFrame(content["folded"], columns=list(FOLDED_COLUMNS)).astype("str"),
             unmatched=pd.DataFrame(content["unmatched"], columns=list(UNMATCHED_COLUMNS)).astype(
@@ -296,14 +311,14 @@ def _encoded(curve: Curve) -> Json:
         "schema_version": SCHEMA_VERSION,
         **{name: getattr(curve, name) for name in _SETTINGS},
         "notes": list(curve.notes),
-        "scale": _plain(curve.scale),
-        "fits": [_plain(model) for model in curve.fits],
-        "concepts": {name: _plain(concepts[name].tolist()) for name in concepts},
+        "scale": plain(curve.scale),
+        "fits": [plain(model) for model in curve.fits],
+        "concepts": {name: plain(concepts[name].tolist()) for name in concepts},
         "points": [
             {
                 "concept": position[fit == index].tolist(),
                 "accuracy": accuracy[fit == index].tolist(),
-                "n_images": _plain(n_images[fit == index].tolist()),
+                "n_images": plain(n_images[fit == index].tolist()),
             }
             for index in range(len(curve.fits))
         ],
@@ -330,38 +345,3 @@ def _points(concepts: Json, fits: Json) -> pd.DataFrame:
         n_images = np.asarray(fit["n_images"], dtype=np.float64)
         parts.append(part.assign(fit=index, accuracy=accuracy, n_images=n_images))
     return pd.concat(parts, ignore_index=True)[list(POINT_COLUMNS)]
-
-
-def _plain(value: Any) -> Json:
-    """Turn records into JSON values; NaN, which JSON has not, becomes null."""
-    if is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _decoded(kind: Any, value: Json) -> Any:
-    """Build a value of a type from what `_plain` made of it, and check it on the way."""
-    if isinstance(kind, types.UnionType) and value is not None:
-        kind = get_args(kind)[0]
-    if kind is Any or isinstance(kind, types.UnionType):
-        return value
-    if is_dataclass(kind) and isinstance(kind, type):
-        hints = get_type_hints(kind)
-        return kind(**{name: _decoded(hint, value[name]) for name, hint in hints.items()})
-    if get_origin(kind) is tuple:
-        return tuple(_decoded(get_args(kind)[0], item) for item in value)
-    if get_origin(kind) is dict:
-        return {str(key): _decoded(get_args(kind)[1], item) for key, item in value.items()}
-    if kind is float:
-        if value is not None and not isinstance(value, int | float):
-            raise TypeError(f"expected a number, found {value!r}")
-        return math.nan if value is None else float(value)
-    if isinstance(kind, types.GenericAlias) or not isinstance(value, kind):
-        raise TypeError(f"expected {kind}, found {value!r}")
-    return value

@@ -11,14 +11,13 @@ import pandas as pd
 
 from conceptaudit.curves.class_names import ClassNames, class_names
 from conceptaudit.curves.curve import Curve
+from conceptaudit.curves.families import Estimator
 from conceptaudit.curves.fit_data import FitData
+from conceptaudit.curves.folds import concept_folds
 from conceptaudit.curves.model_predictor import (
     ModelPredictor,
     Queries,
-    estimator_of,
-    rows_and_names,
 )
-from conceptaudit.curves.point_model import Estimator, concept_folds
 from conceptaudit.curves.predicting import expectations
 from conceptaudit.curves.statistics import FloatArray, check_level
 from conceptaudit.errors import ConfigError
@@ -93,10 +92,10 @@ def _all_models(
         raise ConfigError(f"The 'n_folds' parameter must be at least 2. Got {n_folds} instead.")
     parts = []
     for fit in curve.select(model):
-        rows, concepts = rows_and_names(curve, fit)
+        rows, concepts = curve.rows(fit), curve.names(fit)
         points = curve.points_of(fit)[["dataset", "concept", "count"]].reset_index(drop=True)
         names = class_names(concepts, rows.dataset)
-        found = cross_predict(rows, names, estimator_of(curve, fit), levels, n_folds=n_folds)
+        found = cross_predict(rows, names, curve.estimator(fit), levels, n_folds=n_folds)
         for level, (predicted, low, high) in zip(levels, found, strict=True):
             parts.append(
                 points.assign(

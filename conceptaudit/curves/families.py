@@ -7,11 +7,11 @@ group ``conceptaudit.curve_families`` that names a `Family`.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from conceptaudit.curves.binned import N_EDGES, TRIM, BinRecipe, binned_lines
+from conceptaudit.curves.binned import N_EDGES, TRIM, BinRecipe, line_through_bins
 from conceptaudit.curves.fit_data import ZERO_TO_ONE, FitData
 from conceptaudit.curves.fitted import (
     FittedFamily,
@@ -30,22 +30,13 @@ from conceptaudit.curves.shapes import (
     fit_isotonic,
     fit_saturating,
 )
-from conceptaudit.curves.statistics import FloatArray, IntArray, Lines, resampled_lines
+from conceptaudit.curves.statistics import line
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, FitError
 from conceptaudit.plugins import installed
 
 DEFAULT_RECIPE = BinRecipe(n_edges=N_EDGES, first=TRIM[0], last=TRIM[1])
 DEFAULT_FAMILY = "partial-pooling"
-
-
-class FamilyLines(Protocol):
-    """Fits one line per resampled set of rows; see `statistics.resampled_lines`."""
-
-    def __call__(
-        self, x: FloatArray, y: FloatArray, groups: IntArray, draws: IntArray, recipe: BinRecipe
-    ) -> Lines:
-        """Fit y against x once per row of `draws`."""
 
 
 Estimate = Callable[[FitData, int, BinRecipe], FittedFamily]
@@ -130,36 +121,42 @@ class Family:
         )
 
 
-_NO_BINS = (
-    "The 'paper' family needs three of its bins, and fewer than 3 of its bins hold concepts. Use "
-    "family='loglinear', which needs no bins."
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimator:
+    """A family with what it needs to be fitted, to rows or to any part of them."""
+
+    family: Family
+    recipe: BinRecipe = DEFAULT_RECIPE
+    seed: int = 0
+    use_names: bool = True  # whether what class names say may be added, see `point_model`
+
+    def fit(self, rows: FitData) -> FittedFamily:
+        """Fit the rows; raises `FitError` where the family has no curve through them."""
+        return self.family.fit(rows, seed=self.seed, recipe=self.recipe)
 
 
-def _least_squares(
-    x: FloatArray, y: FloatArray, groups: IntArray, draws: IntArray, recipe: BinRecipe
-) -> Lines:
-    """Fit the rows themselves; the bins of `recipe` have no part in it."""
-    del recipe
-    return resampled_lines(x, y, groups, draws)
-
-
-def _line(rows: FitData, seed: int, recipe: BinRecipe) -> FittedLine:
-    del seed
-    return _one_line(_least_squares, rows, recipe, "All of them have the same frequency.")
+def _log_linear(rows: FitData) -> FittedLine:
+    slope, intercept, _ = line(rows.x, rows.y)
+    return _one_line(rows, slope, intercept, "All of them have the same frequency.")
 
 
 def _paper(rows: FitData, seed: int, recipe: BinRecipe) -> FittedLine:
     del seed
-    return _one_line(binned_lines, rows, recipe, _NO_BINS)
+    lines = line_through_bins(rows.x, rows.y, recipe)
+    return _one_line(
+        rows,
+        float(lines.slope[0]),
+        float(lines.intercept[0]),
+        "The 'paper' family needs three of its bins, and fewer than 3 of its bins hold concepts. "
+        "Use family='loglinear', which needs no bins.",
+    )
 
 
-def _one_line(lines: FamilyLines, rows: FitData, recipe: BinRecipe, reason: str) -> FittedLine:
-    once = np.ones((1, 1), dtype=np.intp)
-    found = lines(rows.x, rows.y, np.zeros(len(rows), dtype=np.intp), once, recipe)
-    slope, intercept = float(found.slope[0]), float(found.intercept[0])
+def _one_line(rows: FitData, slope: float, intercept: float, why_none: str) -> FittedLine:
     if not np.isfinite(slope):
-        raise FitError(f"There is no line through these {quantity(len(rows), 'concept')}. {reason}")
+        raise FitError(
+            f"There is no line through these {quantity(len(rows), 'concept')}. {why_none}"
+        )
     residuals = rows.y - intercept - slope * rows.x
     return FittedLine(
         intercept=intercept,
@@ -206,13 +203,13 @@ OWN = (
         straight=True,
         pools=True,
     ),
-    Family(
-        name="loglinear",
-        estimate=_line,
-        rebuild=FittedLine.restore,
-        zero_policy=None,
-        has_levels=True,
-        summary="least squares of per-concept accuracy on log10 frequency",
+    replace(
+        simple_family(
+            "loglinear",
+            _log_linear,
+            FittedLine.restore,
+            "least squares of per-concept accuracy on log10 frequency",
+        ),
         straight=True,
     ),
     Family(

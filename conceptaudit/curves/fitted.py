@@ -11,13 +11,13 @@ for a dataset of the fit, how far its concepts lie from the curve on average, dr
 more the fewer they are. What a new dataset gets is the curve itself.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import expit
 
+from conceptaudit.curves.encoding import Stored
 from conceptaudit.curves.fit_data import FitData
 from conceptaudit.curves.statistics import FloatArray, IntArray, group_means
 
@@ -50,7 +50,7 @@ class FittedFamily(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FittedLine:
+class FittedLine(Stored):
     """A straight line, on the scale of accuracy or of its logit, for all or for each dataset."""
 
     intercept: float  # the population line
@@ -63,7 +63,7 @@ class FittedLine:
     # it is
     new: tuple[float, float] | None = None
     link: str = "identity"  # {"identity", "logit"}
-    details: Mapping[str, float]  # what else was estimated: variances, dispersion
+    details: dict[str, float]  # what else was estimated: variances, dispersion
 
     def predict(self, x: FloatArray, dataset: IntArray) -> FloatArray:
         """Return the expected accuracy of each row, see `FittedFamily.predict`."""
@@ -74,31 +74,6 @@ class FittedLine:
         slope = np.array([*self.slopes, last[1]])[known]
         value = intercept + slope * x
         return expit(value) if self.link == "logit" else np.clip(value, 0.0, 1.0)
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """See `FittedFamily.parameters`."""
-        return {
-            **asdict(self),
-            "intercepts": list(self.intercepts),
-            "slopes": list(self.slopes),
-            "new": None if self.new is None else list(self.new),
-            "details": dict(self.details),
-        }
-
-    @staticmethod
-    def restore(parameters: Mapping[str, Any]) -> "FittedLine":
-        """Build a line from its `parameters`."""
-        new = parameters.get("new")
-        return FittedLine(
-            intercept=float(parameters["intercept"]),
-            slope=float(parameters["slope"]),
-            intercepts=tuple(float(value) for value in parameters["intercepts"]),
-            slopes=tuple(float(value) for value in parameters["slopes"]),
-            new=None if new is None else (float(new[0]), float(new[1])),
-            link=str(parameters["link"]),
-            details={str(k): float(v) for k, v in parameters["details"].items()},
-        )
 
 
 def population(fitted: FittedFamily, x: FloatArray) -> FloatArray:
@@ -146,7 +121,7 @@ def add_hurdle(above: FittedFamily, rows: FitData) -> FittedHurdle:
 class FittedLevels:
     """A curve for all datasets, and the distance of each dataset from it."""
 
-    # the curve; its predictions for `fitted.NEW_DATASET` are those of this family
+    # the curve; its predictions for `NEW_DATASET` are those of this family
     shape: FittedFamily
     levels: tuple[float, ...]  # what each dataset adds to it, in accuracy
 

@@ -9,11 +9,11 @@ import pandas as pd
 
 from conceptaudit.curves.binned import recipe_for
 from conceptaudit.curves.curve import Curve
-from conceptaudit.curves.families import DEFAULT_FAMILY, Family, family_named
+from conceptaudit.curves.families import DEFAULT_FAMILY, Estimator, Family, family_named
 from conceptaudit.curves.fit_data import ZERO_POLICIES, fit_data_of
 from conceptaudit.curves.frames import accuracies_of, frequencies_of
 from conceptaudit.curves.joining import KEY_COLUMNS, Joined, join
-from conceptaudit.curves.model_fitting import MIN_POINTS, ModelSettings, fit_model, usable_rows
+from conceptaudit.curves.model_fitting import MIN_POINTS, fit_model
 from conceptaudit.curves.records import POINT_COLUMNS, ModelFit
 from conceptaudit.curves.scale import fit_scale
 from conceptaudit.curves.statistics import check_level
@@ -125,37 +125,25 @@ def fit_curve(
     told = progress or SilentProgress()
     told.start("fit", len(keys), unit="models")
     for (model, origin, metric), total in zip(keys.index, keys, strict=True):
-        settings = ModelSettings(
-            family=chosen,
-            zero_policy=policy,
-            recipe=recipe_for(origin or frequencies.source, metric),
-            level=level,
-            seed=seed,
+        estimator = Estimator(
+            family=chosen, recipe=recipe_for(origin or frequencies.source, metric), seed=seed
         )
         try:
-            rows = groups.get((model, origin, metric), joined.table.iloc[:0])
-            usage, used, counted = usable_rows(rows, int(total), policy, joined.count)
-            found = fit_model(used, counted, settings)
+            fit, used = fit_model(
+                groups.get((model, origin, metric), joined.table.iloc[:0]),
+                (model, origin, metric),
+                int(total),
+                estimator,
+                count=joined.count,
+                zero_policy=policy,
+                level=level,
+            )
         except FitError as error:
             failures.append(f"{'/'.join(filter(None, (model, origin, metric)))}: {error}")
             continue
         finally:
             told.advance()
-        fits.append(
-            ModelFit(
-                model=model,
-                pretraining=origin,
-                metric=metric,
-                usage=usage,
-                line=found.line,
-                effects=found.effects,
-                binned=found.binned,
-                overdispersion=found.overdispersion,
-                count_error=found.count_error,
-                parameters=found.fitted.parameters,
-                notes=found.notes,
-            )
-        )
+        fits.append(fit)
         points.append(used.assign(fit=len(fits) - 1)[list(POINT_COLUMNS)])
     told.finish()
     if not fits:

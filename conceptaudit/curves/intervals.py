@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conceptaudit.curves.binned import BinRecipe
 from conceptaudit.curves.clustered import jackknife_half_width
-from conceptaudit.curves.families import Family
+from conceptaudit.curves.families import Estimator
 from conceptaudit.curves.fit_data import FitData
 from conceptaudit.curves.fitted import FittedFamily, FittedLine, above_zero, core, population
 from conceptaudit.curves.pooling import Equations, equations
@@ -41,20 +40,6 @@ FEW_DATASETS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LineSettings:
-    """How to compute a line and its intervals."""
-
-    family: Family
-    recipe: BinRecipe  # edges and trim of the paper's bins
-    level: float  # level of intervals, in (0, 1)
-    seed: int
-
-    def fit(self, rows: FitData) -> FittedFamily:
-        """Fit the family to rows."""
-        return self.family.fit(rows, seed=self.seed, recipe=self.recipe)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Spread:
     """Half widths of the intervals of the slope and the band, and how they came about."""
 
@@ -77,7 +62,11 @@ def straight_part(fitted: FittedFamily, x: FloatArray) -> tuple[float, float]:
 
 
 def line_fit(
-    rows: FitData, fitted: FittedFamily, settings: LineSettings, rng: np.random.Generator
+    rows: FitData,
+    fitted: FittedFamily,
+    estimator: Estimator,
+    level: float,
+    rng: np.random.Generator,
 ) -> tuple[LineFit, list[str]]:
     """Sum a fit up as a line with intervals.
 
@@ -89,13 +78,13 @@ def line_fit(
     middle = _band(fitted, grid)
     straight = core(fitted)
     spread = (
-        _analytic(equations(curve_rows, straight.details), grid, settings, rng)
-        if settings.family.straight and isinstance(straight, FittedLine)
-        else _refitted(rows, grid, settings, rng)
+        _analytic(equations(curve_rows, straight.details), grid, level, rng)
+        if estimator.family.straight and isinstance(straight, FittedLine)
+        else _refitted(rows, grid, estimator, level, rng)
     )
     r = least_squares(rows.x, rows.y)[2]
-    r_low, r_high = _r_interval(rows, r, settings.level)
-    boot_low, boot_high = interval(spread.resampled, settings.level)
+    r_low, r_high = _r_interval(rows, r, level)
+    boot_low, boot_high = interval(spread.resampled, level)
     residuals = rows.y - fitted.predict(rows.x, rows.dataset)
     found = LineFit(
         slope=slope,
@@ -114,10 +103,10 @@ def line_fit(
         boot_high=boot_high,
         x_min=float(grid[0]),
         x_max=float(grid[-1]),
-        band_x=_floats(grid),
-        band_mid=_floats(middle),
-        band_low=_floats(middle - spread.band),
-        band_high=_floats(middle + spread.band),
+        band_x=tuple(grid.tolist()),
+        band_mid=tuple(middle.tolist()),
+        band_low=tuple((middle - spread.band).tolist()),
+        band_high=tuple((middle + spread.band).tolist()),
     )
     return found, _remarks(rows, r, spread.slope)
 
@@ -131,53 +120,45 @@ def _band(fitted: FittedFamily, grid: FloatArray) -> FloatArray:
 
 
 def _analytic(
-    system: Equations, grid: FloatArray, settings: LineSettings, rng: np.random.Generator
+    system: Equations, grid: FloatArray, level: float, rng: np.random.Generator
 ) -> _Spread:
     robust = system.robust(grid)
-    half = robust.half_width(settings.level)
-    n_clusters = len(system.left)
-    resampled = [
-        system.resampled_slopes(draws) for draws in draw_groups(n_clusters, N_RESAMPLES, rng)
-    ]
+    half = robust.half_width(level)
+    draws = draw_groups(len(system.left), N_RESAMPLES, rng)
     return _Spread(
         slope=float(half[0]),
         band=half[1:],
         df=float(robust.df[0]),
         method="CR2",
-        resampled=np.concatenate(resampled),
+        resampled=np.concatenate([system.resampled_slopes(chunk) for chunk in draws]),
     )
 
 
 def _refitted(
-    rows: FitData, grid: FloatArray, settings: LineSettings, rng: np.random.Generator
+    rows: FitData, grid: FloatArray, estimator: Estimator, level: float, rng: np.random.Generator
 ) -> _Spread:
-    units, n_units = units_of(rows, settings.seed)
+    units, n_units = units_of(rows, estimator.seed)
     x = above_zero(rows).x
 
     def estimates(chosen: FitData) -> FloatArray:
         try:
-            fitted = settings.fit(chosen)
+            fitted = estimator.fit(chosen)
         except FitError:
             return np.full(N_BAND + 1, np.nan)
         return np.concatenate([[straight_part(fitted, x)[0]], _band(fitted, grid)])
 
     without = np.array([estimates(rows.take(units != unit)) for unit in range(n_units)])
-    half = jackknife_half_width(without, settings.level)
+    half = jackknife_half_width(without, level)
     usable = int(np.isfinite(without).all(axis=1).sum())
     everything = np.arange(len(rows))
-    slopes = np.array(
-        [
-            estimates(rows.take(np.repeat(everything, draw[units])))[0]
-            for draws in draw_groups(n_units, N_REFITS, rng)
-            for draw in draws
-        ]
-    )
+    resamples = (draw for draws in draw_groups(n_units, N_REFITS, rng) for draw in draws)
+    slopes = [estimates(rows.take(np.repeat(everything, draw[units])))[0] for draw in resamples]
     return _Spread(
         slope=float(half[0]),
         band=half[1:],
         df=float(max(usable - 1, 0)),
         method="jackknife",
-        resampled=slopes,
+        resampled=np.array(slopes),
     )
 
 
@@ -216,7 +197,3 @@ def _remarks(rows: FitData, r: float, half: float) -> list[str]:
     if not np.isfinite(r):
         notes.append("Accuracy is the same for every concept: correlations are undefined.")
     return notes
-
-
-def _floats(values: FloatArray) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)

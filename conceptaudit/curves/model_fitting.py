@@ -1,15 +1,14 @@
 """Fit one model: its curve with intervals, its effects within and between datasets, its bins."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from conceptaudit.curves.binned import BinnedFit, BinRecipe, fit_bins
+from conceptaudit.curves.binned import fit_bins
 from conceptaudit.curves.errors_in_variables import calibrated
-from conceptaudit.curves.families import Family
+from conceptaudit.curves.families import Estimator
 from conceptaudit.curves.fit_data import ZERO_TO_ONE, FitData, fit_data_of
 from conceptaudit.curves.fitted import (
     FittedFamily,
@@ -19,9 +18,9 @@ from conceptaudit.curves.fitted import (
     core,
     without_levels,
 )
-from conceptaudit.curves.intervals import LineSettings, line_fit
+from conceptaudit.curves.intervals import line_fit
 from conceptaudit.curves.pooling import within_interval
-from conceptaudit.curves.records import CountError, DatasetEffects, DatasetSlope, LineFit, Usage
+from conceptaudit.curves.records import CountError, DatasetEffects, DatasetSlope, ModelFit, Usage
 from conceptaudit.curves.statistics import FloatArray, between_slope, permutation_p, within_slope
 from conceptaudit.curves.statistics import line as least_squares
 from conceptaudit.display import quantity
@@ -37,38 +36,7 @@ LARGEST_COUNT = 1e12
 """No pretraining set has more samples; a count above it is more likely a hash or an id."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSettings:
-    """How to fit one model."""
-
-    family: Family
-    zero_policy: str  # see `fit_data.log_frequency`
-    recipe: BinRecipe  # edges and trim of the paper's bins
-    level: float  # level of intervals, in (0, 1)
-    seed: int
-
-    @property
-    def line(self) -> LineSettings:
-        """The part that a line needs."""
-        return LineSettings(
-            family=self.family, recipe=self.recipe, level=self.level, seed=self.seed
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
-    """What `fit_model` finds out; see `ModelFit` for the parts."""
-
-    line: LineFit
-    effects: DatasetEffects
-    binned: BinnedFit
-    overdispersion: float
-    count_error: CountError | None
-    fitted: FittedFamily
-    notes: tuple[str, ...]
-
-
-def usable_rows(
+def _usable_rows(
     rows: pd.DataFrame, total: int, policy: str, count: str
 ) -> tuple[Usage, pd.DataFrame, pd.DataFrame]:
     """Split a model's rows into those the family uses and those that only bins may use."""
@@ -115,44 +83,56 @@ def _of_sets(rows: pd.DataFrame) -> str:
     return f" in {', '.join(names[:MOST_SETS])}{more}" if names else ""
 
 
-def fit_model(used: pd.DataFrame, counted: pd.DataFrame, settings: ModelSettings) -> Fitted:
-    """Compute the curve, the dataset effects and the paper's bins of one model."""
-    rows = fit_data_of(used, settings.zero_policy)
+def fit_model(
+    rows: pd.DataFrame,
+    key: tuple[str, str, str],
+    total: int,
+    estimator: Estimator,
+    *,
+    count: str,
+    zero_policy: str,
+    level: float,
+) -> tuple[ModelFit, pd.DataFrame]:
+    """Fit one model: its curve, the dataset effects and the paper's bins.
+
+    `rows` are of one model (`key`: model, pretraining, metric), which came with `total` accuracies.
+    Returns the fit, and the rows in it; raises `FitError` where there is no curve through them.
+    """
+    usage, used, counted = _usable_rows(rows, total, zero_policy, count)
+    data = fit_data_of(used, zero_policy)
+    # the paper's bins include zeros, as ones, under every policy
     everything = fit_data_of(counted, ZERO_TO_ONE)
-    rng = np.random.default_rng(settings.seed)
-    fitted = settings.line.fit(rows)
-    line, notes = line_fit(rows, fitted, settings.line, rng)
-    binned = fit_bins(everything.x, everything.y, everything.dataset, settings.recipe, rng)
-    zeros = int((counted["counted"] == 0).sum())
-    if zeros:
-        notes.append(f"{zeros / len(counted):.0%} of the concepts have a frequency of zero.")
-    if settings.family.pools and rows.single:
+    rng = np.random.default_rng(estimator.seed)
+    fitted = estimator.fit(data)
+    line, notes = line_fit(data, fitted, estimator, level, rng)
+    binned = fit_bins(everything.x, everything.y, everything.dataset, estimator.recipe, rng)
+    dispersion = overdispersion(data, fitted)
+    if usage.n_zero:
+        notes.append(f"{usage.n_zero / len(counted):.0%} of the concepts have a frequency of zero.")
+    if estimator.family.pools and data.single:
         notes.append("There is a single dataset and nothing to pool: its line is least squares.")
-    notes.extend(_further_notes(rows, fitted))
-    dispersion = overdispersion(rows, fitted)
-    if dispersion > 1:
-        notes.append(
-            f"Accuracies vary {dispersion:,.1f} times as much as their numbers of test images "
-            f"alone would make them: binomial standard errors are {np.sqrt(dispersion):.1f} times "
-            "too small."
-        )
+    notes.extend(_notes(data, fitted, dispersion))
     huge = int((used["count"] > LARGEST_COUNT).sum())
     if huge:
-        notes.append(
-            f"{quantity(huge, 'frequency is', 'frequencies are')} above 1e12: are these counts?"
-        )
-    return Fitted(
+        subject = quantity(huge, "frequency is", "frequencies are")
+        notes.append(f"{subject} above 1e12: are these counts?")
+    fit = ModelFit(
+        model=key[0],
+        pretraining=key[1],
+        metric=key[2],
+        usage=usage,
         line=line,
-        effects=_effects(above_zero(rows), settings.level, rng),
+        effects=_effects(above_zero(data), level, rng),
         binned=binned,
         overdispersion=dispersion,
-        count_error=_count_error(rows, settings),
-        fitted=fitted,
+        count_error=_count_error(data, estimator, level),
+        parameters=fitted.parameters,
         notes=tuple(notes),
     )
+    return fit, used
 
 
-def _further_notes(rows: FitData, fitted: FittedFamily) -> Iterator[str]:
+def _notes(rows: FitData, fitted: FittedFamily, dispersion: float) -> Iterator[str]:
     pairs = np.unique(np.stack([rows.concept, rows.dataset]), axis=1)
     shared = int((np.bincount(pairs[0]) > 1).sum())
     if shared:
@@ -171,6 +151,12 @@ def _further_notes(rows: FitData, fitted: FittedFamily) -> Iterator[str]:
             "Frequency separates right from wrong perfectly, or nearly: the slope of the logit is "
             "held by its prior alone."
         )
+    if dispersion > 1:
+        yield (
+            f"Accuracies vary {dispersion:,.1f} times as much as their numbers of test images "
+            f"alone would make them: binomial standard errors are {np.sqrt(dispersion):.1f} times "
+            "too small."
+        )
 
 
 def overdispersion(rows: FitData, fitted: FittedFamily) -> float:
@@ -187,14 +173,14 @@ def overdispersion(rows: FitData, fitted: FittedFamily) -> float:
     return float(terms.sum() / (len(terms) - 2)) if len(terms) > 2 else float("nan")
 
 
-def _count_error(rows: FitData, settings: ModelSettings) -> CountError | None:
+def _count_error(rows: FitData, estimator: Estimator, level: float) -> CountError | None:
     chosen = above_zero(rows)
     n = int((chosen.x_sd > 0).sum())
-    if not n or settings.family.zero_policy is not None:
+    if not n or estimator.family.zero_policy is not None:
         return None
     corrected, reliability = calibrated(chosen)
-    plain = np.random.default_rng(settings.seed)
-    line, _ = line_fit(corrected, settings.line.fit(corrected), settings.line, plain)
+    rng = np.random.default_rng(estimator.seed)
+    line, _ = line_fit(corrected, estimator.fit(corrected), estimator, level, rng)
     return CountError(
         reliability=reliability,
         n_with_interval=n,

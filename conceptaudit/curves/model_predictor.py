@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtri
 
-from conceptaudit.curves.binned import BinRecipe
 from conceptaudit.curves.class_names import ClassNames, Encode, class_names
 from conceptaudit.curves.conformal import (
     GRID,
@@ -23,14 +22,15 @@ from conceptaudit.curves.conformal import (
     new_dataset,
 )
 from conceptaudit.curves.curve import Curve
-from conceptaudit.curves.families import family_named
-from conceptaudit.curves.fit_data import FitData, fit_data_of
+from conceptaudit.curves.families import Estimator
+from conceptaudit.curves.fit_data import FitData
 from conceptaudit.curves.fitted import NEW_DATASET
-from conceptaudit.curves.meaning import Meaning
+from conceptaudit.curves.meaning import Meaning, fit_meaning
 from conceptaudit.curves.point_model import (
-    Estimator,
+    MIN_NAMED_ROWS,
     HeldOut,
     PointModel,
+    fit_point_model,
     held_out_by_concept,
     held_out_by_dataset,
 )
@@ -146,14 +146,14 @@ class ModelPredictor:
     @property
     def centre(self) -> PointModel:
         """The fit to all rows, without the meaning of names."""
-        return self._once("centre", lambda: self.estimator.fit(self.rows, self.names))
+        return self._once("centre", lambda: fit_point_model(self.estimator, self.rows, self.names))
 
     @property
     def meaning(self) -> Meaning | None:
         """What the names of all rows mean; None where that is not used."""
-        return self._once(
-            "meaning", lambda: self.estimator.meaning(self.rows, self.names, self.centre)
-        )
+        if not self.estimator.use_names or len(self.rows) < MIN_NAMED_ROWS:
+            return None
+        return self._once("meaning", self._fit_meaning)
 
     def expected(self, queries: Queries, members: npt.NDArray[np.intp]) -> FloatArray:
         """Expect the accuracy of these query rows, all of one group, shape (len(members),)."""
@@ -202,6 +202,10 @@ class ModelPredictor:
         if elsewhere:
             band = _widened(band, level)
         return replace(band, basis=band.basis + remark)
+
+    def _fit_meaning(self) -> Meaning | None:
+        left = self.rows.y - self.centre.at(self.rows.x, self.rows.dataset, self.names)
+        return fit_meaning(self.names, left, self.estimator.seed)
 
     def _meant(self, members: npt.NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
         """Return what meaning adds to these query rows, and their spread."""
@@ -272,35 +276,15 @@ def prepare(
     A class name is judged among the names of its dataset in the fit and in the queries together;
     `encode` gives text vectors of names, see `class_names.class_names`.
     """
-    rows, concepts = rows_and_names(curve, fit)
-    return predictor_of_rows(rows, concepts, queries, estimator_of(curve, fit), encode)
-
-
-def predictor_of_rows(
-    rows: FitData,
-    concepts: Sequence[str],
-    queries: Queries,
-    estimator: Estimator,
-    encode: Encode | None = None,
-) -> ModelPredictor:
-    """Make rows ready, as `prepare` does; `concepts` has the name of each row."""
+    rows = curve.rows(fit)
     group = np.concatenate([rows.dataset, queries.group])
-    both = class_names([*concepts, *queries.concepts], group, encode)
-    fitted, queried = both.take(slice(len(rows))), both.take(slice(len(rows), None))
-    return ModelPredictor(rows=rows, names=fitted, queried=queried, estimator=estimator)
-
-
-def rows_and_names(curve: Curve, fit: ModelFit) -> tuple[FitData, list[str]]:
-    """Return the rows of a model and the concept name of each."""
-    points = curve.points_of(fit)
-    return fit_data_of(points, curve.zero_policy), [str(name) for name in points["concept"]]
-
-
-def estimator_of(curve: Curve, fit: ModelFit) -> Estimator:
-    """Return how a model's curve was fitted, to fit it again on parts of its rows."""
-    binned, family = fit.binned, family_named(curve.family)
-    recipe = BinRecipe(n_edges=len(binned.counts), first=binned.first, last=binned.last)
-    return Estimator(family=family, recipe=recipe, seed=curve.seed, use_names=family.has_levels)
+    both = class_names([*curve.names(fit), *queries.concepts], group, encode)
+    return ModelPredictor(
+        rows=rows,
+        names=both.take(slice(len(rows))),
+        queried=both.take(slice(len(rows), None)),
+        estimator=curve.estimator(fit),
+    )
 
 
 def _widened(band: Band, level: float) -> Band:

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from conceptaudit.curves.comparison import held_out
 from conceptaudit.curves.curve import Curve
-from conceptaudit.curves.fit_data import FitData, fit_data_of
+from conceptaudit.curves.fit_data import FitData
 from conceptaudit.curves.fitted import above_zero
-from conceptaudit.curves.model_predictor import estimator_of
+from conceptaudit.curves.folds import SCHEMES, held_out
 from conceptaudit.curves.records import LineFit, ModelFit
 from conceptaudit.curves.statistics import group_means
 from conceptaudit.display import quantity
@@ -33,8 +32,7 @@ def fit_sentences(curve: Curve, fit: ModelFit) -> tuple[str, ...]:
 
     Errors are mean absolute errors on classes, and on whole sets, that the fit had not seen.
     """
-    estimator = estimator_of(curve, fit)
-    rows = fit_data_of(curve.points_of(fit), curve.zero_policy)
+    estimator, rows = curve.estimator(fit), curve.rows(fit)
     line = fit.line
     ends = (
         f" ({100 * line.slope_low:+.1f} to {100 * line.slope_high:+.1f})"
@@ -45,13 +43,8 @@ def fit_sentences(curve: Curve, fit: ModelFit) -> tuple[str, ...]:
     )
     said = [f"Ten times more examples go with {100 * line.slope:+.1f} points of accuracy{ends}."]
     missed = {
-        scheme: np.nanmean(
-            np.abs(
-                held_out(rows, estimator.family, scheme, seed=curve.seed, recipe=estimator.recipe)
-                - rows.y
-            )
-        )
-        for scheme in (("concepts",) if rows.single else ("concepts", "datasets"))
+        scheme: np.nanmean(np.abs(held_out(rows, estimator, scheme) - rows.y))
+        for scheme in (SCHEMES[:1] if rows.single else SCHEMES)
     }
     known = f"A class of a known set is typically missed by {100 * missed['concepts']:.0f} points"
     new = f", of a new set by {100 * missed['datasets']:.0f}" if "datasets" in missed else ""

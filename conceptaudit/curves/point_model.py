@@ -5,21 +5,19 @@ A `PointModel` is a fitted family plus what class names add: how a name stands a
 concepts, or datasets, held out in the same fit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from conceptaudit.curves.binned import BinRecipe
 from conceptaudit.curves.class_names import ClassNames
-from conceptaudit.curves.families import Family
+from conceptaudit.curves.families import Estimator
 from conceptaudit.curves.fit_data import FitData
 from conceptaudit.curves.fitted import NEW_DATASET, FittedFamily
-from conceptaudit.curves.meaning import Meaning, fit_meaning, held_out_meaning
+from conceptaudit.curves.folds import Fold, concept_folds, dataset_folds
+from conceptaudit.curves.meaning import Meaning, held_out_meaning
 from conceptaudit.curves.statistics import FeatureEffects, FloatArray, IntArray, fit_effects
 from conceptaudit.errors import FitError
-
-N_FOLDS = 10
 
 MIN_NAMED_ROWS = 60
 """Fewer rows than this cannot show that names help, and are fitted without."""
@@ -27,31 +25,6 @@ MIN_NAMED_ROWS = 60
 
 SURE_GAIN = 2.0
 """Standard errors that the gain of meaning must lie above zero for it to be used."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimator:
-    """How a centre is fitted: the family and what it needs beside rows."""
-
-    family: Family
-    recipe: BinRecipe
-    seed: int
-    use_names: bool = True
-
-    def fit(self, rows: FitData, names: ClassNames) -> "PointModel":
-        """Fit the rows without the meaning of their names."""
-        fitted = self.family.fit(rows, seed=self.seed, recipe=self.recipe)
-        if not self.use_names or len(rows) < MIN_NAMED_ROWS:
-            return PointModel(fitted=fitted, effects=None)
-        residuals = rows.y - fitted.predict(rows.x, rows.dataset)
-        effects = fit_effects(names.rivals, residuals, rows.dataset, len(rows.datasets))
-        return PointModel(fitted=fitted, effects=effects)
-
-    def meaning(self, rows: FitData, names: ClassNames, model: "PointModel") -> Meaning | None:
-        """Fit what the names mean to what a model leaves of the rows; None where that is not."""
-        if not self.use_names or len(rows) < MIN_NAMED_ROWS:
-            return None
-        return fit_meaning(names, rows.y - model.at(rows.x, rows.dataset, names), self.seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +43,16 @@ class PointModel:
         if self.effects is not None:
             value = np.clip(value + self.effects.at(names.rivals, dataset), 0.0, 1.0)
         return value
+
+
+def fit_point_model(estimator: Estimator, rows: FitData, names: ClassNames) -> PointModel:
+    """Fit the rows without the meaning of their names."""
+    fitted = estimator.fit(rows)
+    if not estimator.use_names or len(rows) < MIN_NAMED_ROWS:
+        return PointModel(fitted=fitted, effects=None)
+    residuals = rows.y - fitted.predict(rows.x, rows.dataset)
+    effects = fit_effects(names.rivals, residuals, rows.dataset, len(rows.datasets))
+    return PointModel(fitted=fitted, effects=effects)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +78,7 @@ def held_out_by_concept(
     rows: FitData, names: ClassNames, estimator: Estimator, meaning: Meaning | None = None
 ) -> HeldOut:
     """Hold concepts out in folds; all rows of a concept's name are in the same fold."""
-    splits = list(concept_folds(rows.concept, estimator.seed))
+    splits = concept_folds(rows.concept, estimator.seed)
     return _held_out(rows, names, estimator, splits, rows.dataset, meaning)
 
 
@@ -103,20 +86,15 @@ def held_out_by_dataset(
     rows: FitData, names: ClassNames, estimator: Estimator, meaning: Meaning | None = None
 ) -> HeldOut:
     """Hold whole datasets out, one by one, and expect of them what is expected of a new one."""
-    present = np.unique(rows.dataset)
-    splits = [
-        (np.flatnonzero(rows.dataset != one), np.flatnonzero(rows.dataset == one))
-        for one in present
-    ]
     new = np.full_like(rows.dataset, NEW_DATASET)
-    return _held_out(rows, names, estimator, splits, new, meaning)
+    return _held_out(rows, names, estimator, dataset_folds(rows.dataset), new, meaning)
 
 
 def _held_out(
     rows: FitData,
     names: ClassNames,
     estimator: Estimator,
-    splits: list[tuple[IntArray, IntArray]],
+    splits: Iterable[Fold],
     expected_in: IntArray,
     meaning: Meaning | None,
 ) -> HeldOut:
@@ -124,7 +102,7 @@ def _held_out(
     fitted, residuals = [], []
     for train, test in splits:
         try:
-            model = estimator.fit(rows.take(train), names.take(train))
+            model = fit_point_model(estimator, rows.take(train), names.take(train))
         except FitError:  # too little is left: these rows have no held-out residual
             continue
         where = rows.dataset.copy()
@@ -160,16 +138,3 @@ def _held_out(
         spread=spread if means else None,
         explained=(first, second, third),
     )
-
-
-def concept_folds(
-    concept: IntArray, seed: int, n_folds: int = N_FOLDS
-) -> Iterator[tuple[IntArray, IntArray]]:
-    """Yield (train, test) row positions; all rows of a concept name are in the same fold."""
-    present, position = np.unique(concept, return_inverse=True)
-    k = min(n_folds, len(present))
-    fold = (np.random.default_rng(seed).permutation(len(present)) % k)[position]
-    for index in range(k):
-        train = np.flatnonzero(fold != index)
-        if len(train):
-            yield train, np.flatnonzero(fold == index)

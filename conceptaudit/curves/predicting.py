@@ -32,7 +32,6 @@ from conceptaudit.curves.model_predictor import (
     Queries,
     prepare,
     queries_of,
-    rows_and_names,
 )
 from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.sampled_counts import expected_counts
@@ -183,7 +182,7 @@ def near(curve: Curve, rows: pd.DataFrame, *, encode: Encode | None = None) -> l
         asked = rows[of_fit & (rows["metric"] == fit.metric)]
         if asked.empty:
             continue
-        data, concepts = rows_and_names(curve, fit)
+        data, concepts = curve.rows(fit), curve.names(fit)
         counts = asked["count"].to_numpy(np.float64)
         queries = queries_of(fit, asked, counts, counts)
         group = np.concatenate([data.dataset, queries.group])

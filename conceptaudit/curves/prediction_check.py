@@ -15,10 +15,8 @@ import pandas as pd
 
 from conceptaudit.counts import BOTH
 from conceptaudit.curves.curve import Curve
-from conceptaudit.curves.families import family_named
 from conceptaudit.curves.joining import COUNTED, join
-from conceptaudit.curves.model_fitting import ModelSettings, fit_model, usable_rows
-from conceptaudit.curves.model_predictor import estimator_of
+from conceptaudit.curves.model_fitting import fit_model
 from conceptaudit.curves.predicting import predict
 from conceptaudit.curves.records import LineFit, ModelFit
 from conceptaudit.display import quantity
@@ -209,15 +207,16 @@ def _fit_with(
     together = pd.concat(
         [points[columns].astype({"n_images": "float64"}), rows[columns]], ignore_index=True
     )
-    settings = ModelSettings(
-        family=family_named(curve.family),
-        zero_policy=curve.zero_policy,
-        recipe=estimator_of(curve, fit).recipe,
-        level=curve.level,
-        seed=curve.seed,
-    )
     try:
-        _, used, counted = usable_rows(together, len(together), curve.zero_policy, curve.count)
-        return fit_model(used, counted, settings).line, ""
+        again, _ = fit_model(
+            together,
+            (fit.model, fit.pretraining, fit.metric),
+            len(together),
+            curve.estimator(fit),
+            count=curve.count,
+            zero_policy=curve.zero_policy,
+            level=curve.level,
+        )
     except FitError as error:
         return None, str(error)
+    return again.line, ""

@@ -10,13 +10,12 @@ Gadre et al., "Language models scale reliably with over-training and on downstre
 2403.08540, for an error that falls exponentially with a loss that is a power of the data.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import optimize, special
 
+from conceptaudit.curves.encoding import Stored
 from conceptaudit.curves.fit_data import FitData
 from conceptaudit.curves.fitted import FittedLine
 from conceptaudit.curves.statistics import FloatArray, IntArray
@@ -30,7 +29,7 @@ STEEPNESS = (0.0, *np.exp(np.linspace(np.log(0.2), np.log(20.0), 6)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FittedKnots:
+class FittedKnots(Stored):
     """A curve given by points, straight between them and level beyond."""
 
     knots: tuple[float, ...]  # ascending x, and the accuracy there
@@ -41,22 +40,9 @@ class FittedKnots:
         del dataset  # one curve for all
         return np.asarray(np.clip(np.interp(x, self.knots, self.values), 0.0, 1.0))
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """See `FittedFamily.parameters`."""
-        return {"knots": list(self.knots), "values": list(self.values)}
-
-    @staticmethod
-    def restore(parameters: Mapping[str, Any]) -> "FittedKnots":
-        """Build a curve from its `parameters`."""
-        return FittedKnots(
-            knots=tuple(float(value) for value in parameters["knots"]),
-            values=tuple(float(value) for value in parameters["values"]),
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FittedAsymptote:
+class FittedAsymptote(Stored):
     """Accuracy = ceiling - gap * decay(x).
 
     With `steepness` 0 the decay is 10^(-rate x): a power of 1 + count. Otherwise it is
@@ -74,22 +60,6 @@ class FittedAsymptote:
         del dataset  # one curve for all
         return np.clip(self.ceiling - self.gap * _decay(x, self.rate, self.steepness), 0.0, 1.0)
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """See `FittedFamily.parameters`."""
-        return {
-            "ceiling": self.ceiling,
-            "gap": self.gap,
-            "rate": self.rate,
-            "steepness": self.steepness,
-        }
-
-    @staticmethod
-    def restore(parameters: Mapping[str, Any]) -> "FittedAsymptote":
-        """Build a curve from its `parameters`."""
-        names = ("ceiling", "gap", "rate", "steepness")
-        return FittedAsymptote(**{name: float(parameters[name]) for name in names})
-
 
 def fit_isotonic(rows: FitData) -> FittedKnots:
     """Fit the non-decreasing curve nearest to the accuracies, a step function."""
@@ -101,7 +71,8 @@ def fit_isotonic(rows: FitData) -> FittedKnots:
     starts = np.asarray(found.blocks[:-1])
     ends = np.asarray(found.blocks[1:]) - 1
     kept = np.unique(np.concatenate([starts, ends]))
-    return FittedKnots(knots=_floats(x[kept]), values=_floats(np.asarray(found.x)[kept]))
+    values = np.asarray(found.x)[kept]
+    return FittedKnots(knots=tuple(x[kept].tolist()), values=tuple(values.tolist()))
 
 
 def fit_saturating(rows: FitData) -> FittedAsymptote:
@@ -157,10 +128,6 @@ def _profiled(rows: FitData, rate: float, steepness: float) -> tuple[float, Fitt
     return float(residuals @ residuals), fitted
 
 
-def _floats(values: FloatArray) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
-
-
 PRIOR_SD = 10.0
 """Of intercept and slope, in logits, with x in standard deviations."""
 
@@ -174,14 +141,18 @@ def fit_binomial(rows: FitData) -> FittedLine:
     Rows with a known number of images weigh by it; where no row has one, each weighs the same.
     """
     n = _weights(rows)
-    z, centre, scale = _standardised(rows.x)
-    k = rows.y * n
+    centre, scale = float(rows.x.mean()), float(rows.x.std())
+    if scale <= 1e-12 * max(abs(centre), 1.0):
+        raise FitError("The slope is undefined: all concepts have the same frequency.")
+    z, k = (rows.x - centre) / scale, rows.y * n
 
     def criterion(beta: FloatArray) -> tuple[float, FloatArray]:
         eta = beta[0] + beta[1] * z
         value = float((n * np.logaddexp(0.0, eta) - k * eta).sum())
         pull = n * special.expit(eta) - k
-        return value + _penalty(beta), np.array([pull.sum(), pull @ z]) + beta / PRIOR_SD**2
+        # without a prior, the slope of accuracies that are separated by frequency has no end
+        prior = float(beta @ beta) / (2 * PRIOR_SD**2)
+        return value + prior, np.array([pull.sum(), pull @ z]) + beta / PRIOR_SD**2
 
     start = np.array([special.logit(np.clip(k.sum() / n.sum(), 1e-3, 1 - 1e-3)), 0.0])
     found = optimize.minimize(criterion, start, jac=True, method="BFGS", options={"gtol": 1e-6})
@@ -189,7 +160,14 @@ def fit_binomial(rows: FitData) -> FittedLine:
     p = special.expit(beta[0] + beta[1] * z)
     variance = np.maximum(p * (1 - p), 1e-9)
     dispersion = float((n * (rows.y - p) ** 2 / variance).sum() / max(len(rows) - 2, 1))
-    return _line(rows, beta, centre, scale, {"dispersion": dispersion})
+    slope = float(beta[1] / scale)
+    separated = float(abs(beta[1]) > SEPARATED or _separated(rows))
+    return FittedLine(
+        intercept=float(beta[0] - slope * centre),
+        slope=slope,
+        link="logit",
+        details={"dispersion": dispersion, "separated": separated},
+    )
 
 
 def _weights(rows: FitData) -> FloatArray:
@@ -201,30 +179,6 @@ def _weights(rows: FitData) -> FloatArray:
     raise FitError(
         f"The 'binomial' family needs n_images for all concepts or for none. Got it for "
         f"{int(known.sum())} of {len(rows)} instead."
-    )
-
-
-def _standardised(x: FloatArray) -> tuple[FloatArray, float, float]:
-    centre, scale = float(x.mean()), float(x.std())
-    if scale <= 1e-12 * max(abs(centre), 1.0):
-        raise FitError("The slope is undefined: all concepts have the same frequency.")
-    return (x - centre) / scale, centre, scale
-
-
-def _penalty(beta: FloatArray) -> float:
-    return float(beta @ beta) / (2 * PRIOR_SD**2)
-
-
-def _line(
-    rows: FitData, beta: FloatArray, centre: float, scale: float, details: dict[str, float]
-) -> FittedLine:
-    slope = float(beta[1] / scale)
-    separated = float(abs(beta[1]) > SEPARATED or _separated(rows))
-    return FittedLine(
-        intercept=float(beta[0] - slope * centre),
-        slope=slope,
-        link="logit",
-        details={**details, "separated": separated},
     )
 
 

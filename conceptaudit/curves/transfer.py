@@ -8,7 +8,7 @@ known has the level that other models have there, by a regression between datase
 those whose name stands in a known dataset too are moved by what the regression missed there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,8 @@ import pandas as pd
 from conceptaudit.curves.conformal import Band, known_dataset, mean_of_set, new_dataset
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fit_data import log_frequency
-from conceptaudit.curves.model_predictor import rows_and_names
-from conceptaudit.curves.point_model import HeldOut, concept_folds
+from conceptaudit.curves.folds import Fold, concept_folds, dataset_folds
+from conceptaudit.curves.point_model import HeldOut
 from conceptaudit.curves.predicting import predict
 from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.statistics import (
@@ -178,7 +178,7 @@ def held_out_transfer(
     accuracy: FloatArray,
     dataset: IntArray,
     concept: IntArray,
-    splits: Sequence[tuple[IntArray, IntArray]],
+    splits: Iterable[Fold],
     *,
     new: bool,
 ) -> HeldOut:
@@ -226,7 +226,7 @@ def transfer(
 def _transferred(
     curve: Curve, fit: ModelFit, table: pd.DataFrame, others: ConceptAccuracies, level: float
 ) -> pd.DataFrame:
-    rows, concepts = rows_and_names(curve, fit)
+    rows, concepts = curve.rows(fit), curve.names(fit)
     wide = _wide(fit, others)
     asked = [_key(d, c) for d, c in zip(table["dataset"], table["concept"], strict=True)]
     known = [_key(rows.datasets[d], c) for d, c in zip(rows.dataset, concepts, strict=True)]
@@ -267,7 +267,7 @@ def _transferred(
             band = known_dataset(held, position, rows.datasets[position], level)
             expected = fitted.at(asked_of[members], where[members])
         else:
-            splits = by_dataset(dataset)
+            splits = list(dataset_folds(dataset))
             held = held_out_transfer(predictors, accuracy, dataset, concept, splits, new=True)
             band = new_dataset(held, level)
             expected = fitted.new.at(asked_of[members]) + effects[asked_name[members]]
@@ -292,14 +292,6 @@ def _fill(
     models = quantity(len(used), "other model")
     table.loc[rows, "basis"] = f"results of {models} and frequency; {band.basis}"
     table.loc[rows[table.loc[rows, "extrapolated"]], "basis"] += NOT_WIDENED
-
-
-def by_dataset(dataset: IntArray) -> list[tuple[IntArray, IntArray]]:
-    """Return (train, test) positions that leave each dataset out in turn."""
-    return [
-        (np.flatnonzero(dataset != one), np.flatnonzero(dataset == one))
-        for one in np.unique(dataset)
-    ]
 
 
 def _key(dataset: object, concept: object) -> tuple[str, str]:

@@ -24,9 +24,9 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from conceptaudit.curves import Curve, compare_families, fit_curve
-from conceptaudit.curves.comparison import folds
 from conceptaudit.curves.fit_data import FitData, fit_data_of
 from conceptaudit.curves.fitted import NEW_DATASET
+from conceptaudit.curves.folds import folds
 from conceptaudit.curves.pooling import fit_partial_pooling
 from conceptaudit.curves.simulated import World, simulate
 from conceptaudit.frequency.readers import read_frequencies

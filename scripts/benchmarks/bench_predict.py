@@ -20,9 +20,10 @@ from predict_intervals import datasets, intervals, speed
 from predict_models import PLAIN, Model, averaged, load
 
 from conceptaudit.curves import normalise_name
+from conceptaudit.curves.folds import concept_folds, dataset_folds
 from conceptaudit.curves.model_predictor import ModelPredictor
-from conceptaudit.curves.point_model import concept_folds
-from conceptaudit.curves.transfer import by_dataset, held_out_transfer
+from conceptaudit.curves.point_model import fit_point_model
+from conceptaudit.curves.transfer import held_out_transfer
 from conceptaudit.zeroshot.readers import read_accuracies
 
 PARTS = ("points", "features", "meaning", "transfer", "datasets", "intervals", "speed")
@@ -69,7 +70,7 @@ def family(name: str, *, names: bool) -> Predictor:
 
     def predict(model: Model, train: np.ndarray, test: np.ndarray) -> np.ndarray:
         estimator, rows = model.estimator(name, use_names=names), model.rows
-        fitted = estimator.fit(rows.take(train), model.class_names.take(train))
+        fitted = fit_point_model(estimator, rows.take(train), model.class_names.take(train))
         return fitted.at(rows.x[test], rows.dataset[test], model.class_names.take(test))
 
     return predict
@@ -201,7 +202,7 @@ def new_sets(models: list[Model], wide: pd.DataFrame) -> dict[str, object]:
         rows = model.rows
         others = wide.loc[model.table["key"].tolist()].drop(columns=model.label)
         values = np.column_stack([others.to_numpy(), rows.x])
-        splits = by_dataset(rows.dataset)
+        splits = dataset_folds(rows.dataset)
         held = held_out_transfer(values, rows.y, rows.dataset, rows.concept, splits, new=True)
         explained[model.label] = float(1 - np.mean(held.residual**2) / rows.y.var())
         errors.append(

@@ -8,9 +8,8 @@ import pandas as pd
 from conceptaudit.curves import normalise_name
 from conceptaudit.curves.binned import recipe_for
 from conceptaudit.curves.class_names import class_names
-from conceptaudit.curves.families import family_named
+from conceptaudit.curves.families import Estimator, family_named
 from conceptaudit.curves.fit_data import FitData, fit_data_of
-from conceptaudit.curves.point_model import Estimator
 from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.zeroshot.readers import read_accuracies
 

@@ -14,16 +14,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from conceptaudit.curves.binned import BinRecipe
 from conceptaudit.curves.errors_in_variables import calibrated
-from conceptaudit.curves.families import family_named
+from conceptaudit.curves.families import Estimator, family_named
 from conceptaudit.curves.fit_data import fit_data_of
-from conceptaudit.curves.intervals import LineSettings, line_fit
+from conceptaudit.curves.intervals import line_fit
 from conceptaudit.curves.pooling import within_interval
 from conceptaudit.curves.simulated import World, simulate
 from conceptaudit.curves.statistics import within_slope
 
-RECIPE = BinRecipe(n_edges=12, first=1, last=-1)
 ESTIMATES = ("corrected", "naive", "loglinear", "within", "bootstrap")
 
 
@@ -41,8 +39,8 @@ def one(
         ("naive", rows, family),
         ("loglinear", corrected, "loglinear"),
     ):
-        settings = LineSettings(family=family_named(kind), recipe=RECIPE, level=level, seed=seed)
-        line, _ = line_fit(chosen, settings.fit(chosen), settings, rng)
+        estimator = Estimator(family=family_named(kind), seed=seed)
+        line, _ = line_fit(chosen, estimator.fit(chosen), estimator, level, rng)
         found[name] = (line.slope, line.slope_low, line.slope_high)
         if name == "corrected":
             found["bootstrap"] = (line.slope, line.boot_low, line.boot_high)

@@ -15,10 +15,9 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.curves import intervals
-from conceptaudit.curves.binned import recipe_for
-from conceptaudit.curves.families import family_named
+from conceptaudit.curves.families import Estimator, family_named
 from conceptaudit.curves.fit_data import fit_data_of
-from conceptaudit.curves.intervals import LineSettings, line_fit
+from conceptaudit.curves.intervals import line_fit
 from conceptaudit.curves.sampled_counts import expected_counts
 from conceptaudit.curves.simulated import World, simulate
 
@@ -57,9 +56,8 @@ def slopes(
             ),
             policy,
         )
-        family = family_named("partial-pooling")
-        settings = LineSettings(family=family, recipe=recipe_for("", ""), level=0.9, seed=0)
-        line, _ = line_fit(rows, settings.fit(rows), settings, rng)
+        estimator = Estimator(family=family_named("partial-pooling"))
+        line, _ = line_fit(rows, estimator.fit(rows), estimator, 0.9, rng)
         found[name] = (line.slope, line.slope_low, line.slope_high)
     return found
 

@@ -11,9 +11,9 @@ from conceptaudit.curves import fit_curve
 from conceptaudit.curves.binned import (
     BinRecipe,
     assign_bins,
-    binned_lines,
     correlation_p,
     fit_bins,
+    line_through_bins,
     recipe_for,
 )
 from conceptaudit.frequency.readers import read_frequencies
@@ -201,16 +201,14 @@ def test_lines_through_bins_weigh_bins_not_concepts():
     x = np.array([0.0, 1, 2, 2, 2, 3, 4])
     y = np.array([0.0, 1, 2, 2, 2, 3, 0]) / 10
     recipe = BinRecipe(n_edges=5, first=1, last=-1)
-    once = np.ones((1, 1), dtype=int)
-    lines = binned_lines(x, y, np.zeros(7, dtype=int), once, recipe)
+    lines = line_through_bins(x, y, recipe)
     assert lines.slope == pytest.approx([0.1])
     assert lines.intercept == pytest.approx([0.0])
 
 
 def test_too_few_bins_have_no_line():
-    once, groups = np.ones((1, 1), dtype=int), np.zeros(4, dtype=int)
     x = np.array([0.0, 0.0, 5.0, 5.0])
-    lines = binned_lines(x, x / 10, groups, once, BinRecipe(n_edges=12, first=1, last=-1))
+    lines = line_through_bins(x, x / 10, BinRecipe(n_edges=12, first=1, last=-1))
     assert np.isnan(lines.slope[0])
     assert np.isnan(lines.r[0])
 

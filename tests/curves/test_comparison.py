@@ -13,9 +13,10 @@ from conceptaudit.curves import (
     similar_to_test,
     without_samples,
 )
-from conceptaudit.curves.comparison import APART, WORSE, folds, held_out
-from conceptaudit.curves.families import family_named, known_families
+from conceptaudit.curves.comparison import APART, WORSE
+from conceptaudit.curves.families import Estimator, family_named, known_families
 from conceptaudit.curves.fit_data import fit_data_of
+from conceptaudit.curves.folds import folds, held_out
 from conceptaudit.curves.simulated import World, simulate
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
@@ -50,7 +51,7 @@ def test_levels_of_datasets_are_worth_having_and_shapes_are_not(curve):
 
 def test_errors_are_those_of_a_plain_loop(curve):
     rows = fit_data_of(curve.points, "log1p")
-    expected = held_out(rows, family_named("loglinear"), "datasets")
+    expected = held_out(rows, Estimator(family=family_named("loglinear")), "datasets")
     for index in range(len(rows.datasets)):
         test = rows.dataset == index
         slope, intercept = np.polyfit(rows.x[~test], rows.y[~test], 1)

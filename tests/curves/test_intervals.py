@@ -6,24 +6,24 @@ from scipy import stats
 
 from conceptaudit.curves.clustered import cluster_robust, jackknife_half_width
 from conceptaudit.curves.errors_in_variables import calibrated
-from conceptaudit.curves.families import DEFAULT_RECIPE, family_named
+from conceptaudit.curves.families import Estimator, family_named
 from conceptaudit.curves.fit_data import fit_data_of
-from conceptaudit.curves.intervals import LineSettings, line_fit
+from conceptaudit.curves.intervals import line_fit
 from conceptaudit.curves.pooling import equations
 from conceptaudit.curves.simulated import World, simulate
 from conceptaudit.errors import ConfigError
 
 
-def settings_of(name):
-    return LineSettings(family=family_named(name), recipe=DEFAULT_RECIPE, level=0.9, seed=0)
+def estimator_of(name):
+    return Estimator(family=family_named(name))
 
 
 def lines_of(world, name, seeds, *, corrected):
     for seed in seeds:
         rows = fit_data_of(simulate(world, seed=seed), "log1p")
         rows = calibrated(rows)[0] if corrected else rows
-        chosen = settings_of(name)
-        yield line_fit(rows, chosen.fit(rows), chosen, np.random.default_rng(seed))[0]
+        chosen = estimator_of(name)
+        yield line_fit(rows, chosen.fit(rows), chosen, 0.9, np.random.default_rng(seed))[0]
 
 
 def test_clusters_of_one_row_give_the_textbook_hc2():
@@ -106,11 +106,11 @@ def test_percentiles_of_few_resampled_datasets_are_too_narrow():
 
 def test_jackknife_and_analytic_intervals_are_alike(monkeypatch):
     rows = fit_data_of(simulate(World(n_datasets=14), seed=4), "log1p")
-    chosen = settings_of("loglinear")
-    analytic, _ = line_fit(rows, chosen.fit(rows), chosen, np.random.default_rng(0))
+    chosen = estimator_of("loglinear")
+    analytic, _ = line_fit(rows, chosen.fit(rows), chosen, 0.9, np.random.default_rng(0))
     monkeypatch.setattr("conceptaudit.curves.intervals.N_REFITS", 5)
-    twin = settings_of("binomial")
-    other, _ = line_fit(rows, twin.fit(rows), twin, np.random.default_rng(0))
+    twin = estimator_of("binomial")
+    other, _ = line_fit(rows, twin.fit(rows), twin, 0.9, np.random.default_rng(0))
     assert (analytic.method, other.method) == ("CR2", "jackknife")
     ratio = (other.slope_high - other.slope_low) / (analytic.slope_high - analytic.slope_low)
     assert 0.5 < ratio < 2.0

@@ -15,11 +15,13 @@ from conceptaudit.curves.class_names import (
     shipped_vectors,
     similarity,
 )
-from conceptaudit.curves.families import DEFAULT_RECIPE, family_named
+from conceptaudit.curves.families import Estimator, family_named
 from conceptaudit.curves.fit_data import fit_data_of
+from conceptaudit.curves.folds import concept_folds
 from conceptaudit.curves.joining import join
 from conceptaudit.curves.meaning import fit_meaning, held_out_meaning
-from conceptaudit.curves.point_model import Estimator, concept_folds, held_out_by_concept
+from conceptaudit.curves.model_predictor import ModelPredictor
+from conceptaudit.curves.point_model import held_out_by_concept
 from conceptaudit.curves.published import reference_accuracies
 from conceptaudit.errors import DataError
 from conceptaudit.frequency.reference import reference_frequencies
@@ -148,16 +150,16 @@ def test_meaning_explains_imagenet_as_measured_elsewhere(pretraining, model) -> 
     ).table
     data = fit_data_of(rows.reset_index(drop=True), "log1p")
     assert len(data) == 1000
-    estimator = Estimator(
-        family=family_named("partial-pooling"), recipe=DEFAULT_RECIPE, seed=0, use_names=True
-    )
+    estimator = Estimator(family=family_named("partial-pooling"))
     names = class_names(rows["concept"].tolist(), data.dataset)
-    fitted = estimator.meaning(data, names, estimator.fit(data, names))
+    predictor = ModelPredictor(rows=data, names=names, queried=names, estimator=estimator)
+    fitted = predictor.meaning
     found = held_out_by_concept(data, names, estimator, fitted)
     assert found.explained[0] == pytest.approx(frequency, abs=0.02)
     assert found.explained[2] >= with_vectors
     offline = class_names(rows["concept"].tolist(), data.dataset, nothing)
-    fitted = estimator.meaning(data, offline, estimator.fit(data, offline))
+    predictor = ModelPredictor(rows=data, names=offline, queried=offline, estimator=estimator)
+    fitted = predictor.meaning
     kinds = held_out_by_concept(data, offline, estimator, fitted)
     assert kinds.explained[0] + 0.05 < kinds.explained[2] < found.explained[2]
     assert kinds.meaning_helps
@@ -178,8 +180,9 @@ def test_names_without_meaning_are_left_alone() -> None:
         }
     )
     data = fit_data_of(rows, "log1p")
-    estimator = Estimator(family=family_named("partial-pooling"), recipe=DEFAULT_RECIPE, seed=0)
+    estimator = Estimator(family=family_named("partial-pooling"))
     names = class_names(rows["concept"].tolist(), data.dataset)
-    fitted = estimator.meaning(data, names, estimator.fit(data, names))
+    predictor = ModelPredictor(rows=data, names=names, queried=names, estimator=estimator)
+    fitted = predictor.meaning
     found = held_out_by_concept(data, names, estimator, fitted)
     assert found.explained[2] < 0.02

@@ -5,9 +5,7 @@ import pandas as pd
 
 from conceptaudit.cli.main import main
 from conceptaudit.curves import fit_curve, predict
-from conceptaudit.curves.comparison import held_out
-from conceptaudit.curves.families import family_named
-from conceptaudit.curves.fit_data import fit_data_of
+from conceptaudit.curves.folds import held_out
 from conceptaudit.curves.plain_words import fit_sentences, has_interval, prediction_sentences
 from conceptaudit.curves.simulated import World, simulate
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
@@ -27,10 +25,9 @@ def test_a_fit_in_sentences(quick):
     line = fit.line
     assert f"{100 * line.slope:+.1f} points" in ten
     assert f"({100 * line.slope_low:+.1f} to {100 * line.slope_high:+.1f})" in ten
-    rows = fit_data_of(curve.points, "log1p")
+    rows, estimator = curve.rows(fit), curve.estimator(fit)
     errors = [
-        100 * np.abs(held_out(rows, family_named("partial-pooling"), s) - rows.y).mean()
-        for s in ("concepts", "datasets")
+        100 * np.abs(held_out(rows, estimator, s) - rows.y).mean() for s in ("concepts", "datasets")
     ]
     assert f"missed by {errors[0]:.0f} points, of a new set by {errors[1]:.0f}." in missed
     means = curve.points.groupby("dataset")["accuracy"].transform("mean")

@@ -8,18 +8,16 @@ import pytest
 
 from conceptaudit.curves import join, normalise_name, predict, reference_curve
 from conceptaudit.curves.class_names import class_names
-from conceptaudit.curves.families import DEFAULT_RECIPE, family_named
+from conceptaudit.curves.families import Estimator, family_named
 from conceptaudit.curves.fit_data import fit_data_of
-from conceptaudit.curves.point_model import Estimator, held_out_by_concept
+from conceptaudit.curves.point_model import held_out_by_concept
 from conceptaudit.curves.published import PACKED, reference_accuracies
 from conceptaudit.curves.reference import PRETRAININGS, counted_by_name
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.reference import reference_frequencies
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
-PLAIN = Estimator(
-    family=family_named("partial-pooling"), recipe=DEFAULT_RECIPE, seed=0, use_names=False
-)
+PLAIN = Estimator(family=family_named("partial-pooling"), use_names=False)
 
 
 def test_the_packed_table_is_small_and_whole() -> None:

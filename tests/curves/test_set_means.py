@@ -6,17 +6,15 @@ import pytest
 from conceptaudit.curves import fit_curve, predict
 from conceptaudit.curves.class_names import class_names
 from conceptaudit.curves.conformal import mean_of_set
-from conceptaudit.curves.families import DEFAULT_RECIPE, family_named
+from conceptaudit.curves.families import Estimator, family_named
 from conceptaudit.curves.fit_data import fit_data_of
 from conceptaudit.curves.joining import join
-from conceptaudit.curves.point_model import Estimator, HeldOut, held_out_by_dataset
+from conceptaudit.curves.point_model import HeldOut, held_out_by_dataset
 from conceptaudit.curves.published import reference_accuracies
 from conceptaudit.frequency.reference import reference_frequencies
 from conceptaudit.records import ConceptAccuracies
 
-PLAIN = Estimator(
-    family=family_named("partial-pooling"), recipe=DEFAULT_RECIPE, seed=0, use_names=False
-)
+PLAIN = Estimator(family=family_named("partial-pooling"), use_names=False)
 
 
 def test_intervals_of_means_hold_over_sets_held_out() -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from conceptaudit.curves import fit_curve, predict, transfer
-from conceptaudit.curves.point_model import concept_folds
+from conceptaudit.curves.folds import concept_folds
 from conceptaudit.curves.published import reference_accuracies
 from conceptaudit.curves.transfer import fit_transfer, held_out_transfer
 from conceptaudit.errors import DataError
