@@ -251,7 +251,8 @@ def summary_table(
         ]
         rows.append((f"share of matches: {group}", *shares))
     reached = [float((table[name] >= 1).sum()) for name in ("n_before", "n_after", "n_random")]
-    rows.append(("concepts with an expected count of at least 1", *reached))
+    # A concept of a single sample has a mean below 1 wherever that sample may be left out.
+    rows.append(("concepts with a mean count of 1 or more (others may or may not be in)", *reached))
     share = before.get("misaligned")
     if share is not None and totals.both is not None and totals.agreeing is not None:
         both, agreeing = (

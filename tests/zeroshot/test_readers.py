@@ -282,6 +282,23 @@ def test_the_same_result_twice_names_both_files(write):
         read_accuracies([write("a.csv", row), write("b.csv", row)])
 
 
+def test_classes_that_share_a_name_are_one_concept(write):
+    header = HEADER.replace("concept", "class_index,concept")
+    rows = "m,,in,134,crane,35,50\nm,,in,517,crane,0,50\nm,,in,1,tench,40,50\n"
+    found = read_accuracies(write("a.csv", header + rows))
+    table = found.table.set_index("concept")
+    assert table["n_correct"].to_dict() == {"crane": 35, "tench": 40}
+    assert table["n_images"].to_dict() == {"crane": 100, "tench": 50}
+    assert table["accuracy"].to_dict() == {"crane": 0.35, "tench": 0.8}
+    assert any("1 name is of several classes (crane)" in note for note in found.notes)
+    shares = "model,dataset,wnid,class,accuracy\nm,in,n1,crane,0.7\nm,in,n2,crane,0.1\n"
+    assert read_accuracies(write("b.csv", shares)).table["accuracy"].tolist() == [
+        pytest.approx(0.4)
+    ]
+    with pytest.raises(DataError, match="more than once"):
+        read_accuracies(write("c.csv", header + rows + "m,,in,134,crane,35,50\n"))
+
+
 def test_one_model_of_several(write):
     content = {**paper({"dog": 1.0}), **paper({"dog": 2.0}, model="backboneB_pretrainedx")}
     path = write("pets_class_results.json", content)
@@ -293,6 +310,13 @@ def test_one_model_of_several(write):
 def test_percent_takes_three_values(write):
     with pytest.raises(ConfigError, match="'percent' parameter of read_accuracies must be"):
         read_accuracies(write("a.csv", HEADER), percent="yes")
+
+
+def test_another_group_s_table_with_two_cranes(realdata):
+    found = read_accuracies(realdata / "reference" / "imagenet_val_correct_by_class.csv")
+    assert len(found.table) == 4 * 998  # of 1,000 classes two share a name with another
+    crane = found.table.set_index(["model", "concept"]).loc[("clip-vit-base-patch32", "crane")]
+    assert (crane["n_correct"], crane["n_images"]) == (35, 100)
 
 
 def test_published_files(realdata):

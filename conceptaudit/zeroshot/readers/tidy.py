@@ -20,6 +20,7 @@ ALIASES = {
     "n_images": ("n_images", "images", "n_total", "total", "num_images", "support"),
     "accuracy": ("accuracy", "acc", "acc1", "top1", "score"),
     "metric": ("metric",),
+    "class_id": ("class_index", "class_idx", "index", "wnid", "synset"),
 }
 """Names under which each column is found, whatever their case; the first is ours."""
 
@@ -103,7 +104,7 @@ def tidy_accuracies(
         counted = _counted(path, columns, concept)
         if stated is not None:
             _compare(path, stated, counted["accuracy"], concept)
-        return pd.concat([result, counted], axis=1), notes
+        return _pool_namesakes(pd.concat([result, counted], axis=1), columns, notes)
     if stated is None:
         raise DataError(
             f"{path} must have the columns n_correct and n_images, or accuracy. It has "
@@ -111,9 +112,33 @@ def tidy_accuracies(
         )
     unknown = pd.Series(pd.NA, index=result.index, dtype="Int64")
     images = _numbers(columns, "n_images", path).round() if "n_images" in columns else unknown
-    return result.assign(
+    result = result.assign(
         n_correct=unknown, n_images=images.astype("Int64"), accuracy=stated.astype("float64")
-    ), notes
+    )
+    return _pool_namesakes(result, columns, notes)
+
+
+def _pool_namesakes(
+    table: pd.DataFrame, columns: dict[str, "pd.Series[str]"], notes: list[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Make one row of classes that share a name, such as ImageNet's two cranes."""
+    key = ["model", "pretraining", "dataset", "concept", "metric"]
+    if "class_id" not in columns or not table.duplicated(key).any():
+        return table, notes
+    ids = columns["class_id"].astype("str")
+    if table.assign(class_id=ids).duplicated([*key, "class_id"]).any():
+        return table, notes  # the same class twice: whoever joins the files refuses it
+    shared = sorted(table.loc[table.duplicated(key), "concept"].unique())
+    groups = table.groupby(key, sort=False)
+    pooled = groups[["n_correct", "n_images"]].sum(min_count=1).astype("Int64")
+    share = (pooled["n_correct"] / pooled["n_images"]).astype("Float64")
+    pooled["accuracy"] = share.fillna(groups["accuracy"].mean()).astype("float64")
+    notes.append(
+        f"{quantity(len(shared), 'name is', 'names are')} of several classes "
+        f"({', '.join(shared[:3])}{' …' if len(shared) > 3 else ''}), whose results were put "
+        "together: a frequency is of the name."
+    )
+    return pooled.reset_index()[table.columns.tolist()], notes
 
 
 def _named_columns(path: Path, table: pd.DataFrame) -> dict[str, "pd.Series[str]"]:
