@@ -142,7 +142,7 @@ def test_what_cannot_be_had_fast_is_refused(corpus: Path, tmp_path: Path) -> Non
 def test_many_captions_are_counted_fast(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("conceptaudit.auditing.planning.FAST_ABOVE", 1_000)
+    monkeypatch.setattr("conceptaudit.auditing.plan.FAST_ABOVE", 1_000)
     run = audit(corpus / "captions.parquet", CONCEPTS, tmp_path / "run")
     assert any("text is counted fast" in note for note in run.notes)
     careful = AuditOptions(cooccurrence=True)

@@ -31,7 +31,7 @@ from conceptaudit.longtail.review import COLUMNS as REVIEW
 from conceptaudit.longtail.review import Review
 from conceptaudit.longtail.select import COLUMNS as SELECTION
 from conceptaudit.records import Concept, ConceptAccuracies, ConceptFrequencies, ConceptVocabulary
-from conceptaudit.text.ambiguity import look_alike_columns
+from conceptaudit.text.mentions import look_alike_columns
 from conceptaudit.zeroshot.evaluate import _per_class
 from conceptaudit.zeroshot.measures import Score, confusions, tally
 from conceptaudit.zeroshot.results import ModelResult

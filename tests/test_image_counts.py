@@ -14,9 +14,9 @@ from conceptaudit.auditing import AuditOptions, AuditRun, audit, correct, draw_s
 from conceptaudit.cli.main import main
 from conceptaudit.errors import DataError
 from conceptaudit.records import Concept, ConceptVocabulary
-from conceptaudit.text.hypernyms import kinds_of
 from conceptaudit.text.pipeline import find_pipeline
 from conceptaudit.text.tagger import TextTagger, annotator_of
+from conceptaudit.text.wordnet import kinds_of
 from conceptaudit.validation import validate
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

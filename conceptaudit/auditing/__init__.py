@@ -7,7 +7,7 @@ from conceptaudit.auditing.array_jobs import audit_part, merge_audit, merge_part
 from conceptaudit.auditing.calibration_run import calibrate, calibrate_part
 from conceptaudit.auditing.judged_run import correct
 from conceptaudit.auditing.judging import draw_sample
-from conceptaudit.auditing.planning import plan_audit
+from conceptaudit.auditing.plan import plan_audit
 from conceptaudit.auditing.results import AuditRun
 from conceptaudit.auditing.run import run_audit
 from conceptaudit.auditing.sources import Source

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.artifacts import Json, ShardStore
-from conceptaudit.auditing.calibration_data import CalibrationData, sampled
-from conceptaudit.auditing.images import ImageCells, ImageIndex
+from conceptaudit.auditing.calibration_data import CalibrationData, ImageCells, ImageIndex, sampled
 from conceptaudit.datasets.base import IMAGE, Shard
 from conceptaudit.display import quantity
 from conceptaudit.frequency.corrected import Counted, add_corrected, correct_counts

@@ -9,11 +9,9 @@ from pathlib import Path
 
 from conceptaudit.artifacts import RunFolder, digest_of
 from conceptaudit.auditing.calibrating import AUTO
-from conceptaudit.auditing.calibration_data import CalibrationData
-from conceptaudit.auditing.images import index_images
-from conceptaudit.auditing.plan import AuditPlan
-from conceptaudit.auditing.planning import mention_stage, plan_audit
-from conceptaudit.auditing.stages import embedded, run_stages, runner_of
+from conceptaudit.auditing.calibration_data import CalibrationData, index_images
+from conceptaudit.auditing.plan import AuditPlan, mention_stage, plan_audit
+from conceptaudit.auditing.run import embedded, run_stages, runner_of
 from conceptaudit.display import quantity
 from conceptaudit.engine.part_marks import mark_finished
 from conceptaudit.engine.parts import Part, PartRun
@@ -34,7 +32,7 @@ from conceptaudit.records import ConceptVocabulary
 from conceptaudit.store.outputs import OutputFile
 from conceptaudit.store.places import check_apart, output_path
 from conceptaudit.store.scratch import ScratchFolder
-from conceptaudit.text.paper_stages import PaperIndex
+from conceptaudit.text.paper import PaperIndex
 from conceptaudit.text.tagger import TextTagger
 
 

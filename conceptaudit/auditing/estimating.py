@@ -29,7 +29,7 @@ from conceptaudit.frequency.strata import Estimate, add_cells
 from conceptaudit.progress import Progress
 from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, Int64Array
 from conceptaudit.store.removing import remove
-from conceptaudit.text.fast import FastTextTagger, sample_limit
+from conceptaudit.text.tagger import FastTextTagger, sample_limit
 
 STRATA_FILE = "text_strata.parquet"
 ESTIMATE_FILE = "text_estimate.json"

@@ -16,18 +16,17 @@ from conceptaudit.auditing.calibrating import (
     caption_misalignment,
     with_corrected,
 )
-from conceptaudit.auditing.drawn import sampled_of
+from conceptaudit.auditing.calibration_data import ImageCells, ImageIndex, count_cells
 from conceptaudit.auditing.duplicates import with_unique_counts
 from conceptaudit.auditing.estimating import TextEstimate
-from conceptaudit.auditing.image_tags import TagFile, forget_lists
-from conceptaudit.auditing.images import ImageCells, ImageIndex, count_cells
 from conceptaudit.auditing.judged_run import CELLS_FILE, cell_table
 from conceptaudit.auditing.mentions import ROLL_UP, roll_up, with_kind_counts
-from conceptaudit.auditing.optional_outputs import count_by_language, count_columns
+from conceptaudit.auditing.outputs import TextSide, count_by_language, count_columns
 from conceptaudit.auditing.plan import AuditPlan
 from conceptaudit.auditing.results import PARTIAL_COLUMN, AuditRun
+from conceptaudit.auditing.sources import sampled_of
 from conceptaudit.auditing.suspicions import suspicions
-from conceptaudit.auditing.text_outputs import TextSide
+from conceptaudit.auditing.taggers import TagFile, forget_lists
 from conceptaudit.datasets.base import Shard
 from conceptaudit.display import quantity
 from conceptaudit.engine import StageReport
@@ -36,9 +35,9 @@ from conceptaudit.frequency.stage import read_counts
 from conceptaudit.image.calibration import Calibration
 from conceptaudit.progress import Progress
 from conceptaudit.records import Int64Array
-from conceptaudit.text.ambiguity import MentionTotals, unspaced_note
-from conceptaudit.text.fast import FastTextTagger
+from conceptaudit.text.mentions import MentionTotals, unspaced_note
 from conceptaudit.text.pipeline import load_pipeline
+from conceptaudit.text.tagger import FastTextTagger
 from conceptaudit.text.windows import splits_at_spaces
 
 

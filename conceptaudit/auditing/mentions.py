@@ -13,9 +13,9 @@ from conceptaudit.datasets.base import CAPTION, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.frequency.intervals import poisson_interval
 from conceptaudit.records import Concept, ConceptFrequencies, ConceptVocabulary, SampleBatch
-from conceptaudit.text.hypernyms import is_mainly, kinds_of
 from conceptaudit.text.normalize import phrase_text
 from conceptaudit.text.tagger import TextTagger
+from conceptaudit.text.wordnet import is_mainly, kinds_of
 
 ROLL_UP = "rollup.csv"
 KIND_COLUMNS = ("n_text_kinds", "n_text_kinds_low", "n_text_kinds_high")

@@ -21,33 +21,71 @@ from conceptaudit.auditing.calibrating import (
     calibrated_tagger,
     learned_calibration,
 )
-from conceptaudit.auditing.calibration_data import CalibrationData
-from conceptaudit.auditing.drawn import sampled_of
+from conceptaudit.auditing.calibration_data import CalibrationData, ImageIndex, index_images
 from conceptaudit.auditing.estimating import estimate_text
 from conceptaudit.auditing.finishing import CountedShards, failed_shards, finish
-from conceptaudit.auditing.image_tags import TagFile
-from conceptaudit.auditing.images import ImageIndex, index_images
 from conceptaudit.auditing.judged_run import CELLS_FILE, put_judged
 from conceptaudit.auditing.mentions import ROLL_UP
-from conceptaudit.auditing.optional_outputs import EXTRAS, search_as_published
+from conceptaudit.auditing.outputs import EXTRAS, search_as_published
 from conceptaudit.auditing.plan import AuditPlan
 from conceptaudit.auditing.results import AuditRun
-from conceptaudit.auditing.stages import embedded, run_stages, runner_of
-from conceptaudit.auditing.taggers import TaggerStage
-from conceptaudit.datasets.base import Shard
+from conceptaudit.auditing.sources import sampled_of
+from conceptaudit.auditing.taggers import TagFile, TaggerStage
+from conceptaudit.datasets.base import Dataset, Shard
 from conceptaudit.datasets.changes import change_notes, stamps_of
 from conceptaudit.engine import StageReport, run_shards, workers_kept
 from conceptaudit.engine.parts import Part
 from conceptaudit.engine.runner import StageRunner
+from conceptaudit.engine.stage import Stage
 from conceptaudit.errors import DataError
 from conceptaudit.frequency.stage import CountShard, count_store, shards_to_count
-from conceptaudit.image.stages import ImageTagger
+from conceptaudit.image.stages import ImageEncoder, ImageTagger, StoredEmbeddings
 from conceptaudit.progress import Progress
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.store.removing import remove
-from conceptaudit.text.paper_stages import PaperIndex
+from conceptaudit.text.paper import PaperIndex
 from conceptaudit.text.pipeline import pipeline_facts
 from conceptaudit.text.tagger import TextTagger
+
+
+def runner_of(
+    plan: AuditPlan, folder: Path, progress: Progress, part: Part | None = None
+) -> StageRunner:
+    """Return what runs a plan's stages in a folder."""
+    return StageRunner(
+        folder=folder,
+        workers=plan.options.engine_choice,
+        progress=progress,
+        part=part,
+        skip_unreadable=plan.options.skip_unreadable,
+    )
+
+
+def run_stages(
+    plan: AuditPlan, runner: StageRunner, *stages: Stage | None
+) -> dict[str, StageReport]:
+    """Run those stages that there are, each over this process's shards."""
+    shards = runner.share(plan.shards)
+    return {
+        stage.name: runner.run(
+            stage,
+            plan.dataset,
+            shards,
+            on_gpu=isinstance(stage, ImageEncoder) and stage.clip.device != "cpu",
+        )
+        for stage in stages
+        if stage is not None
+    }
+
+
+def embedded(
+    plan: AuditPlan, folder: Path, shards: tuple[Shard, ...]
+) -> tuple[Dataset, tuple[Shard, ...]]:
+    """Return where the images' vectors are read: from the run's folder, or from the dataset."""
+    if plan.encoder is None:
+        return plan.dataset, shards
+    source = StoredEmbeddings(folder=folder / plan.encoder.name, source=shards)
+    return source, source.shards()
 
 
 @workers_kept()

@@ -31,7 +31,7 @@ def evidence(
     Example:
       conceptaudit evidence runs/text watch orange
     """
-    from conceptaudit.auditing.text_outputs import read_run_table
+    from conceptaudit.auditing.outputs import read_run_table
 
     shown = {name: read_run_table(run, "evidence", name) for name in concepts}
     pairs = {name: read_run_table(run, "cooccurrence", name) for name in concepts if together}

@@ -42,7 +42,7 @@ def vocab(
     from itertools import islice
 
     from conceptaudit.noun_vocabulary import list_part, list_vocabulary, parts_of, write_concepts
-    from conceptaudit.noun_vocabulary.listing import entries
+    from conceptaudit.noun_vocabulary.merging import entries
     from conceptaudit.store.outputs import output_files, staged
 
     options = replace(options, rule=rule)

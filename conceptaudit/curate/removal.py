@@ -11,8 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.artifacts import MANIFEST, read_json
-from conceptaudit.auditing.duplicates import CAPTION_OF, KEPT, look_for_duplicates
-from conceptaudit.auditing.pictures import read_pictures
+from conceptaudit.auditing.duplicates import CAPTION_OF, KEPT, look_for_duplicates, read_pictures
 from conceptaudit.curate.audited import AuditedData
 from conceptaudit.curate.drawing import LeftSamples
 from conceptaudit.curate.vectors import EmbeddedSamples, matching_rows

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from conceptaudit.artifacts import Json, ShardStore, digest_of, file_digest, write_npy
-from conceptaudit.auditing.drawn import with_columns
+from conceptaudit.auditing.sources import with_columns
 from conceptaudit.counts import counts_of
 from conceptaudit.curate.audited import AuditedData
 from conceptaudit.curate.balance import (

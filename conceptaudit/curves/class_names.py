@@ -162,7 +162,7 @@ def near_classes(
 @lru_cache(maxsize=50_000)
 def _kinds_of(name: str) -> dict[int, float]:
     # the lexicon lives with the rules on nouns, which a curve need not load before it is asked
-    from conceptaudit.text.hypernyms import weighted_kinds
+    from conceptaudit.text.wordnet import weighted_kinds
 
     return weighted_kinds(name)
 

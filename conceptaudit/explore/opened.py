@@ -17,7 +17,7 @@ from conceptaudit.errors import ConceptAuditError, DataError
 from conceptaudit.records import Float32Array, Int64Array
 from conceptaudit.report.inputs import RunRecord, read_run
 from conceptaudit.report.sections.overview import name_of
-from conceptaudit.text.hypernyms import is_mainly
+from conceptaudit.text.wordnet import is_mainly
 
 if TYPE_CHECKING:
     import duckdb

@@ -114,7 +114,7 @@ _LACKS = (
 
 def _under(frequencies: ConceptFrequencies, parents: tuple[str, ...]) -> tuple[Mask, int]:
     """Concepts one of whose senses is a kind of a parent; unknown ones are left out."""
-    from conceptaudit.text.hypernyms import is_hyponym_of, senses_of
+    from conceptaudit.text.wordnet import is_hyponym_of, senses_of
 
     for parent in parents:
         if not senses_of(parent):

@@ -31,13 +31,12 @@ from conceptaudit.engine.stage import ShardResult
 from conceptaudit.options.vocab import PhraseRule
 from conceptaudit.records import Drop, SampleBatch
 from conceptaudit.tagtable import check_account, drop_table, part_account
-from conceptaudit.text.documents import by_passage
-from conceptaudit.text.morphology import common_singular
+from conceptaudit.text.annotator import by_passage
 from conceptaudit.text.normalize import NORMALIZER, caption_text, normalize
 from conceptaudit.text.paper import caption_key
-from conceptaudit.text.pipeline import NounPipeline, load_pipeline
-from conceptaudit.text.spacy_pipe import map_docs
+from conceptaudit.text.pipeline import NounPipeline, load_pipeline, map_docs
 from conceptaudit.text.word_classes import HYPHENS
+from conceptaudit.text.word_forms import common_singular
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -176,7 +175,7 @@ _MAX_CACHED = 500_000
 class PhraseFinder:
     """Finds the words and phrases of tagged captions.
 
-    >>> from conceptaudit.text.bundled import load_bundled
+    >>> from conceptaudit.text.pipeline import load_bundled
     >>> nlp = load_bundled()
     >>> find = PhraseFinder(nlp, PhraseRule())
     >>> sorted(find(nlp("two old wine bottles on a table")))

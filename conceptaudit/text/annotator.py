@@ -1,29 +1,30 @@
-"""Captions to the concepts that they name: rules first, a tagger for what they leave."""
+"""Captions and documents to the concepts that they name: rules first, a tagger for the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.matching import CaptionMatcher, Matches
-from conceptaudit.text.mentions import NO_MENTIONS, Annotated, Found
-from conceptaudit.text.morphology import english_head_forms
-from conceptaudit.text.normalize import caption_texts
+from conceptaudit.text.mentions import NO_MENTIONS, Annotated, Found, Mention
+from conceptaudit.text.normalize import caption_text, caption_texts
 from conceptaudit.text.other_languages import WholeCaptions
-from conceptaudit.text.phrases import PhraseTrie
+from conceptaudit.text.phrases import PhraseTrie, english_spellings
 from conceptaudit.text.rules import ACCEPT, REJECT, UNDECIDED
 from conceptaudit.text.sampling import Pairs, pairs_of
-from conceptaudit.text.spelling_variants import english_spellings
 from conceptaudit.text.token_table import Words, split_words
 from conceptaudit.text.windows import NounAsker
+from conceptaudit.text.word_forms import english_head_forms
 
 if TYPE_CHECKING:
     from spacy.language import Language
+
 
 ZONE_CAPTIONS = 16_384
 """Captions worked on at a time: each distinct word of them is looked up once."""
@@ -173,3 +174,92 @@ class CaptionAnnotator:
     ) -> npt.NDArray[np.bool_]:
         pairs = rows.captions.astype(np.int64) * self.n_concepts + rows.concepts
         return np.isin(pairs, wanted)
+
+
+PASSAGE_CHARS = 4_000
+"""Longest passage: some 700 words, small enough to keep a batch of them in little memory."""
+
+_PASSAGES_AT_ONCE = 512
+_SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s|[\u3002\uff01\uff1f]")
+_SPACE = re.compile(r"\s")
+
+Value = TypeVar("Value")
+
+
+def passages(text: str, longest: int = PASSAGE_CHARS) -> Iterator[tuple[int, int]]:
+    """Cut a text into passages of at most `longest` characters.
+
+    >>> text = "A dog barks. A cat sleeps."
+    >>> [text[start:stop] for start, stop in passages(text, 14)]
+    ['A dog barks. ', 'A cat sleeps.']
+    """
+    start = 0
+    while len(text) - start > longest:
+        low, high = start + longest // 2, start + longest
+        stop = text.rfind("\n", low, high) + 1
+        if stop == 0:
+            for end in (_SENTENCE_END, _SPACE):
+                stops = [found.end() for found in end.finditer(text, low, high)]
+                if stops:
+                    stop = stops[-1]
+                    break
+        start, before = stop or high, start
+        yield before, start
+    if start < len(text) or not text:
+        yield start, len(text)
+
+
+def by_passage(
+    read: Callable[[Sequence[str]], Sequence[Value]], documents: Sequence[str]
+) -> Iterator[list[tuple[int, Value]]]:
+    """Read documents passage by passage.
+
+    Yields per document: where each passage starts in ``caption_text(document)`` and what was made
+    of it.
+    """
+    waiting: list[tuple[str, list[tuple[int, int]]]] = []
+    n_waiting = 0
+    for document in documents:
+        text = caption_text(document)
+        spans = list(passages(text))
+        waiting.append((text, spans))
+        n_waiting += len(spans)
+        if n_waiting >= _PASSAGES_AT_ONCE:
+            yield from _read(read, waiting)
+            waiting, n_waiting = [], 0
+    yield from _read(read, waiting)
+
+
+def _read(
+    read: Callable[[Sequence[str]], Sequence[Value]],
+    waiting: Sequence[tuple[str, list[tuple[int, int]]]],
+) -> Iterator[list[tuple[int, Value]]]:
+    pieces = [text[start:stop] for text, spans in waiting for start, stop in spans]
+    found: list[Value] = []
+    for first in range(0, len(pieces), _PASSAGES_AT_ONCE):
+        found.extend(read(pieces[first : first + _PASSAGES_AT_ONCE]))
+    results = iter(found)
+    for _, spans in waiting:
+        yield [(start, next(results)) for start, _ in spans]
+
+
+def tag_documents(
+    tag: Callable[[Sequence[str]], Sequence[Annotated | str]], documents: Sequence[str]
+) -> list[Annotated | str]:
+    """Tag documents of any length.
+
+    Returns what each document names, with offsets into ``caption_text(document)``; how the pipeline
+    failed where it failed on any passage.
+    """
+    return [_joined(parts) for parts in by_passage(tag, documents)]
+
+
+def _joined(parts: Sequence[tuple[int, Annotated | str]]) -> Annotated | str:
+    mentions: list[Mention] = []
+    rejected: list[Mention] = []
+    for offset, found in parts:
+        if isinstance(found, str):
+            return found
+        for source, target in ((found.mentions, mentions), (found.rejected, rejected)):
+            target.extend(Mention(m.concept_id, m.start + offset, m.stop + offset) for m in source)
+    return Annotated(tuple(mentions), tuple(rejected)) if mentions or rejected else NO_MENTIONS

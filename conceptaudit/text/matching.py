@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from conceptaudit.text.around import Around
 from conceptaudit.text.phrases import (
     AFTER_WHICH_NO_DOT,
     ENDINGS,
@@ -21,7 +20,7 @@ from conceptaudit.text.phrases import (
 )
 from conceptaudit.text.rules import ACCEPT, UNDECIDED, decide
 from conceptaudit.text.token_table import Words, WordSplitter, ragged, without_tone, word_key
-from conceptaudit.text.word_classes import CAPITAL, KNOWN, NOUN_ONLY, listed, word_class
+from conceptaudit.text.word_classes import CAPITAL, KNOWN, NOUN_ONLY, Around, listed, word_class
 from conceptaudit.text.word_forms import VERB_ING, VERB_PAST
 
 Mask = npt.NDArray[np.bool_]

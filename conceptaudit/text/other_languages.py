@@ -16,11 +16,9 @@ import numpy as np
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.matching import Matches
 from conceptaudit.text.mentions import Found
-from conceptaudit.text.morphology import unchanged
-from conceptaudit.text.phrases import PhraseTrie, is_skipped
+from conceptaudit.text.phrases import PhraseTrie, hyphenations, is_skipped
+from conceptaudit.text.pipeline import map_docs
 from conceptaudit.text.rules import ACCEPT, REJECT
-from conceptaudit.text.spacy_pipe import map_docs
-from conceptaudit.text.spelling_variants import hyphenations
 from conceptaudit.text.token_table import word_key
 from conceptaudit.text.windows import splits_at_spaces
 
@@ -46,7 +44,8 @@ class WholeCaptions:
         self._trie = PhraseTrie(
             vocabulary,
             split=lambda phrase: [token.text for token in nlp.make_doc(phrase)],
-            head_forms=unchanged,
+            # inflections are known to the pipeline alone
+            head_forms=lambda word, _alone: (word,),
             spellings=hyphenations,
         )
         self.unmatchable = self._trie.unmatchable

@@ -1,17 +1,24 @@
-"""Loading the spaCy pipeline that decides which words are nouns."""
+"""The spaCy pipeline that tells which words are nouns: loading it, and running it over captions."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from conceptaudit.artifacts import Json, digest_of, file_digest
 from conceptaudit.errors import ConfigError, MissingDependencyError
 from conceptaudit.options import shared
+from conceptaudit.ownership import is_own_process
+from conceptaudit.text.word_forms import BUNDLED_FOLDER
 
 if TYPE_CHECKING:
     from spacy.language import Language
+    from spacy.tokens import Doc
+
 
 BUNDLED = shared.BUNDLED
 
@@ -64,7 +71,7 @@ def load_pipeline(name: str) -> Language:
 
 def _load(name: str) -> Language:
     if name == BUNDLED:
-        from conceptaudit.text.bundled import load_bundled
+        from conceptaudit.text.pipeline import load_bundled
 
         return load_bundled()
     import spacy
@@ -115,3 +122,80 @@ def _identity(nlp: Language, name: str) -> str:
             [[path.relative_to(folder).as_posix(), file_digest(path)] for path in files]
         )
     return digest_of([name, nlp.meta.get("name"), nlp.meta.get("version"), nlp.pipe_names])
+
+
+def load_bundled() -> Language:
+    """Load the bundled pipeline: English, parts of speech and lemmas.
+
+    Returns a spaCy pipeline that sets ``pos``, ``morph`` (number and verb form only) and ``lemma``.
+
+    >>> nlp = load_bundled()
+    >>> [token.lemma_ for token in nlp("two dogs chase a ball") if token.pos_ == "NOUN"]
+    ['dog', 'ball']
+    """
+    with _without_torch():
+        import spacy
+
+        import conceptaudit.text.noun_lexicon  # noqa: F401  registers the component and the layer
+
+        return spacy.load(BUNDLED_FOLDER)
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """Keep spaCy from importing PyTorch, which this pipeline has no use for.
+
+    thinc imports it wherever it is installed: 2 seconds and 450 MiB in every worker. Other
+    pipelines may need thinc to know it, so it is kept away only in processes that are ours.
+    """
+    if not is_own_process() or "torch" in sys.modules or "thinc" in sys.modules:
+        yield
+        return
+    modules = cast("dict[str, Any]", sys.modules)
+    modules["torch"] = None  # importing it fails as where it is not installed
+    try:
+        yield
+    finally:
+        del modules["torch"]
+
+
+Value = TypeVar("Value")
+
+SPACY_BATCH = 256
+"""Captions per forward pass; more gained nothing in measurements and costs memory."""
+
+ZONE_CAPTIONS = 2_048
+"""Captions after which the pipeline forgets the words it has seen."""
+
+
+def map_docs(
+    nlp: Language, captions: Sequence[str], use: Callable[[Doc], Value]
+) -> list[Value | Exception]:
+    """Tag captions and keep what a function makes of each tagged one.
+
+    >>> import spacy
+    >>> map_docs(spacy.blank("en"), ["a dog", "dogs"], len)
+    [2, 1]
+    """
+    found: list[Value | Exception] = []
+    for start in range(0, len(captions), ZONE_CAPTIONS):
+        zone = captions[start : start + ZONE_CAPTIONS]
+        distinct = list(dict.fromkeys(zone))
+        results = dict(zip(distinct, _zone(nlp, distinct, use), strict=True))
+        found.extend(results[caption] for caption in zone)
+    return found
+
+
+def _zone(
+    nlp: Language, captions: Sequence[str], use: Callable[[Doc], Value]
+) -> list[Value | Exception]:
+    # `use` must not hold on to a Doc, whose words are gone when the zone ends, and
+    # the zone frees new words: without it spaCy's string store grows with the corpus
+    with nlp.memory_zone():
+        try:
+            return [use(doc) for doc in nlp.pipe(captions, batch_size=SPACY_BATCH)]
+        except Exception as error:  # noqa: BLE001 -- any pipeline may fail on any caption
+            if len(captions) == 1:
+                return [error]
+    half = len(captions) // 2
+    return [*_zone(nlp, captions[:half], use), *_zone(nlp, captions[half:], use)]

@@ -16,21 +16,24 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from conceptaudit.text import phrase_rules
-from conceptaudit.text.around import Around, Mask
 from conceptaudit.text.word_classes import (
     ANY_VERB,
     APOSTROPHE,
     CAPITAL,
     CLOSED,
     HYPHEN,
+    KNOWN,
+    LETTERS,
     NO_WORD,
     NOUN_ONLY,
+    Around,
+    Mask,
     listed,
 )
 from conceptaudit.text.word_forms import (
     ADJECTIVE,
     ADVERB,
+    ANIMATE,
     ANY_NOUN,
     COMPARED,
     MOSTLY_NOUN,
@@ -64,15 +67,9 @@ def _rule(verdict: int) -> Callable[[Rule], Rule]:
 
 
 def decide(around: Around) -> npt.NDArray[np.int8]:
-    """Decide about words that can be a noun and something else.
+    """Decide about words that can be a noun and something else, in the order of `RULES`.
 
-    The result has the shape (n,).
-
-    >>> from conceptaudit.text.word_classes import word_class
-    >>> words = "they watch the park with a watch".split()
-    >>> classes = np.array([word_class(word) for word in words])
-    >>> decide(Around(classes, np.zeros(7, dtype=int), np.array([1, 3, 6]))).tolist()
-    [-1, 1, 1]
+    The result has the shape (n,): `ACCEPT`, `REJECT`, or 0 where the tagger has to be asked.
     """
     verdicts = np.zeros(len(around.at), dtype=np.int8)
     for rule, verdict in RULES:
@@ -92,19 +89,13 @@ def no_noun_or_hyphenated(a: Around) -> Mask:
 
 @_rule(ACCEPT)
 def next_to(a: Around) -> Mask:
-    """Accept a noun after "next to", "close to" and the like.
-
-    2 of 2.
-    """
+    """Accept a noun after "next to", "close to" and the like. 2 of 2."""
     return _to(a) & a.has(-2, listed("noun_after_to")) & a.ends_phrase
 
 
 @_rule(REJECT)
 def infinitive(a: Around) -> Mask:
-    """Reject a base form after "to" where "to" opens an infinitive, or before an object.
-
-    30 of 30.
-    """
+    """Reject a base form after "to" of an infinitive, or before an object. 30 of 30."""
     opens = a.has(-2, listed("verb_after_to"))
     takes = a.has(1, listed("determiner", "possessive", "object"))
     return _to(a) & ~a.has(-2, listed("noun_after_to")) & (opens | takes)
@@ -122,10 +113,7 @@ def _to(a: Around) -> Mask:
 
 @_rule(REJECT)
 def after_modal(a: Around) -> Mask:
-    """Reject a base form after a modal, "not" or "never": "you can watch", "don't park".
-
-    2 of 2.
-    """
+    """Reject a base form after a modal, "not" or "never": "you can watch", "don't park". 2 of 2."""
     modal = a.has(-1, listed("modal", "not"))
     modal |= a.has(-1, listed("can")) & a.has(-2, listed("subject"))
     modal |= a.has(-1, listed("t")) & a.has(-2, APOSTROPHE)
@@ -134,10 +122,7 @@ def after_modal(a: Around) -> Mask:
 
 @_rule(REJECT)
 def after_pronoun(a: Around) -> Mask:
-    """Reject a finite verb after its subject: "we watch", "she watches", "it fits well".
-
-    21 of 21.
-    """
+    """Reject a finite verb after its subject: "we watch", "it fits well". 21 of 21."""
     plain = a.has(-1, listed("plain_pronoun")) & (a.has(0, VERB_BASE) | a.has(0, VERB_S))
     other = a.has(-1, listed("subject")) & ~a.has(-1, listed("it")) & ~a.ends_phrase
     return plain | (other & ~a.has(-2, listed("preposition")) & a.is_verb_form)
@@ -145,10 +130,7 @@ def after_pronoun(a: Around) -> Mask:
 
 @_rule(REJECT)
 def modal_can(a: Around) -> Mask:
-    """Reject the modals "can", "may" and "will" before "be", "have", "not" or after a pronoun.
-
-    0 of 0.
-    """
+    """Reject the modals "can", "may", "will" before "be", "not" … or after a pronoun. 0 of 0."""
     is_modal = a.has(0, listed("can_may_will"))
     return is_modal & (a.has(1, listed("after_can")) | a.has(-1, listed("subject")))
 
@@ -162,10 +144,7 @@ def perhaps_can(a: Around) -> Mask:
 
 @_rule(REJECT)
 def verb_with_object(a: Around) -> Mask:
-    """Reject a verb between a subject that agrees with it and an object: "dogs watch the ball".
-
-    61 of 61.
-    """
+    """Reject a verb between its subject and an object: "dogs watch the ball". 61 of 61."""
     collective = a.has(-1, NO_WORD | listed("relative", "collective", "subject"))
     singular = a.has(-1, NOUN_SINGULAR) & ~a.has(-1, VERB_PAST | VERB_ING)
     plural = a.has(-1, NOUN_PLURAL) & ~a.has(-1, NOUN_SINGULAR)
@@ -190,10 +169,7 @@ def _has_object(a: Around) -> Mask:
 
 @_rule(ACCEPT)
 def nearly_noun(a: Around) -> Mask:
-    """Accept a word whose verb is rare in running text: "dog", "table".
-
-    300 of 300.
-    """
+    """Accept a word whose verb is rare in running text: "dog", "table". 300 of 300."""
     return a.has(0, NEARLY_NOUN)
 
 
@@ -213,17 +189,14 @@ def pronoun_determiner(a: Around) -> Mask:
 
 @_rule(ACCEPT)
 def after_determiner(a: Around) -> Mask:
-    """Accept a noun after a determiner or possessive, and a plural after a number.
-
-    380 of 382.
-    """
+    """Accept a noun after a determiner or possessive, and a plural after a number. 380 of 382."""
     number = a.has(-1, listed("number")) & ~a.has(-1, listed("determiner", "possessive"))
     return a.is_plain & a.after_marker & (a.is_plural_only | ~number)
 
 
 @_rule(ACCEPT)
 def after_preposition(a: Around) -> Mask:
-    """Accept a noun after a preposition, unless that may be an adverb: "people behind watch".
+    """Accept a noun after what is no adverb but a preposition: not "people behind watch".
 
     66 of 66.
     """
@@ -233,19 +206,13 @@ def after_preposition(a: Around) -> Mask:
 
 @_rule(ACCEPT)
 def after_adjective(a: Around) -> Mask:
-    """Accept a noun after a word that is only an adjective: "a small park".
-
-    158 of 159.
-    """
+    """Accept a noun after a word that is only an adjective: "a small park". 158 of 159."""
     return a.is_plain & a.after_adjective
 
 
 @_rule(ACCEPT)
 def head_of_phrase(a: Around) -> Mask:
-    """Accept the last word of a noun phrase: "the orange.", "a painting of".
-
-    32 of 32.
-    """
+    """Accept the last word of a noun phrase: "the orange.", "a painting of". 32 of 32."""
     settled = a.after_marker | ~a.is_participle | ~a.has(-1, listed("preposition"))
     return _in_phrase(a) & a.ends_phrase & settled
 
@@ -262,29 +229,20 @@ def _in_phrase(a: Around) -> Mask:
 
 @_rule(ACCEPT)
 def subject_of_auxiliary(a: Around) -> Mask:
-    """Accept a noun before "is", "are" …: "train is late".
-
-    23 of 23.
-    """
+    """Accept a noun before "is", "are" …: "train is late". 23 of 23."""
     return a.has(0, ANY_VERB) & ~a.is_participle & a.has(1, listed("auxiliary"))
 
 
 @_rule(ACCEPT)
 def before_of(a: Around) -> Mask:
-    """Accept a noun before "of": "slice of cake".
-
-    8 of 8.
-    """
+    """Accept a noun before "of": "slice of cake". 8 of 8."""
     opens = a.has(-1, listed("end") | NO_WORD) | a.has(0, MOSTLY_NOUN)
     return a.has(1, listed("of")) & ~a.is_participle & opens
 
 
 @_rule(ACCEPT)
 def compound(a: Around) -> Mask:
-    """Accept a noun after one that agrees with no such verb: "kitchen sink", "mens watches".
-
-    81 of 84.
-    """
+    """Accept a noun after one that agrees with no such verb: "kitchen sink". 81 of 84."""
     noun = a.has(-1, NOUN_ONLY) & ~a.has(-1, listed("collective")) & a.is_plain
     plural = a.has(-1, NOUN_PLURAL) & ~a.has(-1, NOUN_SINGULAR)
     after_plural = plural & a.has(0, VERB_S) & a.is_plural_only
@@ -296,24 +254,33 @@ def compound(a: Around) -> Mask:
 
 @_rule(ACCEPT)
 def object_of_participle(a: Around) -> Mask:
-    """Accept the object of an -ing form: "a man riding waves", "wearing watch".
-
-    28 of 28.
-    """
+    """Accept the object of an -ing form: "a man riding waves", "wearing watch". 28 of 28."""
     taken = a.has(-1, listed("transitive")) | a.has(-1, VERB_ING)
     more = a.has(1, listed("determiner", "object"))
     return a.disagrees & taken & ~more
 
 
-_rule(ACCEPT)(phrase_rules.singular_phrase)
+@_rule(ACCEPT)
+def singular_phrase(a: Around) -> Mask:
+    """Accept a base form in a singular noun phrase: "a dark colored watch". 73 of 73."""
+    found = np.zeros(len(a.at), dtype=bool)
+    open_ = a.disagrees
+    stops = NOUN_PLURAL | VERB_S | CLOSED | listed("collective") | NO_WORD
+    for back in (-1, -2, -3):
+        singular = a.has(back, listed("singular_determiner"))
+        if back < -1:
+            singular |= a.has(back, listed("possessive", "the"))
+        # "a man and a small boy walk"
+        second = a.has(back - 1, listed("conjunction"))
+        found |= open_ & singular & ~second
+        open_ &= ~singular & ~a.has(back, stops) & a.has(back, LETTERS)
+        open_ &= ~a.has(back, listed("of_people"))
+    return found
 
 
 @_rule(ACCEPT)
 def after_singular(a: Around) -> Mask:
-    """Accept a base form after a singular noun, where no other verb or clause stands before.
-
-    38 of 38.
-    """
+    """Accept a base form after a singular noun, without a verb or clause before. 38 of 38."""
     singular = a.has(-1, NOUN_SINGULAR) & ~a.has(-1, NOUN_PLURAL | ADVERB | CLOSED)
     no_clause = a.none_before(listed("conjunction", "modal", "bare_verb_follows"))
     # "Live Love Show" are three verbs
@@ -323,58 +290,108 @@ def after_singular(a: Around) -> Mask:
 
 @_rule(ACCEPT)
 def after_transitive(a: Around) -> Mask:
-    """Accept a noun after a verb that takes an object: "wears sunglasses and jeans".
-
-    11 of 11.
-    """
+    """Accept a noun after a verb that takes an object: "wears sunglasses and jeans". 11 of 11."""
     fits = a.ends_phrase | ~a.is_adjective
     return a.has(-1, listed("transitive")) & fits & ~a.is_participle
 
 
 @_rule(ACCEPT)
 def opens_clause(a: Around) -> Mask:
-    """Accept a caption's first word before a verb that is nothing else: "Train passing a field".
-
-    0 of 0.
-    """
+    """Accept the first word before a verb that is nothing else: "Train passing". 0 of 0."""
     base = a.has(0, VERB_BASE) & a.is_plain & ~a.has(0, listed("imperative"))
     verb = a.has(1, VERB_ING | VERB_S) & ~a.has(1, ANY_NOUN)
     return base & verb & a.is_first
 
 
-_rule(ACCEPT)(phrase_rules.bare_compound)
-_rule(ACCEPT)(phrase_rules.item_of_list)
+@_rule(ACCEPT)
+def bare_compound(a: Around) -> Mask:
+    """Accept a plural after a thing without an article: "kitchen forks for the home". 2 of 2."""
+    ends = a.has(1, NO_WORD | listed("end", "conjunction", "for_with"))
+    plural = a.has(0, VERB_S) & a.is_plural_only & a.is_plain
+    found = np.zeros(len(a.at), dtype=bool)
+    open_ = plural & ends & a.is_thing(-1)
+    for back in (-2, -3, -4, -5):
+        begins = a.has(back, NO_WORD | listed("end", "preposition", "conjunction"))
+        # a person or animal before may be the subject: "a dog with a leash poses"
+        found |= open_ & begins & a.none_before(ANIMATE | listed("subject"), -back - 1)
+        modifies = a.is_thing(back) | a.has(back, NOUN_ONLY | ADJECTIVE | listed("adjective"))
+        open_ &= modifies & ~begins & ~a.has(back, ANIMATE | CLOSED)
+    return found
+
+
+@_rule(ACCEPT)
+def item_of_list(a: Around) -> Mask:
+    """Accept an item after another thing: "stove, sink and microwave". 9 of 9."""
+    joined = a.has(-1, listed("conjunction", "comma"))
+    oxford = a.has(-1, listed("conjunction")) & a.has(-2, listed("comma"))
+    thing = np.where(oxford, a.is_item(-3), a.is_item(-2))
+    ends = a.has(1, NO_WORD | listed("end", "conjunction", "preposition", "before_noun"))
+    clause = listed("modal", "can", "bare_verb_follows", "subject", "to")
+    # "a man takes a picture and poses", "children sit on a bench and watch"
+    nobody = a.none_before(ANIMATE | listed("collective"))
+    alone = nobody | (a.no_verb_before(2) & ~a.has(0, VERB_S))
+    return joined & thing & ends & a.is_plain & a.none_before(clause, 1) & alone
 
 
 @_rule(ACCEPT)
 def after_mens(a: Around) -> Mask:
-    """Accept a noun after a possessive without its apostrophe: "mens watch".
-
-    2 of 2.
-    """
+    """Accept a noun after a possessive without its apostrophe: "mens watch". 2 of 2."""
     return a.has(-1, listed("mens")) & ~a.is_participle
 
 
-_rule(REJECT)(phrase_rules.after_singular_phrase)
-_rule(REJECT)(phrase_rules.after_counted_subject)
+@_rule(REJECT)
+def after_singular_phrase(a: Around) -> Mask:
+    """Reject a plural after what "a" began and cannot end there: "a dog jumps". 37 of 39."""
+    found = np.zeros(len(a.at), dtype=bool)
+    open_ = a.has(0, VERB_S) & a.is_plural_only
+    open_ &= a.has(-1, NOUN_SINGULAR) | (a.has(-1, LETTERS) & ~a.has(-1, KNOWN))
+    maybe_verb = np.zeros(len(a.at), dtype=bool)
+    for back in (-1, -2, -3, -4, -5):
+        if back < -1:
+            # "a man and a woman hold signs"
+            two = a.has(back - 1, listed("conjunction")) & maybe_verb
+            found |= open_ & a.is_singular_marker(back) & ~two
+        # "a smiling woman watches", but not "a woman wearing skis"
+        participle = a.has(back, VERB_ING | VERB_PAST)
+        participle &= ~a.is_singular_marker(back - 1) | (back == -1)
+        plural = a.has(back, NOUN_PLURAL) & ~a.has(back, NOUN_SINGULAR)
+        only_verb = a.has(back, VERB_BASE) & ~a.has(back, ANY_NOUN | ADJECTIVE)
+        stops = a.has(back, CLOSED | NO_WORD | VERB_S | listed("quantity"))
+        stops |= ~a.has(back, LETTERS) | participle | plural | only_verb
+        open_ &= ~stops
+        maybe_verb |= a.has(back, VERB_BASE) & ~a.has(back, NEARLY_NOUN)
+    return found
+
+
+@_rule(REJECT)
+def after_counted_subject(a: Around) -> Mask:
+    """Reject a verb after several people or animals: "two boys swing from a rope". 13 of 13."""
+    several = a.has(-1, NOUN_PLURAL) & ~a.has(-1, NOUN_SINGULAR) & a.has(-1, ANIMATE)
+    several |= a.has(-1, listed("collective"))
+    adverb = a.has(1, ADVERB) & ~a.has(1, ANY_NOUN | ADJECTIVE)
+    follows = a.ends_phrase | a.has(1, listed("determiner", "possessive", "object")) | adverb
+    base = a.has(0, VERB_BASE) & ~a.has(0, VERB_S) & ~a.is_participle
+    found = np.zeros(len(a.at), dtype=bool)
+    open_ = several & base & follows
+    for back in (-2, -3, -4, -5):
+        # "a group of women watch"
+        of_group = a.has(back, listed("of")) & a.has(back - 1, listed("collective"))
+        found |= open_ & (a.has(back, listed("number", "pronoun_determiner")) | of_group)
+        verb = a.has(back, ANY_VERB) & ~a.has(back, ANY_NOUN | ADJECTIVE)
+        open_ &= a.has(back, LETTERS) & ~a.has(back, CLOSED | NO_WORD) & ~verb
+    return found
 
 
 @_rule(REJECT)
 def after_adverb(a: Around) -> Mask:
-    """Reject a verb after a word that is only an adverb: "the umpire closely watches".
-
-    2 of 2.
-    """
+    """Reject a verb after a word that is only an adverb: "the umpire closely watches". 2 of 2."""
     adverb = a.has(-1, ADVERB) & ~a.has(-1, ANY_NOUN | ADJECTIVE | COMPARED | ANY_VERB | CLOSED)
     return adverb & a.has(0, VERB_S)
 
 
 @_rule(ACCEPT)
 def bare_phrase(a: Around) -> Mask:
-    """Accept the last word of a short caption in which nothing else can be a verb.
-
-    3 of 3.
-    """
+    """Accept the last word of a short caption in which nothing else can be a verb. 3 of 3."""
     no_verb = a.none_elsewhere(ANY_VERB | listed("auxiliary", "modal", "subject"))
     plural_before = a.has(0, VERB_BASE) & a.has(-1, NOUN_PLURAL)
     noun_before = a.has(0, VERB_S) & a.has(-1, ANY_NOUN)

@@ -21,10 +21,9 @@ from conceptaudit.errors import ConfigError
 from conceptaudit.options.engine import EngineChoice
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import SampleBatch
-from conceptaudit.text.morphology import english_head_forms
 from conceptaudit.text.normalize import caption_text, normalize, phrase_text
-from conceptaudit.text.phrases import AFTER_WHICH_NO_DOT, head_of, mark_of
-from conceptaudit.text.spelling_variants import english_spellings
+from conceptaudit.text.phrases import AFTER_WHICH_NO_DOT, english_spellings, head_of, mark_of
+from conceptaudit.text.word_forms import english_head_forms
 
 _WORD = re.compile(r"[^\W_]+")
 _BETWEEN = r"(?:\s+|\s*[-\x{2010}-\x{2015}']\s*)"

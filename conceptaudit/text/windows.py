@@ -221,7 +221,7 @@ class NounAsker:
 def reach_of(nlp: Language) -> int | None:
     """Return how many words to either side a pipeline's part of speech depends on.
 
-    >>> from conceptaudit.text.bundled import load_bundled
+    >>> from conceptaudit.text.pipeline import load_bundled
     >>> reach_of(load_bundled())
     6
     """

@@ -10,7 +10,8 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
+from pathlib import Path
 
 FACTORY = "conceptaudit_noun_lexicon"
 """Name of the bundled pipeline's component that decides by these forms (`noun_lexicon`)."""
@@ -161,6 +162,7 @@ class WordForms:
             bits |= MOSTLY_NOUN
         elif nouns and others and n_other >= 2 * n_noun:
             bits |= SELDOM_NOUN
+        # "a table" may be "to table a motion", which captions hardly ever say, and then plainly
         if self.rare and nouns and others and all((w, pos) in self.rare for pos, w in others):
             bits |= NEARLY_NOUN
         if any(self.entries[lemma].animate for lemma in nouns):
@@ -175,14 +177,6 @@ class WordForms:
             return False
         code = self.code(form) if code is None else code
         return bool(code & ANY_NOUN) and not code & ANY_OTHER
-
-    def is_nearly_noun(self, form: str) -> bool:
-        """Whether a form is a noun in running text although the lexicon has other readings of it.
-
-        "A table" may be "to table a motion", but hardly ever is; a caption says so plainly where
-        it does ("to" or a modal before it).
-        """
-        return bool(self.code(form) & NEARLY_NOUN)
 
     def lemma(self, form: str, pos: str, *, plural: bool | None = None) -> str:
         """Lower-cased lemma of a form used as a given part of speech."""
@@ -292,3 +286,115 @@ def _parse_entry(senses: str, irregular: str) -> LexiconEntry:
     for item in filter(None, irregular.split(",")):
         forms[item[0]] = (*forms.get(item[0], ()), item[1:])
     return LexiconEntry(senses=counts, irregular=forms, animate=animate)
+
+
+BUNDLED_FOLDER = Path(__file__).parent / "models" / "en_caption_nouns"
+"""The bundled pipeline with its model card and its measured accuracy."""
+
+LEXICON_FILE = "conceptaudit_noun_lexicon/word_forms.txt.gz"
+
+_HISSING = ("s", "x", "z", "ch", "sh")
+_VOWELS = "aeiou"
+_SHORTEST_PLURAL = 3
+
+
+@cache
+def english_lexicon() -> WordForms:
+    """Return the bundled lexicon of English forms."""
+    return parse_forms((BUNDLED_FOLDER / LEXICON_FILE).read_bytes())
+
+
+def lexicon_noun_senses(word: str) -> int:
+    """Return the number of noun senses of a lower-case word in the lexicon; 0 for no noun.
+
+    >>> lexicon_noun_senses("xylophone"), lexicon_noun_senses("quickly")
+    (1, 0)
+    """
+    entry = english_lexicon().entries.get(word)
+    return 0 if entry is None else entry.senses.get("n", 0)
+
+
+def is_english_word(form: str) -> bool:
+    """Tell whether the lexicon has a form, inflected or not, as any part of speech.
+
+    >>> is_english_word("blackbirds"), is_english_word("poloshirt")
+    (True, False)
+    """
+    return bool(english_lexicon().analyses(form))
+
+
+_OTHER = """
+as aas abs ans bs cola corps customs das diva divas dos genus genera ins kansas lei means mrs ms
+opera premises res sos species spectacles trivia vas woods
+"""
+_OWN = """
+arms blues boxers brakes briefs clothes contents drawers glasses goggles goods grounds hives jeans
+letters manners maths minutes news overalls pants pliers rails savings scissors shears shorts slacks
+spirits stays tights tongs trousers trunks waters works
+"""
+OTHER_PLURALS = frozenset(_OTHER.split())
+"""Look like the plural of another noun, and are hardly ever meant as that: woods are no wood."""
+
+_OWN_PLURALS = OTHER_PLURALS | frozenset(_OWN.split())
+"""Things of their own, whose singular is another word in captions: "short" is no pair of shorts."""
+
+
+@lru_cache(maxsize=100_000)
+def english_singular(word: str) -> str:
+    """Return the singular of a regular or irregular English plural, else the word itself.
+
+    A plural that is a thing of its own is left alone: "glasses" as a concept means spectacles, and
+    must not count every glass.
+
+    >>> [english_singular(word) for word in ("apples", "mice", "shoes", "glasses", "bus")]
+    ['apple', 'mouse', 'shoe', 'glasses', 'bus']
+    """
+    if word in _OWN_PLURALS or (lexicon_noun_senses(word) and len(word) <= _SHORTEST_PLURAL):
+        return word
+    return english_lexicon().lemma(word, "NOUN")
+
+
+@lru_cache(maxsize=100_000)
+def common_singular(word: str) -> str:
+    """Return the singular of a plural that is no word of its own, else the word itself.
+
+    >>> common_singular("photos"), common_singular("shoes"), common_singular("paris")
+    ('photo', 'shoes', 'paris')
+    """
+    return word if lexicon_noun_senses(word) else english_lexicon().lemma(word, "NOUN")
+
+
+@lru_cache(maxsize=100_000)
+def english_plurals(word: str) -> tuple[str, ...]:
+    """Return the plurals that an English noun may have, the lexicon's irregular ones first.
+
+    >>> english_plurals("knife"), english_plurals("berry"), english_plurals("glass")
+    (('knives', 'knifes'), ('berries',), ('glasses',))
+    """
+    entry = english_lexicon().entries.get(word)
+    irregular = entry.irregular.get("n", ()) if entry is not None else ()
+    if word.endswith(_HISSING):
+        regular = f"{word}es"
+    elif word.endswith("y") and word[-2:-1] not in _VOWELS:
+        regular = f"{word[:-1]}ies"
+    else:
+        regular = f"{word}s"
+    return tuple(dict.fromkeys((*irregular, regular)))
+
+
+def english_head_forms(word: str, alone: bool) -> tuple[str, ...]:
+    """Return the forms in which a caption may hold a phrase's head word.
+
+    >>> [english_head_forms(word, True) for word in ("wood", "shoe", "apples")]
+    [('wood',), ('shoe', 'shoes'), ('apples', 'apple')]
+    """
+    # a single letter is a name: an "iPhone Xs" is no "iPhone X"
+    if len(word) < 2:
+        return (word,)
+    singular = english_singular(word)
+    plurals = english_plurals(singular) if singular == word and word not in _OWN_PLURALS else ()
+    # a plural with a meaning of its own is no form: "woods" is not counted for "wood". (Of
+    # "glasses" the words around decide, see `conceptaudit.text.phrases`.)
+    if alone:
+        plurals = tuple(plural for plural in plurals if plural not in OTHER_PLURALS)
+    return tuple(dict.fromkeys((word, singular, *plurals)))

@@ -1,5 +1,7 @@
 """Reading lists of concepts, in whatever form the user has them."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +15,23 @@ from conceptaudit.text.normalize import normalize
 from conceptaudit.vocabulary._entries import Record, records_of
 from conceptaudit.vocabulary._files import read_source
 from conceptaudit.vocabulary.lines import ENTITY, SYNSET_NAME
-from conceptaudit.vocabulary.shipped import shipped_list
+
+SHIPPED = ("imagenet", "lvis")
+"""ImageNet-1k with open_clip's names (1,000 classes), and LVIS v1 with its synonyms (1,203)."""
+
+_FOLDER = Path(__file__).parent / "lists"
+
+
+def shipped_list(name: object) -> Path | None:
+    """Return the file of a list that ships; None for every other name or path.
+
+    A file of the user's that is called like one is reached as ``./imagenet``.
+
+    >>> shipped_list("imagenet").name, shipped_list("classes.txt")
+    ('imagenet.csv', None)
+    """
+    return _FOLDER / f"{name}.csv" if isinstance(name, str) and name in SHIPPED else None
+
 
 _SHOWN = 5
 _GAPS = re.compile(r"[\s_\u2010-\u2015-]+")

@@ -18,8 +18,8 @@ from typing import Any
 
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.vocabulary import shipped_list
 from conceptaudit.vocabulary.lines import bare_lines, indexed_entries
-from conceptaudit.vocabulary.shipped import shipped_list
 
 CLASS_NAMES = "classnames.txt"
 """File name of CLIP_benchmark's WebDataset folders."""

@@ -21,7 +21,7 @@ import pandas as pd
 import psutil
 from PIL import Image
 
-from conceptaudit.auditing.pictures import read_pictures
+from conceptaudit.auditing.duplicates import read_pictures
 from conceptaudit.datasets import open_dataset
 from conceptaudit.image.decode import decode_image
 from conceptaudit.image.duplicates import find_duplicates, null_threshold

@@ -57,7 +57,7 @@ def make_run(folder: Path, n_shards: int, n_concepts: int, n_found: int) -> None
     """
     from conceptaudit import artifacts
     from conceptaudit.artifacts import canonical_json, digest_of, write_json
-    from conceptaudit.auditing.planning import plan_audit
+    from conceptaudit.auditing.plan import plan_audit
     from conceptaudit.engine.stage import stage_store
     from conceptaudit.frequency.stage import COUNTS, count_store, packed, shards_to_count
 

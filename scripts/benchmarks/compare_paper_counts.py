@@ -22,13 +22,12 @@ import numpy as np
 from conceptaudit.datasets import CAPTION, open_dataset
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.text.annotator import CaptionAnnotator
-from conceptaudit.text.morphology import english_head_forms
 from conceptaudit.text.normalize import caption_text, normalize, phrase_text
 from conceptaudit.text.paper import caption_key, query_terms
 from conceptaudit.text.phrases import head_of
-from conceptaudit.text.pipeline import load_pipeline
-from conceptaudit.text.spacy_pipe import map_docs
+from conceptaudit.text.pipeline import load_pipeline, map_docs
 from conceptaudit.text.word_classes import HYPHENS
+from conceptaudit.text.word_forms import english_head_forms
 from conceptaudit.vocabulary import read_concepts
 
 if TYPE_CHECKING:

@@ -54,8 +54,8 @@ def sample_once(
     """Estimate every concept from one sample; a row per concept."""
     from conceptaudit.frequency.adaptive import AdaptiveSample
     from conceptaudit.frequency.strata import add_cells
-    from conceptaudit.text.fast import sample_limit
     from conceptaudit.text.sampling import ranks
+    from conceptaudit.text.tagger import sample_limit
 
     rank = ranks(pairs["sample_id"].to_numpy(), pairs["form"].to_numpy(), seed=seed)
     ranked = pairs.assign(rank=rank)

@@ -136,7 +136,7 @@ def _evidence_seeds() -> list[Files]:
 
 
 def _read_evidence(folder: Path) -> object:
-    from conceptaudit.auditing.text_outputs import read_run_table
+    from conceptaudit.auditing.outputs import read_run_table
 
     return read_run_table(folder, "evidence", "dog")
 
@@ -223,7 +223,7 @@ def _part_seeds() -> list[Files]:
 def _read_parts(folder: Path) -> None:
     """Bring the part of a run into the run's own folder."""
     from conceptaudit.artifacts import digest_of
-    from conceptaudit.auditing.node_merge import collect_parts
+    from conceptaudit.auditing.array_jobs import collect_parts
     from conceptaudit.errors import DataError
     from conceptaudit.store.checking import identify
     from conceptaudit.store.run_folder import RunFolder

@@ -27,8 +27,8 @@ import pandas as pd  # noqa: E402
 import spacy  # noqa: E402
 from noun_tagger_scores import CAPTION_FILES, read_captions  # noqa: E402
 
-from conceptaudit.text.morphology import english_plurals  # noqa: E402
 from conceptaudit.text.normalize import caption_text  # noqa: E402
+from conceptaudit.text.word_forms import english_plurals  # noqa: E402
 
 LABELS = ROOT / "tests" / "text" / "noun_labels.csv"
 

@@ -57,7 +57,7 @@ CARD = """\
 
 A spaCy pipeline for English captions: `tok2vec`, `morphologizer` and `conceptaudit_noun_lexicon`.
 It sets `pos` (Universal Dependencies), `morph` (number of nouns, form of verbs) and `lemma`.
-`conceptaudit.text.bundled.load_bundled()` loads it. To load it by path, import
+`conceptaudit.text.pipeline.load_bundled()` loads it. To load it by path, import
 `conceptaudit.text.noun_lexicon` first.
 
 - **Learnt from** Universal Dependencies English-EWT train; Open English WordNet (which parts of

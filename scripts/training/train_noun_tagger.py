@@ -57,9 +57,12 @@ from spacy.language import Language  # noqa: E402
 from spacy.tokens import Doc  # noqa: E402
 from spacy.training import Example  # noqa: E402
 
-from conceptaudit.text.bundled import bundled_path  # noqa: E402
 from conceptaudit.text.noun_lexicon import EMBED_LAYER  # noqa: E402
-from conceptaudit.text.word_forms import FACTORY, WordForms  # noqa: E402
+from conceptaudit.text.word_forms import (  # noqa: E402
+    BUNDLED_FOLDER,
+    FACTORY,
+    WordForms,
+)
 
 WIDTH = 96
 MAX_CAPTIONS = 8_000  # of each set, evenly spaced: the share is then known to 0.001
@@ -276,7 +279,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--speed", action="store_true", help="only time --output beside a plain spaCy pipeline"
     )
-    parser.add_argument("--output", type=Path, default=bundled_path(), help="the model's folder")
+    parser.add_argument("--output", type=Path, default=BUNDLED_FOLDER, help="the model's folder")
     parser.add_argument(
         "--average", type=Path, nargs="+", help="write the mean of the weights in these folders"
     )

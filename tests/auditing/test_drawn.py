@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from conceptaudit.auditing import AuditOptions, audit
-from conceptaudit.auditing.drawn import DrawnDataset
+from conceptaudit.auditing.sources import DrawnDataset
 from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import CAPTION
 from conceptaudit.errors import ConfigError

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from conceptaudit.auditing import AuditOptions, AuditRun, audit
-from conceptaudit.auditing.image_tags import UNKNOWN_CONCEPTS, UNKNOWN_KEYS
+from conceptaudit.auditing.taggers import UNKNOWN_CONCEPTS, UNKNOWN_KEYS
 from conceptaudit.cli.main import main
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.external_tags import import_tags, key_hashes

@@ -19,7 +19,7 @@ import json, os, sys
 from conceptaudit.engine.base import available_cpus
 from conceptaudit.engine.processes import ProcessEngine
 from conceptaudit.ownership import claim_process
-from conceptaudit.text.preload import LOADER
+from conceptaudit.text.tagger import LOADER
 
 def look(_):
     parent = os.getppid()

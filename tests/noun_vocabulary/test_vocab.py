@@ -17,10 +17,9 @@ from conceptaudit.cli.main import main
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.noun_vocabulary import PhraseRule, VocabOptions, list_vocabulary, write_concepts
-from conceptaudit.noun_vocabulary.listing import entries
-from conceptaudit.noun_vocabulary.merging import merge_counts
+from conceptaudit.noun_vocabulary.merging import entries, merge_counts
 from conceptaudit.noun_vocabulary.stage import KEYS, PAIRS, PhraseFinder, _Counted
-from conceptaudit.text.bundled import load_bundled
+from conceptaudit.text.pipeline import load_bundled
 from conceptaudit.vocabulary import read_concepts
 
 ROWS = [

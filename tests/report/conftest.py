@@ -263,7 +263,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         clip="colours", concept_vectors=str(folder / "vectors.npy"), threshold=0.5, workers=1
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("conceptaudit.auditing.planning.find_clip", lambda *_, **__: clip)
+        patch.setattr("conceptaudit.auditing.plan.find_clip", lambda *_, **__: clip)
         patch.setattr(ClipModel, "prepare", prepare)
         patch.setattr(ClipModel, "encode_pixels", encode)
         audit(folder / "set", list(NAMES_OF_CONCEPTS), folder / "run", options=options)

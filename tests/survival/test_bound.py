@@ -13,7 +13,7 @@ import pytest
 from conceptaudit.artifacts import MANIFEST, digest_of, file_digest, read_json, write_json
 from conceptaudit.auditing import correct, draw_sample
 from conceptaudit.auditing.judged_run import read_judged
-from conceptaudit.auditing.text_outputs import read_run_table
+from conceptaudit.auditing.outputs import read_run_table
 from conceptaudit.cli.main import main
 from conceptaudit.curves import Curve
 from conceptaudit.errors import DataError

@@ -11,9 +11,9 @@ import spacy
 
 from conceptaudit.records import Concept, ConceptVocabulary
 from conceptaudit.text.annotator import CaptionAnnotator
-from conceptaudit.text.bundled import load_bundled
 from conceptaudit.text.mentions import Annotated
 from conceptaudit.text.normalize import caption_text
+from conceptaudit.text.pipeline import load_bundled
 
 FILES = {
     "flickr30k_en": "flickr30k_en.parquet",

@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 
 from conceptaudit.records import Concept, ConceptVocabulary
-from conceptaudit.text.ambiguity import (
+from conceptaudit.text.annotator import CaptionAnnotator
+from conceptaudit.text.mentions import (
     LOOK_ALIKES,
+    Annotated,
+    Mention,
     MentionTotals,
     RejectedMentions,
     look_alike_columns,
     look_alike_note,
 )
-from conceptaudit.text.annotator import CaptionAnnotator
-from conceptaudit.text.mentions import Annotated, Mention
 from conceptaudit.text.pipeline import load_pipeline
-from conceptaudit.text.wordnet_senses import MANY_SENSES, ambiguity_note, noun_senses
+from conceptaudit.text.wordnet import MANY_SENSES, ambiguity_note, noun_senses
 
 WORDS = ConceptVocabulary(tuple(Concept(name=name) for name in ("watch", "dog", "bank")))
 

@@ -8,7 +8,7 @@ OURS = """
 import sys
 from conceptaudit.ownership import claim_process
 claim_process()
-from conceptaudit.text.bundled import load_bundled
+from conceptaudit.text.pipeline import load_bundled
 nlp = load_bundled()
 assert "torch" not in sys.modules
 print(*(token.lemma_ for token in nlp("two dogs chase balls") if token.pos_ == "NOUN"))
@@ -19,7 +19,7 @@ assert torch.ones(2).sum() == 2
 ANOTHER = """
 from importlib.util import find_spec
 from conceptaudit.ownership import is_own_process
-from conceptaudit.text.bundled import load_bundled
+from conceptaudit.text.pipeline import load_bundled
 assert not is_own_process()
 print(load_bundled().lang)
 from thinc import compat

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from conceptaudit.auditing import AuditOptions, audit
 from conceptaudit.errors import ConfigError
-from conceptaudit.text.documents import PASSAGE_CHARS, by_passage, passages, tag_documents
+from conceptaudit.text.annotator import PASSAGE_CHARS, by_passage, passages, tag_documents
 from conceptaudit.text.mentions import Annotated, Mention
 
 SENTENCE = "The committee agreed on the budget for another year. "

@@ -2,7 +2,7 @@
 
 import pytest
 
-from conceptaudit.text.hypernyms import _kinds, is_hyponym_of, kinds_of, senses_of
+from conceptaudit.text.wordnet import _kinds, is_hyponym_of, kinds_of, senses_of
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,15 @@ import pytest
 from spacy.language import Language
 from spacy.tokens import Doc, Token
 
-from conceptaudit.text.bundled import bundled_path, load_bundled
-from conceptaudit.text.word_forms import ANIMATE, LexiconEntry, WordForms, strip_plural
+from conceptaudit.text.pipeline import load_bundled
+from conceptaudit.text.word_forms import (
+    ANIMATE,
+    BUNDLED_FOLDER,
+    NEARLY_NOUN,
+    LexiconEntry,
+    WordForms,
+    strip_plural,
+)
 
 NOUNS = {"NOUN", "PROPN"}
 CLOSED = {"ADP", "AUX", "CCONJ", "DET", "INTJ", "PART", "PRON", "SCONJ"}
@@ -32,7 +39,7 @@ def nlp() -> Language:
 
 @pytest.fixture(scope="module")
 def accuracy() -> dict:
-    return json.loads((bundled_path() / "accuracy.json").read_text(encoding="utf-8"))
+    return json.loads((BUNDLED_FOLDER / "accuracy.json").read_text(encoding="utf-8"))
 
 
 def find(doc: Doc, word: str) -> Token:
@@ -55,13 +62,13 @@ def read_ud(folder: Path, part: str) -> Iterator[list[list[str]]]:
 
 
 def test_ships_small_safe_and_with_its_papers() -> None:
-    files = [path for path in bundled_path().rglob("*") if path.is_file()]
+    files = [path for path in BUNDLED_FOLDER.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= MAX_BYTES
     assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".pt", ".npy"}]
     # a pickle starts with the PROTO opcode and ends with STOP
     assert not [p for p in files if p.read_bytes()[:1] == b"\x80" and p.read_bytes()[-1:] == b"."]
-    assert "CC BY-SA 4.0" in (bundled_path() / "README.md").read_text(encoding="utf-8")
-    notice = " ".join((bundled_path() / "LICENSE").read_text(encoding="utf-8").split())
+    assert "CC BY-SA 4.0" in (BUNDLED_FOLDER / "README.md").read_text(encoding="utf-8")
+    notice = " ".join((BUNDLED_FOLDER / "LICENSE").read_text(encoding="utf-8").split())
     for name in ("English-EWT", "Open English WordNet", "Princeton"):
         assert name in notice
 
@@ -77,7 +84,7 @@ def test_loads_by_path_without_a_word_in_a_new_process() -> None:
         "assert [t.lemma_ for t in nlp('two dogs')] == ['two', 'dog']"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, str(bundled_path())],
+        [sys.executable, "-W", "error", "-c", code, str(BUNDLED_FOLDER)],
         capture_output=True,
         text=True,
         check=False,
@@ -380,10 +387,10 @@ def test_noun_only_is_judged_over_all_lemmas() -> None:
 
 def test_nearly_nouns_are_those_whose_other_readings_are_all_rare() -> None:
     forms = small_lexicon()
-    assert forms.is_nearly_noun("Tables")
+    assert forms.code("Tables") & NEARLY_NOUN
     assert not forms.is_noun_only("tables")
-    assert not forms.is_nearly_noun("leaves")
-    assert not forms.is_nearly_noun("helmet")  # a noun only
+    assert not forms.code("leaves") & NEARLY_NOUN
+    assert not forms.code("helmet") & NEARLY_NOUN  # a noun only
 
 
 def test_animate_nouns_are_marked_in_every_form() -> None:

@@ -14,10 +14,8 @@ from hypothesis import strategies as st
 from conceptaudit.auditing import AuditOptions, audit
 from conceptaudit.errors import ConfigError
 from conceptaudit.records import Concept, ConceptVocabulary
-from conceptaudit.text.bundled import load_bundled
-from conceptaudit.text.paper import caption_key, query_terms, search
-from conceptaudit.text.paper_stages import PaperIndex
-from conceptaudit.text.pipeline import find_pipeline, load_pipeline
+from conceptaudit.text.paper import PaperIndex, caption_key, query_terms, search
+from conceptaudit.text.pipeline import find_pipeline, load_bundled, load_pipeline
 
 CAPTIONS = [
     "two dogs and a cat",

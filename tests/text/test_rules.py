@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conceptaudit.text.around import Around
 from conceptaudit.text.rules import ACCEPT, REJECT, RULES, decide
 from conceptaudit.text.token_table import split_words, word_key
-from conceptaudit.text.word_classes import CAPITAL, NOUN_ONLY, word_class
+from conceptaudit.text.word_classes import CAPITAL, NOUN_ONLY, Around, word_class
 
 if TYPE_CHECKING:
     from conftest import Place

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from conceptaudit.records import Concept, ConceptVocabulary
 from conceptaudit.text.annotator import CaptionAnnotator
 from conceptaudit.text.normalize import normalize, phrase_text
+from conceptaudit.text.phrases import english_spellings, hyphenations
 from conceptaudit.text.pipeline import load_pipeline
-from conceptaudit.text.spelling_variants import english_spellings, hyphenations
 
 
 def counted(name: str, caption: str, *, any_pos: bool = False) -> int:

@@ -1,8 +1,8 @@
-"""What an audit writes about captions beside their counts: ambiguity, evidence, co-occurrence."""
+"""Tables that an audit writes beside its counts: evidence, co-occurrence, languages, columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,11 +10,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from conceptaudit.artifacts import ShardStore, write_csv, write_parquet
-from conceptaudit.auditing.fast_evidence import open_evidence
-from conceptaudit.datasets.base import Shard
+from conceptaudit.artifacts import (
+    ShardStore,
+    digest_of,
+    write_csv,
+    write_json,
+    write_parquet,
+)
+from conceptaudit.auditing.ambiguous_sample import open_evidence
+from conceptaudit.auditing.sources import with_columns
+from conceptaudit.datasets.base import Dataset, Shard
 from conceptaudit.engine import EngineChoice, StageReport, open_engine, run_shards
 from conceptaudit.errors import DataError
+from conceptaudit.frequency.by_column import (
+    AUTO_COLUMNS,
+    CountColumns,
+    column_store,
+    column_tables,
+    columns_of,
+)
+from conceptaudit.frequency.by_language import NAME, CountByLanguage, language_table
 from conceptaudit.frequency.pair_stage import CountPairs, cooccurrence_table, pair_store
 from conceptaudit.frequency.stage import shards_to_count
 from conceptaudit.options.audit import AuditOptions
@@ -23,15 +38,16 @@ from conceptaudit.reading import concept_names, read_parquet
 from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, Int64Array
 from conceptaudit.store.checking import check_written
 from conceptaudit.store.removing import remove
-from conceptaudit.text.ambiguity import (
+from conceptaudit.text.evidence import EVIDENCE, merge_evidence, named_evidence
+from conceptaudit.text.mentions import (
     MentionTotals,
     look_alike_columns,
     look_alike_note,
     undecided_note,
 )
-from conceptaudit.text.evidence import EVIDENCE, merge_evidence, named_evidence
-from conceptaudit.text.fast import FastTextTagger
-from conceptaudit.text.wordnet_senses import ambiguity_note, noun_senses
+from conceptaudit.text.paper import PaperIndex, PaperSearch, queries_of
+from conceptaudit.text.tagger import FastTextTagger
+from conceptaudit.text.wordnet import ambiguity_note, noun_senses
 
 EVIDENCE_FILE = "evidence.parquet"
 ALIASES_FILE = "aliases.csv"
@@ -168,3 +184,108 @@ def read_run_table(run: Path, what: str, concept: str) -> pd.DataFrame:
         )
     table = read_parquet(run / file, filters=[(column, "==", concept)])
     return table.reset_index(drop=True)
+
+
+PAPER_TERMS = "paper_terms.json"
+BY_LANGUAGE = "frequencies_by_language"
+LANGUAGES = "languages.json"
+
+
+COLUMNS, COLUMN_VALUES = "columns.csv", "columns_values.parquet"
+
+EXTRAS = (
+    PAPER_TERMS, f"{BY_LANGUAGE}.parquet", f"{BY_LANGUAGE}.csv", LANGUAGES, COLUMNS, COLUMN_VALUES,
+)  # fmt: skip
+"""What an earlier run with other options may have left in the folder."""
+
+
+def search_as_published(
+    index: PaperIndex,
+    indexed: StageReport,
+    shards: Sequence[Shard],
+    folder: Path,
+    options: AuditOptions,
+    progress: Progress,
+) -> StageReport:
+    """Turn the terms that captions hold into text tags, once all shards are indexed.
+
+    Writes `PAPER_TERMS`: per concept the terms that were searched for and those left out.
+    """
+    known = [shard for shard in shards if indexed.store.path(shard.name, ".json").exists()]
+    search = PaperSearch.over(indexed.store, queries_of(index), known, folder=folder)
+    engine = open_engine(options.engine_choice, n_items=len(known), folder=folder)
+    report = run_shards(
+        search, search.store, search.identified(known), engine=engine, progress=progress
+    )
+    write_json(folder / PAPER_TERMS, search.as_json(index.vocabulary))
+    return StageReport(
+        store=report.store, redone=report.redone, kept=report.kept, failed=indexed.failed
+    )
+
+
+def count_by_language(
+    stores: Mapping[str, ShardStore],
+    shards: Sequence[Shard],
+    vocabulary: ConceptVocabulary,
+    folder: Path,
+    options: AuditOptions,
+    progress: Progress,
+) -> StageReport:
+    """Count every shard per language and write the counts of all.
+
+    Writes `BY_LANGUAGE` as parquet and CSV, and `LANGUAGES` with samples per language.
+    """
+    sides = [stores[name] for name in ("text", "image", "languages") if name in stores]
+    counted = shards_to_count(shards, sides)
+    store = ShardStore(folder=folder / NAME, digest=digest_of(NAME))
+    task = CountByLanguage(
+        languages=stores["languages"],
+        text=stores.get("text"),
+        image=stores.get("image"),
+        store=store,
+    )
+    engine = open_engine(options.engine_choice, n_items=len(counted), folder=folder)
+    report = run_shards(task, store, counted, engine=engine, progress=progress)
+    table, languages = language_table(
+        [store.read(shard.name) for shard in counted], vocabulary, level=options.level
+    )
+    write_parquet(folder / f"{BY_LANGUAGE}.parquet", table)
+    write_csv(folder / f"{BY_LANGUAGE}.csv", table)
+    write_json(folder / LANGUAGES, languages)
+    return report
+
+
+def count_columns(
+    dataset: Dataset,
+    stores: Mapping[str, ShardStore],
+    shards: Sequence[Shard],
+    vocabulary: ConceptVocabulary,
+    folder: Path,
+    options: AuditOptions,
+    progress: Progress,
+) -> StageReport:
+    """Add up what the dataset's columns say, over all samples and by concept.
+
+    Concepts are those of captions, or of images where captions were not audited. Writes `COLUMNS`
+    and `COLUMN_VALUES`.
+    """
+    named = [name for name in options.columns if name != AUTO_COLUMNS]
+    reading = with_columns(dataset, named)
+    numbers, values = columns_of(reading, options.columns, shards)
+    side = "text" if "text" in stores else "image"
+    counted = shards_to_count(shards, [stores[side]])
+    store = column_store(folder, list(numbers), list(values), dataset.settings, side)
+    task = CountColumns(
+        dataset=reading,
+        tags=stores[side],
+        images=stores.get("embeddings", stores.get("image")),
+        store=store,
+        numbers=numbers,
+        values=values,
+    )
+    engine = open_engine(options.engine_choice, n_items=len(counted), folder=folder)
+    report = run_shards(task, store, counted, engine=engine, progress=progress)
+    summary, counts = column_tables(store, counted, vocabulary.names)
+    write_csv(folder / COLUMNS, summary)
+    write_parquet(folder / COLUMN_VALUES, counts)
+    return report
