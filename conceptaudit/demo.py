@@ -19,7 +19,8 @@ from conceptaudit.artifacts import RunFolder, digest_of, write_csv
 from conceptaudit.auditing import AuditOptions, AuditRun, audit
 from conceptaudit.curves import Curve, PredictionCheck, check_predictions, fit_curve, predict
 from conceptaudit.errors import ArtifactMismatchError
-from conceptaudit.image.clip import LAB, ClipModel, find_clip
+from conceptaudit.image.clip import ClipModel, find_clip
+from conceptaudit.image.clip_models import LAB
 from conceptaudit.lab import LabConfig, generate, lab_vocabulary, read_truth, write_image_folder
 from conceptaudit.lab.bundled import lab_training
 from conceptaudit.longtail import LongTailOptions, LongTailSet, build_long_tail

@@ -1,4 +1,9 @@
-"""open_clip models: finding them, identifying them, encoding images and texts."""
+"""open_clip models: finding them, identifying them, encoding images and texts.
+
+A product that several threads share is summed up in another order than one thread's, and rounds
+otherwise. So on processors each part of a batch is computed by one thread, and parts side by side:
+the same bits for any number of threads.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from conceptaudit.artifacts import package_versions
 from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
 from conceptaudit.image.clip_models import (
     CONFIG,
     HUB,
-    LAB,
-    UNTRAINED,
     ModelName,
     cached_or_fetched,
     check_weights,
@@ -25,6 +29,7 @@ from conceptaudit.image.clip_models import (
 )
 from conceptaudit.image.encode import ENCODE_BATCH, Pending
 from conceptaudit.image.network import Preprocessing, configuration_of, network_digest
+from conceptaudit.image.thumbnails import THUMBNAILS
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Float32Array
 
@@ -32,10 +37,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+T = TypeVar("T")
 Part = TypeVar("Part")
 
-CPU_BATCH = 16
-"""Pictures or texts that one thread passes through a model together; fixed, like `ENCODE_BATCH`."""
+CPU_BATCH, TEXT_BATCH = 16, 256
+"""Images or texts that one thread passes through a model together, fixed like `ENCODE_BATCH`; texts
+that a GPU takes."""
 
 
 def deterministic_map(function: Callable[[Part], Any], parts: Sequence[Part]) -> list[Any]:
@@ -80,38 +87,23 @@ def precision_on(device: str) -> Any:
 
     if not device.startswith("cuda"):
         return torch.float32
-    if torch.cuda.get_device_capability(device)[0] >= BFLOAT16_FROM:
+    capability, _ = torch.cuda.get_device_capability(device)
+    if capability >= BFLOAT16_FROM:
         return torch.bfloat16
-    return (
-        torch.float16
-        if torch.cuda.get_device_capability(device)[0] >= FLOAT16_FROM
-        else torch.float32
-    )
+    return torch.float16 if capability >= FLOAT16_FROM else torch.float32
 
 
-def like_weights(pixels: Any, device: str) -> Any:
-    """Give pixels the type and the order in memory that the model has on its device."""
+def fitted(module_or_pixels: Any, device: str) -> Any:
+    """Give weights (once, not at every pass) or pixels the type and order that a GPU is fastest in.
+
+    Convolutions on tensor cores want channels last.
+    """
     import torch
 
     if not device.startswith("cuda"):
-        return pixels
-    return pixels.to(precision_on(device), memory_format=torch.channels_last)
+        return module_or_pixels
+    return module_or_pixels.to(precision_on(device), memory_format=torch.channels_last)
 
-
-def placed(model: Any, device: str) -> Any:
-    """Cast weights once, rather than at every pass, and order convolutions as tensor cores do."""
-    import torch
-
-    if not device.startswith("cuda"):
-        return model
-    return model.to(precision_on(device), memory_format=torch.channels_last)
-
-
-__all__ = ["LAB", "UNTRAINED", "ClipModel", "find_clip"]
-
-T = TypeVar("T")
-
-TEXT_BATCH = 256
 
 GPU_BATCH = 256
 """Images per forward pass on a GPU unless --batch-size says otherwise: 39 MB at 224 pixels."""
@@ -139,32 +131,38 @@ class ClipModel:
         """Type of the numbers that it computes with, such as ``"bfloat16"``."""
         return str(precision_on(self.device)).removeprefix("torch.")
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that can change an embedding."""
+        return {
+            "clip": self.digest,
+            "device": self.device.split(":")[0],
+            "batch": self.batch,
+            "precision": self.precision,
+            "thumbnails": THUMBNAILS,
+            "versions": package_versions("open_clip_torch", "torch", "pillow"),
+        }
+
     def on(self, device: str) -> ClipModel:
         """Return the same model on another device."""
         return replace(self, device=device)
 
     def prepare(self, image: Image.Image) -> Any:
-        """Scale and crop one RGB picture as the model's own preprocessing does.
+        """Scale and crop one RGB image as the model does: uint8, shape (3, height, width).
 
-        Returns shape (3, height, width).
+        Or float32, where the preprocessing is of an unknown kind.
         """
         return _preprocessing(self.name, self.device, self.allow_pickle_weights).prepare(image)
 
     def encode_pixels(self, pixels: Any) -> Float32Array:
-        """Embed images that `prepare` made.
-
-        `pixels` of shape (n, 3, height, width); returns shape (n, dimension).
-        """
+        """Embed images that `prepare` made, shape (n, 3, height, width), to unit vectors."""
         if self.device == "cpu":
             parts = deterministic_map(self._pass_pixels, pixels.split(CPU_BATCH))
             return np.concatenate(parts)
         return self._pass_pixels(pixels)
 
     def launch_pixels(self, pixels: Any) -> Pending:
-        """Begin to embed images; a GPU is not waited for.
-
-        `pixels` of shape (n, 3, height, width).
-        """
+        """Begin to embed images; a GPU is not waited for if pixels lie in page-locked memory."""
         import torch
 
         if self.device == "cpu":
@@ -192,13 +190,10 @@ class ClipModel:
         loaded = self._loaded()
         with torch.inference_mode():
             ready = loaded.pixels.finish(pixels.to(self.device, non_blocking=True))
-            return loaded.model.encode_image(like_weights(ready, self.device)).float()
+            return loaded.model.encode_image(fitted(ready, self.device)).float()
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float32Array:
-        """Embed RGB pictures.
-
-        Returns shape (n, dimension).
-        """
+        """Embed RGB images to unit vectors, shape (n, dimension)."""
         import torch
 
         return self.encode_pixels(torch.stack([self.prepare(image) for image in images]))
@@ -207,10 +202,7 @@ class ClipModel:
         return _load(self.name, self.device, self.allow_pickle_weights)
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
-        """Embed texts.
-
-        Returns shape (n, dimension).
-        """
+        """Embed texts to unit vectors, shape (n, dimension)."""
         on_cpu = self.device == "cpu"
         size = CPU_BATCH if on_cpu else TEXT_BATCH
         blocks = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
@@ -248,6 +240,10 @@ def find_clip(
 ) -> ClipModel:
     """Find an open_clip model and load it once to identify it.
 
+    It is named ``"lab"`` (bundled), ``"MODEL/WEIGHTS"`` as open_clip names them or with a path,
+    ``"MODEL/untrained"`` (random weights, for trying things out), ``"hf-hub:ORGANISATION/NAME"``,
+    or by a folder with ``open_clip_config.json`` and ``open_clip_model.safetensors``.
+
     >>> find_clip("lab", device="cpu").dimension > 0
     True
     """
@@ -269,7 +265,7 @@ def find_clip(
 
 
 def _dimension(loaded: _Loaded, name: str, device: str) -> int:
-    """Embed a word."""
+    """Embed a word, to learn the dimension and whether the tokenizer is the model's own."""
     import torch
 
     try:
@@ -306,7 +302,7 @@ def _preprocessing(name: str, device: str, allow_pickle_weights: bool) -> Prepro
 
 def _open(name: str, device: str, allow_pickle_weights: bool) -> _Loaded:
     asked = parse_name(name)
-    check_weights(asked.architecture, asked.weights, allow_pickle_weights)
+    check_weights(asked, allow_pickle=allow_pickle_weights)
     if asked.architecture.startswith(HUB):
         _fetched(partial(_hub_file, asked, CONFIG), f"The configuration of {name!r}", asked)
     tokenizer = _fetched(partial(_tokenizer, asked), f"The tokenizer of {name!r}", asked)
@@ -315,7 +311,7 @@ def _open(name: str, device: str, allow_pickle_weights: bool) -> _Loaded:
     configuration = configuration_of(model, tokenizer)
     digest = network_digest(model, configuration)  # of the weights before they are rounded
     return _Loaded(
-        model=placed(model, device),
+        model=fitted(model, device),
         pixels=Preprocessing.of(preprocess),
         tokenizer=tokenizer,
         digest=digest,

@@ -137,16 +137,13 @@ SAFE = frozenset({".safetensors", ".npz", ".npy"})
 _log = logging.getLogger(__name__)
 
 
-def check_weights(architecture: str, weights: str | None, allow_pickle_weights: bool) -> None:
-    """Refuse a user's file of weights that is a pickle, unless that was allowed.
-
-    Weights that open_clip downloads under a tag of its own are read by torch's restricted
-    unpickler in any case.
-    """
-    pickled = _pickled_file(architecture, weights)
+def check_weights(asked: ModelName, *, allow_pickle: bool) -> None:
+    """Refuse a user's file of weights that is a pickle, unless that was allowed."""
+    # what open_clip downloads under a tag of its own goes through the restricted unpickler anyway
+    pickled = _pickled_file(asked.architecture, asked.weights)
     if pickled is None:
         return
-    if not allow_pickle_weights:
+    if not allow_pickle:
         raise ConfigError(
             f"{pickled} is a pickled checkpoint, which can run code when it is opened. Convert it "
             "to .safetensors (safetensors.torch.save_file on its state dict) and name that, or, "
@@ -205,12 +202,10 @@ def needs(asked: ModelName) -> str:
     return f"{asked.architecture} needs {listed} from huggingface.co."
 
 
-def cached_or_fetched(load: Callable[[], T], what: str, needs: str = "") -> T:
-    """Load a model from what lies on this machine, and only else from the network.
-
-    Asked plainly, huggingface_hub looks for a newer version first, and tries that for half a
-    minute where there is no network, although the weights are there; every worker would wait so.
-    """
+def cached_or_fetched(load: Callable[[], T], what: str, needs: str) -> T:
+    """Load a part of a model from what lies on this machine, and only else from the network."""
+    # Asked plainly, huggingface_hub looks for a newer version first, and tries that for half a
+    # minute where there is no network, although the weights are there; every worker would wait so.
     try:
         with _asking_the_hub(online=False):
             return load()
@@ -226,7 +221,7 @@ def cached_or_fetched(load: Callable[[], T], what: str, needs: str = "") -> T:
             raise
         raise DataError(
             f"{what} is not on this machine and cannot be downloaded: huggingface.co does not "
-            f"answer. {needs}{' ' * bool(needs)}Try again with a network; or load them once on a "
+            f"answer. {needs} Try again with a network; or load them once on a "
             "machine that has one, bring its cache (~/.cache/huggingface, or HF_HOME) here; or "
             f"give a folder with {CONFIG} and open_clip_model.safetensors to --clip."
         ) from error

@@ -11,8 +11,9 @@ import numpy as np
 
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.image.clip import LAB, ClipModel
-from conceptaudit.image.vectors import read_array, unit_rows
+from conceptaudit.image.clip import ClipModel
+from conceptaudit.image.clip_models import LAB
+from conceptaudit.image.vectors import read_unit_vectors, unit_rows
 from conceptaudit.options import shared
 from conceptaudit.records import Concept, ConceptVocabulary, Float32Array
 from conceptaudit.text.normalize import phrase_text
@@ -54,13 +55,10 @@ def encode_concepts(
 ) -> Float32Array:
     """Embed concepts: the mean of their prompts' unit vectors, scaled to length one again.
 
-    Averaging keeps a concept one vector, so that one inner product and one threshold decide it;
-    the largest of several vectors' scores would need a threshold and a scale for each of them.
-
-    Returns shape (n_concepts, dimension).
+    Returns shape (n_concepts, dimension). With `aliases` they take part beside the name.
     """
-    import numpy as np
-
+    # One vector per concept, so that one inner product and one threshold decide it: the largest of
+    # several vectors' scores would need a threshold and a scale for each of them.
     prompts = concept_prompts(vocabulary, templates, aliases=aliases)
     vectors = clip.encode_texts([prompt for group in prompts for prompt in group])
     starts = np.cumsum([0, *(len(group) for group in prompts[:-1])])
@@ -103,9 +101,7 @@ def background_places() -> np.ndarray:
 
 
 def shipped_model_of(vectors: Float32Array) -> str | None:
-    """Return the known model that made these concept vectors, or None.
-
-    `vectors` of shape (n_concepts, dimension).
+    """Return the known model that made unit vectors of texts, or None.
 
     >>> shipped_model_of(shipped_vectors("ViT-B-32/openai")[:9])
     'ViT-B-32/openai'
@@ -168,8 +164,8 @@ def contrast_vectors(concepts: Float32Array, centre: Float32Array | None = None)
     general: what makes an image close to all texts, and a text to all images, falls out. The
     score stays an inner product with the image vector, so that one threshold decides it.
 
-    `concepts` of shape (n_concepts, dimension); `centre` of shape (dimension,); returns shape
-    (n_concepts, dimension).
+    Vectors have shape (n_concepts, dimension), the centre (dimension,): see `Background`; it is the
+    list's own by default. A concept that is the centre itself keeps its vector.
 
     >>> vectors = contrast_vectors(np.eye(20, dtype=np.float32))
     >>> vectors.shape, bool(vectors[0, 1] < 0)
@@ -196,7 +192,8 @@ def choose_background(
 ) -> tuple[Background, tuple[str, ...]]:
     """Return the background of a model's concept vectors, and what the user should know of it.
 
-    `vectors` of shape (n_concepts, dimension).
+    The user's `file` (--background-vectors) comes first, then the model itself, which embeds the
+    nouns as it did the concepts, then shipped vectors where `vectors` are known to be a model's.
     """
     if file is not None:
         return Background.of_nouns(f"{file}", _read_background(file, vectors.shape[1])), ()
@@ -230,15 +227,11 @@ def _nouns_of(clip: ClipModel) -> tuple[str, ...]:
 
 
 def _read_background(file: str, dimension: int) -> Float32Array:
-    vectors = read_array(file, "background vectors")
-    shape = tuple(getattr(vectors, "shape", ()))
-    if len(shape) != 2 or shape[-1] != dimension or len(vectors) < ENOUGH_TO_CONTRAST:
+    vectors = read_unit_vectors(file, "background vectors")
+    if vectors.shape[1] != dimension or len(vectors) < ENOUGH_TO_CONTRAST:
         raise DataError(
             f"--background-vectors must be a float array of at least {ENOUGH_TO_CONTRAST} vectors "
-            f"of dimension {dimension}, as the concepts'. Got shape {shape} in {file} "
+            f"of dimension {dimension}, as the concepts'. Got shape {vectors.shape} in {file} "
             "instead."
         )
-    wide = np.asarray(vectors, dtype=np.float32)
-    if not bool(np.isfinite(wide).all() & (np.abs(wide).sum(axis=1) > 0).all()):
-        raise DataError(f"A row of {file} is not finite or has length zero.")
-    return unit_rows(wide)
+    return vectors

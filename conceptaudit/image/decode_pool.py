@@ -8,9 +8,10 @@ to do but run the model. Blocks come in the order of the images, whatever the nu
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from queue import Queue
 from threading import Event, Thread
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from conceptaudit.image.decode import UndecodableImageError, decode_quietly, quiet_pillow
 from conceptaudit.image.thumbnails import thumbnail_of
+from conceptaudit.records import Drop
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -90,9 +92,17 @@ class Block:
     """Images for one forward pass."""
 
     numbers: list[int]  # positions among all images, rising
-    pixels: Any  # shape (n, 3, height, width)
-    # see `conceptaudit.image.thumbnails`; empty where they were not asked for
-    thumbnails: list[bytes]
+    pixels: Any  # torch.Tensor, shape (n, 3, height, width)
+    thumbnails: list[bytes]  # empty where they were not asked for
+
+    def cut(self, n: int) -> tuple[Block, Block]:
+        """Split off the first n images."""
+        return self._part(slice(n)), self._part(slice(n, None))
+
+    def _part(self, rows: slice) -> Block:
+        return Block(
+            numbers=self.numbers[rows], pixels=self.pixels[rows], thumbnails=self.thumbnails[rows]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +112,15 @@ class Failure:
     number: int
     reason: str
     detail: str
+
+    def drop(self, sample_id: int, key: str) -> Drop:
+        """Return what is recorded of a sample with this image."""
+        return Drop(
+            sample_id=sample_id, key=key, part="image", reason=self.reason, detail=self.detail
+        )
+
+
+Prepared = tuple[Block | None, list[Failure]]
 
 
 def load_blocks(
@@ -113,39 +132,28 @@ def load_blocks(
     thumbnails: bool = False,
     pinned: bool = False,
 ) -> Iterator[Block | Failure]:
-    """Decode images and stack them in blocks."""
+    """Decode images and stack them in blocks of `size`, in order; the last may be smaller.
+
+    Images are taken a few blocks ahead, by another thread. Pinned blocks lie in page-locked
+    memory, from which a GPU copies without being waited for.
+    """
+    prepare = partial(_prepared, model, thumbnails)
     with quiet_pillow():
-        yield from prefetch(
-            _blocks(images, model, size, threads, thumbnails=thumbnails, pinned=pinned), depth=1
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """Some images: those that are prepared, in one tensor, and the others."""
-
-    numbers: list[int]
-    pixels: Any
-    thumbnails: list[bytes]
-    failures: list[Failure]
+        yield from prefetch(_blocks(images, prepare, size, threads, pinned=pinned), depth=1)
 
 
 def _blocks(
     images: Iterable[bytes],
-    model: Preparer,
+    prepare: Callable[[int, list[bytes]], Prepared],
     size: int,
     threads: int,
     *,
-    thumbnails: bool,
     pinned: bool,
 ) -> Iterator[Block | Failure]:
-    def load(first: int, files: list[bytes]) -> _Chunk:
-        return _prepared(first, files, model, thumbnails=thumbnails)
-
-    chunks: deque[Future[_Chunk]] = deque()
+    chunks: deque[Future[Prepared]] = deque()
     source = iter(images)
     first = n_ready = 0
-    ready: list[_Chunk] = []
+    ready: deque[Block] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         try:
             while True:
@@ -153,13 +161,13 @@ def _blocks(
                     files = list(islice(source, CHUNK))
                     if not files:
                         break
-                    chunks.append(pool.submit(load, first, files))
+                    chunks.append(pool.submit(prepare, first, files))
                     first += len(files)
                 if not chunks:
                     break
-                chunk = chunks.popleft().result()
-                yield from chunk.failures
-                if chunk.numbers:
+                chunk, failures = chunks.popleft().result()
+                yield from failures
+                if chunk is not None:
                     ready.append(chunk)
                     n_ready += len(chunk.numbers)
                 while n_ready >= size:
@@ -171,7 +179,7 @@ def _blocks(
             pool.shutdown(cancel_futures=True)
 
 
-def _prepared(first: int, files: list[bytes], model: Preparer, *, thumbnails: bool) -> _Chunk:
+def _prepared(model: Preparer, thumbnails: bool, first: int, files: list[bytes]) -> Prepared:
     """Decode some images."""
     import torch
 
@@ -185,26 +193,29 @@ def _prepared(first: int, files: list[bytes], model: Preparer, *, thumbnails: bo
             continue
         numbers.append(number)
         small.append(thumbnail_of(image) if thumbnails else b"")
-    return _Chunk(numbers, torch.stack(pixels) if pixels else None, small, failures)
+    if not numbers:
+        return None, failures
+    return Block(numbers=numbers, pixels=torch.stack(pixels), thumbnails=small), failures
 
 
-def _stacked(ready: list[_Chunk], size: int, *, pinned: bool) -> Block:
+def _stacked(ready: deque[Block], size: int, *, pinned: bool) -> Block:
     """Put the first images together and leave the others."""
     import torch
 
-    numbers: list[int] = []
-    thumbnails: list[bytes] = []
-    parts: list[Any] = []
-    while len(numbers) < size:
-        chunk = ready.pop(0)
-        n = size - len(numbers)
-        if n < len(chunk.numbers):
-            rest = _Chunk(chunk.numbers[n:], chunk.pixels[n:], chunk.thumbnails[n:], [])
-            ready.insert(0, rest)
-        numbers += chunk.numbers[:n]
-        thumbnails += chunk.thumbnails[:n]
-        parts.append(chunk.pixels[:n])
-    shape = (size, *parts[0].shape[1:])
-    pixels = torch.empty(shape, dtype=parts[0].dtype, pin_memory=pinned)
-    torch.cat(parts, out=pixels)
-    return Block(numbers=numbers, pixels=pixels, thumbnails=thumbnails)
+    parts: list[Block] = []
+    missing = size
+    while missing:
+        part = ready.popleft()
+        if missing < len(part.numbers):
+            part, rest = part.cut(missing)
+            ready.appendleft(rest)
+        parts.append(part)
+        missing -= len(part.numbers)
+    like = parts[0].pixels
+    pixels = torch.empty((size, *like.shape[1:]), dtype=like.dtype, pin_memory=pinned)
+    torch.cat([part.pixels for part in parts], out=pixels)
+    return Block(
+        numbers=[number for part in parts for number in part.numbers],
+        pixels=pixels,
+        thumbnails=[data for part in parts for data in part.thumbnails],
+    )

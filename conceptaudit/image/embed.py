@@ -1,4 +1,10 @@
-"""Embed a dataset's pictures into a folder: the library side of ``conceptaudit embed``."""
+"""Embed a dataset's images into a folder: the library side of ``conceptaudit embed``.
+
+The layout is clip-retrieval's: ``img_emb/img_emb_{i}.npy`` holds float16 unit vectors,
+``metadata/metadata_{i}.parquet`` a row for each, ``text_emb/text_emb_{i}.npy`` the captions'
+vectors where they are wanted. An image that cannot be decoded is in none of them;
+``dropped/dropped_{i}.parquet`` says why.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +37,6 @@ from conceptaudit.engine.parts import Part
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.encode import EncodedShard, encode_shard
-from conceptaudit.image.thumbnails import THUMBNAILS
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import merge_counts
 from conceptaudit.store.places import folder_of, output_path
@@ -40,6 +45,7 @@ from conceptaudit.tagtable import check_account, drop_table, part_account
 
 RECORDS = "shards"
 ARRAY, METADATA, TEXTS, DROPPED = "img_emb", "metadata", "text_emb", "dropped"
+KIND = "embeddings"
 PLACES = {ARRAY: ".npy", METADATA: ".parquet", TEXTS: ".npy", DROPPED: ".parquet"}
 """Subfolders of the layout and the ending of their files."""
 
@@ -62,10 +68,9 @@ class EmbedShard:
     clip: ClipModel
     store: FolderStore
     index: Mapping[str, int]  # the number of each shard's files, by shard name
-    texts: bool = False  # whether captions are embedded too
-    # whether a shard that cannot be read is reported instead of raised
-    skip_unreadable: bool = False
-    threads: int | None = None
+    texts: bool  # whether captions are embedded too
+    skip_unreadable: bool  # whether a shard that cannot be read is reported instead of raised
+    threads: int | None  # that decode; changes no result
 
     def __call__(self, shard: Shard) -> str | None:
         """Embed a shard, write its files and then its record."""
@@ -120,19 +125,25 @@ class EmbedShard:
             vectors[rows] = self.clip.encode_texts(texts).astype(np.float16)
         return vectors, len(texts)
 
+    def records(self, shards: Sequence[Shard]) -> dict[str, Json]:
+        """Read the records that are there, by shard."""
+        paths = {shard.name: self.store.path(shard.name, ".json") for shard in shards}
+        return {name: read_json(path) for name, path in paths.items() if path.exists()}
+
 
 def _metadata(encoded: EncodedShard, kept: npt.NDArray[np.int64]) -> pd.DataFrame:
-    rows = kept.tolist()
-    columns: dict[str, object] = {
-        "image_path": pd.Series([encoded.keys[row] for row in rows], dtype="str"),
-        "caption": pd.Series([encoded.captions[row] for row in rows], dtype="str"),
-        SOURCE_COLUMN: encoded.sample_ids[kept],
-        "image_digest": pd.Series([encoded.digests[row] for row in rows], dtype="str"),
-        "image_look": pd.Series([encoded.thumbnails[row] for row in rows], dtype="object"),
-    }
+    table = pd.DataFrame(
+        {
+            "image_path": pd.Series(encoded.keys, dtype="str"),
+            "caption": pd.Series(encoded.captions, dtype="str"),
+            SOURCE_COLUMN: encoded.sample_ids,
+            "image_digest": pd.Series(encoded.digests, dtype="str"),
+            "image_look": pd.Series(encoded.thumbnails, dtype="object"),
+        }
+    )
     if all(caption is None for caption in encoded.captions):
-        del columns["caption"]
-    return pd.DataFrame(columns)
+        del table["caption"]
+    return table.iloc[kept].reset_index(drop=True)
 
 
 def file_number(index: int, n_shards: int) -> str:
@@ -142,43 +153,6 @@ def file_number(index: int, n_shards: int) -> str:
     ('3', '03')
     """
     return str(index).zfill(len(str(max(n_shards - 1, 0))))
-
-
-def folder_store(folder: Path, dataset: Dataset, clip: ClipModel, *, texts: bool) -> FolderStore:
-    """Return the store whose records are valid for this model on this dataset."""
-    return FolderStore(
-        folder=folder / RECORDS,
-        digest=digest_of({"embed": embed_settings(clip, texts=texts), "reading": dataset.settings}),
-    )
-
-
-def embed_settings(clip: ClipModel, *, texts: bool) -> Json:
-    """Everything that can change an embedding."""
-    return {
-        "clip": clip.digest,
-        "device": clip.device.split(":")[0],
-        "batch": clip.batch,
-        "precision": clip.precision,
-        "thumbnails": THUMBNAILS,
-        "texts": texts,
-        "versions": package_versions("open_clip_torch", "torch", "pillow"),
-    }
-
-
-def numbered(shards: Sequence[Shard]) -> tuple[tuple[Shard, ...], dict[str, int]]:
-    """Give shards numbers in reading order, which become part of what their records depend on."""
-    index = {shard.name: i for i, shard in enumerate(shards)}
-    total = len(shards)
-    return (
-        tuple(
-            replace(shard, fingerprint=digest_of([shard.fingerprint, index[shard.name], total]))
-            for shard in shards
-        ),
-        index,
-    )
-
-
-KIND = "embeddings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +181,12 @@ def embed(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> EmbeddingFolder:
-    """Embed every picture of a dataset once and keep the vectors."""
+    """Embed every image of a dataset once and keep the vectors.
+
+    A folder that was interrupted goes on. With a part only its share of the shards is embedded,
+    and parts may run side by side; the same call without one finishes the folder. Neither
+    `workers` nor `threads`, which decode in each of them, change a byte.
+    """
     _check_call(dataset, texts=texts, threads=threads)
     if part is not None and overwrite:
         raise ConfigError(
@@ -215,14 +194,22 @@ def embed(
             "first part starts, or resume."
         )
     folder = output_path(out)
-    shards, index = numbered(dataset.shards())
-    store = folder_store(folder, dataset, clip, texts=texts)
-    identity = digest_of([store.digest, [[shard.name, shard.fingerprint] for shard in shards]])
+    index = {shard.name: number for number, shard in enumerate(dataset.shards())}
+    # a shard's number names its files, and so is a part of what its record depends on
+    shards = tuple(
+        replace(shard, fingerprint=digest_of([shard.fingerprint, index[shard.name], len(index)]))
+        for shard in dataset.shards()
+    )
+    settings = {**clip.settings, "texts": texts}
+    store = FolderStore(
+        folder=folder / RECORDS,
+        digest=digest_of({"embed": settings, "reading": dataset.settings}),
+    )
     mine = shards if part is None else part.share(shards)
     run = RunFolder.at(
         folder,
         kind=KIND,
-        digest=identity,
+        digest=digest_of([store.digest, [[shard.name, shard.fingerprint] for shard in shards]]),
         inputs=(dataset.location, folder_of(clip.name)),
         shards=[shard.name for shard in shards],
         about={"dataset": dataset.location},
@@ -242,23 +229,40 @@ def embed(
             skip_unreadable=skip_unreadable,
             threads=threads,
         )
+        engine = open_engine(workers, n_items=len(mine), on_gpu=clip.device != "cpu", folder=folder)
         report = run_shards(
             task,
             store,
             mine,
-            engine=open_engine(
-                workers, n_items=len(mine), on_gpu=clip.device != "cpu", folder=folder
-            ),
+            engine=engine,
             progress=progress or SilentProgress(),
             tidy=part is None,
         )
+        records = task.records(mine)
+        result = _summary(folder, task, records, report)
         if part is not None:
             mark_finished(folder, part, len(shards))
-            return _summary(folder, dataset, store, mine, report, clip=clip, part=part)
-        _refuse_strangers(store, shards)
-        made = _summary(folder, dataset, store, shards, report, clip=clip)
-        run.finish(_record(made, dataset, clip, store, shards))
-    return made
+            return result
+        _refuse_strangers(store, records)
+        _check_used(result, dataset, report)
+        run.finish(
+            {
+                "dataset": dataset.location,
+                "reading": dataset.settings,
+                "clip": clip.name,
+                "model": clip.digest,
+                "configuration": dict(clip.configuration),
+                "dimension": clip.dimension,
+                "dtype": "float16",
+                "settings": {**settings, "texts": result.n_texts is not None},
+                "account": result.account,
+                "n_texts": result.n_texts,
+                "notes": list(result.notes),
+                "shards": {name: sorted(record["files"]) for name, record in records.items()},
+                "versions": package_versions(*RUN_PACKAGES),
+            }
+        )
+    return result
 
 
 def _check_call(dataset: Dataset, *, texts: bool, threads: int | None) -> None:
@@ -278,14 +282,9 @@ def _check_call(dataset: Dataset, *, texts: bool, threads: int | None) -> None:
         raise ConfigError(f"The 'threads' parameter must be at least 1. Got {threads} instead.")
 
 
-def _records(store: FolderStore, shards: Sequence[Shard]) -> dict[str, Json]:
-    paths = {shard.name: store.path(shard.name, ".json") for shard in shards}
-    return {name: read_json(path) for name, path in paths.items() if path.exists()}
-
-
-def _refuse_strangers(store: FolderStore, shards: Sequence[Shard]) -> None:
+def _refuse_strangers(store: FolderStore, records: Mapping[str, Json]) -> None:
     """Refuse files that no record vouches for: a reader would take them for ours."""
-    named = {name for record in _records(store, shards).values() for name in record["files"]}
+    named = {name for record in records.values() for name in record["files"]}
     for place, ending in PLACES.items():
         for path in (store.folder.parent / place).glob(f"{place}_*{ending}"):
             if path.name not in named:
@@ -296,63 +295,38 @@ def _refuse_strangers(store: FolderStore, shards: Sequence[Shard]) -> None:
 
 
 def _summary(
-    folder: Path,
-    dataset: Dataset,
-    store: FolderStore,
-    shards: Sequence[Shard],
-    report: StageReport,
-    *,
-    clip: ClipModel,
-    part: Part | None = None,
+    folder: Path, task: EmbedShard, records: Mapping[str, Json], report: StageReport
 ) -> EmbeddingFolder:
-    accounts = [record["result"] for record in _records(store, shards).values()]
-    failures = [f"Skipped: {why}" for why in report.failed.values()]
-    account = {
-        "n_samples": sum(part["n_samples"] for part in accounts),
-        "n_used": sum(part["n_used"] for part in accounts),
-        "dropped": merge_counts([part["dropped"] for part in accounts]),
-        "noted": merge_counts([part["noted"] for part in accounts]),
-    }
-    if not account["n_used"] and part is None:
-        why = ", ".join(f"{n:,} × {reason}" for reason, n in account["dropped"].items())
-        raise DataError(
-            f"No picture of {dataset.location} can be embedded: "
-            f"{why or next(iter(failures), 'it holds none')}."
-        )
-    texts = [part["n_texts"] for part in accounts if "n_texts" in part]
+    accounts = [record["result"] for record in records.values()]
+    texts = [account["n_texts"] for account in accounts if "n_texts" in account]
     return EmbeddingFolder(
         folder=folder,
-        account=account,
+        account={
+            "n_samples": sum(account["n_samples"] for account in accounts),
+            "n_used": sum(account["n_used"] for account in accounts),
+            "dropped": merge_counts([account["dropped"] for account in accounts]),
+            "noted": merge_counts([account["noted"] for account in accounts]),
+        },
         n_texts=sum(texts) if texts else None,
-        notes=(*dataset.notes, *clip.notes, *failures),
+        notes=(*task.dataset.notes, *task.clip.notes, *_failures(report)),
         redone=dict(report.redone),
         kept=report.kept,
     )
 
 
-def _record(
-    made: EmbeddingFolder,
-    dataset: Dataset,
-    clip: ClipModel,
-    store: FolderStore,
-    shards: Sequence[Shard],
-) -> Json:
-    records = _records(store, shards)
-    return {
-        "dataset": dataset.location,
-        "reading": dataset.settings,
-        "clip": clip.name,
-        "model": clip.digest,
-        "configuration": dict(clip.configuration),
-        "dimension": clip.dimension,
-        "dtype": "float16",
-        "settings": embed_settings(clip, texts=made.n_texts is not None),
-        "account": made.account,
-        "n_texts": made.n_texts,
-        "notes": list(made.notes),
-        "shards": {name: sorted(record["files"]) for name, record in records.items()},
-        "versions": package_versions(*RUN_PACKAGES),
-    }
+def _failures(report: StageReport) -> list[str]:
+    return [f"Skipped: {why}" for why in report.failed.values()]
+
+
+def _check_used(result: EmbeddingFolder, dataset: Dataset, report: StageReport) -> None:
+    """Refuse to finish a folder without a single vector."""
+    if not result.account["n_used"]:
+        dropped = result.account["dropped"].items()
+        why = ", ".join(f"{n:,} × {reason}" for reason, n in dropped)
+        raise DataError(
+            f"No image of {dataset.location} can be embedded: "
+            f"{why or next(iter(_failures(report)), 'it holds none')}."
+        )
 
 
 def check_embedded_with(location: str, clip: ClipModel) -> None:

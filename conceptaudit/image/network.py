@@ -1,4 +1,9 @@
-"""What a loaded network is: its preprocessing, and the identity of all that decides its vectors."""
+"""Which network a model is: all that decides its vectors, and its preprocessing.
+
+Two networks can have the same weights and give other vectors: another activation, another image
+size, mean, or interpolation, another tokenizer. Of each, what it does is recorded rather than what
+it is called, so that one network has one identity whichever name it was loaded by.
+"""
 
 from __future__ import annotations
 
@@ -78,54 +83,37 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
 
 
-ToPixels = Callable[[Any], Any]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """The two halves."""
+    """A model's preprocessing in two halves: per image while decoding, per block before the model.
 
-    prepare: ToPixels  # RGB picture to tensor, shape (3, height, width)
-    finish: ToPixels  # block of these, shape (n, 3, height, width), to what the model takes
+    open_clip's transform ends in ``ToTensor, Normalize``. Left to the block, those two cost one
+    pass over it instead of two per image, and a block travels to a GPU as bytes, not as floats.
+    Both are elementwise, so the result is the same to the last bit.
+    """
+
+    prepare: Callable[[Any], Any]  # RGB image to tensor, shape (3, height, width)
+    # block of these, shape (n, 3, height, width), to what the model takes
+    finish: Callable[[Any], Any]
 
     @classmethod
     def of(cls, transform: Any) -> Preprocessing:
-        """Split an open_clip transform; one of another make is used whole, per picture."""
+        """Split an open_clip transform; one of another make is used whole, per image."""
         from torchvision.transforms import Normalize, ToTensor
-
-        steps = list(getattr(transform, "transforms", ()))
-        if (
-            len(steps) < 2
-            or not isinstance(steps[-2], ToTensor)
-            or not isinstance(steps[-1], Normalize)
-        ):
-            return cls(prepare=transform, finish=_unchanged)
-        return cls(prepare=_Geometry(steps=tuple(steps[:-2])), finish=_Scale(normalize=steps[-1]))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Geometry:
-    """Scale and crop: everything before the pixels become numbers."""
-
-    steps: tuple[ToPixels, ...]
-
-    def __call__(self, image: Any) -> Any:
         from torchvision.transforms.functional import pil_to_tensor
 
-        for step in self.steps:
-            image = step(image)
-        return pil_to_tensor(image)
+        steps = list(getattr(transform, "transforms", ()))
+        ends = [type(step) for step in steps[-2:]]
+        if ends != [ToTensor, Normalize]:
+            return cls(prepare=transform, finish=lambda pixels: pixels)
+        *geometry, _, normalize = steps
 
+        def prepare(image: Any) -> Any:
+            for step in geometry:
+                image = step(image)
+            return pil_to_tensor(image)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Scale:
-    """To [0, 1], then the model's mean and spread."""
+        def finish(pixels: Any) -> Any:
+            return normalize(pixels.float().div_(255))
 
-    normalize: ToPixels
-
-    def __call__(self, pixels: Any) -> Any:
-        return self.normalize(pixels.float().div_(255))
-
-
-def _unchanged(pixels: Any) -> Any:
-    return pixels
+        return cls(prepare=prepare, finish=finish)

@@ -19,7 +19,6 @@ from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.decode_pool import prefetch
 from conceptaudit.image.encode import encode_shard
 from conceptaudit.image.exact import ThresholdSearch
-from conceptaudit.image.thumbnails import THUMBNAILS
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Drop, Float32Array, SampleBatch, Tags
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
@@ -44,15 +43,7 @@ class ImageEncoder:
     @property
     def settings(self) -> Json:
         """Everything that can change an embedding."""
-        return {
-            "stage": self.name,
-            "clip": self.clip.digest,
-            "device": self.clip.device.split(":")[0],
-            "batch": self.clip.batch,
-            "precision": self.clip.precision,
-            "thumbnails": THUMBNAILS,
-            "versions": package_versions("open_clip_torch", "torch", "pillow"),
-        }
+        return {"stage": self.name, **self.clip.settings}
 
     def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
         """Embed one shard."""

@@ -53,22 +53,14 @@ def read_array(path: str | Path, what: str) -> Any:
         raise DataError(f"Cannot read {what} from {path}: {why}.") from error
 
 
-def read_concept_vectors(path: str | Path, n_concepts: int) -> Float32Array:
-    """Read the vectors of a concept list: an ``.npy`` with one row per concept, in its order.
-
-    Returns shape (n_concepts, dimension).
-    """
-    vectors = read_array(path, "concept vectors")
+def read_unit_vectors(path: str | Path, what: str) -> Float32Array:
+    """Read rows of an ``.npy`` file, and scale them to length one: published ones often are not."""
+    vectors = read_array(path, what)
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype.kind != "f":
         found = getattr(vectors, "shape", type(vectors).__name__)
         raise DataError(
-            "Concept vectors must be one float array of shape (concepts, dimension). "
+            f"{what.capitalize()} must be one float array of shape (concepts, dimension). "
             f"Got {found} of {getattr(vectors, 'dtype', 'no dtype')} in {path} instead."
-        )
-    if len(vectors) != n_concepts:
-        raise DataError(
-            f"{path} holds {quantity(len(vectors), 'vector')} for "
-            f"{quantity(n_concepts, 'concept')}; row i must belong to concept i of the list."
         )
     finite = np.isfinite(vectors).all(axis=1)
     empty = finite & ~np.any(vectors, axis=1)
@@ -76,6 +68,17 @@ def read_concept_vectors(path: str | Path, n_concepts: int) -> Float32Array:
         if rows.any():
             raise DataError(f"Row {int(np.flatnonzero(rows)[0])} of {path} {name}.")
     return unit_rows(vectors)
+
+
+def read_concept_vectors(path: str | Path, n_concepts: int) -> Float32Array:
+    """Read the vectors of a concept list, one row per concept, in its order."""
+    vectors = read_unit_vectors(path, "concept vectors")
+    if len(vectors) != n_concepts:
+        raise DataError(
+            f"{path} holds {quantity(len(vectors), 'vector')} for "
+            f"{quantity(n_concepts, 'concept')}; row i must belong to concept i of the list."
+        )
+    return vectors
 
 
 Result = TypeVar("Result")

@@ -12,7 +12,7 @@ from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets.base import IMAGE, Dataset, Shard
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.image.encode import picture_digest
+from conceptaudit.image.encode import image_digest
 from conceptaudit.longtail.embedding_blocks import usable_image
 from conceptaudit.longtail.picture import describe_picture
 from conceptaudit.longtail.records import EXAMPLE, NO_PICTURE, Entry, Picture, Removal
@@ -120,7 +120,7 @@ def join_pictures(
     for place, key, data in _files(pictures, frozenset(wanted), progress):
         n_found += 1
         for content, entry in wanted[key].items():
-            if not entry.digest or picture_digest(data) == entry.digest:
+            if not entry.digest or image_digest(data) == entry.digest:
                 looks[content].take(place, data, options, examples)
     joined = Joined()
     entries = {content: entry for one in wanted.values() for content, entry in one.items()}

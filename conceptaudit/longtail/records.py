@@ -127,7 +127,7 @@ class Entry:
     url, license : str
         Where the pool has such columns, else empty.
     digest : str
-        `conceptaudit.image.encode_shard.picture_digest` of the file that a stored vector was made
+        `conceptaudit.image.encode_shard.image_digest` of the file that a stored vector was made
         from, where the pool says, else empty.
     """
 

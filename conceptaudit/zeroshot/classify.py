@@ -13,7 +13,7 @@ from conceptaudit.artifacts import Json, package_versions
 from conceptaudit.datasets.base import IMAGE, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.image.clip import ClipModel
-from conceptaudit.image.decode_pool import Failure, load_blocks
+from conceptaudit.image.decode_pool import Failure
 from conceptaudit.image.encode import OomSafeEncoder
 from conceptaudit.records import Drop, Float32Array, SampleBatch
 from conceptaudit.tagtable import SAMPLE, check_account, drop_table, part_account
@@ -70,8 +70,6 @@ class ZeroShotClassifier:
             cannot be decoded or whose label names no class are drops, in no number. The summary
             counts ties for the best class (``n_tied``).
         """
-        import torch
-
         drops: list[Drop] = []
         known: list[_Labelled] = []
         parts: list[pd.DataFrame] = []
@@ -84,16 +82,14 @@ class ZeroShotClassifier:
                 n_rows += len(batch)
                 yield from self._labelled(batch, known, drops)
 
-        encode = OomSafeEncoder(self.clip)
-        threads = torch.get_num_threads()
         broken: list[Drop] = []  # apart from those that another thread adds as it reads
-        for found in load_blocks(pictures(), self.clip, size=self.clip.batch, threads=threads):
-            if isinstance(found, Failure):
-                broken.append(known[found.number].drop(found.reason, found.detail))
+        for part in OomSafeEncoder(self.clip).files(pictures()):
+            if isinstance(part, Failure):
+                broken.append(known[part.number].drop(part.reason, part.detail))
                 continue
-            rows = [known[number] for number in found.numbers]
+            rows = [known[number] for number in part.numbers]
             n_used += len(rows)
-            scores = class_scores(encode(found.pixels), self.classes)
+            scores = class_scores(part.vectors, self.classes)
             n_tied += count_ties(scores)
             parts.append(_guessed(rows, scores))
         drops += broken

@@ -13,7 +13,7 @@ from conceptaudit.datasets.base import CAPTION, EMBEDDING, IMAGE, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import DataError
 from conceptaudit.image.clip import ClipModel
-from conceptaudit.image.decode_pool import Failure, load_blocks
+from conceptaudit.image.decode_pool import Failure
 from conceptaudit.image.encode import OomSafeEncoder
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Drop, Float32Array, SampleBatch
@@ -142,8 +142,6 @@ class PairEncoder:
         encode: OomSafeEncoder,
     ) -> Float32Array:
         """Embed the images whose key is new, and note the place of each."""
-        import torch
-
         data = batch.images or [None] * len(batch)
         fresh = {
             key: content
@@ -153,22 +151,15 @@ class PairEncoder:
         keys = list(fresh)
         faults: dict[str, Failure] = {}
         parts: list[Float32Array] = []
-        threads = torch.get_num_threads()
-        for found in load_blocks(fresh.values(), self.clip, size=self.clip.batch, threads=threads):
-            if isinstance(found, Failure):
-                faults[keys[found.number]] = found
+        for part in encode.files(fresh.values()):
+            if isinstance(part, Failure):
+                faults[keys[part.number]] = part
                 continue
-            for number in found.numbers:
+            for number in part.numbers:
                 places[keys[number]] = len(places)
-            parts.append(encode(found.pixels))
+            parts.append(part.vectors)
         drops += [
-            Drop(
-                sample_id=sample,
-                key=key,
-                part=IMAGE,
-                reason=faults[key].reason,
-                detail=faults[key].detail,
-            )
+            faults[key].drop(sample, key)
             for sample, key in zip(batch.sample_ids.tolist(), batch.keys, strict=True)
             if key in faults
         ]

@@ -31,7 +31,8 @@ from conceptaudit.image.calibration import (
     count_scores,
     learn,
 )
-from conceptaudit.image.clip import LAB, find_clip
+from conceptaudit.image.clip import find_clip
+from conceptaudit.image.clip_models import LAB
 from conceptaudit.image.decode import decode_image
 from conceptaudit.image.vectors import read_concept_vectors, unit_rows
 from conceptaudit.lab import generate, lab_vocabulary, read_truth

@@ -31,7 +31,8 @@ from truth_measures import (
 )
 
 from conceptaudit.auditing import AuditOptions, audit
-from conceptaudit.image.clip import LAB, find_clip
+from conceptaudit.image.clip import find_clip
+from conceptaudit.image.clip_models import LAB
 from conceptaudit.image.concept_vectors import DEFAULT_TEMPLATES
 from conceptaudit.lab import LabConfig, generate, lab_vocabulary, write_image_folder
 from conceptaudit.lab.bundled import lab_training

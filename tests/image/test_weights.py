@@ -32,14 +32,14 @@ class Hub:
 
 def test_cached_weights_ask_no_network():
     hub = Hub(cached=True, network=True)
-    assert cached_or_fetched(hub.load, "ViT-B-32/openai") == "model"
+    assert cached_or_fetched(hub.load, "ViT-B-32/openai", "") == "model"
     assert hub.asked == ["cache"]
     assert not constants.HF_HUB_OFFLINE
 
 
 def test_weights_that_are_not_here_are_fetched_and_that_is_said(caplog):
     hub = Hub(cached=False, network=True)
-    assert cached_or_fetched(hub.load, "ViT-B-32/openai") == "model"
+    assert cached_or_fetched(hub.load, "ViT-B-32/openai", "") == "model"
     assert hub.asked == ["cache", "network"]
     assert caplog.messages == ["ViT-B-32/openai is not on this machine: fetching it."]
 
@@ -47,7 +47,7 @@ def test_weights_that_are_not_here_are_fetched_and_that_is_said(caplog):
 def test_without_network_the_error_says_what_to_do():
     hub = Hub(cached=False, network=False)
     with pytest.raises(DataError, match=r"ViT-B-32/openai .*cannot be downloaded.*HF_HOME"):
-        cached_or_fetched(hub.load, "ViT-B-32/openai")
+        cached_or_fetched(hub.load, "ViT-B-32/openai", "")
     assert not constants.HF_HUB_OFFLINE
 
 
@@ -59,7 +59,7 @@ def test_other_failures_are_not_tried_twice():
         raise RuntimeError("size mismatch")
 
     with pytest.raises(RuntimeError, match="size mismatch"):
-        cached_or_fetched(load, "x")
+        cached_or_fetched(load, "x", "")
     assert len(asked) == 1
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
-from conceptaudit.image.encode import picture_digest
+from conceptaudit.image.encode import image_digest
 from conceptaudit.image.index import build_index
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.longtail import LongTailOptions, build_long_tail
@@ -40,7 +40,7 @@ def embed(tmp_path, encoder):
                     ],
                     "caption": "a thing",
                     "LICENSE": "CC0",
-                    "image_digest": [picture_digest(data) for _, data in some],
+                    "image_digest": [image_digest(data) for _, data in some],
                 }
             )
             table = table if digests else table.drop(columns="image_digest")
