@@ -13,18 +13,16 @@ from conceptaudit.auditing.judged_run import JUDGED_COLUMNS
 from conceptaudit.auditing.mentions import KIND_COLUMNS
 from conceptaudit.auditing.results import PARTIAL_COLUMN
 from conceptaudit.curves import fit_curve, intervals, model_fitting, plan, predict
-from conceptaudit.curves.comparison import COMPARED_COLUMNS
+from conceptaudit.curves.cross_validation import COMPARED_COLUMNS
 from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
 from conceptaudit.curves.simulated import World, simulate
 from conceptaudit.frequency.by_column import SUMMARY_COLUMNS, VALUE_COLUMNS
 from conceptaudit.frequency.comparing import _as_a_whole, _by_concept
-from conceptaudit.frequency.cooccurrence import top_pairs
-from conceptaudit.frequency.corrected import Corrected, add_corrected
+from conceptaudit.frequency.cooccurrence import PairCounts, top_pairs
 from conceptaudit.frequency.counting import frequency_table
-from conceptaudit.frequency.estimated import with_estimates
-from conceptaudit.frequency.pairs import PairCounts
+from conceptaudit.frequency.misclassification import Corrected, add_corrected
 from conceptaudit.frequency.ratios import Counted
-from conceptaudit.frequency.strata import Estimate
+from conceptaudit.frequency.strata import Estimate, with_estimates
 from conceptaudit.longtail.balance import LongTailClass
 from conceptaudit.longtail.export import IMAGE_COLUMNS, REMOVED_COLUMNS
 from conceptaudit.longtail.review import COLUMNS as REVIEW

@@ -15,9 +15,11 @@ from conceptaudit.artifacts import Json, ShardStore
 from conceptaudit.auditing.calibration_data import CalibrationData, ImageCells, ImageIndex, sampled
 from conceptaudit.datasets.base import IMAGE, Shard
 from conceptaudit.display import quantity
-from conceptaudit.frequency.corrected import Counted, add_corrected, correct_counts
-from conceptaudit.frequency.misalignment import (
+from conceptaudit.frequency.misclassification import (
     MAX_CAPTIONS,
+    Counted,
+    add_corrected,
+    correct_counts,
     corrected_misalignment,
     named_pairs,
 )

@@ -16,16 +16,17 @@ from conceptaudit.datasets.base import Shard
 from conceptaudit.display import quantity
 from conceptaudit.engine import Engine, EngineChoice, StageReport, open_engine, run_shards
 from conceptaudit.frequency.adaptive import AdaptiveSample, RankBounds
-from conceptaudit.frequency.estimated import (
-    estimated_count,
-    expected_samples,
-    with_estimates,
-)
 from conceptaudit.frequency.open_pairs import (
     CountStrata,
     strata_store,
 )
-from conceptaudit.frequency.strata import Estimate, add_cells
+from conceptaudit.frequency.strata import (
+    Estimate,
+    add_cells,
+    estimated_count,
+    expected_samples,
+    with_estimates,
+)
 from conceptaudit.progress import Progress
 from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, Int64Array
 from conceptaudit.store.removing import remove

@@ -30,8 +30,7 @@ from conceptaudit.auditing.taggers import TagFile, forget_lists
 from conceptaudit.datasets.base import Shard
 from conceptaudit.display import quantity
 from conceptaudit.engine import StageReport
-from conceptaudit.frequency.counting import Alignment, add_shards, frequency_table
-from conceptaudit.frequency.stage import read_counts
+from conceptaudit.frequency.counting import Alignment, add_shards, frequency_table, read_counts
 from conceptaudit.image.calibration import Calibration
 from conceptaudit.progress import Progress
 from conceptaudit.records import Int64Array

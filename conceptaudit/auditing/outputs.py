@@ -30,8 +30,8 @@ from conceptaudit.frequency.by_column import (
     columns_of,
 )
 from conceptaudit.frequency.by_language import NAME, CountByLanguage, language_table
-from conceptaudit.frequency.pair_stage import CountPairs, cooccurrence_table, pair_store
-from conceptaudit.frequency.stage import shards_to_count
+from conceptaudit.frequency.cooccurrence import CountPairs, cooccurrence_table, pair_store
+from conceptaudit.frequency.counting import shards_to_count
 from conceptaudit.options.audit import AuditOptions
 from conceptaudit.progress import Progress
 from conceptaudit.reading import concept_names, read_parquet

@@ -111,7 +111,7 @@ class AuditRun:
         By stage: shards computed by this call and why; shards kept from before.
     misalignment : dict or None
         Where images were calibrated: captions that name nothing that is shown, corrected for
-        what the tagger misses; see `conceptaudit.frequency.misalignment`.
+        what the tagger misses; see `conceptaudit.frequency.misclassification`.
     level : float
         Coverage of the intervals.
     """

@@ -38,7 +38,7 @@ from conceptaudit.engine.parts import Part
 from conceptaudit.engine.runner import StageRunner
 from conceptaudit.engine.stage import Stage
 from conceptaudit.errors import DataError
-from conceptaudit.frequency.stage import CountShard, count_store, shards_to_count
+from conceptaudit.frequency.counting import CountShard, count_store, shards_to_count
 from conceptaudit.image.stages import ImageEncoder, ImageTagger, StoredEmbeddings
 from conceptaudit.progress import Progress
 from conceptaudit.records import ConceptVocabulary

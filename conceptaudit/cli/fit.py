@@ -182,8 +182,8 @@ def controls(
 ) -> list[str]:
     """Fit again as controls ask, and say what each slope became beside the curve's own."""
     from conceptaudit.counts import BOTH
-    from conceptaudit.curves.comparison import compare_counts
     from conceptaudit.curves.controls import frequencies_under_law, without_samples
+    from conceptaudit.curves.cross_validation import compare_counts
     from conceptaudit.errors import ConfigError
     from conceptaudit.zeroshot.readers.tidy import read_table
 
@@ -272,7 +272,7 @@ def _write(
 
 
 def _compared(curve: Curve, progress: Progress) -> pd.DataFrame:
-    from conceptaudit.curves.comparison import compare_families
+    from conceptaudit.curves.cross_validation import compare_families
 
     return compare_families(curve, level=curve.level, seed=curve.seed, progress=progress)
 

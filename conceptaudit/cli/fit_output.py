@@ -101,7 +101,7 @@ def _mean(part: pd.DataFrame, column: str, shown: str, factor: float) -> str:
 
 def show_comparison(found: pd.DataFrame, level: float) -> None:
     """Show errors averaged over models, and how often a family could be told from the default."""
-    from conceptaudit.curves.comparison import APART, BETTER, WORSE
+    from conceptaudit.curves.cross_validation import APART, BETTER, WORSE
 
     for scheme, rows in found.groupby("held_out", sort=False):
         n = rows["model"].nunique()

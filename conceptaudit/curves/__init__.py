@@ -4,8 +4,8 @@ This is the only place where a statistic of accuracy against frequency is comput
 """
 
 from conceptaudit.curves.binned import BinnedFit
-from conceptaudit.curves.comparison import compare_families
 from conceptaudit.curves.controls import resample_to_power_law, similar_to_test, without_samples
+from conceptaudit.curves.cross_validation import compare_families
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fitting import fit_curve
 from conceptaudit.curves.joining import Joined, join

@@ -30,14 +30,12 @@ N_EDGES_RETRIEVAL = 7
 N_SHUFFLES = 200
 SHUFFLE_LEVEL = 0.9
 
+# Bins [first:last] that the paper's figures keep, by pretraining set; all others `TRIM`.
 TRIMS = {"laion400m": (2, -1), "synthci30m": (0, -4), "synthci": (0, -4)}
-"""Bins [first:last] that the paper's figures keep, by pretraining set; all others `TRIM`."""
-
 TRIM = (1, -1)
 
+# The figures of retrieval keep the last four of their bins, whatever the pretraining set.
 TRIM_RETRIEVAL = (-4, None)
-"""The figures of retrieval keep the last four of their bins, whatever the pretraining set."""
-
 _LN10 = float(np.log(10.0))
 
 

@@ -7,16 +7,13 @@ import pandas as pd
 from conceptaudit.curves.fit_data import count_at
 from conceptaudit.curves.statistics import FloatArray
 
+# A class that is accurate and was never counted: its name was more likely missed than unused.
 CHECK_COUNT = "check the count"
-"""A class that is accurate and was never counted: its name was more likely missed than unused."""
-
 REACHABLE = "reachable"
 
+# Columns that say which class of which model a row is about, where there are such.
 NAMED = ("model", "pretraining", "metric", "dataset", "concept")
-"""Columns that say which class of which model a row is about, where there are such."""
-
-STEP = float(np.log10(2.0))
-"""A step of spending doubles the examples of a class."""
+STEP = float(np.log10(2.0))  # a step of spending doubles the examples of a class
 
 
 def doublings(

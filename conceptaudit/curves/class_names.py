@@ -27,35 +27,26 @@ from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.names import normalise_name
 
+# Weights of names alone: kinds over all sets and within a set, letters within a set.
 KINDS, KINDS_OWN, LETTERS_OWN = 0.4, 0.3, 0.3
-"""Weights of names alone: kinds over all sets and within a set, letters within a set."""
 
+# Weights of text vectors over all sets and within a set; names alone share what is left.
 VECTORS, VECTORS_OWN = 0.35, 0.35
-"""Weights of text vectors over all sets and within a set; names alone share what is left."""
-
-VECTOR_SCALE = 0.8
-"""Length scale of the squared-exponential kernel on unit vectors."""
-
-GRAMS = (3, 4)
-"""Lengths of the runs of letters that two names may share."""
-
+VECTOR_SCALE = 0.8  # length scale of the squared-exponential kernel on unit vectors
+GRAMS = (3, 4)  # lengths of the runs of letters that two names may share
 CHUNK = 4_096
-
-NEAR = 0.3
-"""Similarity from which a class is named as near."""
-
+NEAR = 0.3  # similarity from which a class is named as near
 ENCODED = Path(__file__).parent / "data" / "imagenet_text.npz"
 
+# Columns of `name_features`.
+#
+# Number of words; log of the number of characters; log of how many names of the dataset end in the
+# same word, and begin with the same word; mean over the name's words of the log of how many names
+# of the dataset hold it.
 FEATURES = ("words", "letters", "same_head", "same_start", "shared_words")
-"""Columns of `name_features`.
 
-Number of words; log of the number of characters; log of how many names of the dataset end in the
-same word, and begin with the same word; mean over the name's words of the log of how many names of
-the dataset hold it.
-"""
-
+# Class names to text vectors, a row each; a row of zeros where there is none.
 Encode = Callable[[Sequence[str]], npt.NDArray[np.floating[Any]]]
-"""Class names to text vectors, a row each; a row of zeros where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,34 +30,28 @@ from conceptaudit.curves.point_model import HeldOut
 from conceptaudit.curves.statistics import FloatArray, group_means
 from conceptaudit.display import quantity
 
+# Expectations at which intervals are computed; between them they are interpolated.
 GRID = np.linspace(0.0, 1.0, 41)
-"""Expectations at which intervals are computed; between them they are interpolated."""
 
+# Standard deviation of the weights about an expectation: the first that sees enough rows.
 BANDWIDTHS = (0.08, 0.16, 0.32, np.inf)
-"""Standard deviation of the weights about an expectation: the first that sees enough rows."""
-
 ENOUGH_ROWS = 40.0
+AT_BOUND = 0.02  # distance from 0 or 1 within which an end of an interval counts as there
 
-AT_BOUND = 0.02
-"""Distance from 0 or 1 within which an end of an interval counts as there."""
-
+# What a row weighs however far its expectation is, so that no place is without rows.
 FAR_WEIGHT = 1e-3
-"""What a row weighs however far its expectation is, so that no place is without rows."""
-
 SHARED_ROWS = 8.0
+ATOM = 1e-9  # an accuracy this near 0 or 1 is that
 
-ATOM = 1e-9
-"""An accuracy this near 0 or 1 is that."""
-
+# How much of what an interval leaves out may lie below it. Few choices, because the shortest of
+# many intervals is shortest partly by chance, and then holds too little.
 TAIL_SPLITS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
-"""How much of what an interval leaves out may lie below it. Few choices, because the shortest of
-many intervals is shortest partly by chance, and then holds too little."""
 
+# What the concept, or the dataset, that is predicted weighs beside those held out.
 UNKNOWN_ROW, UNKNOWN_DATASET = 1.0, 0.5
-"""What the concept, or the dataset, that is predicted weighs beside those held out."""
 
+# Nearness of each held-out row to an expectation, shape (n,), to the weight of the row.
 Weights = Callable[[FloatArray], FloatArray]
-"""Nearness of each held-out row to an expectation, shape (n,), to the weight of the row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,8 +21,7 @@ from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ConceptFrequencies
 
-BLOCK = 16_384
-"""Pretraining vectors compared with the test set at a time."""
+BLOCK = 16_384  # pretraining vectors compared with the test set at a time
 
 
 def similar_to_test(

@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.curves.binned import BinRecipe
-from conceptaudit.curves.encoding import built, plain
 from conceptaudit.curves.families import Estimator, family_named
 from conceptaudit.curves.fit_data import FitData, fit_data_of
-from conceptaudit.curves.fitted import FittedFamily
+from conceptaudit.curves.fitted import FittedFamily, built, plain
 from conceptaudit.curves.joining import COUNTED
 from conceptaudit.curves.records import (
     FOLDED_COLUMNS,
@@ -240,7 +239,6 @@ FILE_NAME = "curve.json"
 Json = Any
 
 _CONCEPT_COLUMNS = ("dataset", "concept", *COUNTED)
-
 _SETTINGS = ("family", "count", "zero_policy", "level", "seed", "source", "share", "digest")
 
 

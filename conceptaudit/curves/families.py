@@ -39,8 +39,8 @@ DEFAULT_RECIPE = BinRecipe(n_edges=N_EDGES, first=TRIM[0], last=TRIM[1])
 DEFAULT_FAMILY = "partial-pooling"
 
 
+# (rows, seed, recipe of the paper's bins) to a fitted curve.
 Estimate = Callable[[FitData, int, BinRecipe], FittedFamily]
-"""(rows, seed, recipe of the paper's bins) to a fitted curve."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,8 +247,8 @@ def known_families() -> dict[str, Family]:
     return {family.name: family for family in (*OWN, *others)}
 
 
+# Families of version 0.1 that no data told from their neighbours, and what stands nearest.
 RETIRED = {"beta-binomial": "binomial", "spline": "isotonic", "over-training": "saturating"}
-"""Families of version 0.1 that no data told from their neighbours, and what stands nearest."""
 
 
 def family_named(name: str) -> Family:

@@ -9,16 +9,13 @@ import pandas as pd
 from conceptaudit.curves.statistics import FloatArray, IntArray
 from conceptaudit.names import normalise_name
 
+# What a user can ask for.
+#
+# ``log1p``: log10(1 + count), so that zero is a frequency like any other. ``exclude``: log10(count)
+# without the concepts whose count is zero. ``hurdle``: log10(1 + count), and concepts whose count
+# is zero have an accuracy of their own that the slope knows nothing of.
 ZERO_POLICIES = ("log1p", "exclude", "hurdle")
-"""What a user can ask for.
-
-``log1p``: log10(1 + count), so that zero is a frequency like any other. ``exclude``: log10(count)
-without the concepts whose count is zero. ``hurdle``: log10(1 + count), and concepts whose count
-is zero have an accuracy of their own that the slope knows nothing of.
-"""
-
-ZERO_TO_ONE = "one"
-"""The paper's own policy: a count of zero is taken as one."""
+ZERO_TO_ONE = "one"  # the paper's own policy: a count of zero is taken as one
 
 
 def log_frequency(
@@ -145,8 +142,8 @@ def _concepts(names: "pd.Series[str]") -> IntArray:
     return folded[spelt].astype(np.intp)
 
 
+# Half-width of a normal 90 % interval in standard errors; counts carry 90 % intervals.
 Z90 = 1.6448536269514722
-"""Half-width of a normal 90 % interval in standard errors; counts carry 90 % intervals."""
 
 
 def _standard_error(table: pd.DataFrame, zero_policy: str) -> FloatArray:

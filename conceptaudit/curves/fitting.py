@@ -11,8 +11,7 @@ from conceptaudit.curves.binned import recipe_for
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.families import DEFAULT_FAMILY, Estimator, Family, family_named
 from conceptaudit.curves.fit_data import ZERO_POLICIES, fit_data_of
-from conceptaudit.curves.frames import accuracies_of, frequencies_of
-from conceptaudit.curves.joining import KEY_COLUMNS, Joined, join
+from conceptaudit.curves.joining import KEY_COLUMNS, Joined, accuracies_of, frequencies_of, join
 from conceptaudit.curves.model_fitting import MIN_POINTS, fit_model
 from conceptaudit.curves.records import POINT_COLUMNS, ModelFit
 from conceptaudit.curves.scale import fit_scale

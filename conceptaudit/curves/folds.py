@@ -12,11 +12,10 @@ from conceptaudit.errors import FitError
 
 N_FOLDS = 10
 
+# Held out: concept names in folds, from all datasets at once; or one dataset at a time.
 SCHEMES = ("concepts", "datasets")
-"""Held out: concept names in folds, from all datasets at once; or one dataset at a time."""
 
-Fold = tuple[IntArray, IntArray]
-"""Positions of the rows to train on, and of those to test on."""
+Fold = tuple[IntArray, IntArray]  # positions of the rows to train on, and of those to test on
 
 
 def concept_folds(concept: IntArray, seed: int, n_folds: int = N_FOLDS) -> Iterator[Fold]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conceptaudit.curves.clustered import jackknife_half_width
 from conceptaudit.curves.families import Estimator
 from conceptaudit.curves.fit_data import FitData
 from conceptaudit.curves.fitted import FittedFamily, FittedLine, above_zero, core, population
@@ -20,6 +19,7 @@ from conceptaudit.curves.statistics import (
     IntArray,
     draw_groups,
     interval,
+    jackknife_half_width,
     resampled_lines,
     spearman,
 )
@@ -28,15 +28,11 @@ from conceptaudit.display import quantity
 from conceptaudit.errors import FitError
 
 N_RESAMPLES = 2_000
-N_REFITS = 100
-"""Resamples of a family that has to be fitted again for each."""
-
+N_REFITS = 100  # resamples of a family that has to be fitted again for each
 N_BAND = 41
+# Groups of concept names that are left out one by one where there is a single dataset.
 N_GROUPS = 20
-"""Groups of concept names that are left out one by one where there is a single dataset."""
-
-FEW_DATASETS = 8
-"""Below this many datasets an interval is called rough in the notes."""
+FEW_DATASETS = 8  # below this many datasets an interval is called rough in the notes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,8 @@ Names are compared as they are first and only then through `normalise_name`; a n
 one side only is listed, one that could mean two rows is refused. Position is never identity.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +16,8 @@ import pandas as pd
 from scipy import special
 
 from conceptaudit.counts import AUTO_COUNT, BOTH, available_counts, choose_count, counts_of
+from conceptaudit.curves.count_errors import expected_counts
 from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
-from conceptaudit.curves.sampled_counts import expected_counts
 from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
@@ -26,8 +28,7 @@ from conceptaudit.records import (
     ConceptFrequencies,
 )
 
-KEY_COLUMNS = ("model", "pretraining", "metric")
-"""Columns that tell one fit from another."""
+KEY_COLUMNS = ("model", "pretraining", "metric")  # columns that tell one fit from another
 
 
 def check_accuracies(accuracies: ConceptAccuracies) -> None:
@@ -53,18 +54,15 @@ def check_accuracies(accuracies: ConceptAccuracies) -> None:
         )
 
 
-def numbers(values: "pd.Series[Any]") -> FloatArray:
+def numbers(values: pd.Series[Any]) -> FloatArray:
     """Turn a column of counts into float64, NaN where it is NA."""
     floats = pd.to_numeric(values).astype("Float64").to_numpy(np.float64, na_value=np.nan)
     return floats.astype(np.float64)
 
 
+# A count, the ends of its 90 % interval, and what was counted where that was in a sample only.
 COUNTED = ("count", "count_low", "count_high", "counted")
-"""A count, the ends of its 90 % interval, and what was counted where that was in a sample only."""
-
-LEVEL = 0.9
-"""Level of the intervals that a curve keeps."""
-
+LEVEL = 0.9  # level of the intervals that a curve keeps
 DUPLICATE_POLICIES = ("refuse", "sum", "first")
 
 
@@ -289,3 +287,39 @@ def _end(frequencies: ConceptFrequencies, column: str, end: str) -> FloatArray:
 
 def _texts(values: Iterable[object]) -> list[str]:
     return [str(value) for value in values]
+
+
+def frequencies_of(source: ConceptFrequencies | pd.DataFrame) -> ConceptFrequencies:
+    """Take frequencies as they are, or a table with ``concept`` and counts."""
+    return ConceptFrequencies(source) if isinstance(source, pd.DataFrame) else source
+
+
+def accuracies_of(source: ConceptAccuracies | pd.DataFrame) -> ConceptAccuracies:
+    """Take accuracies as they are, or a table with ``concept`` and a score in [0, 1].
+
+    A table may leave out ``model``, ``pretraining``, ``dataset`` and ``metric``, and may have
+    ``acc1``, or ``n_correct`` and ``n_images``, in place of ``accuracy``.
+    """
+    if not isinstance(source, pd.DataFrame):
+        return source
+    table = source.rename(columns={} if "accuracy" in source else {"acc1": "accuracy"})
+    if "concept" not in table:
+        raise DataError(
+            f"An accuracy table must have a column 'concept'. Got {list(source)} instead."
+        )
+    if "accuracy" not in table:
+        if not {"n_correct", "n_images"} <= set(table):
+            raise DataError(
+                "An accuracy table must have 'accuracy', 'acc1', or 'n_correct' and 'n_images'. "
+                f"Got {list(source)} instead."
+            )
+        table = table.assign(accuracy=table["n_correct"] / table["n_images"])
+    table = table.copy()
+    absent = {"model": "model", "pretraining": "", "dataset": "", "metric": "accuracy"}
+    for column, value in absent.items():
+        if column not in table:
+            table[column] = value
+    for column in ("n_correct", "n_images"):
+        if column not in table:
+            table[column] = pd.array([pd.NA] * len(table), dtype="Int64")
+    return ConceptAccuracies(table.astype({"n_correct": "Int64", "n_images": "Int64"}))

@@ -28,11 +28,8 @@ from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.names import normalise_name
 from conceptaudit.records import ConceptAccuracies
 
-N_DRAWS = 5
-"""Draws of labelled classes from each held-out dataset, to calibrate intervals on."""
-
-EDGE = 0.01
-"""Accuracies are kept this far from 0 and 1 on the logit scale."""
+N_DRAWS = 5  # draws of labelled classes from each held-out dataset, to calibrate intervals on
+EDGE = 0.01  # accuracies are kept this far from 0 and 1 on the logit scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +146,7 @@ def safe_logit(accuracy: FloatArray) -> FloatArray:
     return value
 
 
-MIN_LABELLED = 3
-"""Labelled classes of a dataset below which they say too little to be used."""
-
+MIN_LABELLED = 3  # labelled classes of a dataset below which they say too little to be used
 IMAGENET = "imagenet"
 
 

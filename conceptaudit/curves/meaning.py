@@ -27,16 +27,15 @@ from conceptaudit.curves.class_names import CHUNK, ClassNames, self_similarity, 
 from conceptaudit.curves.statistics import FloatArray, IntArray
 from conceptaudit.names import normalise_name
 
+# Ratios of noise to signal that are tried.
 NOISE_RATIOS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0)
-"""Ratios of noise to signal that are tried."""
-
-RATIO_ROWS = 1_500
+RATIO_ROWS = 1_500  # rows that the ratio is estimated on
+# Rows above which a fit goes without meaning: the inverse of its covariance takes rows squared in
+# memory and rows cubed in time.
 MAX_ROWS = 6_000
-"""Rows that the ratio is estimated on, and rows above which a fit goes without meaning: the inverse
-of its covariance takes rows squared in memory and rows cubed in time."""
 
+# Queries above which all have the same variance: one each costs rows squared per query.
 MAX_SPREADS = 20_000
-"""Queries above which all have the same variance: one each costs rows squared per query."""
 
 Matrix = npt.NDArray[np.float32]
 Result = TypeVar("Result")

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from conceptaudit.curves.binned import fit_bins
-from conceptaudit.curves.errors_in_variables import calibrated
+from conceptaudit.curves.count_errors import calibrated
 from conceptaudit.curves.families import Estimator
 from conceptaudit.curves.fit_data import ZERO_TO_ONE, FitData, fit_data_of
 from conceptaudit.curves.fitted import (
@@ -28,12 +28,10 @@ from conceptaudit.errors import FitError
 
 N_SHUFFLES = 999
 MIN_POINTS = 3
+MOST_SETS = 4  # evaluation sets named where their concepts are dropped
 
-MOST_SETS = 4
-"""Evaluation sets named where their concepts are dropped."""
-
+# No pretraining set has more samples; a count above it is more likely a hash or an id.
 LARGEST_COUNT = 1e12
-"""No pretraining set has more samples; a count above it is more likely a hash or an id."""
 
 
 def _usable_rows(

@@ -19,14 +19,10 @@ from conceptaudit.curves.fitted import FittedFamily
 from conceptaudit.curves.statistics import FloatArray, IntArray
 
 N_NODES = 15
+# Of the search for a gain, whose error they bring below a thousandth of the curve's rise.
 N_STEPS = 12
-"""Of the search for a gain, whose error they bring below a thousandth of the curve's rise."""
-
-LEAST_CORRELATION = 1e-6
-"""Of images within a class: below it classes lie on the curve."""
-
-EDGE = 1e-3
-"""Expectations are kept this far from 0 and 1, where a beta distribution has no spread."""
+LEAST_CORRELATION = 1e-6  # of images within a class: below it classes lie on the curve
+EDGE = 1e-3  # expectations are kept this far from 0 and 1, where a beta distribution has no spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,10 @@ from conceptaudit.curves.records import LineFit, ModelFit
 from conceptaudit.curves.statistics import group_means
 from conceptaudit.display import quantity
 
-FEW_FREEDOM = 2.0
-"""Degrees of freedom below which an interval over datasets says nothing."""
+FEW_FREEDOM = 2.0  # degrees of freedom below which an interval over datasets says nothing
 
+# Share of classes with a count of zero from which it is said that names alone tell them apart.
 RANKED = 0.2
-"""Share of classes with a count of zero from which it is said that names alone tell them apart."""
 
 
 def has_interval(line: LineFit) -> bool:

@@ -45,11 +45,11 @@ from conceptaudit.records import ConceptFrequencies
 
 ALREADY, NOT_REACHABLE, UNKNOWN = "reached", "not reachable by frequency alone", "no prediction"
 NEAR = "within test noise of the target"
+# Fewer more examples than this are within the error of any curve, whatever a formula says.
 LEAST_EXAMPLES = 10.0
-"""Fewer more examples than this are within the error of any curve, whatever a formula says."""
 
+# With fewer evaluation sets, if more than one, nothing tells how much their slopes differ.
 FEW_DATASETS = 3
-"""With fewer evaluation sets, if more than one, nothing tells how much their slopes differ."""
 
 ASSUMPTION = (
     "This assumes that a class with more examples moves along the curve of its set. Curves are "
@@ -57,9 +57,7 @@ ASSUMPTION = (
 )
 
 N_GRID = 401
-
-MEDIAN = 0.5
-"""The examples of a plan are enough with this chance."""
+MEDIAN = 0.5  # the examples of a plan are enough with this chance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

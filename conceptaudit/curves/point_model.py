@@ -19,12 +19,10 @@ from conceptaudit.curves.meaning import Meaning, held_out_meaning
 from conceptaudit.curves.statistics import FeatureEffects, FloatArray, IntArray, fit_effects
 from conceptaudit.errors import FitError
 
-MIN_NAMED_ROWS = 60
-"""Fewer rows than this cannot show that names help, and are fitted without."""
+MIN_NAMED_ROWS = 60  # fewer rows than this cannot show that names help, and are fitted without
 
 
-SURE_GAIN = 2.0
-"""Standard errors that the gain of meaning must lie above zero for it to be used."""
+SURE_GAIN = 2.0  # standard errors that the gain of meaning must lie above zero for it to be used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,15 +25,19 @@ from types import MappingProxyType
 import numpy as np
 from scipy import optimize
 
-from conceptaudit.curves.clustered import Robust, cluster_robust
 from conceptaudit.curves.fit_data import FitData
 from conceptaudit.curves.fitted import FittedLine
-from conceptaudit.curves.statistics import FloatArray, IntArray, group_means, line
+from conceptaudit.curves.statistics import (
+    FloatArray,
+    IntArray,
+    Robust,
+    cluster_robust,
+    group_means,
+    line,
+)
 from conceptaudit.errors import FitError
 
-SMALLEST = 1e-12
-"""Residual variance that counts as none: the rows lie on their lines."""
-
+SMALLEST = 1e-12  # residual variance that counts as none: the rows lie on their lines
 _EYE = np.eye(2)
 
 

@@ -24,6 +24,7 @@ import pandas as pd
 
 from conceptaudit.counts import available_counts, counts_of, holds_count
 from conceptaudit.curves.class_names import Encode, class_names, near_classes
+from conceptaudit.curves.count_errors import expected_counts
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fit_data import log_frequency
 from conceptaudit.curves.known_results import Anchors, Known, anchored
@@ -34,7 +35,6 @@ from conceptaudit.curves.model_predictor import (
     queries_of,
 )
 from conceptaudit.curves.records import ModelFit
-from conceptaudit.curves.sampled_counts import expected_counts
 from conceptaudit.curves.statistics import FloatArray, check_level
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ConceptFrequencies

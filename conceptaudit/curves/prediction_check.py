@@ -24,11 +24,11 @@ from conceptaudit.errors import DataError, FitError
 from conceptaudit.names import normalise_name
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
+# Two names of one metric: result files that name none are read as the first.
 TOP1 = ("accuracy", "acc1")
-"""Two names of one metric: result files that name none are read as the first."""
 
+# So many equal results under another dataset's name are no accident, if they are all of it.
 MIN_SAME = 3
-"""So many equal results under another dataset's name are no accident, if they are all of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

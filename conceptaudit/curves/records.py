@@ -5,6 +5,10 @@ from typing import Any
 
 from conceptaudit.curves.binned import BinnedFit
 
+# Columns of `Curve.points`; ``fit`` is a position in `Curve.fits`.
+#
+# ``n_images`` and the ends of the count's 90 % interval are NaN where they are unknown. ``counted``
+# is the count as it was counted; where that was in a sample, ``count`` is expected of the whole.
 POINT_COLUMNS = (
     "fit",
     "dataset",
@@ -16,18 +20,13 @@ POINT_COLUMNS = (
     "count_high",
     "counted",
 )
-"""Columns of `Curve.points`; ``fit`` is a position in `Curve.fits`.
 
-``n_images`` and the ends of the count's 90 % interval are NaN where they are unknown. ``counted``
-is the count as it was counted; where that was in a sample, ``count`` is expected of the whole.
-"""
-
+# Columns of `Curve.unmatched`; ``side`` is ``accuracies`` or ``frequencies``.
 UNMATCHED_COLUMNS = ("side", "dataset", "concept")
-"""Columns of `Curve.unmatched`; ``side`` is ``accuracies`` or ``frequencies``."""
 
 
+# Columns of `Curve.folded`: a name in the accuracies, and what it met in the frequencies.
 FOLDED_COLUMNS = ("dataset", "concept", "matched")
-"""Columns of `Curve.folded`: a name in the accuracies, and what it met in the frequencies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,15 @@ did not count.
 
 References
 ----------
-Udandarao et al., "No 'Zero-Shot' Without Exponential Data", arXiv 2404.04125;
-bethgelab/frequency_determines_performance (MIT). Counts: see `frequency.reference`.
+Udandarao et al., "No 'Zero-Shot' Without Exponential Data", arXiv 2404.04125; accuracies from
+bethgelab/frequency_determines_performance (MIT, see ``NOTICE``), packed by
+``scripts/package_data/make_reference.py``. Counts: see `frequency.reference`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,7 +25,6 @@ from conceptaudit.counts import AUTO_COUNT, CORRECTED_COLUMNS, choose_count
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fitting import fit_curve
 from conceptaudit.curves.joining import numbers
-from conceptaudit.curves.published import reference_accuracies
 from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
@@ -34,11 +36,51 @@ from conceptaudit.frequency.reference import (
 from conceptaudit.names import normalise_name
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
-PRETRAININGS = ("cc3m", "cc12m", "yfcc15m", "synthci30m", "laion400m", "laion2b")
-"""Pretraining sets with published counts and models."""
+PACKED = Path(__file__).parent / "data" / "published.parquet"
 
-MIN_SHARED = 20
-"""Shared class names with counts above zero below which scales cannot be compared."""
+# Accuracies of classes whose number of test images is unknown are kept in these parts.
+SCALE = 10_000
+
+
+@cache
+def _packed() -> pd.DataFrame:
+    return pd.read_parquet(PACKED)
+
+
+def reference_accuracies(pretraining: str | None = None) -> ConceptAccuracies:
+    """Return the published accuracies (ensemble prompts), of the models of one pretraining set."""
+    table, parts = _packed(), []
+    known = table["n_images"].to_numpy(np.int64)
+    units = np.where(known > 0, known, SCALE)
+    for column in table.columns[table.columns.str.startswith("correct ")]:
+        origin, model = column.removeprefix("correct ").split("/")
+        if pretraining not in {None, origin}:
+            continue
+        correct = table[column].to_numpy(np.int64)
+        parts.append(
+            table[["dataset", "concept"]].assign(
+                model=model,
+                pretraining=origin,
+                n_correct=pd.array(correct, dtype="Int64"),
+                n_images=pd.array(known, dtype="Int64"),
+                accuracy=correct / units,
+                metric="accuracy_ensemble",
+            )
+        )
+    if not parts:
+        raise ConfigError(
+            f"The 'pretraining' parameter must name a set with published models. Got "
+            f"{pretraining!r} instead."
+        )
+    merged = pd.concat(parts, ignore_index=True)
+    sized = merged["n_images"] > 0
+    merged[["n_correct", "n_images"]] = merged[["n_correct", "n_images"]].where(sized)
+    return ConceptAccuracies(merged, ("Published accuracies, arXiv 2404.04125, MIT.",))
+
+
+# Pretraining sets with published counts and models.
+PRETRAININGS = ("cc3m", "cc12m", "yfcc15m", "synthci30m", "laion400m", "laion2b")
+MIN_SHARED = 20  # shared class names with counts above zero below which scales cannot be compared
 
 OF_OTHERS = (
     "No evaluation of yours is in this: the curve is of published models (arXiv 2404.04125). Give "

@@ -12,15 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from conceptaudit.curves.clustered import jackknife_half_width
 from conceptaudit.curves.fit_data import FitData
-from conceptaudit.curves.statistics import FloatArray, IntArray, divide, group_means
+from conceptaudit.curves.statistics import (
+    FloatArray,
+    IntArray,
+    divide,
+    group_means,
+    jackknife_half_width,
+)
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.names import normalise_name
 
-MIN_MODELS = 3
-"""Two models lie on any line."""
+MIN_MODELS = 3  # two models lie on any line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,17 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special
 
-from conceptaudit.curves.encoding import Stored
 from conceptaudit.curves.fit_data import FitData
-from conceptaudit.curves.fitted import FittedLine
+from conceptaudit.curves.fitted import FittedLine, Stored
 from conceptaudit.curves.statistics import FloatArray, IntArray
 from conceptaudit.errors import FitError
 
+# Rates of decay per decade that a saturating curve is tried with.
 RATES = np.exp(np.linspace(np.log(0.02), np.log(3.0), 20))
-"""Rates of decay per decade that a saturating curve is tried with."""
 
+# Steepnesses that it is tried with; 0 is a power of 1 + count.
 STEEPNESS = (0.0, *np.exp(np.linspace(np.log(0.2), np.log(20.0), 6)))
-"""Steepnesses that it is tried with; 0 is a power of 1 + count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +127,8 @@ def _profiled(rows: FitData, rate: float, steepness: float) -> tuple[float, Fitt
     return float(residuals @ residuals), fitted
 
 
-PRIOR_SD = 10.0
-"""Of intercept and slope, in logits, with x in standard deviations."""
-
-SEPARATED = 8.0
-"""Logits per standard deviation of x above which only the prior holds the slope."""
+PRIOR_SD = 10.0  # of intercept and slope, in logits, with x in standard deviations
+SEPARATED = 8.0  # logits per standard deviation of x above which only the prior holds the slope
 
 
 def fit_binomial(rows: FitData) -> FittedLine:

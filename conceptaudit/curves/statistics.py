@@ -1,8 +1,21 @@
-"""Least squares, correlations, resampling and permutation, on plain arrays.
+"""Least squares, correlations, resampling and intervals that know how few datasets there are.
 
 Everything about a straight line follows from six sums per group of rows (n, x, y, xx, xy, yy).
 Resampling groups then is one matrix product, so thousands of replicates cost milliseconds.
 Undefined values (a slope over constant x, a correlation with constant y) are NaN, never a warning.
+
+Concepts of one evaluation set share its level and its slope, so the set, not the concept, is what
+was sampled. Resampling 15 sets understates how much a 16th could differ. Two remedies hold with few
+clusters: for anything linear, a variance whose bias is removed (CR2) with Satterthwaite's degrees
+of freedom; for anything else, the jackknife that leaves one set out.
+
+References
+----------
+Bell and McCaffrey, "Bias reduction in standard errors for linear regression with multi-stage
+samples", Survey Methodology 28 (2002); Pustejovsky and Tipton, "Small-sample methods for
+cluster-robust variance estimation", Journal of Business & Economic Statistics 36 (2018);
+MacKinnon, Nielsen and Webb, "Fast and reliable jackknife and bootstrap methods for cluster-robust
+inference", Journal of Applied Econometrics 38 (2023).
 """
 
 from collections.abc import Iterator
@@ -18,11 +31,10 @@ from conceptaudit.errors import ConfigError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 
-CHUNK_VALUES = 2_000_000
-"""Values of shuffled or resampled data held at a time: 16 MB of float64."""
+CHUNK_VALUES = 2_000_000  # values of shuffled or resampled data held at a time: 16 MB of float64
 
+# Centred sums of squares below this share of the raw ones are rounding error, that is, zero.
 RELATIVE_ZERO = 1e-12
-"""Centred sums of squares below this share of the raw ones are rounding error, that is, zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,12 +169,10 @@ def interval(values: FloatArray, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+# Rows' worth of pull towards no effect (all datasets) and towards the common effect (one).
 COMMON_PENALTY = 5.0
 OWN_PENALTY = 40.0
-"""Rows' worth of pull towards no effect (all datasets) and towards the common effect (one)."""
-
-ROUNDING = 1e-9
-"""A feature that varies by less is the same everywhere."""
+ROUNDING = 1e-9  # a feature that varies by less is the same everywhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,3 +228,93 @@ def check_level(level: float) -> None:
         raise ConfigError(
             f"The 'level' parameter must be between 0 and 1, such as 0.9. Got {level!r} instead."
         )
+
+
+# Eigenvalues below this share of the largest are zero: a direction that a cluster lacks.
+TINY = 1e-10
+
+# With more clusters than this Satterthwaite's correction is nil and its matrix large.
+MOST_CLUSTERS = 1_500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Robust:
+    """Cluster-robust variance of linear combinations of coefficients."""
+
+    standard_error: FloatArray  # (contrasts,)
+    df: FloatArray  # (contrasts,): Satterthwaite's degrees of freedom
+
+    def half_width(self, level: float) -> FloatArray:
+        """Half of the interval of each contrast, NaN where it is undefined."""
+        usable = np.isfinite(self.df) & (self.df > 0)
+        quantile = stats.t.ppf((1 + level) / 2, np.where(usable, self.df, 1.0))
+        return np.where(usable, quantile * self.standard_error, np.nan)
+
+
+def cluster_robust(information: FloatArray, scores: FloatArray, contrasts: FloatArray) -> Robust:
+    """CR2 standard errors with Satterthwaite's degrees of freedom.
+
+    Shapes: `information` (clusters, k, k); `scores` (clusters, k); `contrasts` (contrasts, k). NaN
+    where a contrast cannot be estimated, or rests on a single cluster.
+    """
+    # Only clusters that carry information count.
+    information, scores = _informative(information, scores)
+    k = information.shape[1]
+    bread = np.linalg.pinv(information.sum(axis=0), hermitian=True)
+    values, vectors = np.linalg.eigh(information)
+    values = np.where(values > TINY * values.max(initial=0.0), values, 0.0)
+    root = vectors * np.sqrt(values)[:, None, :] @ vectors.transpose(0, 2, 1)
+    inverse = vectors * _power(values, -0.5)[:, None, :] @ vectors.transpose(0, 2, 1)
+    leverage, turn = np.linalg.eigh(np.eye(k) - root @ bread @ root)
+    spread = turn * _power(np.where(leverage > TINY, leverage, 0.0), -0.5)[:, None, :]
+    adjust = root @ (spread @ turn.transpose(0, 2, 1)) @ inverse
+    adjusted = np.einsum("gij,gj->gi", adjust, scores)
+    arms = np.einsum("gji,jk,ck->cgi", adjust, bread, contrasts)
+    terms = np.einsum("ck,kj,gj->cg", contrasts, bread, adjusted)
+    return Robust(
+        standard_error=np.sqrt((terms**2).sum(axis=1)),
+        df=np.array([_satterthwaite(information, arm, bread) for arm in arms]),
+    )
+
+
+def _informative(information: FloatArray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+    kept = np.trace(information, axis1=1, axis2=2) > 0
+    return information[kept], scores[kept]
+
+
+def _power(values: FloatArray, exponent: float) -> FloatArray:
+    result = np.zeros_like(values)
+    np.power(values, exponent, out=result, where=values > 0)
+    return result
+
+
+def _satterthwaite(information: FloatArray, arm: FloatArray, bread: FloatArray) -> float:
+    """Degrees of freedom of a sum of squares whose terms have a known working covariance."""
+    n = len(information)
+    if n < 2:
+        return float("nan")
+    if n > MOST_CLUSTERS:
+        return float(n - bread.shape[0])
+    lifted = np.einsum("gij,gj->gi", information, arm)
+    covariance = -lifted @ bread @ lifted.T
+    covariance[np.diag_indices(n)] += np.einsum("gi,gi->g", arm, lifted)
+    total = float((covariance**2).sum())
+    trace = float(np.trace(covariance))
+    return trace**2 / total if total > 0 and trace > 0 else float("nan")
+
+
+def jackknife_half_width(without: FloatArray, level: float) -> FloatArray:
+    """Half width of an interval from estimates that each leave one cluster out.
+
+    Shapes: `without` (clusters, ...). Student's t with one degree of freedom less than there are
+    clusters; NaN below two.
+    """
+    flat = without.reshape(len(without), int(np.prod(without.shape[1:])))
+    usable = np.isfinite(flat).all(axis=1)
+    n = int(usable.sum())
+    if n < 2:
+        return np.full(without.shape[1:], np.nan)
+    deviations = flat[usable] - flat[usable].mean(axis=0)
+    error = np.sqrt((n - 1) / n * (deviations**2).sum(axis=0))
+    half: FloatArray = stats.t.ppf((1 + level) / 2, n - 1) * error
+    return half.reshape(without.shape[1:])

@@ -36,27 +36,21 @@ from conceptaudit.errors import DataError
 from conceptaudit.names import normalise_name
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
-MIN_COMMON = 20
-"""Classes that the model and the others must have in common."""
+MIN_COMMON = 20  # classes that the model and the others must have in common
 
+# Share of the model's classes that another model must have results for, to be used.
 MIN_COVERAGE = 0.5
-"""Share of the model's classes that another model must have results for, to be used."""
+BETWEEN_ROWS = 100.0  # rows of classes that the mean of one dataset weighs as much as
+SMALLEST = 1e-12  # keeps the regression between datasets solvable where all have the same means
 
-BETWEEN_ROWS = 100.0
-"""Rows of classes that the mean of one dataset weighs as much as."""
-
-SMALLEST = 1e-12
-"""Keeps the regression between datasets solvable where all have the same means."""
-
+# Penalty on what means of datasets add to effects within, as a share of their mean square.
 BETWEEN_RIDGE = 0.02
-"""Penalty on what means of datasets add to effects within, as a share of their mean square."""
 
+# Known classes at which a dataset's own level weighs as much as what the others say of it.
 LEVEL_ROWS = 5.0
-"""Known classes at which a dataset's own level weighs as much as what the others say of it."""
 
+# Known classes of the same name, in other datasets, of whose mean residual half is taken over.
 NAME_ROWS = 2.0
-"""Known classes of the same name, in other datasets, of whose mean residual half is taken over."""
-
 NOT_WIDENED = "; outside the fitted range of frequencies: the level is not assured"
 
 

@@ -17,14 +17,12 @@ import pandas as pd
 from conceptaudit.frequency.strata import ALL_BELOW, PILOT, estimate_cells, wanted_sizes
 from conceptaudit.records import Int64Array
 
+# Times that the sample is enlarged; the first tells what is needed, later ones correct it.
 MAX_ROUNDS = 4
-"""Times that the sample is enlarged; the first tells what is needed, later ones correct it."""
+_SPARE = 6.0  # standard deviations by which more ranks are read than are likely to be wanted
 
-_SPARE = 6.0
-"""Standard deviations by which more ranks are read than are likely to be wanted."""
-
+# Times the pairs wanted after the first round that are read, for later rounds to choose from.
 _ROOM = 1.5
-"""Times the pairs wanted after the first round that are read, for later rounds to choose from."""
 
 
 class RankBounds:
@@ -45,11 +43,10 @@ class RankBounds:
         return held
 
 
+# Gives the open pairs within bounds: ``sample_id``, ``form``, ``context``, ``rank`` and more.
 Read = Callable[[RankBounds], pd.DataFrame]
-"""Gives the open pairs within bounds: ``sample_id``, ``form``, ``context``, ``rank`` and more."""
 
-Tag = Callable[[pd.DataFrame], pd.DataFrame]
-"""Adds ``named`` and ``joint`` to pairs, in any order."""
+Tag = Callable[[pd.DataFrame], pd.DataFrame]  # adds ``named`` and ``joint`` to pairs, in any order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

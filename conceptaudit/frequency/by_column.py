@@ -36,14 +36,11 @@ HOST, STATUS = "host", "status"
 NUMBERS = (SIMILARITY, UNSAFE_SCORE, WATERMARK_SCORE, AESTHETIC, WIDTH, HEIGHT)
 VALUES = (NSFW, LICENSE, LANGUAGE, HOST, STATUS)
 
+# LAION-2B's least similarity, the limits of its aesthetic subsets for the next two, and the least
+# predicted score of LAION-Aesthetics v2.
 LIMITS = {SIMILARITY: 0.28, UNSAFE_SCORE: 0.5, WATERMARK_SCORE: 0.8, AESTHETIC: 4.5}
-"""LAION-2B's least similarity, the limits of its aesthetic subsets for the next two, and the least
-predicted score of LAION-Aesthetics v2."""
-
 BEYOND, UNIT = ">= limit", 1 << 20
-OVERALL = -1
-"""Stands for all samples instead of a concept."""
-
+OVERALL = -1  # stands for all samples instead of a concept
 TOP = 20
 _COLUMNS = ("concept_id", "column", "value", "n", "total")
 _HOST = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://(?:[^/?#@]*@)?(\[[^\]/]*\]|[^/?#:]*)")

@@ -13,10 +13,9 @@ import pandas as pd
 
 from conceptaudit.display import as_html, quantity, show
 from conceptaudit.errors import ConfigError
-from conceptaudit.frequency.intervals import normal_reach
+from conceptaudit.frequency.intervals import FloatArray, normal_reach
 from conceptaudit.frequency.ratios import (
     Counted,
-    FloatArray,
     difference_p,
     false_discovery_rate,
     rate_ratio,
@@ -28,8 +27,7 @@ INDEPENDENT = (
     "holds samples of the other, intervals are wider than need be."
 )
 
-CLUSTERED = 1.05
-"""Mean dispersion above which counts are called clustered in the notes."""
+CLUSTERED = 1.05  # mean dispersion above which counts are called clustered in the notes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

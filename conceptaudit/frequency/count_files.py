@@ -20,12 +20,12 @@ from conceptaudit.records import FREQUENCY_COLUMNS, ConceptFrequencies
 
 PATTERNS = ("*_search_counts.json", "*_metrics-*.json")
 
+# The search behind the paper's main figures, taken where the files hold several of a kind.
 HEADLINE = {
     "n_text": "lemmatized",
     "n_image": "rampp0.7",
     "n_joint": "integrated_tlemmatized_i0.7",
 }
-"""The search behind the paper's main figures, taken where the files hold several of a kind."""
 
 _COUNTS_NAME = re.compile(
     r"(?P<dataset>[A-Za-z0-9-]+)_(?P<pretraining>[A-Za-z0-9_-]+?)_"
@@ -37,8 +37,8 @@ _METRICS_NAME = re.compile(
     r"(?:neglected_tails_|swat_)?(?P<dataset>[A-Za-z0-9_-]+?)_metrics-(?P<pretraining>[A-Za-z0-9-]+)\.json"
 )
 
+# Of a class in NeglectedTails' files: hits of all its names, hits judged relevant, their share.
 METRICS_FIELDS = ("actual_freq", "relevant_total", "llama_relevance_ratio")
-"""Of a class in NeglectedTails' files: hits of all its names, hits judged relevant, their share."""
 
 KNOWN_NAMES = (
     "{dataset}_{pretraining}_{lemmatized|lowercased|rampp0.N|integrated_tlemmatized_i0.N}"

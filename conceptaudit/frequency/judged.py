@@ -21,25 +21,19 @@ from scipy import stats
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.intervals import LEVEL, FloatArray
 
+# Cells: image and caption, caption alone, image tag alone, neither.
 BOTH, NAMED, TAGGED, NEITHER = range(4)
-"""Cells: image and caption, caption alone, image tag alone, neither."""
-
 N_CELLS = 4
-MANY = 30
-"""With 10, three counts of eight left their intervals: what predictions miss is rare."""
+MANY = 30  # with 10, three counts of eight left their intervals: what predictions miss is rare
 DIFFERENCE, POSTERIOR = "difference", "posterior"
-
+# Grids of the posterior, in log odds; a slope of zero lets predictions tell nothing.
 SHIFTS = np.linspace(-6.0, 6.0, 49)
 SLOPES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
-"""Grids of the posterior, in log odds; a slope of zero lets predictions tell nothing."""
-
 SLOPE_PRIOR = np.array([0.1, 0.15, 0.2, 0.25, 0.3])
+# Nearly no opinion; developed on single captions of half of Flickr8k's photographs, see docs.
 SHIFT_SPREAD = 4.0
-"""Nearly no opinion; developed on single captions of half of Flickr8k's photographs, see docs."""
-
 DRAWS = 400
-EXACT_UP_TO = 2_000
-"""Captions that were not judged, up to which each is decided on its own."""
+EXACT_UP_TO = 2_000  # captions that were not judged, up to which each is decided on its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,5 +269,5 @@ def predicted_shares(rates: dict[str, FloatArray], prevalence: FloatArray) -> Fl
     return np.clip(np.stack([both, named_alone, tagged_alone, neither], axis=1), 1e-3, 1 - 1e-3)
 
 
+# Shares of the cells where no calibration predicts them; the sample puts them right.
 ASSUMED = np.array([0.9, 0.6, 0.4, 0.01])
-"""Shares of the cells where no calibration predicts them; the sample puts them right."""

@@ -18,17 +18,15 @@ from conceptaudit.store.removing import remove
 
 NAME = "strata"
 STRATA = ".parquet"
+CERTAIN = 0  # form of a pair that needs no tagger
 
-CERTAIN = 0
-"""Form of a pair that needs no tagger."""
-
+# Expected numbers of samples are added up in these parts of one, as integers: then no order of
+# adding changes them.
 UNIT = 1 << 20
-"""Expected numbers of samples are added up in these parts of one, as integers: then no order of
-adding changes them."""
 
 
+# A table of numbers, without what a frame costs: every shard has some.
 Columns = dict[str, npt.NDArray[Any]]
-"""A table of numbers, without what a frame costs: every shard has some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,12 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from conceptaudit.frequency.intervals import FloatArray
 
+# Halvings of the bracket of an interval's end, on the logit scale: to about 13 digits.
 N_HALVINGS = 48
-"""Halvings of the bracket of an interval's end, on the logit scale: to about 13 digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,11 +18,9 @@ from conceptaudit.reading import exact_texts, read_parquet
 from conceptaudit.records import FREQUENCY_COLUMNS, ConceptFrequencies
 from conceptaudit.store.checking import check_written
 
+# What an audit leaves in its folder; the first that exists is read.
 OUR_FILES = ("frequencies.parquet", "frequencies.csv")
-"""What an audit leaves in its folder; the first that exists is read."""
-
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv")
-
 _LOW_HIGH = tuple(f"{column}_{end}" for column in FREQUENCY_COLUMNS for end in ("low", "high"))
 
 

@@ -23,12 +23,11 @@ from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import FREQUENCY_COLUMNS, ConceptFrequencies
 
 DATA = Path(__file__).parent / "data"
-
-PREFIX = "reference:"
-"""What stands before a name where a file could be meant."""
-
+PREFIX = "reference:"  # what stands before a name where a file could be meant
 ENTRY_POINTS = "conceptaudit.reference_counts"
 
+# Image-caption pairs of each corpus as its authors state them; what was downloaded and counted was
+# less, and was not published.
 CORPUS_SAMPLES: Mapping[str, int] = {
     "cc3m": 3_300_000,
     "cc12m": 12_000_000,
@@ -37,8 +36,6 @@ CORPUS_SAMPLES: Mapping[str, int] = {
     "laion400m": 400_000_000,
     "laion2b": 2_300_000_000,
 }
-"""Image-caption pairs of each corpus as its authors state them; what was downloaded and counted
-was less, and was not published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +144,9 @@ _CORPORA = {
     "swat": ("laion400m",),
 }
 
+# Which source stands for a corpus where several counted it, first to last: the order of held-out
+# accuracy (``docs/benchmarks-curves.md``).
 DEFAULT_SOURCES = ("clip-beyond-tail", "paper", "swat")
-"""Which source stands for a corpus where several counted it, first to last: the order of held-out
-accuracy (``docs/benchmarks-curves.md``)."""
 
 
 @cache

@@ -1,42 +1,37 @@
 """Counts estimated from a tagged sample of the pairs that only a tagger can decide.
 
-Open pairs are cut into forms (the words that may name the concept) and, within a form, contexts.
-The pairs of a form that were tagged are a simple random sample of it; its count is estimated by
-post-stratification over contexts, with the variance of sampling without replacement.
+Ambiguous pairs are cut into forms (the words that may name the concept) and, within a form,
+contexts. The pairs of a form that were tagged are a simple random sample of it; its count is
+estimated by post-stratification over contexts, with the variance of sampling without replacement.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from conceptaudit.frequency.intervals import LEVEL
-from conceptaudit.records import Int64Array
+from conceptaudit.artifacts import Json
+from conceptaudit.frequency.intervals import LEVEL, FloatArray
+from conceptaudit.frequency.open_pairs import UNIT
+from conceptaudit.records import ConceptFrequencies, Int64Array
 
-FloatArray = npt.NDArray[np.float64]
+PILOT = 100  # pairs of a form that are tagged before anything is known of it
 
-PILOT = 100
-"""Pairs of a form that are tagged before anything is known of it."""
-
+# A form with fewer open pairs is tagged completely, so that small corpora are counted exactly.
 ALL_BELOW = 200
-"""A form with fewer open pairs is tagged completely, so that small corpora are counted exactly."""
 
+# A context with fewer tagged pairs is pooled with the other small ones of its form.
 FEWEST_IN_CONTEXT = 10
-"""A context with fewer tagged pairs is pooled with the other small ones of its form."""
-
 _POOLED = -1
-_PRIOR = 1.0
-"""Weight, in pairs, of the form's share in the variance of one of its contexts."""
+_PRIOR = 1.0  # weight, in pairs, of the form's share in the variance of one of its contexts
 
+# Pairs added to each side of a share that is kept off 0 and 1.
+#
+# The neutral prior of J. Kerman, "Neutral noninformative and informative conjugate beta and gamma
+# prior distributions", Electronic Journal of Statistics 5 (2011): its median is the share found.
 _NEUTRAL = 1 / 3
-"""Pairs added to each side of a share that is kept off 0 and 1.
-
-The neutral prior of J. Kerman, "Neutral noninformative and informative conjugate beta and gamma
-prior distributions", Electronic Journal of Statistics 5 (2011): its median is the share found.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,3 +211,44 @@ def wanted_sizes(cells: pd.DataFrame, certain: Int64Array, *, error: float, most
     draws = np.ceil(n * deviation * sums[0] / (allowed + sums[1]))
     draws = np.minimum(np.maximum(draws, m), np.minimum(n, most))
     return pd.Series(draws.astype(np.int64), index=forms["form"].to_numpy(np.int64))
+
+
+def estimated_count(certain: Int64Array, estimate: Estimate) -> Int64Array:
+    """Return certain and estimated pairs together, rounded; shape (n_concepts,)."""
+    return certain + np.rint(estimate.total).astype(np.int64)
+
+
+def with_estimates(
+    frequencies: ConceptFrequencies,
+    certain: dict[str, Int64Array],
+    estimates: dict[str, Estimate],
+    *,
+    level: float,
+) -> ConceptFrequencies:
+    """Say in a frequency table which counts are estimates, and widen their intervals.
+
+    Shapes: `certain` (n_concepts,). With ``n_*_se`` (0 where the count is what tagging every
+    caption would give) and ``n_*_full_low``, ``n_*_full_high``: where that count lies. ``n_*_low``
+    and ``n_*_high`` take in both the estimation and the Poisson interval, as independent errors.
+    """
+    table = frequencies.table.copy()
+    for side, estimate in estimates.items():
+        count = table[f"n_{side}"].to_numpy(np.float64)
+        low, high = estimate.interval(level)
+        full_low, full_high = certain[side] + low, certain[side] + high
+        table[f"n_{side}_se"] = np.sqrt(estimate.variance)
+        table[f"n_{side}_full_low"] = full_low
+        table[f"n_{side}_full_high"] = full_high
+        for end, full in (("low", full_low), ("high", full_high)):
+            known = table[f"n_{side}_{end}"].to_numpy(np.float64)
+            both = np.hypot(known - count, full - count)
+            table[f"n_{side}_{end}"] = np.maximum(
+                count - both if end == "low" else count + both, 0.0
+            )
+    return replace(frequencies, table=pd.DataFrame(table), level=level)
+
+
+def expected_samples(shards: list[Json]) -> dict[str, int]:
+    """Add up the expected numbers of samples of shards; see `expected_agreement`."""
+    names = sorted({name for shard in shards for name in shard})
+    return {name: round(sum(shard.get(name, 0) for shard in shards) / UNIT) for name in names}

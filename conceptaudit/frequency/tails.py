@@ -12,20 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from conceptaudit.frequency.intervals import LEVEL, normal_reach
-
-FloatArray = npt.NDArray[np.float64]
+from conceptaudit.frequency.intervals import LEVEL, FloatArray, normal_reach
 
 SCALED, NARROWED, WIDENED, CUT_OFF = "scaled", "narrowed", "widened", "cut off"
+# Share of the fuller set that is mixed in, as published: 2 % of real data bring a tail back.
 SHARE_BACK = 0.02
-"""Share of the fuller set that is mixed in, as published: 2 % of real data bring a tail back."""
-
-LEAST = 5
-"""Counts below say little of an exponent."""
-
+LEAST = 5  # counts below say little of an exponent
 SURE = 0.05
 DRAWS = 2_000
 

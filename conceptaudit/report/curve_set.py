@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from conceptaudit.curves import Curve
-from conceptaudit.curves.diagnostics import calibration_table, held_out_predictions
+from conceptaudit.curves.cross_validation import calibration_table, held_out_predictions
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.report.fit_figures import draw_datasets, draw_slopes
 from conceptaudit.report.prediction_figures import (

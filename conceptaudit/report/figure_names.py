@@ -58,7 +58,7 @@ def figures_of(inputs: Sequence[str | Path], *, width: float = COLUMN) -> Mappin
 
 def curve_figures(curve: Curve, *, width: float = COLUMN) -> dict[str, Draw]:
     """List the figures of a curve, by name."""
-    from conceptaudit.curves.diagnostics import calibration_table, held_out_predictions
+    from conceptaudit.curves.cross_validation import calibration_table, held_out_predictions
 
     def accuracy(path: Path) -> Path:
         fit = curve.fits[0]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from conceptaudit.curves.diagnostics import residual_table
+from conceptaudit.curves.cross_validation import residual_table
 from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.frequency.intervals import wilson_interval

@@ -22,7 +22,7 @@ from lab_cifar_data import CaptionShares, long_tailed, write_caption
 from truth_measures import average_precision, best_f1, precision_recall
 
 from conceptaudit.auditing import AuditOptions, audit
-from conceptaudit.frequency.corrected import Counted, correct_counts
+from conceptaudit.frequency.misclassification import Counted, correct_counts
 from conceptaudit.image.calibration import (
     Moments,
     Scale,

@@ -59,7 +59,7 @@ def make_run(folder: Path, n_shards: int, n_concepts: int, n_found: int) -> None
     from conceptaudit.artifacts import canonical_json, digest_of, write_json
     from conceptaudit.auditing.plan import plan_audit
     from conceptaudit.engine.stage import stage_store
-    from conceptaudit.frequency.stage import COUNTS, count_store, packed, shards_to_count
+    from conceptaudit.frequency.counting import COUNTS, count_store, packed, shards_to_count
 
     (folder / "data").mkdir()
     first = folder / "data/0.parquet"
@@ -123,8 +123,7 @@ def options():
 def merge(arguments: argparse.Namespace) -> None:
     """Merge a made-up run and tell how long each step took."""
     from conceptaudit.auditing import audit
-    from conceptaudit.frequency.counting import add_shards
-    from conceptaudit.frequency.stage import count_store, read_counts
+    from conceptaudit.frequency.counting import add_shards, count_store, read_counts
 
     folder = Path(arguments.folder)
     steps = Steps()

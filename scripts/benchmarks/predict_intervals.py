@@ -7,7 +7,7 @@ import pandas as pd
 from predict_models import PLAIN, Model, averaged
 
 from conceptaudit.curves.class_names import class_names
-from conceptaudit.curves.diagnostics import cross_predict
+from conceptaudit.curves.cross_validation import cross_predict
 from conceptaudit.curves.known_results import Known
 from conceptaudit.curves.model_predictor import ModelPredictor, Queries
 from conceptaudit.curves.predicting import expectations

@@ -15,9 +15,9 @@ import json
 
 import numpy as np
 
-from conceptaudit.frequency.clustering import dispersion_of
 from conceptaudit.frequency.intervals import poisson_interval
 from conceptaudit.frequency.ratios import Counted, difference_p, false_discovery_rate, rate_ratio
+from conceptaudit.frequency.sides import dispersion_of
 
 N_CONCEPTS = 2_000
 CLUSTER, SHARED = 5, 0.7

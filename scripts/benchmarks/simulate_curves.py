@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from conceptaudit.curves.errors_in_variables import calibrated
+from conceptaudit.curves.count_errors import calibrated
 from conceptaudit.curves.families import Estimator, family_named
 from conceptaudit.curves.fit_data import fit_data_of
 from conceptaudit.curves.intervals import line_fit

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.curves import intervals
+from conceptaudit.curves.count_errors import expected_counts
 from conceptaudit.curves.families import Estimator, family_named
 from conceptaudit.curves.fit_data import fit_data_of
 from conceptaudit.curves.intervals import line_fit
-from conceptaudit.curves.sampled_counts import expected_counts
 from conceptaudit.curves.simulated import World, simulate
 
 SHARES = (0.001, 0.01, 0.1)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from conceptaudit.curves.published import PACKED, SCALE
+from conceptaudit.curves.reference import PACKED, SCALE
 from conceptaudit.zeroshot.readers import read_accuracies
 
 LARGEST = 3_000

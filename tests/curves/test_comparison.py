@@ -13,7 +13,7 @@ from conceptaudit.curves import (
     similar_to_test,
     without_samples,
 )
-from conceptaudit.curves.comparison import APART, WORSE
+from conceptaudit.curves.cross_validation import APART, WORSE
 from conceptaudit.curves.families import Estimator, family_named, known_families
 from conceptaudit.curves.fit_data import fit_data_of
 from conceptaudit.curves.folds import folds, held_out

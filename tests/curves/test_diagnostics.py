@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from conceptaudit.curves import fit_curve
-from conceptaudit.curves.diagnostics import calibration_table, held_out_predictions, residual_table
+from conceptaudit.curves.cross_validation import (
+    calibration_table,
+    held_out_predictions,
+    residual_table,
+)
 from conceptaudit.errors import ConfigError
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from conceptaudit.curves.clustered import cluster_robust, jackknife_half_width
-from conceptaudit.curves.errors_in_variables import calibrated
+from conceptaudit.curves.count_errors import calibrated
 from conceptaudit.curves.families import Estimator, family_named
 from conceptaudit.curves.fit_data import fit_data_of
 from conceptaudit.curves.intervals import line_fit
 from conceptaudit.curves.pooling import equations
 from conceptaudit.curves.simulated import World, simulate
+from conceptaudit.curves.statistics import cluster_robust, jackknife_half_width
 from conceptaudit.errors import ConfigError
 
 

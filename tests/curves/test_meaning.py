@@ -22,7 +22,7 @@ from conceptaudit.curves.joining import join
 from conceptaudit.curves.meaning import fit_meaning, held_out_meaning
 from conceptaudit.curves.model_predictor import ModelPredictor
 from conceptaudit.curves.point_model import held_out_by_concept
-from conceptaudit.curves.published import reference_accuracies
+from conceptaudit.curves.reference import reference_accuracies
 from conceptaudit.errors import DataError
 from conceptaudit.frequency.reference import reference_frequencies
 from conceptaudit.records import ConceptAccuracies

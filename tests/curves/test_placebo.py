@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.cli.main import main
-from conceptaudit.curves.published import reference_accuracies
+from conceptaudit.curves.reference import reference_accuracies
 from conceptaudit.frequency.reference import reference_frequencies
 
 

@@ -10,7 +10,7 @@ import pytest
 from conceptaudit.cli.main import main
 from conceptaudit.cli.predict import text_encoder
 from conceptaudit.curves.class_names import class_names
-from conceptaudit.curves.published import reference_accuracies
+from conceptaudit.curves.reference import reference_accuracies
 from conceptaudit.frequency.reference import reference_frequencies
 
 

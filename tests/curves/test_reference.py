@@ -11,8 +11,12 @@ from conceptaudit.curves.class_names import class_names
 from conceptaudit.curves.families import Estimator, family_named
 from conceptaudit.curves.fit_data import fit_data_of
 from conceptaudit.curves.point_model import held_out_by_concept
-from conceptaudit.curves.published import PACKED, reference_accuracies
-from conceptaudit.curves.reference import PRETRAININGS, counted_by_name
+from conceptaudit.curves.reference import (
+    PACKED,
+    PRETRAININGS,
+    counted_by_name,
+    reference_accuracies,
+)
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.reference import reference_frequencies
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies

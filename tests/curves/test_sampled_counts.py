@@ -10,7 +10,7 @@ import pytest
 from conceptaudit.auditing import AuditOptions, audit
 from conceptaudit.cli.main import main
 from conceptaudit.curves import fit_curve, predict
-from conceptaudit.curves.sampled_counts import expected_counts
+from conceptaudit.curves.count_errors import expected_counts
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.readers import read_frequencies, with_share
 from conceptaudit.records import ConceptFrequencies

@@ -6,7 +6,7 @@ import pytest
 
 from conceptaudit.cli.main import main
 from conceptaudit.curves import Curve, fit_curve, predict
-from conceptaudit.curves.published import reference_accuracies
+from conceptaudit.curves.reference import reference_accuracies
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.reference import reference_frequencies
 from conceptaudit.records import ConceptAccuracies

@@ -10,7 +10,7 @@ from conceptaudit.curves.families import Estimator, family_named
 from conceptaudit.curves.fit_data import fit_data_of
 from conceptaudit.curves.joining import join
 from conceptaudit.curves.point_model import HeldOut, held_out_by_dataset
-from conceptaudit.curves.published import reference_accuracies
+from conceptaudit.curves.reference import reference_accuracies
 from conceptaudit.frequency.reference import reference_frequencies
 from conceptaudit.records import ConceptAccuracies
 

@@ -6,7 +6,7 @@ import pytest
 
 from conceptaudit.curves import fit_curve, predict, transfer
 from conceptaudit.curves.folds import concept_folds
-from conceptaudit.curves.published import reference_accuracies
+from conceptaudit.curves.reference import reference_accuracies
 from conceptaudit.curves.transfer import fit_transfer, held_out_transfer
 from conceptaudit.errors import DataError
 from conceptaudit.frequency.reference import reference_frequencies

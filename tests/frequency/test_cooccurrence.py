@@ -11,8 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conceptaudit.errors import ConfigError
-from conceptaudit.frequency.cooccurrence import MIN_COUNT, pointwise_information, top_pairs
-from conceptaudit.frequency.pairs import PairCounts, count_together
+from conceptaudit.frequency.cooccurrence import (
+    MIN_COUNT,
+    PairCounts,
+    count_together,
+    pointwise_information,
+    top_pairs,
+)
 from conceptaudit.records import Concept, ConceptVocabulary
 
 N = 6

@@ -7,10 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conceptaudit.errors import ConfigError
-from conceptaudit.frequency.corrected import Corrected, Counted, add_corrected, correct_counts
 from conceptaudit.frequency.intervals import poisson_interval
-from conceptaudit.frequency.misalignment import (
+from conceptaudit.frequency.misclassification import (
+    Corrected,
+    Counted,
     NamedPairs,
+    add_corrected,
+    correct_counts,
     corrected_misalignment,
     named_pairs,
 )

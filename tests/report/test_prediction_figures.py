@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from conceptaudit.curves.diagnostics import calibration_table, held_out_predictions
+from conceptaudit.curves.cross_validation import calibration_table, held_out_predictions
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.report import prediction_figures
 from conceptaudit.report.prediction_figures import (

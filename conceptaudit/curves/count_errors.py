@@ -1,14 +1,21 @@
-"""Counts of a whole dataset, expected from the counts of a sample of it.
+"""Counts with an error: what it does to a slope, and counts of a whole expected from a sample.
+
+A count with an interval is the true one times an error, and error in x flattens a line. Regression
+calibration replaces each x by what is to be expected of the true x given the one observed. What
+this assumes: errors on the log scale are independent of the true frequency, of accuracy and of each
+other, with the standard deviation that the interval tells (a 90 % interval is 3.29 of them wide);
+true frequencies are spread normally within each dataset. An error that all concepts share, such as
+a counter that finds half of everything, shifts the curve and leaves its slope; an error that grows
+with rarity breaks the first assumption.
 
 Of a concept that is in N samples of the whole, an audit of a share s of them counts about s N, by
 Poisson thinning. Dividing the count by s keeps its error, and a zero at zero; both bend a curve.
 What a curve needs is the expectation of its own axis, log10(1 + N), given the count: regression on
-that expectation has the slope of the whole (Berkson's case of errors in variables).
-
-The expectation rests on how the rates of concepts are spread, which is learned from all of them,
-zeros included: the log density of log rates is a polynomial that few concepts leave nearly flat and
-many bend, beside a share of concepts that do not occur at all (Efron's g-modelling). Each
-evaluation set has a density of its own, drawn towards that of all.
+that expectation has the slope of the whole (Berkson's case of errors in variables). It rests on how
+the rates of concepts are spread, which is learned from all of them, zeros included: the log density
+of log rates is a polynomial that few concepts leave nearly flat and many bend, beside a share of
+concepts that do not occur at all (Efron's g-modelling). Each evaluation set has a density of its
+own, drawn towards that of all.
 
 References
 ----------
@@ -16,31 +23,70 @@ Efron, "Empirical Bayes deconvolution estimates", Biometrika 103 (2016); Carroll
 and Crainiceanu, "Measurement Error in Nonlinear Models", 2nd edition (2006), chapters 1 and 4.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize, special
 
+from conceptaudit.curves.fit_data import FitData
 from conceptaudit.curves.statistics import FloatArray, IntArray
 
+# Below this share of real variance a dataset's x is all error, and no correction is possible.
+LEAST_RELIABILITY = 0.05
+
+
+def calibrated(rows: FitData) -> tuple[FitData, float]:
+    """Replace each x by its expectation given the observed one.
+
+    Within each dataset, E[true | x] = m + r (x - m), where r is the share of the variance of x that
+    is not error, row by row. Rows of few concepts share a pooled variance.
+
+    Returns `rows`: with `x` calibrated; unchanged where no row has an error; `reliability`: share
+    of the variance within datasets that is not error, in (0, 1].
+    """
+    variance = rows.x_sd**2
+    if not variance.any():
+        return rows, 1.0
+    n_datasets = len(rows.datasets)
+
+    def total(values: FloatArray) -> FloatArray:
+        sums = np.bincount(rows.dataset, weights=values, minlength=n_datasets)
+        return sums.astype(np.float64)
+
+    n = total(np.ones_like(rows.x))
+    mean = total(rows.x) / np.maximum(n, 1.0)
+    deviation = rows.x - mean[rows.dataset]
+    squares, noise = total(deviation**2), total(variance)
+    freedom = np.maximum(n - 1, 0.0)
+    pooled = max(float(squares.sum() - (noise * freedom / np.maximum(n, 1)).sum()), 0.0)
+    pooled /= max(float(freedom.sum()), 1.0)
+    # A dataset's own variance of true x leans on the pooled one as on ten further concepts.
+    own = squares - noise * freedom / np.maximum(n, 1.0)
+    true = np.maximum((own + 10.0 * pooled) / (freedom + 10.0), 0.0)[rows.dataset]
+    observed = np.where(true + variance > 0, true + variance, 1.0)
+    share = np.where(variance > 0, np.maximum(true / observed, LEAST_RELIABILITY), 1.0)
+    spread = float((deviation**2).sum())
+    reliability = 1.0 - float(variance.sum()) / spread if spread > 0 else 1.0
+    return (
+        replace(rows, x=mean[rows.dataset] + share * deviation, x_sd=np.zeros_like(rows.x_sd)),
+        float(np.clip(reliability, LEAST_RELIABILITY, 1.0)),
+    )
+
+
+# Grid of log10 rates in the whole; a rate below a tenth of a sample is as good as none.
 STEP, LOWEST = 0.05, -1.0
-"""Grid of log10 rates in the whole; a rate below a tenth of a sample is as good as none."""
 
+# Spread of the polynomial's coefficients: place and width of the density are free, what else it
+# does is not.
 PRIOR_SD = np.array([20.0, 20.0, 1.0, 1.0, 0.5, 0.5])
-"""Spread of the polynomial's coefficients: place and width of the density are free, what else it
-does is not."""
 
+# Mean and spread, in logits, of the share of concepts that do not occur at all.
 ABSENT, ABSENT_SD = -5.0, 2.0
-"""Mean and spread, in logits, of the share of concepts that do not occur at all."""
+OWN_SD = 0.5  # spread of a dataset's coefficients about those of all
+PLENTY = 400  # counts above this say all there is to say: count / share, give or take 5 %
 
-OWN_SD = 0.5
-"""Spread of a dataset's coefficients about those of all."""
-
-PLENTY = 400
-"""Counts above this say all there is to say: count / share, give or take 5 %."""
-
+# Expectations of log10(1 + n + Poisson(m)) are summed for m below this, and expanded above.
 SUMMED = 30.0
-"""Expectations of log10(1 + n + Poisson(m)) are summed for m below this, and expanded above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
