@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 ROWS = 12
 
 FIGURES = {
-    "frequency": "conceptaudit.report.plots:plot_frequencies",
-    "comparison": "conceptaudit.report.plots:plot_comparison",
-    "curve": "conceptaudit.report.plots:plot_curve",
+    "frequency": "conceptaudit.report.figures:plot_frequencies",
+    "comparison": "conceptaudit.report.figures:plot_comparison",
+    "curve": "conceptaudit.report.figures:plot_curve",
     "explore": "conceptaudit.explore:explore",
 }
 

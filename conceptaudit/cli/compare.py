@@ -92,7 +92,7 @@ def compare(
         if pairs is not None:
             write_csv(files[pairs], found.datasets)
         if figure is not None:
-            from conceptaudit.report.comparison_figure import draw_comparison
+            from conceptaudit.report.figures import draw_comparison
 
             draw_comparison(found, files[figure])
     if as_json:

@@ -12,7 +12,8 @@ from conceptaudit.options.fields import argument, option, optional, required
 @takes_options
 def figure(
     inputs: list[Path] = argument(
-        "Run folder of an audit, several of them to compare, or a curve.", metavar="RUN|CURVE..."
+        "Run folder of an audit, several of them to compare, a curve, or a long-tail set.",
+        metavar="RUN|CURVE|SET...",
     ),
     *,
     out: Path = required(
@@ -23,10 +24,10 @@ def figure(
     ),
     width: float = option(84.0, "Millimetres: 84 is a column, 174 are two.", within="[40, 400]"),
 ) -> None:
-    """Draw the figures of an audit, of several, or of a curve, for a paper.
+    """Draw the figures of an audit, of several, of a curve, or of a long-tail set, for a paper.
 
-    An audit has 'frequency', several audits 'comparison', a curve 'accuracy', 'curve', 'datasets',
-    'slopes', 'predicted', 'residuals' and 'calibration'.
+    An audit has 'frequency', several audits 'comparison', a long-tail set 'classes', a curve
+    'accuracy', 'curve', 'datasets', 'slopes', 'predicted', 'residuals' and 'calibration'.
 
     \u0008
     Example:
@@ -35,7 +36,7 @@ def figure(
       conceptaudit figure runs/laion runs/datacomp -o compared.svg --width 174
     """
     from conceptaudit.errors import ConfigError
-    from conceptaudit.report.figure_names import figures_of, named_figures
+    from conceptaudit.report.figures import figures_of, named_figures
     from conceptaudit.store.outputs import output_files, staged
 
     figures = figures_of(inputs, width=width)

@@ -251,7 +251,7 @@ def _write(
     """Write a curve, its tables and its figures; return the names of the files."""
     from conceptaudit.artifacts import write_csv
     from conceptaudit.report.curve_figures import draw_curve
-    from conceptaudit.report.curve_set import draw_all
+    from conceptaudit.report.figures import draw_all
 
     out, tables = run.path, {
         "fit.csv": curve.table,

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import numpy as np
 import pandas as pd
 
-from conceptaudit.display import quantity
 from conceptaudit.errors import ConceptAuditError, ConfigError
 from conceptaudit.explore.views import Site, download
 from conceptaudit.frequency.comparing import Comparison, compare_audits
 from conceptaudit.frequency.reference import registry
-from conceptaudit.report.figures import ZERO
-from conceptaudit.report.svg import Axis, Canvas, Chart, Point, log_ticks
-from conceptaudit.report.wording import SIDES
+from conceptaudit.report.count_charts import comparison_chart, largest_differences
+from conceptaudit.report.formatting import SIDES
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -25,7 +21,6 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
 MOST_ROWS = 40
-MOST_MARKS = 4_000
 
 
 class ComparePages(Site):
@@ -90,8 +85,8 @@ class ComparePages(Site):
                 "counts": [(name, SIDES[name][1] if name in SIDES else name) for name in counts],
                 "count_name": count,
                 "chart": comparison_chart(rows, sides[a], sides[b]),
-                "more": _largest(rows, above=True),
-                "less": _largest(rows, above=False),
+                "more": _records(largest_differences(rows, above=True, most=MOST_ROWS)),
+                "less": _records(largest_differences(rows, above=False, most=MOST_ROWS)),
                 "whole": whole,
                 "link": {
                     side: f"/r/{quote(side)}/named?concept=" if side in runs else ""
@@ -109,76 +104,5 @@ class ComparePages(Site):
         return download(csv_bytes(found.concepts), "text/csv; charset=utf-8", "compared.csv")
 
 
-def _largest(rows: pd.DataFrame, *, above: bool) -> list[dict[str, Any]]:
-    """Concepts that differ most surely, then by most, in one direction."""
-    ratio = _log_ratio(rows)
-    keep = ratio > 0 if above else ratio < 0
-    q = rows["q"].to_numpy(np.float64)
-    sure = np.where(np.isfinite(q), q > 0.05, False)
-    order = np.lexsort((-np.abs(ratio), sure))
-    picked = [i for i in order if keep[i]][:MOST_ROWS]
-    return [
-        {str(name): value for name, value in row.items()}
-        for row in rows.iloc[picked].to_dict("records")
-    ]
-
-
-def _log_ratio(rows: pd.DataFrame) -> np.ndarray:
-    rates = [rows[name].to_numpy(np.float64) for name in ("per_million", "per_million_baseline")]
-    if not all(np.isfinite(rate).all() for rate in rates):
-        ranks = [rows[name].to_numpy(np.float64) for name in ("rank", "rank_baseline")]
-        return np.asarray(ranks[0] - ranks[1])
-    return np.asarray(np.log((rates[0] + 1e-3) / (rates[1] + 1e-3)))
-
-
-def comparison_chart(rows: pd.DataFrame, a: str, b: str) -> Chart:
-    """Draw a mark per concept: its rate in one dataset against that in the other."""
-    known = bool(rows[["per_million", "per_million_baseline"]].notna().all().all())
-    names = ("per_million_baseline", "per_million") if known else ("n_baseline", "n")
-    unit = "per million samples" if known else "samples"
-    values = [rows[name].to_numpy(np.float64) for name in names]
-    positive = np.concatenate(values)
-    positive = positive[positive > 0]
-    low = math.floor(math.log10(positive.min())) if len(positive) else 0
-    high = (math.log10(positive.max()) if len(positive) else 1.0) + 0.15
-    zero = low + ZERO
-    places = []
-    for value in values:
-        place = np.full(len(value), zero)
-        np.log10(value, out=place, where=value > 0)
-        places.append(place)
-    # zeros of both would lie on one line: spread by a fixed pattern
-    spread = 0.4 * (np.modf(np.arange(len(rows)) * 0.6180339887)[0] - 0.5)
-    x, y = (
-        np.where(place == zero, place + turn * spread, place)
-        for place, turn in zip(places, (1, -1), strict=True)
-    )
-    ticks = ((zero, "0"), *log_ticks(low, high))
-
-    def draw(canvas: Canvas) -> None:
-        canvas.line([low, high], [low, high], "ideal")
-        canvas.dots(x.tolist(), y.tolist(), "see-through small s-text")
-
-    texts = zip(rows["concept"].astype("str"), *values, strict=True)
-    points = [
-        Point(
-            x=float(x[i]),
-            y=float(y[i]),
-            text=f"{name}\n{first:,.3g} and {second:,.3g} {unit}",
-            concept=name,
-        )
-        for i, (name, first, second) in enumerate(texts)
-    ]
-    points = sorted(points, key=lambda point: -abs(point.y - point.x))[:MOST_MARKS]
-    return Chart(
-        "compared",
-        f"{quantity(len(rows), 'concept')}: how often each is in {b} and in {a}.",
-        (
-            Axis(low=zero - 0.35, high=high, title=f"{b}: {unit} →", ticks=ticks),
-            Axis(low=zero - 0.35, high=high, title=f"↑ {a}: {unit}", ticks=ticks),
-        ),
-        draw,
-        points=points,
-        caption="On the line a concept is as frequent in both. Above it, it is more frequent in "
-        f"{a}. Point at a mark, or use the arrow keys: they begin with the largest differences.",
-    )
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]

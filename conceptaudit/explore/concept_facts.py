@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from conceptaudit.report.wording import SIDES
+from conceptaudit.report.formatting import SIDES
 
 if TYPE_CHECKING:
     from conceptaudit.explore.opened import OpenRun

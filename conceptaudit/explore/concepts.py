@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.report.concept_data import EXTRA, FULL, MEANINGS, extra_columns
-from conceptaudit.report.wording import SIDES
+from conceptaudit.report.formatting import SIDES
 
 if TYPE_CHECKING:
     from conceptaudit.explore.opened import OpenRun

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.report.accuracy_chart import Classes, accuracy_chart
-from conceptaudit.report.svg import Chart
+from conceptaudit.report.chart import Chart
 
 if TYPE_CHECKING:
     from conceptaudit.explore.opened import OpenRun

@@ -15,8 +15,8 @@ import pandas as pd
 from conceptaudit.artifacts import read_json
 from conceptaudit.errors import ConceptAuditError, DataError
 from conceptaudit.records import Float32Array, Int64Array
+from conceptaudit.report.formatting import dataset_name
 from conceptaudit.report.inputs import RunRecord, read_run
-from conceptaudit.report.sections.overview import name_of
 from conceptaudit.text.wordnet import is_mainly
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class OpenRun:
     @property
     def name(self) -> str:
         """The dataset's name."""
-        return name_of(self.record.frequencies.source)
+        return dataset_name(self.record.frequencies.source)
 
     @property
     def table(self) -> pd.DataFrame:

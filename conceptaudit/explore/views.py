@@ -14,7 +14,7 @@ from conceptaudit.explore import concepts as listing
 from conceptaudit.explore import samples as shown_samples
 from conceptaudit.explore.concepts import ConceptQuery
 from conceptaudit.explore.media import LARGE, SMALL
-from conceptaudit.report.figures import frequency_chart
+from conceptaudit.report.count_charts import frequency_chart
 from conceptaudit.report.sections.overview import headline, overview
 from conceptaudit.report.templating import render
 

@@ -10,8 +10,18 @@ import pandas as pd
 
 from conceptaudit.curves import Curve, ModelFit
 from conceptaudit.display import quantity
-from conceptaudit.report.svg import Axis, Canvas, Chart, Point, Tick, log_minor, log_ticks
-from conceptaudit.report.wording import level_name
+from conceptaudit.report.chart import (
+    Axis,
+    Canvas,
+    Chart,
+    Point,
+    Tick,
+    log_minor,
+    log_places,
+    log_ticks,
+    spread_ties,
+)
+from conceptaudit.report.formatting import level_name
 
 X_TITLES = {
     "n_text": "captions that name the class →",
@@ -90,7 +100,7 @@ def accuracy_chart(
         if has_zeros:
             _, top, _, bottom = canvas.box
             at = canvas.px((strip + lowest) / 2)
-            canvas.add("path", d=f"M{at:.1f} {top}V{bottom}", class_="gap")
+            canvas.stroke("gap", [(at, top), (at, bottom)])
         canvas.dots(fitted["x"].tolist(), fitted["accuracy"].tolist(), "see-through s-fitted")
         if curve is not None and fit is not None:
             _draw_line(canvas, curve, fit, strip if has_zeros else None)
@@ -115,10 +125,7 @@ def accuracy_chart(
 
 def _placed(table: pd.DataFrame, strip: float) -> pd.DataFrame:
     counts = table["count"].to_numpy(dtype=np.float64)
-    x = np.full(len(counts), strip)
-    np.log10(counts, out=x, where=counts > 0)
-    spread = np.modf(np.arange(len(counts)) * 0.6180339887)[0] - 0.5
-    x = x + spread * np.where(counts > 0, 0.05, 0.4)
+    x = log_places(counts, strip) + spread_ties(len(counts)) * np.where(counts > 0, 0.05, 0.4)
     return table.assign(x=x).sort_values(["x", "concept"], kind="stable")
 
 
@@ -147,19 +154,10 @@ def _draw_line(canvas: Canvas, curve: Curve, fit: ModelFit, strip: float | None)
 
 def _draw_held(canvas: Canvas, held: pd.DataFrame) -> None:
     seen = held[held["observed"].notna()]
+    xs = seen["x"].tolist()
     if len(seen) <= MOST_WHISKERS:
-        whiskers = "".join(
-            f"M{canvas.px(x):.1f} {canvas.py(low):.1f}V{canvas.py(high):.1f}"
-            for x, low, high in zip(seen["x"], seen["low"], seen["high"], strict=True)
-            if np.isfinite(low) and np.isfinite(high)
-        )
-        canvas.add("path", d=whiskers, class_="whiskers")
-    for x, y in zip(seen["x"], seen["observed"], strict=True):
-        canvas.add(
-            "path",
-            d=f"M{canvas.px(x):.1f} {canvas.py(y) - 5:.1f}l5 5l-5 5l-5 -5Z",
-            class_="held",
-        )
+        canvas.whiskers(xs, seen["low"].tolist(), seen["high"].tolist())
+    canvas.diamonds(xs, seen["observed"].tolist())
 
 
 def _points(fitted: pd.DataFrame, held: pd.DataFrame) -> list[Point]:

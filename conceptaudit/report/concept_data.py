@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from conceptaudit.report.formatting import SIDES
 from conceptaudit.report.inputs import RunRecord
-from conceptaudit.report.markup import shown
-from conceptaudit.report.wording import SIDES
+from conceptaudit.report.templating import shown
 
 FULL = "n_text_full"
 

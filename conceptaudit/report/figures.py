@@ -1,186 +1,173 @@
-"""The report's charts of counts: the frequency curve, and counts against truth."""
+"""Every figure by its name: of an audit, of several, of a curve, of a long-tail set."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pandas as pd
+from conceptaudit.artifacts import MANIFEST, read_json
+from conceptaudit.curves import Curve
+from conceptaudit.errors import ConfigError
+from conceptaudit.frequency.comparing import Comparison, compare_audits
+from conceptaudit.progress import Progress, SilentProgress
+from conceptaudit.report.accuracy_chart import Classes, accuracy_chart, no_predictions
+from conceptaudit.report.chart import Chart
+from conceptaudit.report.count_charts import comparison_chart, frequency_chart, tail_chart
+from conceptaudit.report.curve_figures import draw_curve
+from conceptaudit.report.figure_style import shortened
+from conceptaudit.report.fit_figures import draw_datasets, draw_slopes
+from conceptaudit.report.inputs import read_run
+from conceptaudit.report.prediction_figures import draw_calibration, draw_predicted, draw_residuals
+from conceptaudit.report.print_chart import COLUMN, FULL, write_chart, write_charts
 
-from conceptaudit.display import quantity
-from conceptaudit.report.inputs import RunRecord
-from conceptaudit.report.measured import Measured
-from conceptaudit.report.svg import Axis, Canvas, Chart, Point, log_minor, log_ticks
-from conceptaudit.report.wording import SIDES, count
+Draw = Callable[[Path], Path]
 
-STYLES = {"n_text": "s-text", "n_image": "s-image", "n_joint": "s-joint"}
-ZERO = -0.9
-"""Where zero stands on an axis of decades: below one, behind a gap."""
+MOST_COLUMNS = 3
+"""Panels of a comparison side by side."""
 
-ZERO_GAP = 14
-"""SVG units between the zero bars of two counts: a line of text."""
-
-MOST_POINTS = 700
-"""Places drawn per curve: more than a screen has columns."""
+CURVE_SET = ("datasets", "slopes", "predicted", "residuals", "calibration")
+ENDINGS = (".png", ".svg")
+FILES = tuple(f"{name}{ending}" for name in CURVE_SET for ending in ENDINGS)
+"""What `draw_all` writes."""
 
 
-def frequency_chart(run: RunRecord) -> Chart:
-    """Draw counts by rank on two logarithmic axes, zeros at the lower edge."""
-    ranked = {
-        column: run.table[["concept", column]]
-        .astype({column: "int64"})
-        .sort_values([column, "concept"], ascending=[False, True], kind="stable")
-        for column in run.counted
+def figures_of(inputs: Sequence[str | Path], *, width: float = COLUMN) -> Mapping[str, Draw]:
+    """List the figures of an audit (or of several), of a curve, of a long-tail set, by name.
+
+    `width` is in millimetres, of the figures that a page has too.
+
+    Raises
+    ------
+    ConfigError, DataError
+        They are none of these.
+    """
+    if len(inputs) > 1:
+        return {"comparison": lambda path: draw_comparison(compare_audits(inputs), path)}
+    [source] = (Path(one) for one in inputs)
+    if not (source / MANIFEST).is_file() or (source / "curve.json").is_file():
+        return curve_figures(Curve.load(source), width=width)
+    kind = read_json(source / MANIFEST).get("kind")
+    if kind == "audit":
+        name, chart = "frequency", frequency_chart(read_run(source))
+    elif kind == "longtail":
+        from conceptaudit.longtail import read_long_tail
+
+        name, chart = "classes", tail_chart(read_long_tail(source))
+    else:
+        raise ConfigError(
+            f"{source} is a folder of kind {kind!r}: figures are drawn of audits, curves and "
+            "long-tail sets."
+        )
+    return {name: lambda path: write_chart(chart, path, width=width)}
+
+
+def curve_figures(curve: Curve, *, width: float = COLUMN) -> dict[str, Draw]:
+    """List the figures of a curve, by name."""
+    from conceptaudit.curves.cross_validation import calibration_table, held_out_predictions
+
+    return {
+        "accuracy": lambda path: write_chart(_first_fit(curve), path, width=width),
+        "curve": lambda path: draw_curve(curve, path),
+        "datasets": lambda path: draw_datasets(curve, path),
+        "slopes": lambda path: draw_slopes(curve, path),
+        "predicted": lambda path: draw_predicted(held_out_predictions(curve), path),
+        "residuals": lambda path: draw_residuals(held_out_predictions(curve), path),
+        "calibration": lambda path: draw_calibration(calibration_table(curve), path),
     }
-    n = len(run.table)
-    highest = max(int(table[column].max()) for column, table in ranked.items())
-    has_zeros = any(bool((table[c] == 0).any()) for c, table in ranked.items())
-    x = Axis(
-        low=-0.02,
-        high=max(math.log10(n), 0.3) + 0.02,
-        title="rank of the concept →",
-        ticks=log_ticks(0, math.log10(n) + 0.02),
-        minor=log_minor(0, math.log10(n)),
-    )
-    top = max(math.log10(max(highest, 1)), 0.3) + 0.1
-    y = Axis(
-        low=ZERO - 0.5 if has_zeros else -0.1,
-        high=top,
-        title="↑ samples in which the concept occurs",
-        ticks=(*(((ZERO, "0"),) if has_zeros else ()), *log_ticks(0, top)),
-    )
-
-    def draw(canvas: Canvas) -> None:
-        if has_zeros:
-            left, _, right, _ = canvas.box
-            canvas.add("path", d=f"M{left} {canvas.py(-0.35):.1f}H{right}", class_="gap")
-        for order, (column, table) in enumerate(ranked.items()):
-            _draw_ranks(canvas, table[column].to_numpy(), STYLES[column], order)
-
-    points = [p for column, table in ranked.items() for p in _rank_points(column, table)]
-    zeros = "; ".join(
-        f"{count(int((table[c] == 0).sum()))} ({SIDES[c][0]})" for c, table in ranked.items()
-    )
-    return Chart(
-        "frequency",
-        f"Counts of {quantity(n, 'concept')} by rank, both axes logarithmic.",
-        (x, y),
-        draw,
-        points=points,
-        legend=[(STYLES[column], SIDES[column][1]) for column in ranked],
-        caption=(
-            "Each line ranks the concepts from most to least frequent. Both axes are logarithmic: "
-            f"every labelled step is ten times the one before. Never found: {zeros}; "
-            "they lie on the zero line at the bottom. Point at a line, or focus the chart and use "
-            "the arrow keys, to see which concept is where."
-        ),
-    )
 
 
-def _draw_ranks(canvas: Canvas, counts: np.ndarray, kind: str, order: int) -> None:
-    found = int((counts > 0).sum())
-    at = _thinned(found)
-    if found:
-        xs, ys = np.log10(at + 1.0), np.log10(counts[at])
-        canvas.line(xs.tolist(), ys.tolist(), kind)
-        if found <= 150:
-            canvas.dots(xs.tolist(), ys.tolist(), f"small {kind}")
-    if found < len(counts):
-        left, right = canvas.px(math.log10(found + 1)), canvas.px(math.log10(len(counts)))
-        left = min(left, right - 3)
-        y = canvas.py(ZERO) + (order - 1) * ZERO_GAP
-        canvas.add("path", d=f"M{left:.1f} {y:.1f}H{right:.1f}", class_=f"line zeros {kind}")
-        text = f"{len(counts) - found:,} never"
-        # a long bar leaves no room on its left: the number then stands on the bar's start
-        end = left - 8 if left > 140 else right
-        lift = 4 if left > 140 else -5
-        canvas.add("text", text, x=end, y=y + lift, class_="end")
+def _first_fit(curve: Curve) -> Chart:
+    fit = curve.fits[0]
+    classes = Classes(fitted=curve.points_of(fit), held=no_predictions())
+    return accuracy_chart("accuracy", classes, column=curve.count, curve=curve, fit=fit)
 
 
-def _thinned(n: int) -> np.ndarray:
-    """Return the ranks to draw, from 0: all of them, or so many evenly on a log axis."""
-    if n <= MOST_POINTS:
-        return np.arange(n)
-    places = np.geomspace(1, n, MOST_POINTS).round().astype(np.int64) - 1
-    return np.unique(places)
+def named_figures(figures: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Check names of figures; all of them where none is named.
 
-
-def _rank_points(column: str, table: pd.DataFrame) -> list[Point]:
-    counts, names = table[column].to_numpy(), table["concept"].to_numpy()
-    found = int((counts > 0).sum())
-    what = SIDES[column][1]
-    points = [
-        Point(
-            x=math.log10(rank + 1),
-            y=math.log10(counts[rank]),
-            text=f"{names[rank]}\nrank {rank + 1:,}: {counts[rank]:,} {what}",
-            concept=str(names[rank]),
+    Raises
+    ------
+    ConfigError
+        There is no figure of a name.
+    """
+    unknown = [name for name in names if name not in figures]
+    if unknown:
+        raise ConfigError(
+            f"There is no figure {unknown[0]!r} of this; there are {', '.join(figures)}."
         )
-        for rank in _thinned(found).tolist()
+    return list(dict.fromkeys(names)) or list(figures)
+
+
+def draw_all(curve: Curve, folder: Path, *, progress: Progress | None = None) -> tuple[str, ...]:
+    """Draw each dataset, all slopes, held-out predictions, residuals and calibration.
+
+    Predictions of held-out concepts are made from the curve, which takes seconds per model, and
+    once for all figures. Returns the names of the files, `FILES`.
+    """
+    from conceptaudit.curves.cross_validation import calibration_table, held_out_predictions
+
+    progress = progress or SilentProgress()
+    progress.start("figures", 2 + len(ENDINGS), unit="steps")
+    held = held_out_predictions(curve)
+    progress.advance()
+    coverage = calibration_table(curve)
+    progress.advance()
+    for ending in ENDINGS:
+        draw_datasets(curve, folder / f"datasets{ending}")
+        draw_slopes(curve, folder / f"slopes{ending}")
+        draw_predicted(held, folder / f"predicted{ending}")
+        draw_residuals(held, folder / f"residuals{ending}")
+        draw_calibration(coverage, folder / f"calibration{ending}")
+        progress.advance()
+    progress.finish()
+    return FILES
+
+
+def draw_comparison(found: Comparison, path: Path | str) -> Path:
+    """Draw a panel per count and dataset: rates against those of the baseline."""
+    panels = found.concepts.groupby(["dataset", "count"], sort=False)
+    charts = [
+        comparison_chart(
+            rows,
+            shortened(str(rows["dataset"].iloc[0]), 30),
+            shortened(str(rows["baseline"].iloc[0]), 30),
+        )
+        for _, rows in panels
     ]
-    if found < len(counts):
-        missing = len(counts) - found
-        points.append(
-            Point(
-                x=(math.log10(found + 1) + math.log10(len(counts))) / 2,
-                y=ZERO,
-                text=f"{quantity(missing, 'concept')} never {what}\nsuch as {names[found]}",
-                concept=str(names[found]),
-            )
-        )
-    return points
+    return write_charts(charts, path, columns=min(len(charts), MOST_COLUMNS), width=COLUMN * 1.4)
 
 
-def truth_chart(measured: Measured) -> Chart:
-    """Draw counted against true counts; the diagonal is perfection."""
-    table = measured.table
-    top = math.log10(max(int(table["true"].max()), int(table["counted"].max()), 2)) + 0.1
-    ticks = ((ZERO, "0"), *log_ticks(0, top))
+class Plot:
+    """A figure that a notebook shows as SVG and `save` writes."""
 
-    def axis(title: str) -> Axis:
-        return Axis(low=ZERO - 0.3, high=top, title=title, ticks=ticks)
+    def __init__(self, draw: Callable[[Path], Any]) -> None:
+        self._draw = draw
 
-    xs, ys = _decades(table["true"]), _decades(table["counted"])
-    names = table["concept"].tolist()
+    def save(self, path: str | Path) -> Path:
+        """Write it to a file ending in ``.pdf``, ``.svg`` or ``.png``."""
+        self._draw(Path(path))
+        return Path(path)
 
-    def draw(canvas: Canvas) -> None:
-        canvas.line([0, top], [0, top], "ideal")
-        for factor in (-math.log10(2), math.log10(2)):
-            canvas.line(
-                [max(0, -factor), min(top, top - factor)],
-                [max(0, factor), min(top, top + factor)],
-                "factor",
-            )
-        canvas.dots(_spread(xs), ys, f"see-through {STYLES[measured.column]}")
-
-    short, what = SIDES[measured.column]
-    order = sorted(range(len(names)), key=lambda i: (-table["true"].iloc[i], names[i]))[:2000]
-    spread = _spread(xs)
-    points = [
-        Point(
-            x=spread[i],
-            y=ys[i],
-            text=f"{names[i]}\ntrue {table['true'].iloc[i]:,}, counted "
-            f"{table['counted'].iloc[i]:,}",
-            concept=str(names[i]),
-        )
-        for i in order
-    ]
-    return Chart(
-        f"truth-{short}",
-        f"Counted against true number of samples, {what}.",
-        (axis("true number →"), axis("↑ counted")),
-        draw,
-        points=points,
-        caption="Solid line: count and truth agree. Dotted lines: twice and half the truth.",
-    )
+    def _repr_svg_(self) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "figure.svg"
+            self._draw(path)
+            return path.read_text(encoding="utf-8")
 
 
-def _decades(values: pd.Series[int]) -> list[float]:
-    return [math.log10(value) if value > 0 else ZERO for value in values.tolist()]
+def plot_frequencies(folder: str | Path, *, width: float = FULL) -> Plot:
+    """Draw the counts of an audit by rank."""
+    chart = frequency_chart(read_run(folder))
+    return Plot(lambda path: write_chart(chart, path, width=width))
 
 
-def _spread(xs: Sequence[float]) -> list[float]:
-    """Spread places that coincide a little, by a fixed pattern, so that none hides another."""
-    return [x + 0.06 * (math.modf(i * 0.6180339887)[0] - 0.5) for i, x in enumerate(xs)]
+def plot_comparison(found: Comparison) -> Plot:
+    """Draw rates in one dataset against those in another."""
+    return Plot(lambda path: draw_comparison(found, path))
+
+
+def plot_curve(curve: Curve) -> Plot:
+    """Draw accuracy against frequency."""
+    return Plot(lambda path: draw_curve(curve, path))

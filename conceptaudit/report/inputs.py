@@ -15,6 +15,7 @@ from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.reading import concept_names, exact_text, read_parquet
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
+from conceptaudit.report.formatting import dataset_name
 from conceptaudit.report.run_checks import check_alignment, check_counts, check_manifest
 from conceptaudit.store.checking import check_written
 
@@ -46,6 +47,11 @@ class RunRecord:
     alignment: Json
     manifest: Json
     concepts: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return dataset_name(self.frequencies.source)
 
     @property
     def table(self) -> pd.DataFrame:

@@ -11,23 +11,29 @@ from conceptaudit.artifacts import digest_of, package_versions, write_text
 from conceptaudit.curves import Curve
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptAccuracies
+from conceptaudit.report.formatting import dataset_name
 from conceptaudit.report.inputs import ReportInputs, read_inputs
-from conceptaudit.report.measured import measure
-from conceptaudit.report.page import page
 from conceptaudit.report.pictures import PictureBudget, fetch_samples
 from conceptaudit.report.samples import Choice, choose_samples
 from conceptaudit.report.sections.accuracy import accuracy_section
-from conceptaudit.report.sections.base import Section
 from conceptaudit.report.sections.concept_table import concept_section, frequency_section
 from conceptaudit.report.sections.longtail import longtail_section
 from conceptaudit.report.sections.method import method_section
-from conceptaudit.report.sections.overview import headline, name_of, overview
+from conceptaudit.report.sections.overview import headline, overview
 from conceptaudit.report.sections.samples import bands, contact_section, pairs_section
 from conceptaudit.report.sections.truth import truth_section
+from conceptaudit.report.templating import Section, asset, render
+from conceptaudit.report.truth import measure
 from conceptaudit.store.outputs import OutputFile
 from conceptaudit.store.places import check_apart, output_path
 
 SEED = 0
+
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'"
+)
+"""The browser itself refuses to fetch anything, whatever a caption may say."""
 
 
 def write_report(
@@ -93,7 +99,7 @@ def write_report(
         `run` is no audit, the dataset does not exist, or `tail_results` come without a curve.
     DataError
         An input is missing, damaged, or belongs to another dataset; or the curve was fitted with
-        the results that it is to check_predictions.
+        the results that it is to check.
     """
     progress = progress or SilentProgress()
     target = output_path(out)
@@ -112,9 +118,16 @@ def write_report(
         pool_truth=pool_truth,
     )
     sections = _sections(inputs, progress)
-    name = title or name_of(inputs.run.frequencies.source)
-    version = package_versions().get("conceptaudit", "")
-    text = page(name, headline(inputs.run, titled=title is not None), sections, version=version)
+    text = render(
+        "report.html",
+        title=title or dataset_name(inputs.run.frequencies.source),
+        lead=headline(inputs.run, titled=title is not None),
+        sections=sections,
+        version=package_versions().get("conceptaudit", ""),
+        policy=POLICY,
+        style=asset("report.css"),
+        script=asset("report.js"),
+    )
     write_text(target, f"{text}{_seal(text)}")
     return target
 

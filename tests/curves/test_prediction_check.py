@@ -7,7 +7,7 @@ import pytest
 from conceptaudit.curves import check_predictions, fit_curve
 from conceptaudit.errors import DataError
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
-from conceptaudit.report.sections.accuracy import _sentences
+from conceptaudit.report.sections.accuracy import fit_sentence
 
 N = 300
 SLOPE = 0.12
@@ -134,4 +134,4 @@ def test_a_curve_of_corrected_counts_foretells(classes, quick):
     before = fit_curve(counts, results(classes[100:], "zoo", 1), count="image_corrected")
     [found] = check_predictions(before, counts, results(classes[:50], "tail", 2))
     assert found.table["count"].tolist() == table["n_image_corrected"][:50].tolist()
-    assert "corrected for errors of tags" in _sentences(before, before.fits[0])
+    assert "corrected for errors of tags" in fit_sentence(before, before.fits[0])

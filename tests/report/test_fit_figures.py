@@ -53,7 +53,7 @@ def test_an_unknown_model(tmp_path):
 
 
 def test_all_figures_are_those_that_the_verb_names(tmp_path, quick):  # noqa: F811 -- the fixture
-    from conceptaudit.report.curve_set import FILES, draw_all
+    from conceptaudit.report.figures import FILES, draw_all
 
     drawn = draw_all(curve_of(n_datasets=2), tmp_path)
     assert sorted(drawn) == sorted(FILES) == sorted(p.name for p in tmp_path.iterdir())

@@ -7,7 +7,7 @@ from PIL import Image
 
 from conceptaudit.cli.main import main
 from conceptaudit.frequency.readers import read_frequencies
-from conceptaudit.report.plots import plot_frequencies
+from conceptaudit.report.figures import plot_frequencies
 
 
 def test_a_figure_has_the_width_that_was_asked_for(

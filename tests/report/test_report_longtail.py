@@ -13,9 +13,8 @@ from conceptaudit.cli.report import report as report_verb
 from conceptaudit.errors import DataError
 from conceptaudit.longtail import read_long_tail
 from conceptaudit.report import write_report
-from conceptaudit.report.measured import Measured
 from conceptaudit.report.pictures import PictureBudget
-from conceptaudit.report.tail_truth import tail_truth
+from conceptaudit.report.truth import TruthComparison, tail_truth
 
 
 def png(size: tuple[int, int] = (64, 48)) -> bytes:
@@ -105,7 +104,7 @@ def test_purity_and_rarity_are_said_where_they_are_known(tail: Path, tmp_path: P
     truth = pd.DataFrame({"key": ["00", "01", "02"], "image": [["yak"], [], ["yak", "gnu"]]})
     truth.to_parquet(tmp_path / "truth.parquet")
     true = pd.DataFrame({"concept": ["<b>yak</b>", "gnu", "dog"], "true": [1, 3, 40]})
-    measured = (Measured(column="n_joint", table=true.assign(counted=0), tags=None),)
+    measured = (TruthComparison(column="n_joint", table=true.assign(counted=0), tags=None),)
     said = tail_truth(
         read_long_tail(tail), pool_truth=tmp_path / "truth.parquet", measured=measured
     )

@@ -10,7 +10,7 @@ from conceptaudit.errors import DataError
 from conceptaudit.lab import LabConfig, generate, lab_vocabulary
 from conceptaudit.report import write_report
 from conceptaudit.report.inputs import read_run
-from conceptaudit.report.measured import Measured, measure
+from conceptaudit.report.truth import TruthComparison, measure
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,10 @@ def test_the_page_compares_with_truth(lab: tuple[Path, Path], tmp_path: Path) ->
     assert "truth-images" not in page
 
 
-def compared(true: list[int], counted: list[int]) -> Measured:
+def compared(true: list[int], counted: list[int]) -> TruthComparison:
     names = [str(i) for i in range(len(true))]
     table = pd.DataFrame({"concept": names, "true": true, "counted": counted})
-    return Measured(column="n_text", table=table, tags=None)
+    return TruthComparison(column="n_text", table=table, tags=None)
 
 
 def test_numbers_counted_by_hand() -> None:

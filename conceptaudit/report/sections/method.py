@@ -7,8 +7,7 @@ from typing import Any
 
 from conceptaudit.display import quantity
 from conceptaudit.report.inputs import ReportInputs
-from conceptaudit.report.markup import Markup, el, join
-from conceptaudit.report.sections.base import Section, folded, table
+from conceptaudit.report.templating import Section
 
 MEANINGS = {
     "In captions": "Samples whose caption names the concept: its words, in any inflection, as a "
@@ -35,63 +34,55 @@ KEYS = {
 }
 """What the settings of a stage are called on the page."""
 
+STAGES = {"text": "Captions", "embeddings": "Embeddings", "image": "Images"}
+
+MOST_SHARDS = 20
+"""Shards named in the settings; the manifest has them all."""
+
 
 def method_section(inputs: ReportInputs) -> Section:
     """Build method and provenance."""
     run = inputs.run
     manifest = run.manifest
-    rows: list[list[Any]] = [
-        ["Dataset", manifest.get("dataset", "unknown")],
-        ["Layout", manifest["reading"].get("layout", "unknown")],
-        ["Shards", f"{len(manifest['shards']):,}"],
-        ["Concepts", f"{len(run.concepts):,}"],
-        ["CLIP model", manifest.get("clip") or "none"],
+    rows = [
+        ("Dataset", manifest.get("dataset", "unknown"), False),
+        ("Layout", manifest["reading"].get("layout", "unknown"), False),
+        ("Shards", f"{len(manifest['shards']):,}", False),
+        ("Concepts", f"{len(run.concepts):,}", False),
+        ("CLIP model", manifest.get("clip") or "none", False),
     ]
     for stage in manifest["settings"]:
         if stage:
             rows += _stage_rows(stage)
-    rows += [[f"Version: {name}", version] for name, version in manifest["versions"].items()]
-    rows.append(["Digest of the audit", el("code", manifest["digest"])])
+    rows += [(f"Version: {name}", version, False) for name, version in manifest["versions"].items()]
+    rows.append(("Digest of the audit", manifest["digest"], True))
     if inputs.curve is not None:
-        rows.append(["Digest of the curve", el("code", inputs.curve.digest)])
-    body = [
-        el("h3", "What each number means"),
-        el(
-            "dl",
-            [[el("dt", name), el("dd", text)] for name, text in MEANINGS.items()],
-            class_="terms",
-        ),
-        el("h3", "What it was made with"),
-        table(["what", "value"], rows, caption="Settings, models and versions of this audit"),
-        el("h3", "To cite and to repeat"),
-        el(
-            "p",
-            "The audit's manifest.json holds the digests of every input, setting, model and file. "
-            "Quote the digest of the audit with any number from this page; whoever repeats the "
-            "audit on the same data with the same settings gets the same digest. The method "
-            "follows “No ‘Zero-Shot’ Without Exponential Data” (arXiv 2404.04125).",
-        ),
-        folded("The settings in full", _json(manifest)),
-    ]
+        rows.append(("Digest of the curve", inputs.curve.digest, True))
     return Section(
-        identifier="method", title="Method and provenance", short="Method", body=join(body)
+        identifier="method",
+        title="Method and provenance",
+        short="Method",
+        values={"meanings": MEANINGS, "rows": rows, "manifest": _short_manifest(manifest)},
     )
 
 
-def _stage_rows(stage: dict[str, Any]) -> list[list[Any]]:
-    named = {"text": "Captions", "embeddings": "Embeddings", "image": "Images"}
-    name = named.get(str(stage.get("stage")), str(stage.get("stage")))
-    rows = []
-    for key, value in stage.items():
-        if key not in ("stage", "versions"):
-            text = str(value)
-            shown = el("code", text) if len(text) > 24 and " " not in text else text
-            rows.append([f"{name}: {KEYS.get(key, key.replace('_', ' '))}", shown])
-    return rows
+def _stage_rows(stage: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """Name each setting of a stage, with its value and whether that is shown as code."""
+    name = STAGES.get(str(stage.get("stage")), str(stage.get("stage")))
+    return [
+        (
+            f"{name}: {KEYS.get(key, key.replace('_', ' '))}",
+            str(value),
+            len(str(value)) > 24 and " " not in str(value),
+        )
+        for key, value in stage.items()
+        if key not in ("stage", "versions")
+    ]
 
 
-def _json(manifest: dict[str, Any]) -> Markup:
+def _short_manifest(manifest: dict[str, Any]) -> str:
     short = {key: value for key, value in manifest.items() if key not in ("files", "notes")}
-    if len(short.get("shards", ())) > 20:
-        short["shards"] = [*short["shards"][:20], f"… {quantity(len(short['shards']), 'shard')}"]
-    return el("pre", json.dumps(short, indent=1, sort_keys=True, ensure_ascii=False), tabindex="0")
+    if len(short.get("shards", ())) > MOST_SHARDS:
+        more = f"… {quantity(len(short['shards']), 'shard')}"
+        short["shards"] = [*short["shards"][:MOST_SHARDS], more]
+    return json.dumps(short, indent=1, sort_keys=True, ensure_ascii=False)

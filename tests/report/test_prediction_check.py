@@ -14,10 +14,10 @@ from conceptaudit.curves.simulated import World, simulate
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 from conceptaudit.report import write_report
-from conceptaudit.report.foretold_chart import MOST_CLASSES, foretold_chart
+from conceptaudit.report.formatting import slope_per_decade
 from conceptaudit.report.inputs import read_run
-from conceptaudit.report.sections.foretold import _rough, measured_interval
-from conceptaudit.report.wording import slope_per_decade
+from conceptaudit.report.prediction_check_chart import MOST_CLASSES, prediction_check_chart
+from conceptaudit.report.sections.prediction_check import interval_warning, measured_interval
 
 from .conftest import HOSTILE
 from .test_report import Elements
@@ -107,7 +107,7 @@ def test_many_classes_are_drawn_evenly_and_unknown_numbers_of_images() -> None:
             "measured_low": np.nan, "measured_high": np.nan, "inside": True,
         }
     )  # fmt: skip
-    drawn = str(foretold_chart("x", table, level=0.9))
+    drawn = str(prediction_check_chart("x", table, level=0.9))
     assert f"{MOST_CLASSES} of {n} classes are drawn" in drawn
     assert "c0\\n0 samples" in drawn
     assert f"c{n - 1}\\n{n - 1} samples" in drawn
@@ -132,7 +132,7 @@ def test_an_interval_over_few_datasets_is_called_one(n_datasets, warned) -> None
     accuracies = table.assign(model="m", pretraining="", metric="accuracy")
     curve = fit_curve(ConceptFrequencies(counts), ConceptAccuracies(accuracies), family="loglinear")
     line = curve.fits[0].line
-    assert "two datasets happen to agree" in _rough(replace(line, df=2.5))
+    assert "two datasets happen to agree" in interval_warning(replace(line, df=2.5))
     assert ("no interval" in slope_per_decade(line)) == warned
 
 
@@ -145,7 +145,7 @@ def test_names_are_written_where_columns_are_wide_enough() -> None:
                 "measured_low": 0.3, "measured_high": 0.7, "inside": True,
             }
         )  # fmt: skip
-        return str(foretold_chart("x", table, level=0.9))
+        return str(prediction_check_chart("x", table, level=0.9))
 
     assert chart(20).count("column-name") == 2 * 20
     assert chart(40).count("column-name") == 40

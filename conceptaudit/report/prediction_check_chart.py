@@ -7,8 +7,8 @@ import pandas as pd
 
 from conceptaudit.display import quantity
 from conceptaudit.report.accuracy_chart import Y_TICKS
-from conceptaudit.report.svg import Axis, Canvas, Chart, Point, Tick
-from conceptaudit.report.wording import count, level_name, percent
+from conceptaudit.report.chart import Axis, Canvas, Chart, Point, Tick
+from conceptaudit.report.formatting import count, level_name, percent
 
 MOST_CLASSES = 80
 """Drawn side by side: with more, single intervals cannot be told apart."""
@@ -19,18 +19,11 @@ MOST_NAMES = {False: 48, True: 22}
 """Columns that are wide enough for an upright name, on a wide and on a narrow screen."""
 
 
-def foretold_chart(identifier: str, table: pd.DataFrame, *, level: float) -> Chart:
+def prediction_check_chart(identifier: str, table: pd.DataFrame, *, level: float) -> Chart:
     """Draw classes side by side, rarest first.
 
-    Parameters
-    ----------
-    identifier : str
-        Unique in the page.
-    table : pandas.DataFrame
-        ``concept, count, predicted, low, high, measured, measured_low, measured_high,
-        n_images, inside``, rarest first.
-    level : float
-        Of the intervals.
+    The table has ``concept, count, predicted, low, high, measured, measured_low, measured_high,
+    n_images, inside``, rarest first; `level` is that of the intervals.
     """
     shown = _spread(table)
     n = len(shown)
@@ -88,22 +81,10 @@ def _ticks(table: pd.DataFrame) -> tuple[Tick, ...]:
 
 
 def _draw_measured(canvas: Canvas, table: pd.DataFrame) -> None:
-    whiskers = "".join(
-        f"M{canvas.px(place):.1f} {canvas.py(low):.1f}V{canvas.py(high):.1f}"
-        for place, (low, high) in enumerate(
-            zip(table["measured_low"], table["measured_high"], strict=True)
-        )
-        if np.isfinite(low) and np.isfinite(high)
-    )
-    canvas.add("path", d=whiskers, class_="whiskers")
-    size = 4 if canvas.narrow or len(table) > 40 else 5
-    for place, y in enumerate(table["measured"]):
-        canvas.add(
-            "path",
-            d=f"M{canvas.px(place):.1f} {canvas.py(y) - size:.1f}"
-            f"l{size} {size}l-{size} {size}l-{size} -{size}Z",
-            class_="held",
-        )
+    xs = list(map(float, range(len(table))))
+    canvas.whiskers(xs, table["measured_low"].tolist(), table["measured_high"].tolist())
+    size = 4.0 if canvas.narrow or len(table) > 40 else 5.0
+    canvas.diamonds(xs, table["measured"].tolist(), size)
 
 
 def _draw_names(canvas: Canvas, table: pd.DataFrame) -> None:
@@ -113,15 +94,9 @@ def _draw_names(canvas: Canvas, table: pd.DataFrame) -> None:
         marks = [row[name] for name in ("predicted", "low", "high", "measured")]
         known = [mark for mark in marks if np.isfinite(mark)] or [0.0]
         above = 1.0 - max(known) >= min(known)
-        x, y = canvas.px(place), top + 4 if above else bottom - 4
-        canvas.add(
-            "text",
-            row["concept"],
-            x=f"{x:.1f}",
-            y=f"{y:.1f}",
-            transform=f"rotate(-90 {x:.1f} {y:.1f})",
-            class_="column-name end" if above else "column-name",
-        )
+        y = top + 4 if above else bottom - 4
+        kind = "column-name end" if above else "column-name"
+        canvas.label(row["concept"], canvas.px(place), y, kind, upright=True)
 
 
 def _points(table: pd.DataFrame) -> list[Point]:

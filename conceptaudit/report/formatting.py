@@ -1,4 +1,4 @@
-"""Numbers and codes in words that a reader needs no manual for."""
+"""Numbers, intervals, drop codes and names, written for a reader."""
 
 import math
 from collections.abc import Sequence
@@ -35,8 +35,6 @@ REASONS = {
 def count(n: float) -> str:
     """Write a whole number with thousands separators.
 
-    Examples
-    --------
     >>> count(12345), count(2.95)
     ('12,345', '3')
     """
@@ -63,8 +61,6 @@ def slope_interval(line: LineFit, level: str = "") -> str:
 def percent(share: float | None) -> str:
     """Write a share as per cent, with as many digits as tell it from 0 and 100.
 
-    Examples
-    --------
     >>> [percent(share).replace(NBSP, " ") for share in (0.123, 0.00042, 0.99946, None)]
     ['12.3 %', '0.042 %', '99.95 %', 'unknown']
     """
@@ -82,8 +78,6 @@ def percent(share: float | None) -> str:
 def reason(code: str) -> str:
     """Say a drop's code in words.
 
-    Examples
-    --------
     >>> reason("caption:empty_caption"), reason("image:some_new_fault")
     ('the caption is empty', 'image: some new fault')
     >>> reason("sample:status_failed_to_download")
@@ -108,8 +102,6 @@ def decimal(value: float, digits: int = 2) -> str:
 def listed(words: Sequence[str], limit: int = 6) -> str:
     """List words, and say how many are not listed.
 
-    Examples
-    --------
     >>> listed(["a", "b", "c"], 2)
     'a, b and 1 more'
     """
@@ -121,9 +113,24 @@ def listed(words: Sequence[str], limit: int = 6) -> str:
 def level_name(level: float) -> str:
     """Name the level of an interval.
 
-    Examples
-    --------
     >>> level_name(0.9).replace(NBSP, " ")
     '90 % interval'
     """
     return f"{100 * level:g}{NBSP}% interval"
+
+
+def dataset_name(location: str) -> str:
+    """Shorten where a dataset lies to its name.
+
+    >>> dataset_name("/mnt/laion/"), dataset_name("laion/{00000..00099}.tar"), dataset_name("*.tar")
+    ('laion', 'laion/{00000..00099}.tar', '*.tar')
+    """
+    folder, _, name = location.rstrip("/").rpartition("/")
+    if set(name) & set("*?[{"):  # a pattern names nothing without its folder
+        name = f"{folder.rpartition('/')[2]}/{name}".lstrip("/")
+    return name or location or "a dataset without a name"
+
+
+def between(low: float, high: float) -> str:
+    """Write the ends of an interval of shares."""
+    return f"{percent(low)} to {percent(high)}"

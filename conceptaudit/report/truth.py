@@ -10,8 +10,11 @@ import pandas as pd
 
 from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
+from conceptaudit.frequency.intervals import wilson_interval
+from conceptaudit.longtail import LongTailSet
 from conceptaudit.reading import read_parquet
 from conceptaudit.records import MODALITIES
+from conceptaudit.report.formatting import count, decimal, percent
 from conceptaudit.report.inputs import RunRecord
 
 FLAGS = ("link_rot", "text_ok", "image_ok")
@@ -44,7 +47,7 @@ class TagQuality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class TruthComparison:
     """One count against its truth.
 
     Parameters
@@ -99,7 +102,7 @@ class Measured:
         return float(np.corrcoef(true, counted)[0, 1])
 
 
-def measure(run: RunRecord, truth: Path) -> tuple[Measured, ...]:
+def measure(run: RunRecord, truth: Path) -> tuple[TruthComparison, ...]:
     """Compare every count of a run with the truth of a generated dataset.
 
     The truth counts what an auditor without fault could find: sides that are damaged, and samples
@@ -149,7 +152,7 @@ def measure(run: RunRecord, truth: Path) -> tuple[Measured, ...]:
                 }
             )
             tags = None if side == "joint" else _quality(run, side, pairs[side], keys)
-            measured.append(Measured(column=column, table=table, tags=tags))
+            measured.append(TruthComparison(column=column, table=table, tags=tags))
     return tuple(measured)
 
 
@@ -175,3 +178,67 @@ def _quality(
     audited = true[true["concept"].isin(run.concepts)].drop_duplicates()
     right = tagged.merge(audited.astype({"key": "str"}), on=["key", "concept"])
     return TagQuality(n_tags=len(tagged), n_true=len(audited), n_right=len(right))
+
+
+def tail_truth(
+    tail: LongTailSet, *, pool_truth: Path | None, measured: tuple[TruthComparison, ...] | None
+) -> tuple[str, ...]:
+    """Say in sentences how pure a set is and how rare its classes truly are; none if unknown.
+
+    Raises
+    ------
+    DataError
+        `pool_truth` is not the truth of the pool that the set was taken from.
+    """
+    sentences = []
+    if pool_truth is not None:
+        n_right, n = _right_images(tail, pool_truth)
+        low, high = wilson_interval(n_right, n)
+        sentences.append(
+            f"Purity, from the simulated pool's truth: {count(n_right)} of {quantity(n, 'image')} "
+            f"show their class ({percent(n_right / n)}, interval {percent(low)} to "
+            f"{percent(high)})."
+        )
+    judged = [one for one in tail.manifest["classes"] if one.get("purity") is not None]
+    if judged:
+        shares = [float(one["purity"]) for one in judged]
+        sentences.append(
+            f"Purity, as judged by people: {percent(sum(shares) / len(shares))} in the mean over "
+            f"{quantity(len(judged), 'class')} with verdicts, "
+            f"{percent(min(shares))} in the worst."
+        )
+    captions = tail.manifest.get("captions")
+    if captions and captions["n_captioned"]:
+        share = captions["n_named"] / captions["n_captioned"]
+        sentences.append(
+            f"The captions of {percent(share)} of its images name their class (a check without a "
+            "model; no caption need do so)."
+        )
+    joint = next((one for one in measured or () if one.column == "n_joint"), None)
+    if joint is not None:
+        true = joint.table.set_index("concept")["true"]
+        chosen = true[true.index.isin(tail.classes["concept"])]
+        sentences.append(
+            "Rarity, from the truth of the audited data: its classes truly occur "
+            f"{decimal(float(chosen.median()), 1)} times in the median (caption and image of one "
+            f"sample), all audited concepts {decimal(float(true.median()), 1)} times."
+        )
+    return tuple(sentences)
+
+
+def _right_images(tail: LongTailSet, pool_truth: Path) -> tuple[int, int]:
+    from conceptaudit.lab import read_truth
+
+    truth = read_truth(pool_truth)
+    shown = dict(zip(truth["key"].astype("str"), truth["image"], strict=True))
+    keys = tail.images["key"].astype("str")
+    missing = keys[~keys.isin(list(shown))]
+    if len(missing):
+        raise DataError(
+            f"--pool-truth must be the truth of the pool of {tail.folder}. {pool_truth} does not "
+            f"know its image {missing.iloc[0]!r}."
+        )
+    right = [
+        concept in shown[key] for key, concept in zip(keys, tail.images["concept"], strict=True)
+    ]
+    return sum(right), len(right)
