@@ -66,14 +66,15 @@ def threads(count: int) -> Iterator[None]:
 
 
 def make_index(factory: str, training: Float32Array, *, gpu: int | None) -> Any:
-    """Make an empty index and train it.
+    """Make an empty index and train it on unit vectors, shape (n_training, dimension).
 
-    `training` of shape (n_training, dimension).
+    A GPU trains and fills plain inverted lists; it takes neither graphs nor rotations.
     """
     faiss = load_faiss()
     dimension = training.shape[1]
     index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
-    if isinstance(index, faiss.IndexPreTransform):
+    rotated = isinstance(index, faiss.IndexPreTransform)
+    if rotated:
         rotation = faiss.downcast_VectorTransform(index.chain.at(0))
         rotation.niter, rotation.max_train_points = OPQ_ROUNDS, OPQ_POINTS
     lists = faiss.try_extract_index_ivf(index)
@@ -83,7 +84,7 @@ def make_index(factory: str, training: Float32Array, *, gpu: int | None) -> Any:
     quantiser = getattr(lists, "pq", None)
     if quantiser is not None:
         quantiser.cp.min_points_per_centroid = 1
-    if gpu is not None:
+    if gpu is not None and lists is not None and not rotated:
         options = faiss.GpuClonerOptions()
         # tables of more than 48 sub-quantisers fit a multiprocessor's 48 KiB in half precision only
         options.useFloat16 = quantiser is not None

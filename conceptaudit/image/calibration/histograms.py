@@ -5,7 +5,6 @@ They are all that calibration needs of a dataset: they add up over shards and do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -165,11 +164,3 @@ def count_scores(
         counts = np.bincount(chosen, minlength=n_concepts * N_BINS)
         counted.append(counts.reshape(n_concepts, N_BINS).astype(np.int64))
     return ScoreHistograms(positive=counted[0], negative=counted[1])
-
-
-def add_histograms(parts: Sequence[ScoreHistograms], n_concepts: int) -> ScoreHistograms:
-    """Add histograms up; the order of the parts does not matter."""
-    total = ScoreHistograms.empty(n_concepts)
-    for part in parts:
-        total = total + part
-    return total

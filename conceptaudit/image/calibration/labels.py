@@ -20,7 +20,8 @@ from conceptaudit.image.calibration.histograms import (
 )
 from conceptaudit.image.calibration.model import INTERCEPT, Fitted
 from conceptaudit.image.clip import ClipModel
-from conceptaudit.image.decode import UndecodableImageError, decode_image
+from conceptaudit.image.decode_pool import Failure
+from conceptaudit.image.encode import OomSafeEncoder
 from conceptaudit.reading import read_parquet
 from conceptaudit.records import ConceptVocabulary, Float32Array
 
@@ -161,9 +162,6 @@ def shift_to(fitted: Fitted, labelled: ScoreHistograms, target: ScoreHistograms)
     return replace(fitted, parameters=parameters, named_share=named, covariances=covariances)
 
 
-BATCH = 64
-
-
 def labelled_folder(
     folder: Path,
     vocabulary: ConceptVocabulary,
@@ -171,9 +169,11 @@ def labelled_folder(
     scale: Scale,
     tagging: Float32Array,
 ) -> tuple[ScoreHistograms, Counter[str]]:
-    """Score the pictures of an image folder.
+    """Score the images of a folder with one folder per concept; count the unreadable by reason.
 
-    `tagging` of shape (n_concepts, dimension).
+    An image counts as showing its folder's concept and none of the other folders' concepts; of
+    concepts without a folder nothing is known. `tagging` are the concepts' unit vectors, after
+    contrast.
     """
     classes = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
     position = {name: place for place, name in enumerate(vocabulary.names)}
@@ -181,28 +181,24 @@ def labelled_folder(
     if unknown or not classes:
         found = f"folders that are not concepts, such as {unknown[:3]}" if unknown else "no folder"
         raise DataError(
-            f"{folder} must hold one folder of pictures per concept, named after it. "
+            f"{folder} must hold one folder of images per concept, named after it. "
             f"Got {found} instead."
         )
     ids = [position[p.name] for p in classes]
     unreadable: Counter[str] = Counter()
     found_scores = ScoreHistograms.empty(len(vocabulary))
-    for place, pictures in zip(ids, classes, strict=True):
-        files = sorted(path for path in pictures.iterdir() if path.is_file())
-        for start in range(0, len(files), BATCH):
-            decoded = []
-            for file in files[start : start + BATCH]:
-                try:
-                    decoded.append(decode_image(file.read_bytes()))
-                except UndecodableImageError as error:
-                    unreadable[error.reason] += 1
-            if not decoded:
+    encoder = OomSafeEncoder(clip)
+    for place, images in zip(ids, classes, strict=True):
+        files = sorted(path for path in images.iterdir() if path.is_file())
+        for part in encoder.files(path.read_bytes() for path in files):
+            if isinstance(part, Failure):
+                unreadable[part.reason] += 1
                 continue
-            scores = scale.standardise(clip.encode_images(decoded) @ tagging.T)
+            scores = scale.standardise(part.vectors @ tagging.T)
             shown = np.zeros(scores.shape, dtype=bool)
             known = np.zeros(scores.shape, dtype=bool)
             shown[:, place], known[:, ids] = True, True
             found_scores = found_scores + count_scores(scores, shown, known)
     if not found_scores.total.any():
-        raise DataError(f"No picture in {folder} could be read.")
+        raise DataError(f"No image in {folder} could be read.")
     return found_scores, unreadable

@@ -1,4 +1,4 @@
-"""Histograms to a calibration."""
+"""Histograms to a calibration: how many images show a concept, where to cut, how tags err."""
 
 from __future__ import annotations
 
@@ -181,6 +181,11 @@ def _at(above: FloatArray, edges: FloatArray) -> FloatArray:
     return np.asarray(above[rows, low] * (1.0 - part) + above[rows, low + 1] * part)
 
 
+ROUGH = (
+    "Learned from scores alone: what stands out from a concept's bulk of scores is taken for the "
+    "concept, look-alikes too. Counts are rough."
+)
+
 RATE_DRAWS = 32
 LEAST_IMAGES = 100
 """Images below which nothing is calibrated."""
@@ -214,38 +219,19 @@ def learn(
 ) -> Calibration:
     """Learn thresholds and error rates, and which concepts they hold for.
 
-    `vectors` of shape (n_concepts, dimension).
+    Histograms are of the images to be audited or a sample of them, by captions (all negative where
+    there are none); `labelled` of labelled images, on the same scale; `reference` of the
+    background's nouns, by captions: they tell what is usual, so that no concept's count depends on
+    the list. Vectors, shape (n_concepts, dimension), are of unit length, before contrast.
     """
     if not bool(np.isfinite(scale.means).all() & np.isfinite(scale.spreads).all()):
         raise DataError("Image or concept vectors hold NaN or infinity; embed the data again.")
     evidence = histograms.positive.sum(axis=1)
     background = background or Background.of_list(vectors)
     signal = measure_signal(histograms, repeats, reference)
-    notes: list[str] = []
-    if method == "captions":
-        _check_captions(histograms if reference is None else histograms.stacked(reference))
-        fitted = fit_model(histograms, prior=_usual(background, reference))
-    elif method == "labels":
-        if labelled is None or not labelled.positive.any():
-            raise ConfigError("Calibrating from labels needs images known to show a concept.")
-        if not labelled.negative.any():
-            raise DataError(
-                "Every label is positive. Label images that do not show a concept as well, or "
-                "calibrate from captions."
-            )
+    fitted = _fitted(method, histograms, labelled, background, reference)
+    if method == "labels" and labelled is not None:
         evidence = labelled.positive.sum(axis=1)
-        fitted = shift_to(fit_model(labelled, noisy=False), labelled, histograms)
-    elif method == "scores":
-        fitted = fit_nulls(histograms)
-        notes.append(
-            "Learned from scores alone: what stands out from a concept's bulk of scores is taken "
-            "for the concept, look-alikes too. Counts are rough."
-        )
-    else:
-        raise ConfigError(
-            f"The 'method' parameter must be 'captions', 'labels' or 'scores'. Got {method!r} "
-            "instead."
-        )
     if method != "captions":
         signal = _without_captions(signal, method, evidence)
     cuts = choose_cuts(fitted, histograms, rule=rule)
@@ -284,9 +270,37 @@ def learn(
             reasons=signal.reasons,
             upper=signal.upper / n_images,
             rates=rates,
-            notes=tuple(notes),
+            notes=(ROUGH,) if method == "scores" else (),
         )
     )
+
+
+def _fitted(
+    method: str,
+    histograms: ScoreHistograms,
+    labelled: ScoreHistograms | None,
+    background: Background,
+    reference: ScoreHistograms | None,
+) -> Fitted:
+    """Fit the model to captions, to labels (then carried over to the data), or to scores alone."""
+    if method == "captions":
+        _check_captions(histograms if reference is None else histograms.stacked(reference))
+        return fit_model(histograms, prior=_usual(background, reference))
+    if method == "scores":
+        return fit_nulls(histograms)
+    if method != "labels":
+        raise ConfigError(
+            f"The 'method' parameter must be 'captions', 'labels' or 'scores'. Got {method!r} "
+            "instead."
+        )
+    if labelled is None or not labelled.positive.any():
+        raise ConfigError("Calibrating from labels needs images known to show a concept.")
+    if not labelled.negative.any():
+        raise DataError(
+            "Every label is positive. Label images that do not show a concept as well, or "
+            "calibrate from captions."
+        )
+    return shift_to(fit_model(labelled, noisy=False), labelled, histograms)
 
 
 def _usual(background: Background, reference: ScoreHistograms | None) -> Prior | None:

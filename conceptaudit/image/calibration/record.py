@@ -19,17 +19,19 @@ from conceptaudit.records import ConceptVocabulary, Float32Array
 
 KIND = "calibration"
 FORMAT = 2
-METHODS = ("captions", "labels", "scores")
-RATES = ("recall", "false_alarm", "caption_recall", "caption_mistake")
 DIGITS = 5
+"""Significant ones of what is estimated: more than its intervals are worth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Thresholds of image tags, and how often tags and captions err at them."""
+    """Thresholds of image tags, and how often tags and captions err at them.
 
-    method: str  # what it was learned from
-    rule: str
+    Arrays have one value per concept unless their shape is given.
+    """
+
+    method: str  # what it was learned from: "captions", "labels" or "scores"
+    rule: str  # how thresholds were chosen, see `conceptaudit.image.calibration.learning.RULES`
     concepts: tuple[str, ...]
     # digests of the vocabulary and of its vectors (model and prompts)
     vocabulary: str
@@ -37,20 +39,16 @@ class Calibration:
     background: str  # what concept vectors were centred on
     centre: FloatArray  # shape (dimension,): subtracted from every concept vector
     n_images: int  # images that were scored; an image with several captions counts once
-    # shape (n_concepts,): images whose captions name the concept (or a kind of it), or that are
-    # known to show it
+    # images whose captions name the concept (or a kind of it), or that are known to show it
     evidence: np.ndarray
-    # shape (n_concepts,): cosine similarity to the contrasted vector, in [-1, 1]
-    thresholds: FloatArray
-    # shape (n_concepts,): expected share of tags that are right; NaN where it is not known
-    precision: FloatArray
+    thresholds: FloatArray  # cosine similarities to the contrasted vectors, in [-1, 1]
+    precision: FloatArray  # expected share of tags that are right; NaN where it is not known
     # 90 % intervals of precision and recall of tags; NaN where they are not known
     precision_low: FloatArray
     precision_high: FloatArray
     recall_low: FloatArray
     recall_high: FloatArray
-    # shape (n_concepts,): how well scores tell images whose captions name the concept from the
-    # others
+    # how well scores tell images whose captions name the concept from the others
     auc: FloatArray
     auc_low: FloatArray
     auc_high: FloatArray
@@ -58,10 +56,8 @@ class Calibration:
     # why the concept's count of images is not given, see `conceptaudit.image.calibration.signal`;
     # "" where it is
     reasons: tuple[str, ...]
-    # shape (n_concepts,): share of these images that show the concept, at most; NaN where it is not
-    # known
-    upper: FloatArray
-    # shape (n_concepts,): share of these images that show the concept, with its 90 % interval
+    upper: FloatArray  # at most this share of these images shows the concept; NaN where not known
+    # share of these images that show the concept, with its 90 % interval
     prevalence: FloatArray
     prevalence_low: FloatArray
     prevalence_high: FloatArray
@@ -156,75 +152,29 @@ def is_calibration(path: Path) -> bool:
     return bool(sha256 == digest_of(value))
 
 
+_TEXTS = ("method", "rule", "vocabulary", "vectors", "background")
 _COLUMNS = (
-    "thresholds",
-    "precision",
-    "precision_low",
-    "precision_high",
-    "recall_low",
-    "recall_high",
-    "auc",
-    "auc_low",
-    "auc_high",
-    "upper",
-    "prevalence",
-    "prevalence_low",
-    "prevalence_high",
-)
+    "thresholds", "precision", "precision_low", "precision_high", "recall_low", "recall_high",
+    "auc", "auc_low", "auc_high", "upper", "prevalence", "prevalence_low", "prevalence_high",
+)  # fmt: skip
+"""Of one number per concept, NaN where it is not known."""
 
 
 def rounded(calibration: Calibration) -> Calibration:
     """Round to the digits that are written, so that a calibration equals its file."""
     columns: dict[str, Any] = {name: _round(getattr(calibration, name)) for name in _COLUMNS}
-    overall = _round(np.array(calibration.overall_auc))
     return replace(
         calibration,
         **columns,
         # all nine digits of a float32: every image's score rests on them
-        centre=np.array([float(f"{v:.9g}") for v in calibration.centre]),
-        overall_auc=(float(overall[0]), float(overall[1]), float(overall[2])),
-        rates={name: _round(v) for name, v in calibration.rates.items()},
+        centre=_round(calibration.centre, digits=9),
+        overall_auc=_triple(_round(np.array(calibration.overall_auc))),
+        rates={name: _round(values) for name, values in calibration.rates.items()},
     )
 
 
-def _round(values: FloatArray) -> FloatArray:
-    return (
-        np.asarray([[float(f"{v:.{DIGITS}g}") for v in row] for row in values])
-        if (values.ndim == 2)
-        else np.asarray([float(f"{v:.{DIGITS}g}") for v in values])
-    )
-
-
-def _numbers(values: FloatArray) -> Json:
-    return [None if np.isnan(value) else float(value) for value in values]
-
-
-def _as_json(calibration: Calibration) -> dict[str, Json]:
-    columns = {name: _numbers(getattr(calibration, name)) for name in _COLUMNS}
-    return {
-        "kind": KIND,
-        "format": FORMAT,
-        "method": calibration.method,
-        "rule": calibration.rule,
-        "vocabulary": calibration.vocabulary,
-        "vectors": calibration.vectors,
-        "background": calibration.background,
-        "centre": [float(value) for value in calibration.centre],
-        "overall_auc": _numbers(np.array(calibration.overall_auc)),
-        "reasons": list(calibration.reasons),
-        "n_images": calibration.n_images,
-        "concepts": list(calibration.concepts),
-        "evidence": [int(n) for n in calibration.evidence],
-        **columns,
-        "rates": {
-            name: [_numbers(row) for row in values] for name, values in calibration.rates.items()
-        },
-        "notes": list(calibration.notes),
-    }
-
-
-def _floats(values: Json) -> FloatArray:
-    return np.array([np.nan if v is None else float(v) for v in values], dtype=np.float64)
+def _round(values: FloatArray, digits: int = DIGITS) -> FloatArray:
+    return np.array([float(f"{v:.{digits}g}") for v in values.ravel()]).reshape(values.shape)
 
 
 def _triple(values: FloatArray) -> tuple[float, float, float]:
@@ -232,15 +182,38 @@ def _triple(values: FloatArray) -> tuple[float, float, float]:
     return mean, low, high
 
 
+def _numbers(values: FloatArray) -> Json:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _floats(values: Json) -> FloatArray:
+    return np.array([np.nan if v is None else float(v) for v in values], dtype=np.float64)
+
+
+def _as_json(calibration: Calibration) -> dict[str, Json]:
+    return {
+        "kind": KIND,
+        "format": FORMAT,
+        **{name: getattr(calibration, name) for name in _TEXTS},
+        "centre": _numbers(calibration.centre),
+        "overall_auc": _numbers(np.array(calibration.overall_auc)),
+        "reasons": list(calibration.reasons),
+        "n_images": calibration.n_images,
+        "concepts": list(calibration.concepts),
+        "evidence": [int(n) for n in calibration.evidence],
+        **{name: _numbers(getattr(calibration, name)) for name in _COLUMNS},
+        "rates": {
+            name: [_numbers(row) for row in values] for name, values in calibration.rates.items()
+        },
+        "notes": list(calibration.notes),
+    }
+
+
 def _from_json(body: dict[str, Json]) -> Calibration:
+    texts: dict[str, Any] = {name: str(body[name]) for name in _TEXTS}
     columns: dict[str, Any] = {name: _floats(body[name]) for name in _COLUMNS}
     return Calibration(
-        method=str(body["method"]),
-        rule=str(body["rule"]),
         concepts=tuple(map(str, body["concepts"])),
-        vocabulary=str(body["vocabulary"]),
-        vectors=str(body["vectors"]),
-        background=str(body["background"]),
         centre=_floats(body["centre"]),
         overall_auc=_triple(_floats(body["overall_auc"])),
         reasons=tuple(map(str, body["reasons"])),
@@ -251,6 +224,7 @@ def _from_json(body: dict[str, Json]) -> Calibration:
             for name, rows in body["rates"].items()
         },
         notes=tuple(map(str, body["notes"])),
+        **texts,
         **columns,
     )
 

@@ -15,7 +15,6 @@ from conceptaudit.artifacts import (
     Json,
     RunFolder,
     digest_of,
-    file_digest,
     package_versions,
     read_json,
     whole_file,
@@ -43,14 +42,18 @@ from conceptaudit.image.index.store import (
     RecallError,
     VectorBlock,
     VectorIndex,
+    damaged_files,
     open_index,
+    read_index_manifest,
 )
-from conceptaudit.paths import is_there
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.store.run_folder import RESUME
 
 N_QUERIES = 1_000
 """Held-out vectors: recall is then known to within about 0.01."""
+
+KEY_ROWS = 65_536
+"""Rows per row group of the key table, which is read by row group."""
 
 
 def default_memory() -> int:
@@ -128,6 +131,7 @@ def build_index(
     source = replace(open_source(embeddings), part=part)
     model = _model(source, clip)
     gpu = find_gpu(device)
+    like = None if trained is None else open_index(trained)
     settings = {
         "preset": preset,
         "memory": memory,
@@ -136,7 +140,7 @@ def build_index(
         "model": model,
         "gpu": gpu is not None,
         "part": list(part),
-        "trained": None if trained is None else open_index(trained).manifest["trained"],
+        "trained": None if like is None else like.manifest["trained"],
         "source": source.fingerprint,
         "versions": package_versions(*RUN_PACKAGES),
     }
@@ -162,7 +166,7 @@ def build_index(
                 recall=recall,
                 gpu=gpu,
                 seed=seed,
-                like=None if trained is None else open_index(trained),
+                like=like,
                 progress=progress or SilentProgress(),
             )
             run.finish(manifest | model)
@@ -184,18 +188,28 @@ def _check(recall: float | None, memory: int | None, part: tuple[int, int]) -> N
 
 
 def _model(source: VectorSource, clip: str | None) -> dict[str, str | None]:
-    """Say which model made the vectors: what the folder says, else what the user says."""
+    """Name the model that made the vectors: what the folder says, else what the user says."""
     if clip is None:
         return {"clip": source.clip, "model": source.model}
     from conceptaudit.image.clip import find_clip
 
-    found = find_clip(clip, device="cpu")
-    if source.model is not None and source.model != found.digest:
+    model = find_clip(clip, device="cpu")
+    if source.model is not None and source.model != model.digest:
         raise ArtifactMismatchError(
             f"The vectors of {source.location} were made with {source.clip!r}, whose weights or "
             f"configuration are not those of {clip!r}. Leave out --clip."
         )
-    return {"clip": clip, "model": found.digest}
+    return {"clip": clip, "model": model.digest}
+
+
+def _finished(folder: Path, digest: str) -> dict[str, Json] | None:
+    """Return the manifest of an index that is there already, whole and for the same inputs."""
+    try:
+        manifest = read_index_manifest(folder)
+    except DataError:
+        return None
+    good = manifest.get("digest") == digest and not damaged_files(folder, manifest)
+    return manifest if good else None
 
 
 def _build(
@@ -211,39 +225,45 @@ def _build(
     progress: Progress,
 ) -> dict[str, Json]:
     n, dimension = _size(source)
+    n_all = n * source.part[1]  # lists are cut for the vectors of all parts
     if like is not None and like.dimension != dimension:
         raise ConfigError(
             f"The index in {like.folder} was trained for dimension {like.dimension}, but the "
             f"vectors of {source.location} have {dimension}."
         )
-    wanted = name if like is None else str(like.manifest["preset"])
-    preset = choose_preset(wanted, n=n, dimension=dimension, memory=memory, gpu=gpu is not None)
+    preset = choose_preset(
+        name if like is None else str(like.manifest["preset"]),
+        n=n,
+        dimension=dimension,
+        memory=memory,
+        gpu=gpu is not None,
+    )
     sample = draw(
         source.blocks(),
         expected=n,
         n_queries=N_QUERIES,
-        n_training=0 if like is not None else preset.training_size(n * source.part[1]),
+        n_training=0 if like is not None else preset.training_size(n_all),
         seed=seed,
     )
     if not sample.n_rows:
         raise DataError(f"{source.location} holds no usable vector.")
+    if like is None:
+        factory = preset.factory_string(n_all, dimension)
+        index = make_index(factory, sample.training, gpu=gpu)
+        trained = digest_of_index(on_cpu(index))
+    else:  # its search setting, which it keeps, is part of the bytes: the digest is handed on
+        factory, trained = str(like.manifest["factory"]), str(like.manifest["trained"])
+        index = emptied(like.folder / INDEX)
     job = BuildJob(
         source=source,
         sample=sample,
         preset=preset,
-        factory=preset.factory_string(n * source.part[1], dimension)
-        if like is None
-        else str(like.manifest["factory"]),
+        factory=factory,
         promise=preset.recall if recall is None else recall,
-        gpu=gpu,
         seed=seed,
-        progress=progress,
-        empty=None if like is None else emptied(like.folder / INDEX),
     )
-    index, truth, trained = job.fill(folder / SAMPLES)
-    if like is not None:  # its search setting, which it keeps, is part of the bytes
-        trained = str(like.manifest["trained"])
-    return job.finish(index, truth, folder) | {"trained": trained}
+    truth = job.fill(index, folder / SAMPLES, progress)
+    return job.finish(on_cpu(index), truth, folder) | {"trained": trained}
 
 
 def _size(source: VectorSource) -> tuple[int, int]:
@@ -255,73 +275,49 @@ def _size(source: VectorSource) -> tuple[int, int]:
     return sum(len(block) for block in source.blocks()), dimension
 
 
-def _finished(folder: Path, identity: str) -> dict[str, Json] | None:
-    """Return the manifest of an index that is there already, whole and for the same inputs."""
-    if not (folder / MANIFEST).is_file():
-        return None
-    manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or manifest.get("digest") != identity:
-        return None
-    files = manifest.get("files")
-    if not isinstance(files, dict):
-        return None
-    for name, digest in files.items():
-        path = folder / name
-        if not is_there(path) or file_digest(path) != digest:
-            return None
-    return manifest
-
-
-KEY_ROWS = 65_536
-"""Rows per row group of the key table, which is read by row group."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildJob:
     """One build in progress."""
 
     source: VectorSource
-    sample: Sample  # those that train and those that test
+    sample: Sample  # the vectors that train and those that test
     preset: Preset
     factory: str  # the preset's FAISS factory string, for the number of vectors in all parts
     promise: float  # recall@10 to reach, in (0, 1]
-    gpu: int | None  # number of the GPU to build on
     seed: int  # with which the sample was drawn
-    progress: Progress  # told of the vectors added
-    empty: Any = None  # a trained index without vectors, to fill in place of training a new one
 
-    def fill(self, keys: Path) -> tuple[Any, ExactNeighbours, str]:
-        """Train, add every vector, and write the key table on the way."""
-        sample = self.sample
-        index = self.empty
-        if index is None:
-            index = make_index(self.factory, sample.training, gpu=self.gpu)
-        trained = digest_of_index(on_cpu(index))
-        truth = ExactNeighbours(
-            sample.query_ids, sample.queries, min(RECALL_K, max(sample.n_rows - 1, 1))
-        )
-        self.progress.start("index", sample.n_rows, unit="vectors")
+    def neighbours(self) -> ExactNeighbours:
+        """Begin to gather the exact neighbours of the sample's queries."""
+        k = min(RECALL_K, max(self.sample.n_rows - 1, 1))
+        return ExactNeighbours(self.sample.query_ids, self.sample.queries, k)
+
+    def fill(self, index: Any, keys: Path, progress: Progress) -> ExactNeighbours:
+        """Add every vector to a trained index, and write the key table on the way."""
+        truth = self.neighbours()
+        progress.start("index", self.sample.n_rows, unit="vectors")
         with _key_table(keys) as write_keys, threads(self.preset.threads):
             for block in self.source.blocks():
                 index.add_with_ids(block.vectors, block.sample_ids)
                 truth.add(block)
                 write_keys(block)
-                self.progress.advance(len(block))
-        self.progress.finish()
-        return on_cpu(index), truth, trained
+                progress.advance(len(block))
+        progress.finish()
+        return truth
 
     def tune(self, index: Any, truth: ExactNeighbours) -> tuple[int, list[Json], Recall]:
         """Raise the search setting until the promise is kept."""
         tried: list[Json] = []
+        setting = self.preset.setting
         for value in self.preset.values or (0,):
-            recall = measure(index, truth, self.preset.setting, value)
+            tune(index, setting, value)
+            recall = truth.recall(index.search(truth.queries, truth.k + 1)[1])
             tried.append({"value": value, "recall": recall.as_json()["value"]})
             if recall.value >= self.promise:
                 return value, tried, recall
         best = max(tried, key=lambda one: float(one["recall"]))
-        setting = f" with {self.preset.setting} {best['value']}" if self.preset.setting else ""
         raise RecallError(
-            f"The index finds {best['recall']:.1%} of the {truth.k} nearest vectors{setting}, but "
+            f"The index finds {best['recall']:.1%} of the {truth.k} nearest vectors"
+            f"{f' with {setting} ' + str(best['value']) if setting else ''}, but "
             f"{self.promise:.1%} are required (preset {self.preset.name!r} promises "
             f"{self.preset.recall:.1%}). Nothing was written. Use a preset that stores vectors "
             "more precisely (--preset ivf-flat, or flat for an exact one), or accept less with "
@@ -354,13 +350,6 @@ class BuildJob:
             "versions": package_versions("faiss-cpu", "faiss-gpu"),
             "bytes": (folder / INDEX).stat().st_size,
         }
-
-
-def measure(index: Any, truth: ExactNeighbours, setting: str, value: int) -> Recall:
-    """Search for the queries with a setting, and compare with the exact answer."""
-    tune(index, setting, value)
-    _, found = index.search(truth.queries, truth.k + 1)
-    return truth.recall(found)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,8 @@ from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.faiss_ops import load_faiss
 from conceptaudit.image.index.build import N_QUERIES, BuildJob
 from conceptaudit.image.index.presets import read_presets
-from conceptaudit.image.index.recall import RECALL_K, ExactNeighbours
 from conceptaudit.image.index.source import VectorSource, draw, open_source
 from conceptaudit.image.index.store import INDEX, KIND, SAMPLES, IndexBuilt, VectorIndex, open_index
-from conceptaudit.progress import SilentProgress
 from conceptaudit.reading import read_parquet
 
 SHARED = ("factory", "dimension", "model", "trained", "reading", "preset")
@@ -115,19 +112,17 @@ def _measured(opened: Sequence[VectorIndex], source: VectorSource, folder: Path)
             f"{source.location} holds {quantity(sample.n_rows, 'usable vector')}, the parts "
             f"{n:,}. Name the embeddings that they were built from."
         )
-    truth = ExactNeighbours(sample.query_ids, sample.queries, min(RECALL_K, max(n - 1, 1)))
-    for block in source.blocks():
-        truth.add(block)
     job = BuildJob(
         source=source,
-        sample=replace(sample, training=sample.training[:0]),
+        sample=sample,
         preset=read_presets()[first["preset"]],
         factory=first["factory"],
         promise=min(float(index.manifest["recall"]["promised"]) for index in opened),
-        gpu=None,
         seed=first["seed"],
-        progress=SilentProgress(),
     )
+    truth = job.neighbours()
+    for block in source.blocks():
+        truth.add(block)
     return job.finish(whole, truth, folder)
 
 

@@ -42,14 +42,13 @@ class Preset:
     """One way to build an index; see ``indexes/README.md`` for the fields of its file."""
 
     name: str
-
     summary: str
     when: str
     reason: str
     # FAISS factory string, with ``{nlist}`` for the number of lists and ``{m}`` for the number of
     # sub-quantisers
     factory: str
-    device: str  # where it is built
+    device: str  # "gpu" where its codes are cut as a GPU needs them, else "any"
     order: int  # automatic choice takes the lowest that fits
     # numbers of vectors for which automatic choice takes it; 0 for no limit
     min_vectors: int

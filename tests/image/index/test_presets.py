@@ -39,9 +39,10 @@ def test_automatic_choice(n: int, memory: float, preset: str) -> None:
 
 
 def test_a_gpu_is_used_where_there_is_one() -> None:
-    assert chosen(1_000_000, 6, gpu=True) == "gpu-ivf-flat"
+    assert chosen(1_000_000, 6, gpu=True) == "ivf-flat"
+    assert chosen(400_000_000, 80, gpu=True) == "gpu-ivf-pq"
     with pytest.raises(ConfigError, match=r"conceptaudit\[gpu\]"):
-        chosen(1_000_000, 6, name="gpu-ivf-flat")
+        chosen(1_000_000, 6, name="gpu-ivf-pq")
 
 
 def test_what_does_not_fit_says_what_would() -> None:
