@@ -29,16 +29,8 @@ Mask = npt.NDArray[np.bool_]
 def hamming(left: npt.NDArray[np.uint64], right: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
     """Count the bits in which hashes differ.
 
-    Parameters
-    ----------
-    left, right : numpy.ndarray of uint64, shapes (n,) and (m,)
+    Shapes: `left, right` (n,) and (m,), result (n, m).
 
-    Returns
-    -------
-    numpy.ndarray of uint8, shape (n, m)
-
-    Examples
-    --------
     >>> hamming(np.array([0b1011], dtype=np.uint64), np.array([0b0010, 3], dtype=np.uint64))
     array([[2, 1]], dtype=uint8)
     """
@@ -48,17 +40,10 @@ def hamming(left: npt.NDArray[np.uint64], right: npt.NDArray[np.uint64]) -> npt.
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Looks:
-    """Perceptual hashes and thumbnails of images.
+    """Perceptual hashes and thumbnails of images."""
 
-    Parameters
-    ----------
-    hashes : numpy.ndarray of uint64, shape (n,)
-    thumbnails : Thumbnails
-        Of the same images; without one the hash decides alone.
-    """
-
-    hashes: npt.NDArray[np.uint64]
-    thumbnails: Thumbnails
+    hashes: npt.NDArray[np.uint64]  # shape (n,)
+    thumbnails: Thumbnails  # of the same images; without one the hash decides alone
 
     @classmethod
     def of(cls, pictures: Sequence[Picture]) -> Looks:
@@ -82,18 +67,7 @@ class Looks:
     def alike(self, other: Looks, distance: int) -> tuple[Mask, npt.NDArray[np.uint8]]:
         """Tell which of these images are copies of which others.
 
-        Parameters
-        ----------
-        other : Looks
-            Of m images.
-        distance : int
-            Bits in which hashes of copies may differ.
-
-        Returns
-        -------
-        alike : numpy.ndarray of bool, shape (n, m)
-        bits : numpy.ndarray of uint8, shape (n, m)
-            In which the hashes differ.
+        Shapes: result (n, m), result (n, m).
         """
         bits = hamming(self.hashes, other.hashes)
         alike = bits <= distance

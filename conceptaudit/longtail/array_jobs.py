@@ -36,24 +36,6 @@ def collect_part(
 
     Parts may run side by side, be killed and run again. What they find is kept beside `out`, which
     appears when `build_long_tail` with the same arguments has finished the set.
-
-    Parameters
-    ----------
-    part : Part
-        Shard k of the pool's sorted list belongs to part k mod n.
-    run, pool, out, options, clip, workers, progress
-        As in `build_long_tail`, the same for all parts.
-
-    Returns
-    -------
-    PartRun
-
-    Raises
-    ------
-    ConfigError, DataError, MissingDependencyError
-        As in `build_long_tail`.
-    ArtifactMismatchError
-        This part, or the whole, is running already.
     """
     options = options or LongTailOptions()
     audit = read_audit(run)

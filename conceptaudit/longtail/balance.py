@@ -19,33 +19,15 @@ from conceptaudit.options.longtail import LongTailOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongTailClass:
-    """One selected concept and its images.
+    """One selected concept and its images."""
 
-    Parameters
-    ----------
-    concept : str
-        Its name.
-    folder : str
-        Safe name, unique in the set.
-    index : int or None
-        Line in ``classnames.txt``, from 0; None where the class is left out.
-    images : tuple of Candidate
-        Best first; empty where the class is left out.
-    n_clean : int
-        Candidates that passed every check.
-    n_missing : int
-        Images short of `per_class`.
-    facts : dict
-        Counts, stratum and reason from the selection.
-    """
-
-    concept: str
-    folder: str
-    index: int | None
-    images: tuple[Candidate, ...]
-    n_clean: int
-    n_missing: int
-    facts: dict[str, Any]
+    concept: str  # its name
+    folder: str  # safe name, unique in the set
+    index: int | None  # line in ``classnames.txt``, from 0; None where the class is left out
+    images: tuple[Candidate, ...]  # best first; empty where the class is left out
+    n_clean: int  # candidates that passed every check
+    n_missing: int  # images short of `per_class`
+    facts: dict[str, Any]  # counts, stratum and reason from the selection
 
     def as_json(self) -> Json:
         """Say what ``manifest.json`` and ``classes.csv`` tell about the class."""
@@ -88,11 +70,6 @@ def balance_classes(
 
     Class indexes follow the sorted folder names, because that is how readers of image folders
     number classes.
-
-    Raises
-    ------
-    DataError
-        No class has enough images.
     """
     names = selection.concepts
     folders = folder_names(names)

@@ -305,14 +305,9 @@ photographs whose captions name the class are 98 % right, sets with a share of 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionCheck:
-    """Captions of a set's images against their classes.
+    """Captions of a set's images against their classes."""
 
-    Parameters
-    ----------
-    n_captioned, n_named : int
-        Images with a caption, and those whose caption names their class.
-    """
-
+    # images with a caption, and those whose caption names their class
     n_captioned: int
     n_named: int
 
@@ -339,17 +334,7 @@ class CaptionCheck:
 def check_captions(
     classes: Sequence[LongTailClass], tagger: TextTagger, concept_ids: Sequence[int]
 ) -> CaptionCheck:
-    """Look for each image's class in its caption.
-
-    Parameters
-    ----------
-    classes : sequence of LongTailClass
-        Those that the set has.
-    tagger : TextTagger
-        Of the audit's vocabulary.
-    concept_ids : sequence of int
-        Position of each class's concept in that vocabulary.
-    """
+    """Look for each image's class in its caption."""
     n_captioned = n_named = 0
     for tail_class, concept in zip(classes, concept_ids, strict=True):
         captions = [image.entry.caption for image in tail_class.images if image.entry.caption]

@@ -62,21 +62,8 @@ class Cleaned:
 def first_resembling(n: int, resemble: Resemblance, *, block: int = BLOCK) -> Int64Array:
     """For each item, the first better item that stays and resembles it, or -1 where it stays.
 
-    Parameters
-    ----------
-    n : int
-        Items, best first.
-    resemble : callable
-        Symmetric.
-    block : int
-        Items compared at once; does not change the answer.
+    Shapes: result (n,).
 
-    Returns
-    -------
-    numpy.ndarray of int64, shape (n,)
-
-    Examples
-    --------
     >>> values = np.array([1.0, 5.0, 1.2, 1.4])
     >>> near = lambda rows, others: np.abs(values[rows][:, None] - values[others]) < 0.3
     >>> first_resembling(4, near).tolist()
@@ -113,16 +100,7 @@ def remove_duplicates(
 ) -> Cleaned:
     """Keep one of every group of duplicates: the one that ranks best.
 
-    Parameters
-    ----------
-    candidates : sequence of Candidate
-        Best first.
-    vectors : numpy.ndarray of float32, shape (n_candidates, dimension)
-        Unit vectors, in the same order.
-    names : sequence of str
-        Names of the classes.
-    options : LongTailOptions
-        Of which `phash_distance` and `embedding_similarity` matter here.
+    Shapes: `vectors` (n_candidates, dimension).
     """
     removals: list[Removal] = []
     stay = np.arange(len(candidates), dtype=np.int64)
@@ -235,19 +213,8 @@ def shortened(vectors: Float32Array, n_axes: int = SHORT_AXES) -> Float32Array:
     Schwarz the product of two remainders is at most that of their lengths. So a pair whose short
     product stays below a limit is below it, and only the others need a second look.
 
-    Parameters
-    ----------
-    vectors : numpy.ndarray of float32, shape (n, dimension)
-    n_axes : int
-        At least 1.
+    Shapes: `vectors` (n, dimension), result (n, n_axes + 1).
 
-    Returns
-    -------
-    numpy.ndarray of float32, shape (n, n_axes + 1)
-        Shape (n, dimension), unchanged, where that is no shorter.
-
-    Examples
-    --------
     >>> vectors = np.array([[0.6, 0.8, 0], [0, 0.6, 0.8]], dtype=np.float32)
     >>> short = shortened(vectors, 1)
     >>> short.shape, bool((short @ short.T)[0, 1] >= 0.48 - 1e-6)

@@ -38,39 +38,17 @@ from conceptaudit.records import ConceptVocabulary, Float32Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleaning:
-    """What cleaning is done with.
+    """What cleaning is done with."""
 
-    Parameters
-    ----------
-    concepts : numpy.ndarray of float32, shape (n_concepts, dimension)
-        All concepts of the audit.
-    concept_ids : sequence of int
-        Positions of the selected ones.
-    vocabulary : ConceptVocabulary
-        Names of all.
-    selection : Selection
-        The selected ones.
-    against : tuple of Pretraining
-        What the set must not overlap with.
-    senses : Senses or None
-        What else the selected names mean.
-    review : Review or None
-        What people said.
-    options : LongTailOptions
-        Limits.
-    hint : str
-        How the user can have leaks looked for, where `against` is empty.
-    """
-
-    concepts: Float32Array
-    concept_ids: Sequence[int]
-    vocabulary: ConceptVocabulary
-    selection: Selection
-    against: tuple[Pretraining, ...]
-    senses: Senses | None
-    review: Review | None
-    options: LongTailOptions
-    hint: str = ""
+    concepts: Float32Array  # shape (n_concepts, dimension): all concepts of the audit
+    concept_ids: Sequence[int]  # positions of the selected ones
+    vocabulary: ConceptVocabulary  # names of all
+    selection: Selection  # the selected ones
+    against: tuple[Pretraining, ...]  # what the set must not overlap with
+    senses: Senses | None  # what else the selected names mean
+    review: Review | None  # what people said
+    options: LongTailOptions  # limits
+    hint: str = ""  # how the user can have leaks looked for, where `against` is empty
 
     def __call__(
         self, found: CandidateLists, *, progress: Progress, workers: int | EngineChoice | None = 1
@@ -154,22 +132,12 @@ class Cleaning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleaned:
-    """Balanced classes, and everything that was removed on the way.
-
-    Parameters
-    ----------
-    balanced : Balanced
-    removals : tuple of Removal
-    leaks : tuple of dict
-        What was compared with, for ``manifest.json``.
-    notes : tuple of str
-        What the user must know.
-    """
+    """Balanced classes, and everything that was removed on the way."""
 
     balanced: Balanced
     removals: tuple[Removal, ...]
-    leaks: tuple[Json, ...]
-    notes: tuple[str, ...]
+    leaks: tuple[Json, ...]  # what was compared with, for ``manifest.json``
+    notes: tuple[str, ...]  # what the user must know
 
 
 BLOCK = 1024
@@ -178,18 +146,10 @@ BLOCK = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """Candidates, each for one class, and what lost on the way.
+    """Candidates, each for one class, and what lost on the way."""
 
-    Parameters
-    ----------
-    candidates : tuple of Candidate
-        Best first, see `Candidate.priority`.
-    removals : tuple of Removal
-        Candidacies given up, and copies of the same file.
-    """
-
-    candidates: tuple[Candidate, ...]
-    removals: tuple[Removal, ...]
+    candidates: tuple[Candidate, ...]  # best first, see `Candidate.priority`
+    removals: tuple[Removal, ...]  # candidacies given up, and copies of the same file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -211,18 +171,7 @@ def assign_classes(
     Rank decides and not score, because cosine similarities of different concepts are not on one
     scale: rare names tend to score low even on their own images.
 
-    Parameters
-    ----------
-    found : CandidateLists
-        Lists of the selected concepts.
-    concepts : numpy.ndarray of float32, shape (n_concepts, dimension)
-        All concepts of the audit, for the runner-up.
-    concept_ids : sequence of int
-        Positions of the selected concepts in the vocabulary.
-    vocabulary : ConceptVocabulary
-        Names.
-    options : LongTailOptions
-        Of which `min_margin` matters here.
+    Shapes: `concepts` (n_concepts, dimension).
     """
     claims: dict[str, list[_Claim]] = defaultdict(list)
     for class_id, top in enumerate(found.lists):
@@ -271,22 +220,8 @@ def runners_up(
 ) -> list[tuple[int, float]]:
     """Find the concept that fits each image best among all but its own.
 
-    Parameters
-    ----------
-    vectors : numpy.ndarray of float32, shape (n, dimension)
-        Images.
-    concepts : numpy.ndarray of float32, shape (n_concepts, dimension)
-        All concepts.
-    owners : sequence of int, length n
-        Each image's own concept.
+    Shapes: `vectors` (n, dimension), `concepts` (n_concepts, dimension), `owners` (n,).
 
-    Returns
-    -------
-    list of (int, float)
-        The other concept's position (-1 where there is none) and the lead over it.
-
-    Examples
-    --------
     >>> runners_up(np.array([[0.6, 0.8]], dtype=np.float32), np.eye(2, dtype=np.float32), [0])
     [(1, -0.2)]
     """

@@ -40,39 +40,19 @@ DROPS = ".drops.parquet"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CollectShard:
-    """Finds the best candidates of every selected concept in one shard of a pool.
+    """Finds the best candidates of every selected concept in one shard of a pool."""
 
-    Parameters
-    ----------
-    concepts : numpy.ndarray of float32, shape (n_selected, dimension)
-        Unit vectors that images are ranked by.
-    identity : str
-        Where they come from.
-    ids : tuple of int, length n_selected
-        Positions of the selected concepts in the audit's vocabulary.
-    parts : frozenset of str
-        What is read of a sample; with ``"image"`` images are embedded by `clip`.
-    options : LongTailOptions
-        Sizes and limits.
-    clip : ClipModel or None
-        None where the pool has vectors.
-    tagger : TextTagger or None
-        Given where captions must name the concept.
-    examples : frozenset of str
-        SHA-256 of files that must not be in the set.
-    wanted : numpy.ndarray of int64, sorted, or None
-        Sample ids that an index proposes; None looks at all.
-    """
-
-    concepts: Float32Array
-    identity: str
+    concepts: Float32Array  # shape (n_selected, dimension): unit vectors that images are ranked by
+    identity: str  # where they come from
+    # length n_selected: positions of the selected concepts in the audit's vocabulary
     ids: tuple[int, ...]
+    # what is read of a sample; with ``"image"`` images are embedded by `clip`
     parts: frozenset[str]
-    options: LongTailOptions
-    clip: ClipModel | None = None
-    tagger: TextTagger | None = None
-    examples: frozenset[str] = frozenset()
-    wanted: Int64Array | None = None
+    options: LongTailOptions  # sizes and limits
+    clip: ClipModel | None = None  # none where the pool has vectors
+    tagger: TextTagger | None = None  # given where captions must name the concept
+    examples: frozenset[str] = frozenset()  # SHA-256 of files that must not be in the set
+    wanted: Int64Array | None = None  # sample ids that an index proposes; None looks at all
 
     @property
     def name(self) -> str:
@@ -105,14 +85,7 @@ class CollectShard:
         shard: Shard,  # noqa: ARG002 -- every stage is told its shard
         batches: Iterator[SampleBatch],
     ) -> ShardResult:
-        """Look at one shard.
-
-        Returns
-        -------
-        ShardResult
-            Candidates and their scores, their vectors, what cannot be used, and the account;
-            ``"dimension"`` in the summary is that of vectors which cannot be compared.
-        """
+        """Look at one shard."""
         options = self.options
         finder = TopKSearch(self.concepts, options.n_candidates)
         account = ShardAccount()

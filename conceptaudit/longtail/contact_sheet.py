@@ -41,12 +41,8 @@ EMPTY = (232, 232, 232)
 class ContactSheet:
     """Collects small images while a set is written, and draws them.
 
-    Parameters
-    ----------
-    titles : sequence of str
-        One per class; control characters are replaced.
-    shown : int
-        Images per class: those with ranks 1 to `shown`.
+    `titles`: one per class; control characters are replaced. `shown`: images per class: those
+    with ranks 1 to `shown`.
     """
 
     def __init__(self, titles: Sequence[str], shown: int = SHOWN) -> None:

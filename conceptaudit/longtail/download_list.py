@@ -38,24 +38,13 @@ COLUMNS = ("url", "caption", "key", "concept", "license")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadList:
-    """A list of images to download.
+    """A list of images to download."""
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    n_images : int
-        Its rows.
-    n_by_concept : dict of str to int
-        Images per selected concept; one image may be counted for several.
-    account : dict of str to int
-        ``n_samples``, and rows that are no candidates by reason.
-    """
-
-    path: Path
-    n_images: int
+    path: Path  # the file
+    n_images: int  # its rows
+    # images per selected concept; one image may be counted for several
     n_by_concept: dict[str, int]
-    account: dict[str, int]
+    account: dict[str, int]  # ``n_samples``, and rows that are no candidates by reason
 
     def command(self, folder: str) -> str:
         """Write the command line that downloads the images into `folder`."""
@@ -79,35 +68,6 @@ def write_download_list(
 ) -> DownloadList:
     """List images whose captions name the selected concepts, in a file that img2dataset reads.
 
-    Parameters
-    ----------
-    run : str or Path
-        The run folder of ``conceptaudit audit``.
-    table : str or Path
-        Metadata with captions and URLs.
-    path : str or Path
-        CSV or parquet to write: ``url, caption, key, concept, license``, a row per URL.
-    options : LongTailOptions, optional
-        Which concepts; `n_candidates` images are drawn of each.
-    workers : int, EngineChoice or None, default 1
-        Processes that tag captions; changes no result.
-    progress : Progress, optional
-        Told of every shard.
-
-    Returns
-    -------
-    DownloadList
-
-    Raises
-    ------
-    ConfigError
-        The table has no captions, or the file has another ending.
-    DataError
-        The audit or the table cannot be read, the table has no URL column, or no caption names a
-        selected concept.
-
-    Examples
-    --------
     >>> write_download_list("runs/both", "laion.parquet", "wanted.txt")
     Traceback (most recent call last):
     ...
@@ -192,20 +152,12 @@ Drawn = tuple[str, int, str, str, str, str]
 
 @dataclass(slots=True)
 class Draw:
-    """The images drawn for each concept so far.
+    """The images drawn for each concept so far."""
 
-    Parameters
-    ----------
-    size : int
-        Images per concept.
-    best : dict of int to dict of str to Drawn
-        The lowest ranks by concept (position in the selection) and URL.
-    account : Counter of str
-        Rows that are not candidates, by reason, and ``"n_samples"``.
-    """
-
-    size: int
+    size: int  # images per concept
+    # the lowest ranks by concept (position in the selection) and URL
     best: dict[int, dict[str, Drawn]] = field(default_factory=dict)
+    # rows that are not candidates, by reason, and ``"n_samples"``
     account: Counter[str] = field(default_factory=Counter)
 
     def add(self, concept: int, drawn: Drawn) -> None:
@@ -234,23 +186,12 @@ class Draw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawShard:
-    """Draws from one shard; what an engine sends to a worker.
+    """Draws from one shard; what an engine sends to a worker."""
 
-    Parameters
-    ----------
-    dataset : Dataset
-        A table with captions and URLs.
-    tagger : TextTagger
-        Says which concepts a caption names.
-    ids : tuple of int
-        Positions of the selected concepts in the audit's vocabulary.
-    options : LongTailOptions
-        Of which `n_candidates`, `seed`, `max_unsafe` and `max_watermark` matter here.
-    """
-
-    dataset: Dataset
-    tagger: TextTagger
-    ids: tuple[int, ...]
+    dataset: Dataset  # A table with captions and URLs
+    tagger: TextTagger  # says which concepts a caption names
+    ids: tuple[int, ...]  # positions of the selected concepts in the audit's vocabulary
+    # of which `n_candidates`, `seed`, `max_unsafe` and `max_watermark` matter here
     options: LongTailOptions
 
     def __call__(self, shard: Shard) -> Draw:

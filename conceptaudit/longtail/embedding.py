@@ -18,27 +18,14 @@ from conceptaudit.records import Float32Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingSpace:
-    """Where images and concepts are compared.
+    """Where images and concepts are compared."""
 
-    Parameters
-    ----------
-    concepts : numpy.ndarray of float32, shape (n_concepts, dimension)
-        Unit vectors of all concepts of the audit.
-    clip : ClipModel or None
-        Encodes the pool's images; None where the pool has vectors.
-    part : str
-        What is read from the pool: ``"image"`` or ``"embedding"``.
-    identity : str
-        Where the vectors come from; part of the set's digest.
-    name : str or None
-        The model, as the user named it; None where it is not known.
-    """
-
+    # shape (n_concepts, dimension): unit vectors of all concepts of the audit
     concepts: Float32Array
-    clip: ClipModel | None
-    part: str
-    identity: str
-    name: str | None = None
+    clip: ClipModel | None  # encodes the pool's images; None where the pool has vectors
+    part: str  # what is read from the pool: ``"image"`` or ``"embedding"``
+    identity: str  # where the vectors come from; part of the set's digest
+    name: str | None = None  # the model, as the user named it; None where it is not known
 
 
 def find_space(
@@ -48,15 +35,6 @@ def find_space(
 
     The audit's concept vectors are used wherever they belong to the model; other models embed
     the concepts' prompts anew.
-
-    Raises
-    ------
-    ConfigError
-        The pool has neither images nor vectors, or there is no model to embed with.
-    DataError
-        The model's dimension is not that of the audit's concept vectors.
-    ArtifactMismatchError
-        The audit's model has other weights now.
     """
     if not pool.provides & {IMAGE, EMBEDDING}:
         raise ConfigError(

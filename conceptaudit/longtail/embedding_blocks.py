@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
 
 def usable_image(data: bytes, options: LongTailOptions) -> tuple[Image.Image | None, str, str]:
-    """Decode an image that a set may hold.
-
-    Returns
-    -------
-    tuple
-        The image, or None with the reason and what was found.
-    """
+    """Decode an image that a set may hold."""
     try:
         image = decode_image(data)
     except UndecodableImageError as error:
@@ -48,16 +42,7 @@ def block_of(
 ) -> PoolBlock:
     """Take some rows of a batch as a block that can be compared with concepts.
 
-    Parameters
-    ----------
-    batch : SampleBatch
-        With whatever captions and extra columns it has.
-    rows : sequence of int, length n
-        Positions in the batch.
-    contents, vectors
-        As in `PoolBlock`.
-    pictures : sequence of (bytes, PIL.Image.Image) or None, length n
-        File and decoded image; None where the pool has vectors.
+    Shapes: `rows` (n,), `pictures` (n,).
     """
     extra = batch.extra or {}
     nothing: list[Any] = [None] * len(batch)

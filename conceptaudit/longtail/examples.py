@@ -33,46 +33,17 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """Example images of the selected concepts.
+    """Example images of the selected concepts."""
 
-    Parameters
-    ----------
-    files : dict of str to tuple of Path
-        At least one for every selected concept.
-    contents : frozenset of str
-        SHA-256 of every file: such images must not be in the set that they helped to find.
-    digest : str
-        Of concepts and files.
-    notes : tuple of str
-        What was left aside.
-    """
-
-    files: dict[str, tuple[Path, ...]]
+    files: dict[str, tuple[Path, ...]]  # at least one for every selected concept
+    # SHA-256 of every file: such images must not be in the set that they helped to find
     contents: frozenset[str]
-    digest: str
-    notes: tuple[str, ...] = ()
+    digest: str  # of concepts and files
+    notes: tuple[str, ...] = ()  # what was left aside
 
 
 def read_examples(location: str | Path, concepts: Sequence[str], known: Sequence[str]) -> Examples:
-    """Find the example images of concepts.
-
-    Parameters
-    ----------
-    location : str or Path
-        A folder with a folder of images per concept, named as the concept or as a file system
-        allows (``great_dane``); or a CSV table with the columns ``concept`` and ``path``, whose
-        paths are relative to the table.
-    concepts : sequence of str
-        The selected ones.
-    known : sequence of str
-        All of the audit; examples of those that are not selected are left aside.
-
-    Raises
-    ------
-    DataError
-        Nothing can be read, a selected concept has no example, or an example belongs to a
-        concept that the audit does not know.
-    """
+    """Find the example images of concepts."""
     place = Path(location)
     found = _of_folder(place, known) if place.is_dir() else _of_table(place, known)
     lacking = [name for name in concepts if not found.get(name)]
@@ -153,29 +124,7 @@ def rank_vectors(
 ) -> Float32Array:
     """Make the vectors that images are ranked by.
 
-    Parameters
-    ----------
-    texts : numpy.ndarray of float32, shape (n_concepts, dimension)
-        Unit vectors of the concepts' prompts.
-    examples : Examples
-        Of the same concepts, in this order.
-    clip : ClipModel
-        Embeds the examples.
-    rank : {"examples", "both"}
-        The mean of a concept's example vectors, or the mean of that and of its text vector, all
-        of length one before they are averaged.
-
-    Returns
-    -------
-    numpy.ndarray of float32, shape (n_concepts, dimension)
-        Unit vectors.
-
-    Raises
-    ------
-    DataError
-        An example is no image; the message names it.
-    ConfigError
-        The model's dimension is not that of the texts.
+    Shapes: `texts` (n_concepts, dimension), result (n_concepts, dimension).
     """
     if clip.dimension != texts.shape[1]:
         raise ConfigError(

@@ -53,30 +53,14 @@ REMOVED_COLUMNS = ("key", "source", "concept", "reason", "detail", "duplicate_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """An image of the set and where it belongs.
+    """An image of the set and where it belongs."""
 
-    Parameters
-    ----------
-    candidate : Candidate
-        The image.
-    class_index : int
-        Its class.
-    concept : str
-        Its class's name.
-    rank : int
-        Position in its class, from 1.
-    file : str
-        Path below the set's folder; empty where the pool has no images.
-    why : str
-        Why the concept was selected.
-    """
-
-    candidate: Candidate
-    class_index: int
-    concept: str
-    rank: int
-    file: str
-    why: str
+    candidate: Candidate  # the image
+    class_index: int  # its class
+    concept: str  # its class's name
+    rank: int  # position in its class, from 1
+    file: str  # path below the set's folder; empty where the pool has no images
+    why: str  # why the concept was selected
 
 
 def place_images(balanced: Balanced) -> list[Placed]:
@@ -108,28 +92,7 @@ def write_images(
     sheet: ContactSheet,
     progress: Progress,
 ) -> None:
-    """Copy the original files of the chosen images.
-
-    Parameters
-    ----------
-    folder : Path
-        The set's.
-    placed : sequence of Placed
-        What is wanted, and where it goes.
-    pictures : PictureSet
-        Where the files are.
-    places : mapping of str to (int, int)
-        Shard and sample id there by content, for those that lie elsewhere than the entry says.
-    sheet : ContactSheet
-        Given every image.
-    progress : Progress
-        Told of every image.
-
-    Raises
-    ------
-    DataError
-        The pool has changed since it was searched, or the disk is full.
-    """
+    """Copy the original files of the chosen images."""
     by_shard: dict[int, dict[int, Placed]] = defaultdict(dict)
     for one in placed:
         entry = one.candidate.entry

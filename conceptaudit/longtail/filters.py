@@ -28,8 +28,6 @@ def count_errors(frequencies: ConceptFrequencies, column: str) -> npt.NDArray[np
 
     Infinite for counts of zero, NaN where the audit has no count or no interval.
 
-    Examples
-    --------
     >>> table = pd.DataFrame(
     ...     {"concept": ["a"], "n_text": [50], "n_text_low": [39.0], "n_text_high": [63.0]}
     ... )
@@ -51,25 +49,7 @@ def apply_filters(
 ) -> tuple[Mask, list[str]]:
     """Tell which concepts pass the filters, and how many each one leaves out.
 
-    Parameters
-    ----------
-    frequencies : ConceptFrequencies
-        One row per concept.
-    column : str
-        The count that decides what is rare.
-    options : LongTailOptions
-        Of which `max_count_error`, `max_senses`, `max_rejected_share` and `under` matter here.
-
-    Returns
-    -------
-    allowed : numpy.ndarray of bool, shape (n_concepts,)
-    notes : list of str
-        One per filter.
-
-    Raises
-    ------
-    ConfigError
-        The audit does not have what a filter needs.
+    Shapes: result (n_concepts,).
     """
     allowed = np.ones(len(frequencies.table), dtype=bool)
     notes = []

@@ -33,24 +33,15 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PoolBlock:
-    """Images of one shard that are compared with the concepts together.
+    """Images of one shard that are compared with the concepts together."""
 
-    Parameters
-    ----------
-    shard : int
-        Position of the shard in the pool.
-    sample_ids, keys, contents, texts, vectors
-        As in `Finds`.
-    describe : callable
-        Gives the `Picture` of the image at a position, or None; called for candidates only.
-    """
-
-    shard: int
+    shard: int  # position of the shard in the pool
     sample_ids: Int64Array
     keys: Sequence[str]
     contents: Sequence[str]
     texts: dict[str, list[str | None]]
     vectors: Float32Array
+    # gives the `Picture` of the image at a position, or None; called for candidates only
     describe: Callable[[int], Picture | None]
 
 
@@ -59,14 +50,8 @@ class TopKSearch:
 
     Memory is bounded by about `ROOM` times ``n_concepts * size`` vectors and descriptions.
 
-    Parameters
-    ----------
-    concepts : numpy.ndarray of float32, shape (n_concepts, dimension)
-        Unit vectors.
-    size : int
-        Different images wanted per concept, at least 1.
-    min_score : float or None
-        Smallest score that is kept.
+    `concepts`: shape (n_concepts, dimension): unit vectors. `size`: different images wanted per
+    concept, at least 1. `min_score`: smallest score that is kept.
     """
 
     def __init__(self, concepts: Float32Array, size: int, min_score: float | None = None) -> None:
@@ -81,11 +66,7 @@ class TopKSearch:
     def add(self, block: PoolBlock, named: Bools | None = None) -> None:
         """Compare a block with the concepts.
 
-        Parameters
-        ----------
-        block : PoolBlock
-        named : numpy.ndarray of bool, shape (n_rows, n_concepts), or None
-            Which pairs may be candidates; None for all.
+        Shapes: `named` (n_rows, n_concepts), or None.
         """
         if not len(block.sample_ids):
             return
@@ -173,13 +154,7 @@ class TopKSearch:
         self._n_pairs = int(good.sum())
 
     def lists(self, source: Callable[[int, int], str]) -> CandidateLists:
-        """Lay out the best images of each concept, best first, each content once.
-
-        Parameters
-        ----------
-        source : callable
-            Names the file and row of an image, by its shard's position and its sample id.
-        """
+        """Lay out the best images of each concept, best first, each content once."""
         finds = self.finds()
         offers = [_offer(finds, row, source) for row in range(len(finds))]
         pairs = zip(

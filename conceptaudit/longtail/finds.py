@@ -27,36 +27,21 @@ _PICTURE = tuple(field.name for field in fields(Picture))
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Finds:
-    """Images, and for which concepts each is a candidate.
+    """Images, and for which concepts each is a candidate."""
 
-    Parameters
-    ----------
-    sample_ids, shards : numpy.ndarray of int64, shape (n,)
-        The images, and the positions of their shards in the pool.
-    keys, contents : sequence of str, length n
-        External keys; SHA-256 of the file (of the vector where there is no image).
-    texts : dict of str to list of (str or None), length n
-        One column for each of `TEXTS`.
-    pictures : sequence of (Image or None), length n
-        None throughout where the pool has vectors only.
-    vectors : numpy.ndarray of float32, shape (n, dimension)
-        Unit vectors; may be memory-mapped.
-    rows, concepts : numpy.ndarray of int64, shape (m,)
-        Pairs of an image (by position) and a concept (by position in the selection).
-    scores : numpy.ndarray of float64, shape (m,)
-        Cosine similarity of each pair.
-    """
-
+    # shape (n,): the images, and the positions of their shards in the pool
     sample_ids: Int64Array
     shards: Int64Array
+    # length n: external keys; SHA-256 of the file (of the vector where there is no image)
     keys: Sequence[str]
     contents: Sequence[str]
-    texts: dict[str, list[str | None]]
-    pictures: Sequence[Picture | None]
-    vectors: Float32Array
+    texts: dict[str, list[str | None]]  # length n: one column for each of `TEXTS`
+    pictures: Sequence[Picture | None]  # length n: none throughout where the pool has vectors only
+    vectors: Float32Array  # shape (n, dimension): unit vectors; may be memory-mapped
+    # shape (m,): pairs of an image (by position) and a concept (by position in the selection)
     rows: Int64Array
     concepts: Int64Array
-    scores: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]  # shape (m,): cosine similarity of each pair
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -82,20 +67,7 @@ class Finds:
 
 
 def read_finds(paths: dict[str, Path], shard: int) -> Finds | None:
-    """Read what a shard has to offer; None where it has nothing.
-
-    Parameters
-    ----------
-    paths : dict of str to Path
-        Its files by ending.
-    shard : int
-        Its position in the pool.
-
-    Raises
-    ------
-    DataError
-        The files contradict each other.
-    """
+    """Read what a shard has to offer; None where it has nothing."""
     if not paths[IMAGES].exists():
         return None
     images, pairs = pd.read_parquet(paths[IMAGES]), pd.read_parquet(paths[PAIRS])

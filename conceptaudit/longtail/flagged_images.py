@@ -28,21 +28,11 @@ from conceptaudit.records import Float32Array, Int64Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspected:
-    """Candidates with their suspicions (or without the suspects), and what was removed.
+    """Candidates with their suspicions (or without the suspects), and what was removed."""
 
-    Parameters
-    ----------
-    candidates : tuple of Candidate
-        In the order given.
-    removals : tuple of Removal
-        Empty unless suspects are removed.
-    notes : tuple of str
-        How many there are, and which classes are too small to tell.
-    """
-
-    candidates: tuple[Candidate, ...]
-    removals: tuple[Removal, ...]
-    notes: tuple[str, ...]
+    candidates: tuple[Candidate, ...]  # in the order given
+    removals: tuple[Removal, ...]  # empty unless suspects are removed
+    notes: tuple[str, ...]  # how many there are, and which classes are too small to tell
 
 
 def find_suspects(
@@ -56,18 +46,7 @@ def find_suspects(
 
     The `per_class` best candidates of a class are its core, with which all are compared.
 
-    Parameters
-    ----------
-    candidates : sequence of Candidate
-        Different images, best first.
-    vectors : numpy.ndarray of float32, shape (n_candidates, dimension)
-        Unit vectors, in the same order.
-    names : sequence of str
-        Names of the classes.
-    options : LongTailOptions
-        Of which `per_class` and `suspects` matter here.
-    senses : Senses or None
-        What else the names mean, where it is known.
+    Shapes: `vectors` (n_candidates, dimension).
     """
     by_class = np.array([candidate.class_id for candidate in candidates], dtype=np.int64)
     suspicions: dict[int, str] = {}
@@ -195,25 +174,9 @@ def deviations(vectors: Float32Array, n_core: int) -> FloatArray:
     distance of the core's own images, in units of their median absolute deviation, so that a few
     strangers in the core do not hide themselves.
 
-    Parameters
-    ----------
-    vectors : numpy.ndarray of float32, shape (n, dimension)
-        Unit vectors of one class, best first.
-    n_core : int
-        So many of them, from the first, are the core.
+    Shapes: `vectors` (n, dimension), result (n,). B. Iglewicz and D. Hoaglin, "How to Detect
+    and Handle Outliers" (1993).
 
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n,)
-        Positive for images that lie further out than the median; all zero where the core has fewer
-        than `LEAST` images.
-
-    References
-    ----------
-    B. Iglewicz and D. Hoaglin, "How to Detect and Handle Outliers" (1993).
-
-    Examples
-    --------
     >>> rng = np.random.default_rng(0)
     >>> around = np.eye(1, 9) + 0.05 * rng.standard_normal((20, 9))
     >>> around[7] = np.eye(9)[4]
@@ -238,22 +201,8 @@ def deviations(vectors: Float32Array, n_core: int) -> FloatArray:
 def split(vectors: Float32Array, n_core: int) -> tuple[npt.NDArray[np.bool_], float]:
     """Cut a class in two along the main axis of its core, at the best place.
 
-    Parameters
-    ----------
-    vectors, n_core
-        As for `deviations`.
+    Shapes: result (n,).
 
-    Returns
-    -------
-    smaller : numpy.ndarray of bool, shape (n,)
-        Which images lie on the side where fewer of the core's do (of two equal halves the one
-        without the best image).
-    separation : float
-        Share of the variance along the axis that lies between the parts, in [0, 1]; 0 where the
-        core is too small, or its smaller part holds less than `SMALLEST_PART` of it or one image.
-
-    Examples
-    --------
     >>> rng = np.random.default_rng(0)
     >>> two = np.repeat(np.eye(2, 9), (12, 6), axis=0) + 0.05 * rng.standard_normal((18, 9))
     >>> vectors = (two / np.linalg.norm(two, axis=1)[:, None]).astype(np.float32)

@@ -23,44 +23,19 @@ from conceptaudit.records import ROW_BITS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """The candidates of every concept, and what became of the pool's other images.
-
-    Parameters
-    ----------
-    candidates : CandidateLists
-    account : PoolAccount
-    notes : list of str
-        What a user of the set must know.
-    places : dict of str to (int, int)
-        Shard and sample id of images that lie elsewhere than their vectors, by content.
-    """
+    """The candidates of every concept, and what became of the pool's other images."""
 
     candidates: CandidateLists
     account: PoolAccount
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what a user of the set must know
+    # shard and sample id of images that lie elsewhere than their vectors, by content
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def gather(
     stage: CollectShard, pool: Dataset, shards: Sequence[Shard], report: StageReport
 ) -> Collected:
-    """Put together what the shards have to offer, and keep the best candidates of all.
-
-    Parameters
-    ----------
-    stage : CollectShard
-        What was looked for.
-    pool : Dataset
-    shards : sequence of Shard
-        All of the pool.
-    report : StageReport
-        Where the shards' finds are.
-
-    Raises
-    ------
-    DataError
-        The pool's embeddings have another dimension than the concepts.
-    """
+    """Put together what the shards have to offer, and keep the best candidates of all."""
     finder = TopKSearch(stage.concepts, stage.options.n_candidates, stage.options.min_score)
     account = PoolAccount()
     for number, shard in enumerate(shards):

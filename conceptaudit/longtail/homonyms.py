@@ -21,24 +21,12 @@ from conceptaudit.records import Float32Array, Int64Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Senses:
-    """Other senses of the selected names, embedded.
+    """Other senses of the selected names, embedded."""
 
-    Parameters
-    ----------
-    class_ids : numpy.ndarray of int64, shape (n_senses,)
-        The class whose name has the sense.
-    texts : tuple of str, length n_senses
-        The senses in words.
-    vectors : numpy.ndarray of float32, shape (n_senses, dimension)
-        Unit vectors.
-    own : numpy.ndarray of float32, shape (n_classes, dimension)
-        Unit vectors of the classes' own names.
-    """
-
-    class_ids: Int64Array
-    texts: tuple[str, ...]
-    vectors: Float32Array
-    own: Float32Array
+    class_ids: Int64Array  # shape (n_senses,): the class whose name has the sense
+    texts: tuple[str, ...]  # length n_senses: the senses in words
+    vectors: Float32Array  # shape (n_senses, dimension): unit vectors
+    own: Float32Array  # shape (n_classes, dimension): unit vectors of the classes' own names
 
     @property
     def identity(self) -> Json:
@@ -48,17 +36,7 @@ class Senses:
     def nearer(self, class_id: int, vectors: Float32Array) -> list[tuple[str, float]]:
         """Say for each image of a class which other sense fits it best, and by how much better.
 
-        Parameters
-        ----------
-        class_id : int
-        vectors : numpy.ndarray of float32, shape (n, dimension)
-            Unit vectors of images.
-
-        Returns
-        -------
-        list of (str, float), length n
-            The sense and its lead in cosine similarity, negative where the class's own name fits
-            better; an empty text and minus infinity where the class has no other sense.
+        Shapes: `vectors` (n, dimension), result (n,).
         """
         rows = np.flatnonzero(self.class_ids == class_id)
         if not len(rows):
@@ -71,26 +49,7 @@ class Senses:
 
 
 def read_other_senses(path: str | Path, concepts: Sequence[str]) -> list[tuple[int, str]]:
-    """Read what else some names mean.
-
-    Parameters
-    ----------
-    path : str or Path
-        CSV with the columns ``concept`` and ``sense``, a row per sense that is *not* meant:
-        ``crane,construction crane``. Rows of concepts that are not selected are passed over.
-    concepts : sequence of str
-        Names of the selected classes.
-
-    Returns
-    -------
-    list of (int, str)
-        Class and sense, in order.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, lacks a column, has an empty cell, or names no selected concept.
-    """
+    """Read what else some names mean."""
     source = Path(path)
     try:
         text = source.read_text(encoding="utf-8-sig")  # spreadsheets add a byte order mark
@@ -129,16 +88,7 @@ def embed_senses(
 ) -> Senses:
     """Embed senses as concepts are: the mean over prompts, of length one.
 
-    Parameters
-    ----------
-    senses : sequence of (int, str)
-        See `read_other_senses`.
-    own : numpy.ndarray of float32, shape (n_classes, dimension)
-        Unit vectors of the classes' own names, of the same model.
-    clip : ClipModel
-        The model.
-    templates : sequence of str
-        With ``{}`` or ``{c}``.
+    Shapes: `own` (n_classes, dimension).
     """
     texts = tuple(text for _, text in senses)
     total = sum(

@@ -26,21 +26,11 @@ QUERIES_AT_ONCE = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Proposals:
-    """The nearest images of all selected concepts together.
+    """The nearest images of all selected concepts together."""
 
-    Parameters
-    ----------
-    sample_ids : numpy.ndarray of int64, sorted
-        Of the pool.
-    index : VectorIndex
-        What proposed them.
-    n_dropped : dict of str to int
-        Vectors that the index left out when it was built, by reason.
-    """
-
-    sample_ids: Int64Array
-    index: VectorIndex
-    n_dropped: dict[str, int]
+    sample_ids: Int64Array  # of the pool
+    index: VectorIndex  # what proposed them
+    n_dropped: dict[str, int]  # vectors that the index left out when it was built, by reason
 
     @property
     def identity(self) -> str:
@@ -94,23 +84,7 @@ def propose(
 ) -> Proposals:
     """Ask an index for the nearest images of every concept.
 
-    Parameters
-    ----------
-    location : str or Path
-        What ``conceptaudit index build`` wrote.
-    pool, shards
-        The embeddings that it was built from.
-    concepts : numpy.ndarray of float32, shape (n_selected, dimension)
-        Unit vectors.
-    n_candidates : int
-        Wanted per concept.
-
-    Raises
-    ------
-    ConfigError
-        The pool has no embeddings, or the dimensions differ.
-    ArtifactMismatchError
-        The index was built from other embeddings.
+    Shapes: `concepts` (n_selected, dimension).
     """
     if EMBEDDING not in pool.provides:
         raise ConfigError(

@@ -40,13 +40,6 @@ def write_archives(site: Path, placed: Sequence[Placed]) -> None:
 
     Names, order and headers of the members depend on the set alone, so that the same set gives the
     same bytes.
-
-    Parameters
-    ----------
-    site : Path
-        The set's folder, in which the images lie already.
-    placed : sequence of Placed
-        In the order of classes and ranks.
     """
     folder = site / SPLIT
     starts = range(0, len(placed), SHARD_IMAGES)

@@ -33,8 +33,6 @@ Positions = Mapping[str, tuple[int, ...]]
 def positions(pairs: Iterable[tuple[str, int]]) -> Positions:
     """Gather the candidates that share a value; an empty value is none.
 
-    Examples
-    --------
     >>> positions([("a", 0), ("", 1), ("a", 2)])
     {'a': (0, 2)}
     """
@@ -47,26 +45,13 @@ def positions(pairs: Iterable[tuple[str, int]]) -> Positions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A candidate (by position) and the pretraining image that it leaks from.
-
-    Parameters
-    ----------
-    candidate : int
-    reason : str
-        One of the leak reasons.
-    key : str
-        Of the pretraining image.
-    distance : float
-        How far apart the two are, for the choice among several; 0 for equality.
-    detail : str
-        The distance in words.
-    """
+    """A candidate (by position) and the pretraining image that it leaks from."""
 
     candidate: int
-    reason: str
-    key: str
-    distance: float = 0.0
-    detail: str = ""
+    reason: str  # one of the leak reasons
+    key: str  # of the pretraining image
+    distance: float = 0.0  # how far apart the two are, for the choice among several; 0 for equality
+    detail: str = ""  # the distance in words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,34 +74,17 @@ class Probed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureProbe:
-    """Compares the images of a shard by file, pixels and perceptual hash.
+    """Compares the images of a shard by file, pixels and perceptual hash."""
 
-    Parameters
-    ----------
-    dataset : Dataset
-        With images.
-    files, pixels : mapping of str to tuple of int
-        Candidates (by position) by the SHA-256 of their file and of their pixels.
-    rows : numpy.ndarray of int64, shape (n,)
-        Candidates that have an image.
-    looks : Looks
-        Their perceptual hashes and thumbnails.
-    altered : AlteredSearch or None
-        Finds altered copies of them; None for no check.
-    distance : int
-        Bits in which hashes of copies may differ; negative for no check.
-    skip_unreadable : bool
-        Whether a damaged file is told instead of raised.
-    """
-
-    dataset: Dataset
+    dataset: Dataset  # with images
+    # candidates (by position) by the SHA-256 of their file and of their pixels
     files: Positions
     pixels: Positions
-    rows: npt.NDArray[np.int64]
-    looks: Looks
-    altered: AlteredSearch | None
-    distance: int
-    skip_unreadable: bool = False
+    rows: npt.NDArray[np.int64]  # shape (n,): candidates that have an image
+    looks: Looks  # their perceptual hashes and thumbnails
+    altered: AlteredSearch | None  # finds altered copies of them; None for no check
+    distance: int  # bits in which hashes of copies may differ; negative for no check
+    skip_unreadable: bool = False  # whether a damaged file is told instead of raised
 
     @classmethod
     def of(
@@ -219,24 +187,11 @@ def near_looks(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableProbe:
-    """Looks the addresses and digests of a shard of a table up among the candidates'.
+    """Looks the addresses and digests of a shard of a table up among the candidates'."""
 
-    Parameters
-    ----------
-    dataset : Dataset
-        A table.
-    known : mapping of str to mapping of str to tuple of int
-        By kind, candidates (by position) by their address or digest.
-    hashes : mapping of int to int or None
-        Perceptual hashes of the candidates, where the table has some.
-    distance : int
-        As for `PictureProbe`.
-    skip_unreadable : bool
-        As for `PictureProbe`.
-    """
-
-    dataset: Dataset
-    known: Mapping[str, Positions]
+    dataset: Dataset  # A table
+    known: Mapping[str, Positions]  # by kind, candidates (by position) by their address or digest
+    # perceptual hashes of the candidates, where the table has some
     hashes: Mapping[int, int] | None
     distance: int
     skip_unreadable: bool = False

@@ -50,24 +50,14 @@ def leak_hint(audit: AuditSource) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeakCheck:
-    """What is left of the candidates, and what was compared.
+    """What is left of the candidates, and what was compared."""
 
-    Parameters
-    ----------
-    candidates : tuple of Candidate
-        Those that no pretraining image equals or resembles, in their order.
-    removals : tuple of Removal
-        The others.
-    told : tuple of dict
-        By source: what was compared, how many, how many leaks; for ``manifest.json``.
-    notes : tuple of str
-        The same for people, with what could not be compared.
-    """
-
+    # those that no pretraining image equals or resembles, in their order
     candidates: tuple[Candidate, ...]
-    removals: tuple[Removal, ...] = ()
+    removals: tuple[Removal, ...] = ()  # the others
+    # by source: what was compared, how many, how many leaks; for ``manifest.json``
     told: tuple[Json, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # the same for people, with what could not be compared
 
 
 def find_leaks(
@@ -82,28 +72,7 @@ def find_leaks(
 ) -> LeakCheck:
     """Leave out candidates that pretraining data hold.
 
-    Parameters
-    ----------
-    candidates : sequence of Candidate
-        Best first.
-    vectors : numpy.ndarray of float32, shape (n_candidates, dimension)
-        Unit vectors, in the same order.
-    names : sequence of str
-        Names of the classes.
-    against : sequence of Pretraining
-        What is compared with.
-    options : LongTailOptions
-        Of which `leak_similarity`, `embedding_similarity`, `phash_distance` and
-        `skip_unreadable` matter here.
-    progress : Progress
-        Told of every shard of pretraining data.
-    workers : int, EngineChoice or None, default 1
-        Processes that read images and tables; changes no answer.
-
-    Raises
-    ------
-    DataError
-        Pretraining data cannot be read, or their embeddings have another dimension.
+    Shapes: `vectors` (n_candidates, dimension).
     """
     found: dict[int, tuple[Hit, str]] = {}
     told: list[Json] = []

@@ -33,18 +33,6 @@ def perceptual_hash(image: Image.Image) -> int:
     The DCT hash as the ``imagehash`` package defines it (``phash``): grey, 32 × 32 (Lanczos),
     DCT-II, the 8 × 8 lowest frequencies, one bit each for above their median.
 
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        Any mode that Pillow converts to grey.
-
-    Returns
-    -------
-    int
-        64 bits, the lowest frequency first (highest bit).
-
-    Examples
-    --------
     >>> from PIL import Image
     >>> f"{perceptual_hash(Image.linear_gradient('L')):016x}"
     '8000800080008000'
@@ -59,15 +47,7 @@ def perceptual_hash(image: Image.Image) -> int:
 
 
 def describe_picture(data: bytes, image: Image.Image) -> Picture:
-    """Gather what is remembered of an image.
-
-    Parameters
-    ----------
-    data : bytes
-        The file.
-    image : PIL.Image.Image
-        The same, decoded to RGB.
-    """
+    """Gather what is remembered of an image."""
     width, height = image.size
     pixels = hashlib.sha256(f"{width}x{height}:".encode())
     pixels.update(image.tobytes())

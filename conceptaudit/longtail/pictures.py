@@ -26,18 +26,10 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureSet:
-    """A dataset that holds images.
+    """A dataset that holds images."""
 
-    Parameters
-    ----------
-    dataset : Dataset
-        Offers images.
-    shards : tuple of Shard
-        All of them.
-    """
-
-    dataset: Dataset
-    shards: tuple[Shard, ...]
+    dataset: Dataset  # offers images
+    shards: tuple[Shard, ...]  # all of them
 
     @property
     def identity(self) -> str:
@@ -48,28 +40,16 @@ class PictureSet:
 
 @dataclass(slots=True, kw_only=True)
 class Joined:
-    """What became of the candidates whose images were looked for.
+    """What became of the candidates whose images were looked for."""
 
-    Parameters
-    ----------
-    places : dict of str to (int, int)
-        Where each candidate's image lies, by the candidate's content.
-    removals : list of Removal
-        Candidates without an image that can be used.
-    """
-
+    # where each candidate's image lies, by the candidate's content
     places: dict[str, Place] = field(default_factory=dict)
+    # candidates without an image that can be used
     removals: list[Removal] = field(default_factory=list)
 
 
 def open_pictures(location: str) -> PictureSet:
-    """Open the dataset whose images were embedded.
-
-    Raises
-    ------
-    ConfigError
-        It holds no images.
-    """
+    """Open the dataset whose images were embedded."""
     dataset = open_dataset(location)
     if IMAGE not in dataset.provides:
         raise ConfigError(
@@ -92,24 +72,6 @@ def join_pictures(
 
     A key may name several images, because tars may number their members alike. Where the
     embeddings say which file they were made from, that file is taken; else such a key is refused.
-
-    Parameters
-    ----------
-    found : CandidateLists
-        Gets the images' descriptions, and loses candidates without one.
-    pictures : PictureSet
-        Where they are.
-    options : LongTailOptions
-        Of which `min_side` and `max_aspect` matter here.
-    examples : frozenset of str
-        SHA-256 of files that must not be in the set.
-    progress : Progress
-        Told of every shard.
-
-    Raises
-    ------
-    DataError
-        Not one candidate's key is among the images': they are another dataset's.
     """
     wanted: dict[str, dict[str, Entry]] = defaultdict(dict)
     for top in found.lists:

@@ -35,40 +35,20 @@ NO_PICTURES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """Everything that candidates are taken from.
+    """Everything that candidates are taken from."""
 
-    Parameters
-    ----------
-    dataset : Dataset
-        Images or embeddings.
-    shards : tuple of Shard
-        All of it.
-    space : EmbeddingSpace
-        How images and concepts are compared.
-    ids : tuple of int, length n_selected
-        Positions of the selected concepts in the audit's vocabulary.
-    ranked_by : numpy.ndarray of float32, shape (n_selected, dimension)
-        Unit vectors that images are ranked by.
-    options : LongTailOptions
-    examples : Examples or None
-        Given where images are ranked by them.
-    pictures : PictureSet or None
-        Given where the pool has vectors and the images lie elsewhere.
-    proposals : Proposals or None
-        Given where an index proposes the images to look at.
-    tagger : TextTagger or None
-        Given where the pool has captions: they must name the concept, or are compared with it.
-    """
-
-    dataset: Dataset
-    shards: tuple[Shard, ...]
-    space: EmbeddingSpace
+    dataset: Dataset  # images or embeddings
+    shards: tuple[Shard, ...]  # all of it
+    space: EmbeddingSpace  # how images and concepts are compared
+    # length n_selected: positions of the selected concepts in the audit's vocabulary
     ids: tuple[int, ...]
-    ranked_by: Float32Array
+    ranked_by: Float32Array  # shape (n_selected, dimension): unit vectors that images are ranked by
     options: LongTailOptions
-    examples: Examples | None = None
+    examples: Examples | None = None  # given where images are ranked by them
+    # given where the pool has vectors and the images lie elsewhere
     pictures: PictureSet | None = None
-    proposals: Proposals | None = None
+    proposals: Proposals | None = None  # given where an index proposes the images to look at
+    # given where the pool has captions: they must name the concept, or are compared with it
     tagger: TextTagger | None = None
 
     @property
@@ -146,13 +126,7 @@ class Pool:
     def collect(
         self, folder: Path, *, workers: int | EngineChoice | None, progress: Progress
     ) -> Collected:
-        """Find the candidates; finished shards are kept in `folder`.
-
-        Raises
-        ------
-        DataError
-            No image can be used, or a file is damaged.
-        """
+        """Find the candidates; finished shards are kept in `folder`."""
         report = self.look(folder, workers=workers, progress=progress)
         collected = gather(self.stage, self.dataset, self.looked_at, report)
         account = collected.account

@@ -20,23 +20,14 @@ COLUMNS = ("sample_id", "key", "reason", "detail")
 
 @dataclass(slots=True)
 class ShardAccount:
-    """What became of one shard's samples.
-
-    Parameters
-    ----------
-    n_samples, n_compared : int
-        As in `PoolAccount`.
-    dropped, told : Counter of str
-        As in `PoolAccount`.
-    listed : list of tuple
-        Sample id, key, reason and detail of images that cannot be used, at most `MAX_LISTED`
-        per reason.
-    """
+    """What became of one shard's samples."""
 
     n_samples: int = 0
     n_compared: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
+    # sample id, key, reason and detail of images that cannot be used, at most `MAX_LISTED` per
+    # reason
     listed: list[tuple[int, str, str, str]] = field(default_factory=list)
 
     def drop(self, sample_id: int, key: str, reason: str, detail: str = "") -> None:
@@ -61,45 +52,21 @@ class ShardAccount:
 
 @dataclass(slots=True)
 class PoolAccount:
-    """What became of the pool's samples.
+    """What became of the pool's samples."""
 
-    Parameters
-    ----------
-    n_samples : int
-        Samples read.
-    n_compared : int
-        Images that were compared with the concepts.
-    dropped : Counter of str
-        Images that could not be, by reason.
-    told : Counter of str
-        Images of which the pool's columns say more, by what: ``"unsafe"``, ``"watermark"`` …
-    removals : list of Removal
-        Images that could not be compared, at most `MAX_LISTED` per reason, and files that were
-        skipped.
-    n_unreadable_files : int
-        Files that were skipped.
-    """
-
-    n_samples: int = 0
-    n_compared: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
+    n_samples: int = 0  # samples read
+    n_compared: int = 0  # images that were compared with the concepts
+    dropped: Counter[str] = field(default_factory=Counter)  # images that could not be, by reason
+    # images of which the pool's columns say more, by what: ``"unsafe"``, ``"watermark"`` …
     told: Counter[str] = field(default_factory=Counter)
+    # images that could not be compared, at most `MAX_LISTED` per reason, and files that were
+    # skipped
     removals: list[Removal] = field(default_factory=list)
-    n_unreadable_files: int = 0
+    n_unreadable_files: int = 0  # files that were skipped
     _n_listed: Counter[str] = field(default_factory=Counter)
 
     def add(self, part: Json, listed: pd.DataFrame, source: Callable[[int], str]) -> None:
-        """Add a shard's account.
-
-        Parameters
-        ----------
-        part : dict
-            See `ShardAccount.summary`.
-        listed : pandas.DataFrame
-            See `ShardAccount.table`.
-        source : callable
-            Names the file and row of a sample id of this shard.
-        """
+        """Add a shard's account."""
         self.n_samples += part["n_samples"]
         self.n_compared += part["n_compared"]
         self.dropped.update(part["dropped"])

@@ -42,13 +42,7 @@ def make_pool(
     options: LongTailOptions,
     clip: ClipModel | None = None,
 ) -> Pool:
-    """Decide how candidates of the selected concepts are found in a dataset.
-
-    Raises
-    ------
-    ConfigError, DataError, ArtifactMismatchError, MissingDependencyError
-        The dataset, the model, the examples, the images or the index cannot be used.
-    """
+    """Decide how candidates of the selected concepts are found in a dataset."""
     positions = {name: i for i, name in enumerate(audit.vocabulary.names)}
     ids = [positions[name] for name in concepts]
     space = find_space(audit, dataset, options, clip)

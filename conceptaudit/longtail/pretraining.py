@@ -26,30 +26,14 @@ FILE = "file:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pretraining:
-    """One source of pretraining data, opened.
+    """One source of pretraining data, opened."""
 
-    Parameters
-    ----------
-    location : str
-        What the user named.
-    vectors : VectorSource or None
-        Embeddings, streamed.
-    index : VectorIndex or None
-        An index over embeddings.
-    pictures : Dataset or None
-        Has images.
-    table : Dataset or None
-        Has `kinds` of identity.
-    kinds : tuple of str
-        See `conceptaudit.datasets.identities`.
-    """
-
-    location: str
-    vectors: VectorSource | None = None
-    index: VectorIndex | None = None
-    pictures: Dataset | None = None
-    table: Dataset | None = None
-    kinds: tuple[str, ...] = ()
+    location: str  # what the user named
+    vectors: VectorSource | None = None  # embeddings, streamed
+    index: VectorIndex | None = None  # an index over embeddings
+    pictures: Dataset | None = None  # has images
+    table: Dataset | None = None  # has `kinds` of identity
+    kinds: tuple[str, ...] = ()  # see `conceptaudit.datasets.identities`
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -71,26 +55,7 @@ class Pretraining:
 
 
 def open_pretraining(location: str | Path, model: str) -> Pretraining:
-    """Open pretraining data that a test set must not overlap with.
-
-    Parameters
-    ----------
-    location : str or Path
-        Anything that `open_dataset` opens, an index, or the run folder of an audit: the embeddings
-        that it stored, or the dataset that it read.
-    model : str
-        Digest of the model that embeds the test images; empty or beginning with ``"file:"`` where
-        it is not known.
-
-    Raises
-    ------
-    ConfigError
-        It holds nothing that an image can be compared with.
-    DataError
-        It cannot be read.
-    ArtifactMismatchError
-        Its embeddings come from another model.
-    """
+    """Open pretraining data that a test set must not overlap with."""
     kind, manifest = _described(Path(location))
     if kind == INDEX_KIND:
         index = open_index(location)

@@ -73,73 +73,37 @@ REASONS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """What is remembered of a decoded image.
+    """What is remembered of a decoded image."""
 
-    Parameters
-    ----------
-    sha256 : str
-        Of the file's bytes, in hex.
-    pixels : str
-        SHA-256 of size and RGB pixels, in hex.
-    phash : int
-        64-bit perceptual hash, see `conceptaudit.longtail.picture.perceptual_hash`.
-    width, height : int
-        In pixels.
-    extension : str
-        For the file's actual format, without the dot.
-    md5 : str
-        Of the file's bytes, in hex: some tables of pretraining data carry it.
-    thumbnail : bytes
-        See `conceptaudit.image.thumbnails`; empty where unknown.
-    """
-
-    sha256: str
-    pixels: str
-    phash: int
+    sha256: str  # of the file's bytes, in hex
+    pixels: str  # SHA-256 of size and RGB pixels, in hex
+    phash: int  # 64-bit perceptual hash, see `conceptaudit.longtail.picture.perceptual_hash`
+    # in pixels
     width: int
     height: int
-    extension: str
-    md5: str = ""
-    thumbnail: bytes = b""
+    extension: str  # for the file's actual format, without the dot
+    md5: str = ""  # of the file's bytes, in hex: some tables of pretraining data carry it
+    thumbnail: bytes = b""  # see `conceptaudit.image.thumbnails`; empty where unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One image in the list of one concept.
+    """One image in the list of one concept."""
 
-    Parameters
-    ----------
-    score : float
-        Cosine similarity of image and concept.
-    key : str
-        External key.
-    sample_id : int
-        Unique in the pool.
-    content : str
-        SHA-256 of the file (of the stored vector where there is no image): what it is, whatever
-        its key.
-    shard : int
-        Position of its shard in the pool.
-    source : str
-        File and row of the pool.
-    caption : str or None
-        Where the pool has captions.
-    url, license : str
-        Where the pool has such columns, else empty.
-    digest : str
-        `conceptaudit.image.encode_shard.image_digest` of the file that a stored vector was made
-        from, where the pool says, else empty.
-    """
-
-    score: float
-    key: str
-    sample_id: int
+    score: float  # cosine similarity of image and concept
+    key: str  # external key
+    sample_id: int  # unique in the pool
+    # SHA-256 of the file (of the stored vector where there is no image): what it is, whatever its
+    # key
     content: str
-    shard: int
-    source: str = ""
-    caption: str | None = None
+    shard: int  # position of its shard in the pool
+    source: str = ""  # file and row of the pool
+    caption: str | None = None  # where the pool has captions
+    # where the pool has such columns, else empty
     url: str = ""
     license: str = ""
+    # `conceptaudit.image.encode_shard.image_digest` of the file that a stored vector was made from,
+    # where the pool says, else empty
     digest: str = ""
 
     @property
@@ -150,32 +114,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """An image that may serve one class.
+    """An image that may serve one class."""
 
-    Parameters
-    ----------
-    entry : Entry
-        The image and its score.
-    class_id : int
-        Position of the concept in the selection.
-    rank : int
-        Position in the concept's ranking before cleaning, from 1.
-    runner_up : str
-        The concept of the audit that fits best among all others; empty where there is none.
-    margin : float
-        Score minus that of the runner-up; negative where the runner-up fits better.
-    picture : Image or None
-        None where the pool has vectors only.
-    suspect : str
-        Why a person should look at it first, beginning with a reason; empty where nothing is odd.
-    """
-
-    entry: Entry
-    class_id: int
-    rank: int
+    entry: Entry  # the image and its score
+    class_id: int  # position of the concept in the selection
+    rank: int  # position in the concept's ranking before cleaning, from 1
+    # the concept of the audit that fits best among all others; empty where there is none
     runner_up: str
-    margin: float
-    picture: Picture | None
+    margin: float  # score minus that of the runner-up; negative where the runner-up fits better
+    picture: Picture | None  # none where the pool has vectors only
+    # why a person should look at it first, beginning with a reason; empty where nothing is odd
     suspect: str = ""
 
     @property
@@ -187,30 +135,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """One image that is not in the set, and why; see `REASONS`.
+    """One image that is not in the set, and why; see `REASONS`."""
 
-    Parameters
-    ----------
-    key : str
-        External key.
-    source : str
-        File and row of the pool.
-    concept : str
-        The class that it was a candidate for; empty where it never was one.
-    reason : str
-        A short stable code.
-    detail : str
-        What was found.
-    duplicate_of : str
-        Key of the image that stays in its place.
-    """
-
-    key: str
-    source: str
-    concept: str
-    reason: str
-    detail: str = ""
-    duplicate_of: str = ""
+    key: str  # external key
+    source: str  # file and row of the pool
+    concept: str  # the class that it was a candidate for; empty where it never was one
+    reason: str  # A short stable code
+    detail: str = ""  # what was found
+    duplicate_of: str = ""  # key of the image that stays in its place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,20 +43,7 @@ def image_id(content: str, key: str) -> str:
 
 
 def write_review(made: LongTailSet, path: str | Path, *, seed: int = 0) -> None:
-    """Write the images of a set to be judged, as CSV or (``.json``) JSON.
-
-    Parameters
-    ----------
-    made : LongTailSet
-    path : str or Path
-    seed : int
-        Decides the order within each class.
-
-    Raises
-    ------
-    DataError
-        The file cannot be written.
-    """
+    """Write the images of a set to be judged, as CSV or (``.json``) JSON."""
     rows = []
     for row in made.images.to_dict("records"):
         identity = image_id(row["sha256"], row["key"])
@@ -75,21 +62,12 @@ def write_review(made: LongTailSet, path: str | Path, *, seed: int = 0) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """Verdicts on images.
+    """Verdicts on images."""
 
-    Parameters
-    ----------
-    verdicts : dict of (concept, image id) to bool or None
-        Whether the image shows the concept; None where the judge left it open.
-    suspects : frozenset of (concept, image id)
-        Those that the file calls suspect.
-    source : str
-        The file, for messages.
-    """
-
+    # whether the image shows the concept; None where the judge left it open
     verdicts: dict[tuple[str, str], bool | None]
-    suspects: frozenset[tuple[str, str]] = frozenset()
-    source: str = ""
+    suspects: frozenset[tuple[str, str]] = frozenset()  # those that the file calls suspect
+    source: str = ""  # the file, for messages
 
     @property
     def digest(self) -> str:
@@ -106,21 +84,7 @@ class Review:
         *,
         before: Sequence[Candidate] = (),
     ) -> tuple[tuple[Candidate, ...], tuple[Removal, ...]]:
-        """Leave out what was judged wrong.
-
-        Parameters
-        ----------
-        candidates : sequence of Candidate
-        names : sequence of str
-            Names of the classes.
-        before : sequence of Candidate
-            Candidates before cleaning: a verdict on one that is gone by now does no harm.
-
-        Raises
-        ------
-        DataError
-            A verdict is on an image that is no candidate of its class.
-        """
+        """Leave out what was judged wrong."""
         known = {_key(candidate, names) for candidate in (*candidates, *before)}
         unknown = sorted(set(self.verdicts) - known)
         if unknown:
@@ -196,21 +160,7 @@ def _key(candidate: Candidate, names: Sequence[str]) -> tuple[str, str]:
 
 
 def read_review(path: str | Path, concepts: Sequence[str]) -> Review:
-    """Read a review file that a person has filled in.
-
-    Parameters
-    ----------
-    path : str or Path
-        CSV, or JSON with a list of records; needs ``id``, ``concept`` and ``verdict``.
-    concepts : sequence of str
-        Names of the selected classes.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, a verdict is none of `VERDICTS`, an image has two verdicts, or a
-        class is not selected.
-    """
+    """Read a review file that a person has filled in."""
     source = Path(path)
     check_written(source)
     known = {name: name for name in concepts} | {csv_text(name): name for name in concepts}
@@ -243,13 +193,7 @@ def read_review(path: str | Path, concepts: Sequence[str]) -> Review:
 
 
 def review_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Read the rows of a review file with their numbers, the header being row 1.
-
-    Raises
-    ------
-    DataError
-        It cannot be read.
-    """
+    """Read the rows of a review file with their numbers, the header being row 1."""
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets add a byte order mark
         if path.suffix.lower() == ".json":

@@ -24,8 +24,6 @@ def safe_part(text: str, *, limit: int = MAX_NAME) -> str:
     Not unique: see `folder_names`. Never empty, never reserved, never longer than `limit`, and
     free of separators and dots, so that it cannot lead out of its folder.
 
-    Examples
-    --------
     >>> safe_part("Saint Bernard/../x"), safe_part("crêpe"), safe_part("nul")
     ('Saint_Bernard-x', 'crepe', 'nul_')
     """
@@ -43,18 +41,6 @@ def folder_names(names: Sequence[str]) -> tuple[str, ...]:
     Names that would share a folder on a case-insensitive file system, that are cut, or whose
     letters ASCII cannot hold (so that look-alikes stay apart) carry a digest of the full name.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Distinct.
-
-    Returns
-    -------
-    tuple of str
-        Safe (see `safe_part`) and distinct even when case is ignored.
-
-    Examples
-    --------
     >>> folder_names(["dog", "great dane"])
     ('dog', 'great_dane')
     >>> folder_names(["Dog", "dog"]) == folder_names(["dog", "Dog"])[::-1]
@@ -90,8 +76,6 @@ def _digest(name: str, digits: int) -> str:
 def plain_text(text: str) -> str:
     r"""Put text on one line without control, format (such as bidirectional) or broken characters.
 
-    Examples
-    --------
     >>> plain_text("a\tb\x1b[31m")
     'a b�[31m'
     """
@@ -109,8 +93,6 @@ def _is_unshown(char: str) -> bool:
 def csv_text(text: str) -> str:
     """Make text inert in a spreadsheet: one line, and never a formula.
 
-    Examples
-    --------
     >>> csv_text("=1+1"), csv_text("a cat")
     ("'=1+1", 'a cat')
     """

@@ -20,20 +20,6 @@ def unsafe_rows(
 ) -> dict[int, tuple[str, str]]:
     """Find rows that must not be in a test set.
 
-    Parameters
-    ----------
-    extra : mapping or None
-        See `SampleBatch.extra`.
-    options : LongTailOptions
-        Of which `max_unsafe` and `max_watermark` matter here.
-
-    Returns
-    -------
-    dict of int to (str, str)
-        Position to reason and what was found.
-
-    Examples
-    --------
     >>> unsafe_rows({"unsafe": [0.1, 0.9, None], "nsfw": ["NSFW", "UNSURE", None]},
     ...             LongTailOptions())
     {0: ('unsafe', "nsfw is 'NSFW'"), 1: ('unsafe', 'unsafe is 0.9')}

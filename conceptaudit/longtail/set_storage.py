@@ -91,14 +91,7 @@ def find_finished(folder: Path, digest: str) -> LongTailSet | None:
 
 
 def check_target(folder: Path, *, overwrite: bool) -> None:
-    """Refuse an output folder that holds something which must not be lost.
-
-    Raises
-    ------
-    ArtifactMismatchError
-        It is a file, holds other files than a long-tail set, or holds a set and `overwrite` is
-        not given.
-    """
+    """Refuse an output folder that holds something which must not be lost."""
     if folder.exists() and not folder.is_dir():
         raise ArtifactMismatchError(f"{folder} is a file; -o must name a folder.")
     entries = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
@@ -124,15 +117,7 @@ def site_of(folder: Path) -> Path:
 
 
 def work_folder(folder: Path, shards: Iterable[str]) -> RunFolder:
-    """Name the folder of the finished shards of a set; it outlives a run that was stopped.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the set will appear.
-    shards : iterable of str
-        Of the pool.
-    """
+    """Name the folder of the finished shards of a set; it outlives a run that was stopped."""
     return RunFolder.at(
         site_of(folder), kind=f"{KIND}-work", digest=digest_of(KIND), shards=shards, options=()
     )
@@ -145,13 +130,6 @@ def building(folder: Path, shards: Iterable[str]) -> Iterator[tuple[Path, Path]]
     A killed run leaves `folder` as it was (or, between two renames, is repaired by the next run).
     Finished shards are there again for the next run, unless this one succeeds. Files that are not
     of the set which `folder` held are carried over.
-
-    Raises
-    ------
-    ArtifactMismatchError
-        Another process is building the same set.
-    DataError
-        The folder cannot be written to.
     """
     run = work_folder(folder, shards)
     site = run.path
@@ -236,13 +214,7 @@ _SHOWN = ("class_index", "rank", "caption")
 
 
 def check_manifest(path: Path, manifest: Json) -> None:
-    """Refuse a manifest that lacks what readers of a set take from it.
-
-    Raises
-    ------
-    DataError
-        Names what is missing or of another kind.
-    """
+    """Refuse a manifest that lacks what readers of a set take from it."""
     kinds = {"classes": list, "notes": list, "removed": dict}
     wrong = [name for name, kind in kinds.items() if not isinstance(manifest.get(name), kind)]
     wrong += [name for name in ("n_classes", "n_images") if not _is_count(manifest.get(name))]
@@ -259,13 +231,7 @@ def check_manifest(path: Path, manifest: Json) -> None:
 
 
 def check_images(path: Path, table: pd.DataFrame) -> None:
-    """Refuse a table of images that lacks what readers of a set take from it.
-
-    Raises
-    ------
-    DataError
-        Names the missing column.
-    """
+    """Refuse a table of images that lacks what readers of a set take from it."""
     missing = [name for name in _SHOWN if name not in table]
     if missing:
         raise DataError(f"{path} is damaged: it has no column {missing[0]!r}.")

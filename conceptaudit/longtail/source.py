@@ -20,48 +20,21 @@ VECTORS = "concept_vectors.npy"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSource:
-    """What a finished audit offers.
+    """What a finished audit offers."""
 
-    Parameters
-    ----------
-    folder : Path
-        The run folder.
-    digest : str
-        Of the audit and of the files read here.
-    dataset : str
-        What was audited.
-    vocabulary : ConceptVocabulary
-        All its concepts.
-    frequencies : ConceptFrequencies
-        One row per concept, in the vocabulary's order.
-    vectors : numpy.ndarray of float32, shape (n_concepts, dimension), or None
-        Unit vectors; None where the images were not audited.
-    vectors_from : str
-        A model's digest, ``"file:DIGEST"``, or empty where it is not known.
-    clip : str or None
-        The open_clip model, as the user named it.
-    """
-
-    folder: Path
-    digest: str
-    dataset: str
-    vocabulary: ConceptVocabulary
-    frequencies: ConceptFrequencies
+    folder: Path  # the run folder
+    digest: str  # of the audit and of the files read here
+    dataset: str  # what was audited
+    vocabulary: ConceptVocabulary  # all its concepts
+    frequencies: ConceptFrequencies  # one row per concept, in the vocabulary's order
+    # shape (n_concepts, dimension), or None: unit vectors; None where the images were not audited
     vectors: Float32Array | None
-    vectors_from: str
-    clip: str | None
+    vectors_from: str  # A model's digest, ``"file:DIGEST"``, or empty where it is not known
+    clip: str | None  # the open_clip model, as the user named it
 
 
 def read_audit(folder: str | Path) -> AuditSource:
-    """Read the run folder of a finished audit.
-
-    Raises
-    ------
-    DataError
-        The folder is no run of ``conceptaudit audit``, or a file of it is missing or damaged.
-    ArtifactMismatchError
-        A file has changed since the audit wrote it.
-    """
+    """Read the run folder of a finished audit."""
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
         raise DataError(

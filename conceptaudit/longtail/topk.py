@@ -25,15 +25,8 @@ class TopK:
     Two files with the same content count once: the one with the better order stays. What is kept
     depends on the entries offered, not on their order.
 
-    Parameters
-    ----------
-    size : int
-        At least 1.
-    floor : float
-        Scores below it are never kept.
+    `size`: at least 1. `floor`: scores below it are never kept.
 
-    Examples
-    --------
     >>> top = TopK(2)
     >>> for score, key in ((0.1, "a"), (0.9, "b"), (0.5, "c")):
     ...     _ = top.offer(Entry(score=score, key=key, sample_id=0, content=key, shard=0))
@@ -86,17 +79,7 @@ class TopK:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredImage:
-    """One image of the pool, ready to be offered to several concepts.
-
-    Parameters
-    ----------
-    key, sample_id, content, shard, source, caption, url, license, digest
-        As in `Entry`.
-    vector : numpy.ndarray of float32, shape (dimension,)
-        Unit length.
-    picture : Image or None
-        None where the pool has vectors only.
-    """
+    """One image of the pool, ready to be offered to several concepts."""
 
     key: str
     sample_id: int
@@ -104,8 +87,8 @@ class ScoredImage:
     shard: int
     source: str
     caption: str | None
-    vector: Float32Array
-    picture: Picture | None
+    vector: Float32Array  # shape (dimension,): unit length
+    picture: Picture | None  # none where the pool has vectors only
     url: str = ""
     license: str = ""
     digest: str = ""
@@ -117,17 +100,8 @@ class CandidateLists:
     Memory is bounded by ``n_concepts * size`` vectors and images' descriptions, whatever the
     size of the pool.
 
-    Parameters
-    ----------
-    n_concepts, size : int
-        At least 1.
-    min_score : float or None
-        Smallest score that is kept.
-
-    Attributes
-    ----------
-    floors : numpy.ndarray of float64, shape (n_concepts,)
-        Score that each concept's next candidate must reach.
+    `n_concepts, size`: at least 1. `min_score`: smallest score that is kept. `floors`: shape
+    (n_concepts,): score that each concept's next candidate must reach.
     """
 
     def __init__(self, n_concepts: int, size: int, min_score: float | None = None) -> None:

@@ -25,14 +25,7 @@ def class_scores(vectors: Float32Array, classes: Float32Array) -> Float32Array:
 
     A matrix product may round equal columns differently, which would break a tie by chance.
 
-    Parameters
-    ----------
-    vectors : numpy.ndarray of float32, shape (n, dimension)
-    classes : numpy.ndarray of float32, shape (n_classes, dimension)
-
-    Returns
-    -------
-    numpy.ndarray of float32, shape (n, n_classes)
+    Shapes: `vectors` (n, dimension), `classes` (n_classes, dimension), result (n, n_classes).
     """
     scores: Float32Array = vectors @ classes.T
     _, first, inverse = np.unique(classes, axis=0, return_index=True, return_inverse=True)
@@ -42,18 +35,8 @@ def class_scores(vectors: Float32Array, classes: Float32Array) -> Float32Array:
 def top_classes(scores: Float32Array, k: int = TOP) -> Int32Array:
     """Return the classes with the k highest scores per row, the best first, ties by index.
 
-    Parameters
-    ----------
-    scores : numpy.ndarray of float32, shape (n, n_classes)
-    k : int
-        At most n_classes are returned.
+    Shapes: `scores` (n, n_classes), result (n, min(k, n_classes)).
 
-    Returns
-    -------
-    numpy.ndarray of int32, shape (n, min(k, n_classes))
-
-    Examples
-    --------
     >>> top_classes(np.array([[0.1, 0.7, 0.7]], dtype=np.float32), 2).tolist()
     [[1, 2]]
     """
@@ -63,8 +46,6 @@ def top_classes(scores: Float32Array, k: int = TOP) -> Int32Array:
 def count_ties(scores: Float32Array) -> int:
     """Count images whose best similarity is that of several classes.
 
-    Examples
-    --------
     >>> count_ties(np.array([[0.1, 0.7, 0.7], [0.9, 0.2, 0.2]], dtype=np.float32))
     1
     """
@@ -72,15 +53,7 @@ def count_ties(scores: Float32Array) -> int:
 
 
 def answer_notes(n_tied: int, unknown_labels: Iterable[str]) -> Iterator[str]:
-    """Say what of an evaluation's answers a reader has to know.
-
-    Parameters
-    ----------
-    n_tied : int
-        Images whose best similarity is that of several classes.
-    unknown_labels : iterable of str
-        The label of every image whose label names no class, as ``repr`` writes it.
-    """
+    """Say what of an evaluation's answers a reader has to know."""
     if n_tied:
         yield (
             f"For {quantity(n_tied, 'image')} several classes have the best similarity, "

@@ -22,8 +22,6 @@ _WORDLESS = re.compile(
 def folder_numbers(folders: Iterable[str]) -> dict[str, int] | None:
     """Return the number of each folder; None unless all are numbers after one and the same prefix.
 
-    Examples
-    --------
     >>> folder_numbers(["class_2", "class_10"]), folder_numbers(["737-200", "dc-10"])
     ({'class_2': 2, 'class_10': 10}, None)
     """
@@ -37,8 +35,6 @@ def folder_numbers(folders: Iterable[str]) -> dict[str, int] | None:
 def ordered_folders(folders: Iterable[str]) -> tuple[str, ...]:
     """Sort folders as numbers where all are numbered, else as text.
 
-    Examples
-    --------
     >>> ordered_folders(["10", "9", "0"]), ordered_folders(["b", "a10", "a9"])
     (('0', '9', '10'), ('a10', 'a9', 'b'))
     """
@@ -50,8 +46,6 @@ def ordered_folders(folders: Iterable[str]) -> tuple[str, ...]:
 def says_nothing(name: str) -> bool:
     """Whether a class name is a number or an id, of which no prompt can be made.
 
-    Examples
-    --------
     >>> [says_nothing(name) for name in ("0", "class 7", "n01440764", "dog", "Boeing 747")]
     [True, True, True, False, False]
     """
@@ -65,28 +59,6 @@ def folders_of_classes(
 
     By name where every folder has one; else by WordNet id; else by the folders' numbers where all
     are class indices; else in the folders' order where there are as many names.
-
-    Parameters
-    ----------
-    folders : sequence of str
-        In the order of `ordered_folders`.
-    own_names : sequence of str
-        What the set itself calls each of them.
-    given : ClassNames
-    location : str
-        For messages.
-
-    Returns
-    -------
-    folders : tuple of str
-        One per name, empty for a class without a folder.
-    note : str or None
-        How they were matched, where it was not by name.
-
-    Raises
-    ------
-    ConfigError
-        Nothing says which folder a name belongs to.
     """
     names = given.names
     by_name = {folded(name): folder for name, folder in zip(own_names, folders, strict=True)}

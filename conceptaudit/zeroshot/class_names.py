@@ -35,42 +35,21 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassNames:
-    """Names by class index, and the WordNet ids that folders may have in their place.
-
-    Parameters
-    ----------
-    names : tuple of str
-    synsets : tuple of str
-        As many, or none.
-    """
+    """Names by class index, and the WordNet ids that folders may have in their place."""
 
     names: tuple[str, ...]
-    synsets: tuple[str, ...] = ()
+    synsets: tuple[str, ...] = ()  # as many, or none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetKey:
-    """Which dataset's entry to take of a file that has one for each of several.
+    """Which dataset's entry to take of a file that has one for each of several."""
 
-    Parameters
-    ----------
-    asked : str or None
-        What the user said (``--dataset-key``).
-    name : str
-        The evaluation set's own name, which is taken where nothing was said.
-    """
-
-    asked: str | None = None
-    name: str = ""
+    asked: str | None = None  # what the user said (``--dataset-key``)
+    name: str = ""  # the evaluation set's own name, which is taken where nothing was said
 
     def entry_of(self, content: Mapping[str, Any], path: Path, what: str) -> Any:
-        """Choose an entry.
-
-        Raises
-        ------
-        ConfigError
-            There is none for what was asked, or there are several and nothing was.
-        """
+        """Choose an entry."""
         by_name = {folded(name): value for name, value in content.items()}
         wanted = folded(self.name if self.asked is None else self.asked)
         if wanted in by_name:
@@ -89,25 +68,7 @@ NO_KEY = DatasetKey()
 
 
 def named_classes(names: str | Path | Sequence[str], key: DatasetKey = NO_KEY) -> ClassNames:
-    """Take class names as they are, from a file, or from a list that ships.
-
-    Parameters
-    ----------
-    names : str, Path or sequence of str
-        ``"imagenet"`` or ``"lvis"``; a text file with a name per line; a table with a column of
-        names and, optionally, one of class indices; JSON with a list of names, a mapping of class
-        index to name or of name to index, Keras's ``imagenet_class_index.json``, or a mapping of
-        datasets to lists (as CLIP_benchmark has it).
-    key : DatasetKey, optional
-        Which dataset's list of such a mapping.
-
-    Raises
-    ------
-    ConfigError
-        There is no such file, or it has the names of several datasets and `key` is none of them.
-    DataError
-        It cannot be read, or a class in it has no name.
-    """
+    """Take class names as they are, from a file, or from a list that ships."""
     if not isinstance(names, str | Path):
         return _complete([str(name) for name in names], "the given class names")
     path = shipped_list(names) or Path(names)
@@ -139,11 +100,6 @@ def listed_names(path: Path) -> ClassNames:
 
     Lines that are all quoted, or all begin with a WordNet id or a class index, are read without
     these.
-
-    Raises
-    ------
-    DataError
-        It is no UTF-8 text, or a line before the last name is empty.
     """
     lines = [line.strip() for line in text_of(path).splitlines()]
     while lines and not lines[-1]:  # a file may end in line breaks; a class cannot
@@ -193,13 +149,7 @@ def _complete(names: Sequence[str], where: str, synsets: Sequence[str] = ()) -> 
 
 
 def text_of(path: Path) -> str:
-    """Read a text file.
-
-    Raises
-    ------
-    DataError
-        It cannot be read as UTF-8.
-    """
+    """Read a text file."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -207,13 +157,7 @@ def text_of(path: Path) -> str:
 
 
 def parsed_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises
-    ------
-    DataError
-        It cannot be read.
-    """
+    """Read a JSON file."""
     try:
         return json.loads(text_of(path))
     except (ValueError, RecursionError) as error:
@@ -308,8 +252,6 @@ def _by_index(names: Mapping[int, str], path: Path) -> ClassNames:
 def folded(name: str) -> str:
     """Fold what differs between a class name and the folder named after it.
 
-    Examples
-    --------
     >>> folded("Hot_Dog")
     'hot dog'
     """
@@ -319,8 +261,6 @@ def folded(name: str) -> str:
 def whole_number(text: str) -> int | None:
     """Read a class index, written as an integer or as a float; None for anything else.
 
-    Examples
-    --------
     >>> whole_number("3"), whole_number(" 3.0"), whole_number("007"), whole_number("3.5")
     (3, 3, 7, None)
     """

@@ -28,17 +28,10 @@ IMAGENET = "imagenet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompts:
-    """Templates for all classes, or prompts by class.
+    """Templates for all classes, or prompts by class."""
 
-    Parameters
-    ----------
-    templates : tuple of str
-        With ``{}``; none where only classes have prompts.
-    of_class : mapping of str to tuple of str
-        Prompts by class name, with or without ``{}``.
-    """
-
-    templates: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()  # with ``{}``; none where only classes have prompts
+    # prompts by class name, with or without ``{}``
     of_class: Mapping[str, tuple[str, ...]] | None = None
 
 
@@ -51,27 +44,7 @@ def own_templates(root: Path) -> tuple[str, ...]:
 def named_prompts(
     templates: str | Path | Sequence[str], class_names: Sequence[str], key: DatasetKey = NO_KEY
 ) -> Prompts:
-    """Take templates as they are, from a file, or open_clip's of ImageNet.
-
-    Parameters
-    ----------
-    templates : str, Path or sequence of str
-        ``"imagenet"``; a text file with a template per line; JSON with a list of templates, with
-        templates by dataset (CLIP_benchmark), with prompts by class (CuPL), or with the latter by
-        dataset.
-    class_names : sequence of str
-        They tell prompts by class from templates by dataset.
-    key : DatasetKey, optional
-        Which dataset's.
-
-    Raises
-    ------
-    ConfigError
-        There is no such file, a template has no place for the name, no key is a class, or there
-        are several datasets and `key` is none of them.
-    DataError
-        The file cannot be read.
-    """
+    """Take templates as they are, from a file, or open_clip's of ImageNet."""
     if not isinstance(templates, str | Path):
         return Prompts(templates=with_braces(tuple(templates)))
     if str(templates) == IMAGENET:
@@ -132,14 +105,7 @@ def _by_class(content: Mapping[str, Any], path: Path, class_names: Sequence[str]
 def prompts_by_class(
     prompts: Mapping[str, tuple[str, ...]], class_names: Sequence[str]
 ) -> tuple[tuple[tuple[str, ...], ...], list[str]]:
-    """Give each class its prompts, and say which classes and which prompts have no partner.
-
-    Returns
-    -------
-    of_class : tuple of tuple of str
-        One entry per class; empty where there are no prompts for it.
-    notes : list of str
-    """
+    """Give each class its prompts, and say which classes and which prompts have no partner."""
     by_name = {folded(name): group for name, group in prompts.items()}
     of_class = tuple(
         tuple(_filled(prompt, name) for prompt in by_name.get(folded(name), ()))
@@ -188,13 +154,6 @@ def _lines(file: Path) -> tuple[str, ...]:
 def with_braces(templates: tuple[str, ...]) -> tuple[str, ...]:
     """Write every template with ``{}``.
 
-    Raises
-    ------
-    ConfigError
-        A template has no place for the name, or several.
-
-    Examples
-    --------
     >>> with_braces(("a photo of a {c}.",))
     ('a photo of a {}.',)
     """

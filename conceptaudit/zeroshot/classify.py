@@ -23,23 +23,14 @@ from conceptaudit.zeroshot.evaluation_set import EvaluationSet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroShotClassifier:
-    """Classifies images among the classes of an evaluation set.
-
-    Parameters
-    ----------
-    clip : ClipModel
-    classes : numpy.ndarray of float32, shape (n_classes, dimension)
-        Unit vectors: the mean of the unit vectors of each class's prompts, scaled to length one.
-    evaluation_set : EvaluationSet
-        Knows the class of each image.
-    name : str
-        Folder of the results.
-    """
+    """Classifies images among the classes of an evaluation set."""
 
     clip: ClipModel
+    # shape (n_classes, dimension): unit vectors: the mean of the unit vectors of each class's
+    # prompts, scaled to length one
     classes: Float32Array
-    evaluation_set: EvaluationSet
-    name: str
+    evaluation_set: EvaluationSet  # knows the class of each image
+    name: str  # folder of the results
 
     @property
     def parts(self) -> frozenset[str]:
@@ -61,15 +52,7 @@ class ZeroShotClassifier:
         }
 
     def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
-        """Classify one shard.
-
-        Returns
-        -------
-        ShardResult
-            A row per image, ``sample_id, key, class_index, guess_1 … guess_5``; images that
-            cannot be decoded or whose label names no class are drops, in no number. The summary
-            counts ties for the best class (``n_tied``).
-        """
+        """Classify one shard."""
         drops: list[Drop] = []
         known: list[_Labelled] = []
         parts: list[pd.DataFrame] = []

@@ -39,29 +39,14 @@ HALF_UNIT = 2.0**-11
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingClassifier:
-    """Classifies stored image embeddings whose key names an image of the evaluation set.
+    """Classifies stored image embeddings whose key names an image of the evaluation set."""
 
-    Parameters
-    ----------
-    clip : ClipModel
-        The model that made them.
-    classes : numpy.ndarray of float32, shape (n_classes, dimension)
-        As in `ZeroShotClassifier`.
-    labels : Path
-        Parquet file with `SetLabels.table`.
-    labels_digest : str
-    join : {"key", "sample_id"}
-        What images and embeddings meet by; ids are the same only within one folder.
-    name : str
-        Folder of the results.
-    """
-
-    clip: ClipModel
+    clip: ClipModel  # the model that made them
     classes: Float32Array
-    labels: Path
+    labels: Path  # parquet file with `SetLabels.table`
     labels_digest: str
-    join: str
-    name: str
+    join: str  # what images and embeddings meet by; ids are the same only within one folder
+    name: str  # folder of the results
     parts: frozenset[str] = field(default=frozenset({EMBEDDING}), init=False)
 
     @property
@@ -76,16 +61,7 @@ class EmbeddingClassifier:
         }
 
     def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
-        """Classify one shard of embeddings.
-
-        Returns
-        -------
-        ShardResult
-            A row per image of the set that has an embedding here, ``sample_id, key,
-            class_index, guess_1 … guess_5``. The summary accounts for the embeddings, and counts
-            images whose two best classes are closer than the rounding of float16 vectors
-            (``n_close``), and ties for the best class (``n_tied``).
-        """
+        """Classify one shard of embeddings."""
         wanted = _labels_at(self.labels, self.labels_digest)
         parts: list[pd.DataFrame] = []
         drops: list[Drop] = []

@@ -113,26 +113,6 @@ def evaluate_part(
 
     Parts may run side by side, be killed and run again. When all are finished, `evaluate` with the
     same arguments does the rest.
-
-    Parameters
-    ----------
-    part : Part
-        Shard k of the sorted list belongs to part k mod n.
-    evaluation_set, models, out, options
-        As in `evaluate`, the same for all parts.
-    workers, resume, progress
-        As in `evaluate`.
-
-    Returns
-    -------
-    PartRun
-
-    Raises
-    ------
-    ConfigError, DataError
-        As in `evaluate`.
-    ArtifactMismatchError
-        `out` holds something else, or this part is running already.
     """
     options = options or EvaluationOptions()
     prepared = PreparedEvaluation.of(evaluation_set, models, out, options)

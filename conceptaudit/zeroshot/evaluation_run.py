@@ -15,13 +15,7 @@ from conceptaudit.records import merge_counts
 
 
 def load_models(models: Sequence[str | ClipModel], device: str) -> list[ClipModel]:
-    """Find the models that a user named.
-
-    Raises
-    ------
-    ConfigError
-        None is named, or open_clip does not know one.
-    """
+    """Find the models that a user named."""
     if not models:
         raise ConfigError("The 'models' parameter must name at least one model. Got none instead.")
     return [find_clip(m, device=device) if isinstance(m, str) else m for m in models]
@@ -33,13 +27,7 @@ def slug(text: str) -> str:
 
 
 def model_slugs(clips: Sequence[ClipModel]) -> list[str]:
-    """Return a folder name per model, unique on any file system.
-
-    Raises
-    ------
-    ConfigError
-        Two models have one name.
-    """
+    """Return a folder name per model, unique on any file system."""
     slugs = [slug(clip.name) for clip in clips]
     if len({name.lower() for name in slugs}) < len(slugs):
         raise ConfigError(
@@ -51,8 +39,6 @@ def model_slugs(clips: Sequence[ClipModel]) -> list[str]:
 def model_labels(clip: ClipModel, pretraining: str | None) -> tuple[str, str]:
     """Split a model's name into architecture and pretraining, as result tables carry them.
 
-    Examples
-    --------
     >>> model_labels(ClipModel(name="ViT-B-32/laion2b_s34b_b79k", digest="", dimension=512), None)
     ('ViT-B-32', 'laion2b_s34b_b79k')
     """
@@ -71,16 +57,7 @@ def added_accounts(store: ShardStore, shards: Sequence[str]) -> Json:
 
 
 def finish_run(run: RunFolder, record: dict[str, Any], listed: Iterable[Path]) -> None:
-    """Write the manifest of a finished run, last, with the digest of every file.
-
-    Parameters
-    ----------
-    run : RunFolder
-    record : dict
-        What it says of this kind of run.
-    listed : iterable of Path
-        Files whose names depend on the data.
-    """
+    """Write the manifest of a finished run, last, with the digest of every file."""
     run.finish(
         {**record, "versions": package_versions(*RUN_PACKAGES)},
         [path.relative_to(run.path).as_posix() for path in listed],

@@ -14,42 +14,23 @@ from conceptaudit.zeroshot.class_names import folded, whole_number
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSet:
-    """Labelled images and the classes they are classified among.
+    """Labelled images and the classes they are classified among."""
 
-    Parameters
-    ----------
-    name : str
-        Carried into the results.
-    location : str
-    class_names : tuple of str
-        By class index; a name may occur more than once (ImageNet has two "missile"s).
-    templates : tuple of str
-        Prompts with ``{}``.
-    dataset : Dataset
-        Reads the images.
-    folders : tuple of str
-        For image folders: the folder of each class, below the dataset's location, empty for a
-        class without one. No folders at all where the label is read as the sample's caption.
-    first_label : int
-        Label of the first class: 0, or 1 where a set counts its classes from 1.
-    labels_are_names : bool
-        Whether a label that looks like a number is a name all the same.
-    class_prompts : tuple of tuple of str
-        Prompts of each class, empty for one that takes the templates; none at all where all do.
-    names_from_labels : bool
-        Whether nobody named the classes, so that labels or folders stand for names.
-    notes : tuple of str
-    """
-
-    name: str
+    name: str  # carried into the results
     location: str
+    # by class index; a name may occur more than once (ImageNet has two "missile"s)
     class_names: tuple[str, ...]
-    templates: tuple[str, ...]
-    dataset: Dataset
+    templates: tuple[str, ...]  # prompts with ``{}``
+    dataset: Dataset  # reads the images
+    # for image folders: the folder of each class, below the dataset's location, empty for a class
+    # without one. No folders at all where the label is read as the sample's caption
     folders: tuple[str, ...] = ()
-    first_label: int = 0
+    first_label: int = 0  # label of the first class: 0, or 1 where a set counts its classes from 1
+    # whether a label that looks like a number is a name all the same
     labels_are_names: bool = False
+    # prompts of each class, empty for one that takes the templates; none at all where all do
     class_prompts: tuple[tuple[str, ...], ...] = ()
+    # whether nobody named the classes, so that labels or folders stand for names
     names_from_labels: bool = False
     notes: tuple[str, ...] = ()
 

@@ -24,53 +24,20 @@ NAME_COLUMNS = ("name", "label_name", "class_name", "class")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """How the labels of a table are read.
-
-    Parameters
-    ----------
-    column : str
-    names : tuple of str
-        By class.
-    first : int
-        Label of the first class.
-    are_names : bool
-        Whether labels that look like numbers are names.
-    from_labels : bool
-        Whether the names are the labels themselves.
-    notes : tuple of str
-    """
+    """How the labels of a table are read."""
 
     column: str
-    names: tuple[str, ...]
-    first: int = 0
-    are_names: bool = False
-    from_labels: bool = False
+    names: tuple[str, ...]  # by class
+    first: int = 0  # label of the first class
+    are_names: bool = False  # whether labels that look like numbers are names
+    from_labels: bool = False  # whether the names are the labels themselves
     notes: tuple[str, ...] = ()
 
 
 def read_label_column(
     files: Sequence[Path], label_column: str | None, given: Sequence[str] | None
 ) -> Labels | list[str]:
-    """Find the label column of parquet files and how to read it.
-
-    Parameters
-    ----------
-    files : sequence of Path
-    label_column : str or None
-        The one asked for; the first of `LABEL_COLUMNS` by default.
-    given : sequence of str or None
-        Class names that the user gave.
-
-    Returns
-    -------
-    Labels or list of str
-        The columns that are there, where none holds labels.
-
-    Raises
-    ------
-    DataError
-        The files cannot be read, labels are numbers without names, or do not fit the names.
-    """
+    """Find the label column of parquet files and how to read it."""
     import pyarrow.parquet as pq
 
     try:
@@ -166,13 +133,7 @@ def _hugging_face_names(metadata: dict[bytes, bytes], column: str) -> tuple[str,
 
 
 def _names_beside(files: Sequence[Path], columns: Sequence[str], label: str) -> tuple[str, ...]:
-    """Class names from a column of names beside numeric labels.
-
-    Raises
-    ------
-    DataError
-        There is none, or the labels do not run from 0 (or 1) with one name each.
-    """
+    """Class names from a column of names beside numeric labels."""
     import pandas as pd
 
     beside = next((name for name in NAME_COLUMNS if name in columns and name != label), None)

@@ -30,22 +30,11 @@ AMBIGUOUS_KEY = "ambiguous_key"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledPredictions:
-    """What became of the images of a set among embeddings.
+    """What became of the images of a set among embeddings."""
 
-    Parameters
-    ----------
-    guesses : pandas.DataFrame
-        A row per image that is in the numbers, in the set's order.
-    account : dict
-        Of the set's images, as evaluating the images gives it.
-    drops : tuple of Drop
-        Images that are in no number.
-    notes : tuple of str
-    """
-
-    guesses: pd.DataFrame
-    account: Json
-    drops: tuple[Drop, ...]
+    guesses: pd.DataFrame  # A row per image that is in the numbers, in the set's order
+    account: Json  # of the set's images, as evaluating the images gives it
+    drops: tuple[Drop, ...]  # images that are in no number
     notes: tuple[str, ...]
 
 
@@ -56,18 +45,7 @@ def join_labels(
     summaries: Sequence[Json],
     dropped: Sequence[pd.DataFrame],
 ) -> LabelledPredictions:
-    """Put the shards' guesses together, and account for every image of the set.
-
-    Parameters
-    ----------
-    labels : SetLabels
-    join : {"key", "sample_id"}
-        What they met by.
-    tables, summaries : sequence
-        What the shards of an `EmbeddingClassifier` found.
-    dropped : sequence of pandas.DataFrame
-        ``key, reason``: why there is no embedding, from the shards and from whoever embedded.
-    """
+    """Put the shards' guesses together, and account for every image of the set."""
     empty = labels.table.iloc[:0].assign(guess_1=0)
     rows = pd.concat([*tables, empty.astype({"guess_1": "int32"})], ignore_index=True)
     # a key twice among the embeddings is no fault while both are guessed alike

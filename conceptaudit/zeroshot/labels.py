@@ -22,21 +22,11 @@ from conceptaudit.zeroshot.evaluation_set import EvaluationSet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetLabels:
-    """The class of every image of an evaluation set.
+    """The class of every image of an evaluation set."""
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        ``sample_id, key, class_index``, a row per image whose class is known.
-    n_rows : int
-        Images that were read.
-    drops : tuple of Drop
-        Images that could not be read, or whose label names no class.
-    """
-
-    table: pd.DataFrame
-    n_rows: int
-    drops: tuple[Drop, ...]
+    table: pd.DataFrame  # ``sample_id, key, class_index``, a row per image whose class is known
+    n_rows: int  # images that were read
+    drops: tuple[Drop, ...]  # images that could not be read, or whose label names no class
 
     @property
     def digest(self) -> str:
@@ -93,15 +83,7 @@ def image_drop(sample: int, key: str, reason: str, detail: str = "") -> Drop:
 def open_embedded(
     location: str | Path, evaluation_set: EvaluationSet, labels: SetLabels, clip: ClipModel
 ) -> Dataset:
-    """Open embeddings of the set's images, refusing those that another model or set has.
-
-    Raises
-    ------
-    ConfigError
-        It is no folder of embeddings, or nothing says which row belongs to which image.
-    ArtifactMismatchError
-        Another model made them.
-    """
+    """Open embeddings of the set's images, refusing those that another model or set has."""
     dataset = open_dataset(location)
     if EMBEDDING not in dataset.provides:
         raise ConfigError(

@@ -204,17 +204,10 @@ def open_embeddings(root: Path, name: str, label_column: str | None, given: Name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupedDataset:
-    """A dataset whose consecutive shards are read together; samples and their ids stay the same.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    groups : tuple of tuple of Shard
-        Shards of `dataset`, in reading order.
-    """
+    """A dataset whose consecutive shards are read together; samples and their ids stay the same."""
 
     dataset: Dataset
-    groups: tuple[tuple[Shard, ...], ...]
+    groups: tuple[tuple[Shard, ...], ...]  # shards of `dataset`, in reading order
 
     @property
     def layout(self) -> str:
@@ -256,15 +249,7 @@ class GroupedDataset:
 
 
 def grouped(dataset: Dataset, n_samples: int) -> GroupedDataset:
-    """Group a dataset's shards to about `n_samples` each.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Whose shards know their number of rows; one that does not stays alone.
-    n_samples : int
-        At least 1.
-    """
+    """Group a dataset's shards to about `n_samples` each."""
     groups: list[list[Shard]] = []
     room = 0
     for shard in dataset.shards():

@@ -26,28 +26,16 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Images and right answers by class.
+    """Images and right answers by class."""
 
-    Parameters
-    ----------
-    n_images, n_correct, n_correct5 : numpy.ndarray of int64, shape (n_classes,)
-        `n_correct5`: the class is among the first five guesses.
-    """
-
+    # shape (n_classes,): `n_correct5`: the class is among the first five guesses
     n_images: Int64Array
     n_correct: Int64Array
     n_correct5: Int64Array
 
 
 def tally(guesses: pd.DataFrame, n_classes: int) -> Tally:
-    """Count images and right answers by class.
-
-    Parameters
-    ----------
-    guesses : pandas.DataFrame
-        ``class_index, guess_1 …``, a row per image.
-    n_classes : int
-    """
+    """Count images and right answers by class."""
     truth = guesses["class_index"].to_numpy(np.int64)
     named = [column for column in guesses if str(column).startswith("guess_")]
     first = guesses["guess_1"].to_numpy(np.int64) == truth
@@ -65,21 +53,6 @@ def overall(counts: Tally, *, level: float = 0.9) -> dict[str, Score]:
     The intervals are for another sample of images of the same classes, not for other classes.
     They are Wilson's, which have a width where all answers are right, or none.
 
-    Parameters
-    ----------
-    counts : Tally
-        Of at least one image.
-    level : float
-        Coverage of the intervals, in (0, 1).
-
-    Returns
-    -------
-    dict of str to Score
-        ``acc1``, ``acc5`` (NaN below `FEWEST_FOR_FIVE` classes) and ``mean_per_class_recall``
-        (over classes that have images), as CLIP_benchmark defines them.
-
-    Examples
-    --------
     >>> five = np.array([5, 5])
     >>> score = overall(Tally(n_images=five, n_correct=five, n_correct5=five))["acc1"]
     >>> score.value, round(score.low, 2), score.high
@@ -120,13 +93,7 @@ def _telling_images(right: Int64Array, n: Int64Array) -> float:
 
 
 def confusions(guesses: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """List what each class is mistaken for, most frequent first.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``concept, predicted, n, share`` (of the concept's images).
-    """
+    """List what each class is mistaken for, most frequent first."""
     n_images = guesses.groupby("class_index").size()
     wrong = guesses[guesses["class_index"] != guesses["guess_1"]]
     pairs = wrong.groupby(["class_index", "guess_1"]).size().rename("n").reset_index()

@@ -20,25 +20,6 @@ def model_scales(
 ) -> dict[tuple[str, str], float]:
     """Return the scale of models, by model and pretraining.
 
-    Parameters
-    ----------
-    covariate : str
-        ``"parameters"`` (of the architecture that open_clip knows by the model's name),
-        ``"samples_seen"`` (of the pretrained tag, such as ``laion2b_s34b_b88k``), or a column of
-        the tables.
-    models : iterable of (model, pretraining)
-    files : sequence of str
-        Accuracy files, folders or globs, whose tables may have the column.
-
-    Raises
-    ------
-    ConfigError
-        No table has the column, or open_clip does not know a model or its samples.
-    DataError
-        A model has two values, or one that is no number.
-
-    Examples
-    --------
     >>> model_scales("samples_seen", [("ViT-L-14", "laion2b_s32b_b82k")])
     {('ViT-L-14', 'laion2b_s32b_b82k'): 32000000000.0}
     """

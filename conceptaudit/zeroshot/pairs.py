@@ -26,22 +26,14 @@ class PairEncoder:
     """Embeds the images and the captions of a shard's samples.
 
     An image that several samples of a shard share by key is embedded once.
-
-    Parameters
-    ----------
-    clip : ClipModel
-    name : str
-        Folder of the results.
-    caption_per_line : bool
-        Whether the lines of a caption are captions of their own, as CLIP_benchmark's retrieval
-        archives write them; elsewhere a line break is white space (some COCO captions hold one).
-    embedded : bool
-        Whether the samples carry embeddings of their images, which then are not opened.
     """
 
     clip: ClipModel
-    name: str
+    name: str  # folder of the results
+    # whether the lines of a caption are captions of their own, as CLIP_benchmark's retrieval
+    # archives write them; elsewhere a line break is white space (some COCO captions hold one)
     caption_per_line: bool = False
+    # whether the samples carry embeddings of their images, which then are not opened
     embedded: bool = False
 
     @property
@@ -64,15 +56,7 @@ class PairEncoder:
         }
 
     def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
-        """Embed one shard.
-
-        Returns
-        -------
-        ShardResult
-            ``.npy``: image vectors; ``.texts.npy``: text vectors; ``.parquet``: a row per text,
-            ``key, image, text`` where ``image`` is the row of the image vectors. Samples without
-            both sides are drops.
-        """
+        """Embed one shard."""
         drops: list[Drop] = []
         places: dict[str, int] = {}
         images: list[Float32Array] = []
@@ -171,19 +155,7 @@ def _stacked(parts: Sequence[Float32Array], dimension: int) -> Float32Array:
 
 
 def read_pairs(store: ShardStore, shards: Sequence[str]) -> tuple[PairedVectors, pd.DataFrame]:
-    """Join the shards of a `PairEncoder`; an image whose captions lie in two shards stays one.
-
-    Returns
-    -------
-    pairs : PairedVectors
-    texts : pandas.DataFrame
-        ``key, image, text``, a row per text; ``image`` is the row of the images.
-
-    Raises
-    ------
-    DataError
-        No sample has both an image and a caption.
-    """
+    """Join the shards of a `PairEncoder`; an image whose captions lie in two shards stays one."""
     places: dict[str, int] = {}
     images: list[Float32Array] = []
     texts: list[Float32Array] = []

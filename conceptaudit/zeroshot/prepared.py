@@ -26,23 +26,12 @@ from conceptaudit.zeroshot.vector_sources import Source, Stored, find_sources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedEvaluation:
-    """An evaluation that could start.
-
-    Parameters
-    ----------
-    evaluation_set : EvaluationSet
-    clips : list of ClipModel
-    slugs : list of str
-        A folder name per model.
-    folder : Path
-        The run folder.
-    options : EvaluationOptions
-    """
+    """An evaluation that could start."""
 
     evaluation_set: EvaluationSet
     clips: list[ClipModel]
-    slugs: list[str]
-    folder: Path
+    slugs: list[str]  # A folder name per model
+    folder: Path  # the run folder
     options: EvaluationOptions
 
     @classmethod
@@ -53,13 +42,7 @@ class PreparedEvaluation:
         out: str | Path,
         options: EvaluationOptions,
     ) -> PreparedEvaluation:
-        """Load the models.
-
-        Raises
-        ------
-        ConfigError
-            A model is unknown, or there are not as many folders of embeddings as models.
-        """
+        """Load the models."""
         clips = load_models(models, options.device)
         slugs = model_slugs(clips)
         prepared = cls(
@@ -84,13 +67,7 @@ class PreparedEvaluation:
         progress: Progress,
         part: Part | None = None,
     ) -> dict[str, EmbeddingFolder]:
-        """Embed the images, or a part's share of them, where embeddings are to be kept.
-
-        Returns
-        -------
-        dict of str to EmbeddingFolder
-            By the name of the model's folder.
-        """
+        """Embed the images, or a part's share of them, where embeddings are to be kept."""
         dataset = self.evaluation_set.dataset
         return {
             place.name: embed(dataset, clip, place, workers=workers, part=part, progress=progress)
@@ -109,13 +86,7 @@ class PreparedEvaluation:
         return (self.evaluation_set.location, *self.options.embeddings, *models)
 
     def check_apart(self) -> None:
-        """Refuse to write where the evaluation reads.
-
-        Raises
-        ------
-        ArtifactMismatchError
-            The run folder, or that of the embeddings to be saved, overlaps with an input.
-        """
+        """Refuse to write where the evaluation reads."""
         check_apart([self.folder, self.options.save_embeddings], self.inputs())
 
     def run(self, sources: Sequence[Source]) -> RunFolder:
@@ -142,23 +113,12 @@ class PreparedEvaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedRetrieval:
-    """A retrieval that could start.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    shards : tuple of Shard
-        All of the dataset's.
-    stages : tuple of PairEncoder
-        One per model.
-    identity : str
-        Digest of everything that the results depend on.
-    """
+    """A retrieval that could start."""
 
     dataset: Dataset
-    shards: tuple[Shard, ...]
-    stages: tuple[PairEncoder, ...]
-    identity: str
+    shards: tuple[Shard, ...]  # all of the dataset's
+    stages: tuple[PairEncoder, ...]  # one per model
+    identity: str  # digest of everything that the results depend on
 
     @classmethod
     def of(
@@ -167,13 +127,7 @@ class PreparedRetrieval:
         models: Sequence[str | ClipModel],
         options: RetrievalOptions,
     ) -> PreparedRetrieval:
-        """Check the dataset, load the models, identify the run.
-
-        Raises
-        ------
-        ConfigError, ArtifactMismatchError
-            The dataset has no pairs, a model is unknown, or another made the embeddings.
-        """
+        """Check the dataset, load the models, identify the run."""
         embedded = EMBEDDING in dataset.provides
         if CAPTION not in dataset.provides or not (embedded or IMAGE in dataset.provides):
             raise ConfigError(
@@ -209,13 +163,7 @@ class PreparedRetrieval:
         return cls(dataset=dataset, shards=shards, stages=stages, identity=identity)
 
     def folder(self, out: str | Path) -> RunFolder:
-        """Name the run's folder.
-
-        Raises
-        ------
-        ConfigError, ArtifactMismatchError
-            It is a URL, or overlaps with what the run reads.
-        """
+        """Name the run's folder."""
         return RunFolder.at(
             out,
             kind="retrieval",

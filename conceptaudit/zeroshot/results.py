@@ -21,47 +21,26 @@ TASK = "zeroshot_classification"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelResult:
-    """What one model makes of an evaluation set.
+    """What one model makes of an evaluation set."""
 
-    Parameters
-    ----------
-    model, pretraining : str
-        What open_clip calls the architecture and the weights.
-    per_class : pandas.DataFrame
-        ``model, pretraining, dataset, concept, class_index, n_correct, n_images, acc1,
-        n_correct5, acc5``; a row per class that has images.
-    scores : dict of str to Score
-        ``acc1``, ``acc5``, ``mean_per_class_recall``.
-    confusions : pandas.DataFrame
-        ``model, pretraining, concept, predicted, n, share``.
-    account : dict
-        Images read, used, and dropped by reason.
-    """
-
+    # what open_clip calls the architecture and the weights
     model: str
     pretraining: str
+    # ``model, pretraining, dataset, concept, class_index, n_correct, n_images, acc1, n_correct5,
+    # acc5``; a row per class that has images
     per_class: pd.DataFrame
-    scores: dict[str, Score]
-    confusions: pd.DataFrame
-    account: Json
+    scores: dict[str, Score]  # ``acc1``, ``acc5``, ``mean_per_class_recall``
+    confusions: pd.DataFrame  # ``model, pretraining, concept, predicted, n, share``
+    account: Json  # images read, used, and dropped by reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A finished evaluation.
-
-    Parameters
-    ----------
-    folder : Path
-    evaluation_set : EvaluationSet
-    results : tuple of ModelResult
-        One per model, in the order asked for.
-    notes : tuple of str
-    """
+    """A finished evaluation."""
 
     folder: Path
     evaluation_set: EvaluationSet
-    results: tuple[ModelResult, ...]
+    results: tuple[ModelResult, ...]  # one per model, in the order asked for
     notes: tuple[str, ...]
 
     @property

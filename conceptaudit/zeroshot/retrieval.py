@@ -24,21 +24,11 @@ TEXT_RETRIEVAL = "text_retrieval_recall"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedVectors:
-    """Images and the captions that describe them, embedded.
+    """Images and the captions that describe them, embedded."""
 
-    Parameters
-    ----------
-    images : numpy.ndarray of float32, shape (n_images, dimension)
-        Unit vectors, one per image.
-    texts : numpy.ndarray of float32, shape (n_texts, dimension)
-        Unit vectors.
-    image_of : numpy.ndarray of int64, shape (n_texts,)
-        Row of `images` that each caption describes.
-    """
-
-    images: Float32Array
-    texts: Float32Array
-    image_of: Int64Array
+    images: Float32Array  # shape (n_images, dimension): unit vectors, one per image
+    texts: Float32Array  # shape (n_texts, dimension): unit vectors
+    image_of: Int64Array  # shape (n_texts,): row of `images` that each caption describes
 
     def __post_init__(self) -> None:
         if self.images.shape[1:] != self.texts.shape[1:]:
@@ -53,21 +43,7 @@ class PairedVectors:
 
 
 def retrieved(pairs: PairedVectors, ks: Sequence[int]) -> dict[str, BoolArray]:
-    """Tell for every query whether the k nearest items hold one of its own.
-
-    Parameters
-    ----------
-    pairs : PairedVectors
-    ks : sequence of int
-        How many of the nearest items count, each at least 1.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray of bool
-        ``image_retrieval_recall@k``, shape (n_texts,), and ``text_retrieval_recall@k``, shape
-        (n_images,): 1 where at least one of an image's captions is among the k nearest texts, as
-        CLIP_benchmark counts it. An image without a caption finds none.
-    """
+    """Tell for every query whether the k nearest items hold one of its own."""
     most = max(ks, default=0)
     if min(ks, default=0) < 1:
         raise ConfigError(f"Recall is taken at k of 1 or more. Got {list(ks)} instead.")
@@ -103,22 +79,8 @@ def recall_by_concept(
 ) -> pd.DataFrame:
     """Recall over the queries that name each concept.
 
-    Parameters
-    ----------
-    found : numpy.ndarray of bool, shape (n_queries,)
-        From `retrieved`.
-    concepts : sequence of sequence of str, length n_queries
-        The concepts of each query: of the caption, or of all captions of the image.
-    metric : str
-        Carried into the table.
+    Shapes: `found` (n_queries,), `concepts` (n_queries,).
 
-    Returns
-    -------
-    pandas.DataFrame
-        ``concept, n_correct, n_images, accuracy, metric``; `n_images` counts queries.
-
-    Examples
-    --------
     >>> table = recall_by_concept(np.array([True, False]), [["dog"], ["dog", "cat"]], "recall@1")
     >>> table[["concept", "n_correct", "n_images"]].values.tolist()
     [['cat', 0, 1], ['dog', 1, 2]]

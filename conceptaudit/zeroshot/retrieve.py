@@ -41,25 +41,14 @@ TASK = "zeroshot_retrieval"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieval:
-    """Finished retrieval.
-
-    Parameters
-    ----------
-    folder : Path
-    overall : pandas.DataFrame
-        ``model, pretraining, dataset, metric, value, n_queries``.
-    per_concept : pandas.DataFrame
-        ``model, pretraining, dataset, concept, n_correct, n_images, accuracy, metric``, where
-        ``n_images`` counts the queries that name the concept; empty without concepts.
-    account : dict
-        Samples read, used, and dropped by reason.
-    notes : tuple of str
-    """
+    """Finished retrieval."""
 
     folder: Path
-    overall: pd.DataFrame
+    overall: pd.DataFrame  # ``model, pretraining, dataset, metric, value, n_queries``
+    # ``model, pretraining, dataset, concept, n_correct, n_images, accuracy, metric``, where
+    # ``n_images`` counts the queries that name the concept; empty without concepts
     per_concept: pd.DataFrame
-    account: Json
+    account: Json  # samples read, used, and dropped by reason
     notes: tuple[str, ...]
 
 
@@ -144,24 +133,7 @@ def retrieval_part(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> PartRun:
-    """Encode one part's share of the pairs; `evaluate_retrieval` with these arguments finishes.
-
-    Parameters
-    ----------
-    part : Part
-        Shard k of the sorted list belongs to part k mod n.
-    dataset, models, out, options
-        As in `evaluate_retrieval`, the same for all parts.
-    workers, resume, progress
-        As in `evaluate`.
-
-    Raises
-    ------
-    ConfigError, DataError
-        As in `evaluate_retrieval`.
-    ArtifactMismatchError
-        `out` holds something else, or this part is running already.
-    """
+    """Encode one part's share of the pairs; `evaluate_retrieval` with these arguments finishes."""
     prepared = PreparedRetrieval.of(dataset, models, options or RetrievalOptions())
     run = prepared.folder(out)
     folder = run.path

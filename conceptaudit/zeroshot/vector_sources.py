@@ -31,22 +31,12 @@ LABELS = "labels.parquet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """What a model guessed for the images of a set.
+    """What a model guessed for the images of a set."""
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        ``class_index, guess_1 …``, a row per image in the numbers.
-    account : dict
-        Images read, used, and dropped by reason.
-    notes : tuple of str
-    listed : tuple of Path
-        Files written beside the shards' results, whose names depend on the model.
-    """
-
-    table: pd.DataFrame
-    account: Json
+    table: pd.DataFrame  # ``class_index, guess_1 …``, a row per image in the numbers
+    account: Json  # images read, used, and dropped by reason
     notes: tuple[str, ...] = ()
+    # files written beside the shards' results, whose names depend on the model
     listed: tuple[Path, ...] = ()
 
 
@@ -87,19 +77,10 @@ class PictureSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingSource:
-    """Embeddings that a model made earlier.
-
-    Parameters
-    ----------
-    stage : EmbeddingClassifier
-    dataset : Dataset
-        The embeddings.
-    shards : tuple of Shard
-    labels : SetLabels
-    """
+    """Embeddings that a model made earlier."""
 
     stage: EmbeddingClassifier
-    dataset: Dataset
+    dataset: Dataset  # the embeddings
     shards: tuple[Shard, ...]
     labels: SetLabels
 
@@ -149,27 +130,14 @@ def _tables(report: StageReport, shards: Sequence[str], suffix: str) -> list[pd.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """Which embeddings to use, or to make and keep.
+    """Which embeddings to use, or to make and keep."""
 
-    Parameters
-    ----------
-    read : sequence of str or Path
-        A folder per model, in the models' order; none to encode the images.
-    save : str, Path or None
-        Folder to keep embeddings in, a folder per model.
-    """
-
+    # A folder per model, in the models' order; none to encode the images
     read: Sequence[str | Path] = ()
-    save: str | Path | None = None
+    save: str | Path | None = None  # folder to keep embeddings in, a folder per model
 
     def places(self, evaluation_set: EvaluationSet, slugs: Sequence[str]) -> Sequence[str | Path]:
-        """Name the folder of each model; none where images are encoded.
-
-        Raises
-        ------
-        ConfigError
-            There are not as many folders as models, or both are asked for.
-        """
+        """Name the folder of each model; none where images are encoded."""
         read = self.read
         if not read and EMBEDDING in evaluation_set.dataset.provides:
             read = [evaluation_set.location]
@@ -204,15 +172,7 @@ def find_sources(
     *,
     stored: Stored,
 ) -> list[Source]:
-    """Say for every model where its vectors come from.
-
-    Raises
-    ------
-    ConfigError, DataError
-        The embeddings do not fit the set, or neither images nor embeddings are there.
-    ArtifactMismatchError
-        Another model made the embeddings.
-    """
+    """Say for every model where its vectors come from."""
     dataset = evaluation_set.dataset
     places = stored.places(evaluation_set, slugs)
     if not places and IMAGE not in dataset.provides:
