@@ -85,7 +85,8 @@ def parse_name(name: str) -> ModelName:
     architecture, _, weights = name.partition("/")
     models = open_clip.list_models()
     if architecture not in models:
-        near = get_close_matches(architecture, [*models, LAB], n=2)
+        folded = {known.casefold(): known for known in [*models, LAB]}
+        near = [folded[match] for match in get_close_matches(architecture.casefold(), folded, n=2)]
         raise ConfigError(
             "The model (--clip) must be 'lab', MODEL/WEIGHTS with a model that open_clip knows, "
             f"{HUB}ORGANISATION/NAME, or a folder with {CONFIG}. Got {name!r} instead."
