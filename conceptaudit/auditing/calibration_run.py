@@ -9,13 +9,12 @@ from pathlib import Path
 
 from conceptaudit.artifacts import RunFolder, digest_of
 from conceptaudit.auditing.calibrating import AUTO
-from conceptaudit.auditing.calibration_data import CalibrationData, index_images
+from conceptaudit.auditing.calibration_data import index_images
 from conceptaudit.auditing.plan import AuditPlan, mention_stage, plan_audit
-from conceptaudit.auditing.run import embedded, run_stages, runner_of
+from conceptaudit.auditing.stages import AuditStages
 from conceptaudit.display import quantity
 from conceptaudit.engine.part_marks import mark_finished
 from conceptaudit.engine.parts import Part, PartRun
-from conceptaudit.engine.runner import StageRunner
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.calibration import (
     Calibration,
@@ -111,7 +110,8 @@ def calibrate(
         # a second call, with other concepts, takes up what still holds
         stack.enter_context(run.hold(resume=True))
         progress = progress or SilentProgress()
-        data = _prepared(plan, runner_of(plan, run.path, progress))
+        stages = AuditStages.of(plan, run.path, progress)
+        data = stages.calibration_data(stages.run(plan.text, plan.mentions, plan.encoder))
         index = index_images(data.source, data.shards, data.n_samples)
         scores = data.scores(known, index, progress)
         by_label = scores.by_label
@@ -179,9 +179,8 @@ def calibrate_part(
     run, n_all = _work(plan, output_path(work)), len(plan.shards)
     folder = run.path
     with run.hold_part(str(part), resume=True):
-        progress = progress or SilentProgress()
-        runner = runner_of(plan, folder, progress, part)
-        reports = run_stages(plan, runner, plan.text, plan.mentions, plan.encoder)
+        stages = AuditStages.of(plan, folder, progress or SilentProgress(), part)
+        reports = stages.run(plan.text, plan.mentions, plan.encoder)
         mark_finished(folder, part, n_all)
     return PartRun.of(folder, part, n_all, reports)
 
@@ -206,20 +205,3 @@ def _planned(
     if isinstance(plan.text, PaperIndex):
         raise ConfigError("Calibration reads captions exactly: leave the text mode 'paper' out.")
     return plan
-
-
-def _prepared(plan: AuditPlan, runner: StageRunner) -> CalibrationData:
-    """Tag the captions and embed the images, as far as the dataset has them."""
-    reports = run_stages(plan, runner, plan.text, plan.mentions, plan.encoder)
-    source, shards = embedded(plan, runner.folder, plan.shards)
-    if plan.image is None or plan.background is None:
-        raise ConfigError("Calibration needs images.")
-    return CalibrationData(
-        source=source,
-        shards=shards,
-        text=None if plan.text is None else reports[plan.text.name].store,
-        vocabulary=plan.vocabulary,
-        mentions=reports["mentions"].store if "mentions" in reports else None,
-        vectors=plan.image.concepts,
-        background=plan.background,
-    )

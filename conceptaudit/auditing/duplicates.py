@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.artifacts import ShardStore, write_parquet
+from conceptaudit.auditing.stages import CountedShards
 from conceptaudit.datasets.base import EMBEDDING, Dataset, Shard
 from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
@@ -23,11 +24,9 @@ from conceptaudit.image.duplicates import (
     first_occurrence,
     null_threshold,
 )
-from conceptaudit.image.stages import StoredEmbeddings
 from conceptaudit.image.thumbnails import SAME_COLOURS, Thumbnails
-from conceptaudit.options.audit import AUTO_DUPLICATES, EXACT_DUPLICATES, AuditOptions
+from conceptaudit.options.audit import AUTO_DUPLICATES, EXACT_DUPLICATES
 from conceptaudit.records import ConceptFrequencies, Int64Array, sample_id
-from conceptaudit.store.removing import remove
 from conceptaudit.text.tagger import OPEN_CAPTIONS
 
 _EXTRAS = ("image_digest", "image_look")
@@ -134,41 +133,32 @@ class FoundDuplicates:
 
 
 def with_unique_counts(
-    frequencies: ConceptFrequencies,
-    counted: Sequence[Shard],
-    stores: Mapping[str, ShardStore],
-    *,
-    dataset: Dataset,
-    shards: tuple[Shard, ...],
-    folder: Path,
-    options: AuditOptions,
+    counted: CountedShards, frequencies: ConceptFrequencies
 ) -> tuple[ConceptFrequencies, tuple[str, ...]]:
     """Look for duplicates where that was asked for, write them down, count unique images.
 
     With ``n_image_unique`` and ``n_joint_unique`` where they can be had.
     """
-    remove(folder, [DUPLICATES])
-    if options.near_duplicates is None:
+    plan, stores, shards = counted.plan, counted.stores, counted.shards
+    if plan.options.near_duplicates is None:
         return frequencies, ()
-    source: Dataset = dataset
-    if "embeddings" in stores:
-        source = StoredEmbeddings(folder=stores["embeddings"].folder, source=shards)
-    elif EMBEDDING not in dataset.provides:
+    if "embeddings" not in stores and EMBEDDING not in plan.dataset.provides:
         why = "There are no embeddings in which to look for duplicates: unique images"
         return frequencies, (f"{why} were not counted. That needs images and --clip.",)
-    names = {shard.name for shard in counted}
-    pictures = read_pictures(source, [s for s in source.shards() if s.name in names])
-    found = look_for_duplicates(pictures, options.near_duplicates)
-    found.write(folder)
-    notes = found.notes
+    names = {shard.name for shard in shards}
+    source, embedded = counted.stages.embedded(plan.shards)
+    pictures = read_pictures(source, [shard for shard in embedded if shard.name in names])
+    duplicates = look_for_duplicates(pictures, plan.options.near_duplicates)
+    duplicates.write(counted.folder)
+    notes = duplicates.notes
     text = stores.get("text")
-    if text is not None and any(text.path(shard.name, OPEN_CAPTIONS).exists() for shard in counted):
+    if text is not None and counted.paths("text", OPEN_CAPTIONS):
         text = None
         why = "Captions were counted fast, which leaves pairs of caption and concept undecided"
         notes = (*notes, f"{why}: joint counts of unique images need --text-mode exact.")
     if "image" in stores:
         frequencies = count_unique(
-            frequencies, found, counted, stores["image"], text, level=options.level
+            frequencies, duplicates, shards, stores["image"], text, level=plan.options.level
         )
     return frequencies, notes
 

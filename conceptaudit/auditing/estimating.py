@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,10 @@ import pandas as pd
 
 from conceptaudit.artifacts import Json, ShardStore, write_json, write_parquet
 from conceptaudit.auditing.ambiguous_sample import ReadPairs, TagPairs, read_pairs, tag_pairs
-from conceptaudit.auditing.plan import AuditPlan
+from conceptaudit.auditing.stages import CountedShards
 from conceptaudit.datasets.base import Shard
 from conceptaudit.display import quantity
-from conceptaudit.engine import Engine, EngineChoice, StageReport, open_engine, run_shards
+from conceptaudit.engine import StageReport
 from conceptaudit.frequency.adaptive import AdaptiveSample, RankBounds
 from conceptaudit.frequency.open_pairs import (
     CountStrata,
@@ -27,9 +27,7 @@ from conceptaudit.frequency.strata import (
     expected_samples,
     with_estimates,
 )
-from conceptaudit.progress import Progress
-from conceptaudit.records import ConceptFrequencies, ConceptVocabulary, Int64Array
-from conceptaudit.store.removing import remove
+from conceptaudit.records import ConceptFrequencies, Int64Array
 from conceptaudit.text.tagger import FastTextTagger, sample_limit
 
 STRATA_FILE = "text_strata.parquet"
@@ -75,132 +73,101 @@ class TextEstimate:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimator:
-    """Estimates the counts of captions from what the fast text stage left."""
-
-    tagger: FastTextTagger
-    text: ShardStore
-    image: ShardStore | None
-    shards: Sequence[Shard]  # shards to count, identified by their tags
-    vocabulary: ConceptVocabulary
-    folder: Path
-    workers: EngineChoice
-    progress: Progress
-
-    def __call__(self) -> TextEstimate:
-        """Count, tag, estimate, and write the shares and what was done."""
-        store = strata_store(self.folder)
-        task = CountStrata(text=self.text, image=self.image, store=store)
-        report = run_shards(task, store, self.shards, engine=self._engine, progress=self.progress)
-        certain, certain_joint, strata = self._merge(store)
-        cells, rounds = self._sample(strata, certain)
-        n = len(self.vocabulary)
-        estimate, joint = add_cells(cells, n), add_cells(cells, n, joint=True)
-        table = self.folder / STRATA_FILE
-        write_parquet(table, self._shares(strata, cells))
-        done = {
-            "error": self.tagger.error,
-            "seed": self.tagger.seed,
-            "rounds": rounds,
-            "pairs_certain": int(certain.sum()),
-            "pairs_open": int(cells["n"].sum()),
-            "pairs_tagged": int(cells["m"].sum()),
-            "concepts_estimated": int((estimate.variance > 0).sum()),
-        }
-        write_json(self.folder / ESTIMATE_FILE, done)
-        note = (
-            "Captions were counted fast: without a tagger for "
-            f"{quantity(done['pairs_certain'], 'pair')} of caption and concept, tagged for "
-            f"{done['pairs_tagged']:,} of {done['pairs_open']:,} others. The counts of "
-            f"{quantity(done['concepts_estimated'], 'concept')} are estimates (n_text_se above "
-            f"0), aimed at a standard error of {self.tagger.error:.2%}; --text-mode exact tags all."
-        )
-        return TextEstimate(
-            certain=certain,
-            certain_joint=certain_joint,
-            open=estimate,
-            open_joint=joint,
-            table=table,
-            note=note,
-            report=report,
-        )
-
-    @property
-    def _engine(self) -> Engine:
-        # that of the text stage, whatever the items: its workers are kept, and know the words
-        return open_engine(self.workers, n_items=len(self.shards), folder=self.folder)
-
-    def _merge(self, store: ShardStore) -> tuple[Int64Array, Int64Array, pd.DataFrame]:
-        totals = {
-            side: np.zeros(len(self.vocabulary), dtype=np.int64) for side in ("text", "joint")
-        }
-        keys = ["concept_id", "form", "context"]
-        columns = [*keys, "n", "n_joint"]
-        none = pd.DataFrame({column: np.zeros(0, dtype=np.int64) for column in columns})
-        held, n_rows = [none], 0
-        for shard in self.shards:
-            record = store.read(shard.name)
-            for side, total in totals.items():
-                ids, counts = record[side]
-                total[ids] += np.asarray(counts, dtype=np.int64)
-            path = store.path(shard.name, ".parquet")
-            if path.exists():
-                held.append(pd.read_parquet(path).astype("int64"))
-                n_rows += len(held[-1])
-            if n_rows > _MERGE_ROWS:
-                held, n_rows = [pd.concat(held).groupby(keys, as_index=False).sum()], 0
-        strata = pd.concat(held).groupby(keys, as_index=False).sum()
-        return totals["text"], totals["joint"], strata
-
-    def _sample(self, strata: pd.DataFrame, certain: Int64Array) -> tuple[pd.DataFrame, int]:
-        """Tag the lowest ranks, more of them where a count needs more."""
-        error = self.tagger.error
-        sample = AdaptiveSample(
-            read=self._read, tag=self._tag, error=error, most=sample_limit(error)
-        )
-        return sample(strata, certain)
-
-    def _read(self, bounds: RankBounds) -> pd.DataFrame:
-        task = ReadPairs(store=self.text, seed=self.tagger.seed, bounds=bounds)
-        return read_pairs(task, self.shards, engine=self._engine)
-
-    def _tag(self, rows: pd.DataFrame) -> pd.DataFrame:
-        task = TagPairs(tagger=self.tagger, text=self.text, image=self.image)
-        return tag_pairs(task, rows, self.shards, engine=self._engine, progress=self.progress)
-
-    def _shares(self, strata: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-        """Lay the estimated shares out for every form and context there is."""
-        pooled = cells[cells["context"] < 0].set_index("form")
-        own = cells.set_index(["form", "context"])
-        keys = pd.MultiIndex.from_frame(strata[["form", "context"]])
-        table = strata.copy()
-        table.insert(0, "concept", [self.vocabulary.names[i] for i in strata["concept_id"]])
-        for column in ("m", "k", "share", "share_joint"):
-            found = pd.Series(own[column].reindex(keys).to_numpy(), index=table.index)
-            table[column] = found.fillna(table["form"].map(pooled[column]))
-        return table.rename(columns={"m": "n_tagged", "k": "n_named"})
-
-
-def estimate_text(
-    plan: AuditPlan,
-    folder: Path,
-    progress: Progress,
-    stores: Mapping[str, ShardStore],
-    counted: tuple[Shard, ...],
-) -> TextEstimate | None:
-    """Estimate the counts of captions, where they are counted fast."""
-    remove(folder, (STRATA_FILE, ESTIMATE_FILE))
-    if not isinstance(plan.text, FastTextTagger):
+def estimate_text(counted: CountedShards) -> TextEstimate | None:
+    """Estimate the counts of captions, and write the shares; None where every one is tagged."""
+    tagger = counted.plan.text
+    if not isinstance(tagger, FastTextTagger):
         return None
-    estimator = Estimator(
-        tagger=plan.text,
-        text=stores["text"],
-        image=stores.get("image"),
-        shards=counted,
-        vocabulary=plan.vocabulary,
-        folder=folder,
-        workers=plan.options.engine_choice,
-        progress=progress,
+    store = strata_store(counted.folder)
+    text, image = counted.stores["text"], counted.stores.get("image")
+    report = counted.stages.over(
+        CountStrata(text=text, image=image, store=store), store, counted.shards
     )
-    return estimator()
+    names = counted.plan.vocabulary.names
+    certain, certain_joint, strata = _merged(store, counted.shards, len(names))
+    cells, rounds = _sampled(counted, tagger)(strata, certain)
+    estimate, joint = add_cells(cells, len(names)), add_cells(cells, len(names), joint=True)
+    table = counted.folder / STRATA_FILE
+    write_parquet(table, _shares(strata, cells, names))
+    done = {
+        "error": tagger.error,
+        "seed": tagger.seed,
+        "rounds": rounds,
+        "pairs_certain": int(certain.sum()),
+        "pairs_open": int(cells["n"].sum()),
+        "pairs_tagged": int(cells["m"].sum()),
+        "concepts_estimated": int((estimate.variance > 0).sum()),
+    }
+    write_json(counted.folder / ESTIMATE_FILE, done)
+    note = (
+        "Captions were counted fast: without a tagger for "
+        f"{quantity(done['pairs_certain'], 'pair')} of caption and concept, tagged for "
+        f"{done['pairs_tagged']:,} of {done['pairs_open']:,} others. The counts of "
+        f"{quantity(done['concepts_estimated'], 'concept')} are estimates (n_text_se above "
+        f"0), aimed at a standard error of {tagger.error:.2%}; --text-mode exact tags all."
+    )
+    return TextEstimate(
+        certain=certain,
+        certain_joint=certain_joint,
+        open=estimate,
+        open_joint=joint,
+        table=table,
+        note=note,
+        report=report,
+    )
+
+
+def _merged(
+    store: ShardStore, shards: Sequence[Shard], n_concepts: int
+) -> tuple[Int64Array, Int64Array, pd.DataFrame]:
+    """Add up the certain pairs of shards, those with the image's tag, and the strata."""
+    totals = {side: np.zeros(n_concepts, dtype=np.int64) for side in ("text", "joint")}
+    keys = ["concept_id", "form", "context"]
+    columns = [*keys, "n", "n_joint"]
+    none = pd.DataFrame({column: np.zeros(0, dtype=np.int64) for column in columns})
+    tables, n_rows = [none], 0
+    for shard in shards:
+        record = store.read(shard.name)
+        for side, total in totals.items():
+            ids, counts = record[side]
+            total[ids] += np.asarray(counts, dtype=np.int64)
+        path = store.path(shard.name, ".parquet")
+        if path.exists():
+            tables.append(pd.read_parquet(path).astype("int64"))
+            n_rows += len(tables[-1])
+        if n_rows > _MERGE_ROWS:
+            tables, n_rows = [pd.concat(tables).groupby(keys, as_index=False).sum()], 0
+    strata = pd.concat(tables).groupby(keys, as_index=False).sum()
+    return totals["text"], totals["joint"], strata
+
+
+def _sampled(counted: CountedShards, tagger: FastTextTagger) -> AdaptiveSample:
+    """Return what tags the lowest ranks, and more of them where a count needs more."""
+    text, image, shards = counted.stores["text"], counted.stores.get("image"), counted.shards
+    runner = counted.stages.runner
+
+    # the engine of the text stage, whatever the items: its workers are kept, and know the words
+    def read(bounds: RankBounds) -> pd.DataFrame:
+        task = ReadPairs(store=text, seed=tagger.seed, bounds=bounds)
+        return read_pairs(task, shards, engine=runner.engine(len(shards)))
+
+    def tag(rows: pd.DataFrame) -> pd.DataFrame:
+        task = TagPairs(tagger=tagger, text=text, image=image)
+        engine = runner.engine(len(shards))
+        return tag_pairs(task, rows, shards, engine=engine, progress=runner.progress)
+
+    return AdaptiveSample(read=read, tag=tag, error=tagger.error, most=sample_limit(tagger.error))
+
+
+def _shares(strata: pd.DataFrame, cells: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Lay the estimated shares out for every form and context there is."""
+    pooled = cells[cells["context"] < 0].set_index("form")
+    own = cells.set_index(["form", "context"])
+    keys = pd.MultiIndex.from_frame(strata[["form", "context"]])
+    table = strata.copy()
+    table.insert(0, "concept", [names[i] for i in strata["concept_id"]])
+    for column in ("m", "k", "share", "share_joint"):
+        shares = pd.Series(own[column].reindex(keys).to_numpy(), index=table.index)
+        # a context of which nothing was tagged has the form's share
+        table[column] = shares.fillna(table["form"].map(pooled[column]))
+    return table.rename(columns={"m": "n_tagged", "k": "n_named"})

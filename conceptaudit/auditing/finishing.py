@@ -4,116 +4,115 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
-from conceptaudit.artifacts import Json, ShardStore, write_csv, write_parquet
+from conceptaudit.artifacts import Json, write_csv, write_parquet
 from conceptaudit.auditing.calibrating import (
     CALIBRATION,
     calibration_notes,
     caption_misalignment,
     with_corrected,
 )
-from conceptaudit.auditing.calibration_data import ImageCells, ImageIndex, count_cells
+from conceptaudit.auditing.calibration_data import ImageCells, count_cells
 from conceptaudit.auditing.duplicates import with_unique_counts
 from conceptaudit.auditing.estimating import TextEstimate
 from conceptaudit.auditing.judged_run import CELLS_FILE, cell_table
 from conceptaudit.auditing.mentions import ROLL_UP, roll_up, with_kind_counts
-from conceptaudit.auditing.outputs import TextSide, count_by_language, count_columns
-from conceptaudit.auditing.plan import AuditPlan
+from conceptaudit.auditing.outputs import (
+    count_by_language,
+    count_columns,
+    count_pairs_of_concepts,
+    with_ambiguity,
+    write_aliases,
+    write_evidence,
+)
 from conceptaudit.auditing.results import PARTIAL_COLUMN, AuditRun
 from conceptaudit.auditing.sources import sampled_of
+from conceptaudit.auditing.stages import CountedShards, Reports
 from conceptaudit.auditing.suspicions import suspicions
-from conceptaudit.auditing.taggers import TagFile, forget_lists
-from conceptaudit.datasets.base import Shard
+from conceptaudit.auditing.taggers import TagFile
 from conceptaudit.display import quantity
-from conceptaudit.engine import StageReport
 from conceptaudit.frequency.counting import Alignment, add_shards, frequency_table, read_counts
 from conceptaudit.image.calibration import Calibration
-from conceptaudit.progress import Progress
-from conceptaudit.records import Int64Array
+from conceptaudit.records import ConceptFrequencies, Int64Array
 from conceptaudit.text.mentions import MentionTotals, unspaced_note
 from conceptaudit.text.pipeline import load_pipeline
 from conceptaudit.text.tagger import FastTextTagger
 from conceptaudit.text.windows import splits_at_spaces
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountedShards:
-    """What the stages of an audit left."""
-
-    shards: tuple[Shard, ...]  # those that every side has, identified by their tags
-    stores: Mapping[str, ShardStore]
-    counts: ShardStore
-    reports: Mapping[str, StageReport]  # what running each stage did
-    estimate: TextEstimate | None  # where captions were counted fast
-    index: ImageIndex | None = None  # which samples share an image, where that matters
+Totals = Mapping[str, Int64Array]
+"""Counts by side, of shape (n_concepts,)."""
 
 
-def finish(plan: AuditPlan, folder: Path, progress: Progress, done: CountedShards) -> AuditRun:
+def finish(counted: CountedShards, reports: Reports, estimate: TextEstimate | None) -> AuditRun:
     """Add the shards up and derive everything that an audit reports, short of writing it."""
-    totals, agreement = add_shards(
-        (read_counts(done.counts, shard.name) for shard in done.shards), len(plan.vocabulary)
-    )
-    if done.estimate is not None:
-        totals, agreement = done.estimate.complete(
-            totals, agreement, [done.counts.read(shard.name) for shard in done.shards]
-        )
+    plan, level = counted.plan, counted.plan.options.level
+    counts = reports["counts"].store
+    names = [shard.name for shard in counted.shards]
+    totals, agreement = add_shards((read_counts(counts, n) for n in names), len(plan.vocabulary))
+    if estimate is not None:
+        records = [counts.read(name) for name in names]
+        totals, agreement = estimate.complete(totals, agreement, records)
     look_alikes = MentionTotals(len(plan.vocabulary))
     account = {
-        side: added_accounts(
-            look_alikes.noted(done.stores[side].read(shard.name) for shard in done.shards)
-        )
+        side: added_accounts(look_alikes.noted(counted.stores[side].read(name) for name in names))
         for side in ("text", "image")
-        if side in done.stores
+        if side in counted.stores
     }
     n_read = max(side["n_samples"] for side in account.values())
     sampled = sampled_of(plan.dataset, plan.options, n_read)
     frequencies = replace(
-        frequency_table(
-            plan.vocabulary, totals, source=plan.dataset.location, level=plan.options.level
-        ),
+        frequency_table(plan.vocabulary, totals, source=plan.dataset.location, level=level),
         n_samples=n_read,
         share=1.0 if sampled is None else n_read / sampled["sampled_from"],
     )
-    made = AuditRun(
-        folder=folder,
+    notes = [*plan.notes, *_sample_note(sampled)]
+    # that only part of the shards are counted comes before all else, then that images say nothing
+    first = [notes.pop(0)] if plan.partial is not None else []
+    if estimate is not None:
+        frequencies = estimate.marked(frequencies, level=level)
+        notes.append(estimate.note)
+    path = counted.folder / CALIBRATION
+    calibration = Calibration.load(path) if path.exists() else None
+    silent = calibration is not None and not calibration.has_signal
+    if "image" in counted.stores:
+        frequencies, more = _with_images(counted, frequencies, totals, account, calibration)
+        (first if silent else notes).extend(more)
+    if plan.own_text is not None:
+        frequencies, of_captions = _with_captions(
+            counted, frequencies, account, look_alikes, estimate
+        )
+        notes += of_captions
+        write_evidence(counted)
+    reports = {**reports, **_more_tables(counted, totals, account)}
+    if isinstance(plan.image_tags, TagFile):
+        notes += plan.image_tags.account_for(
+            plan.vocabulary, counted.folder, counted.stores["image"], counted.shards
+        )
+    frequencies, more = with_unique_counts(counted, frequencies)
+    notes += more
+    # where images say nothing, nothing of them is missing
+    sides = {side: one for side, one in account.items() if side == "text" or not silent}
+    first += suspicions(frequencies.table, sides, plan.vocabulary, plan.dataset.settings)
+    if plan.partial is not None:
+        share = plan.partial["n_shards"] / plan.partial["n_all"]
+        table = frequencies.table.assign(**{PARTIAL_COLUMN: share})
+        frequencies = replace(frequencies, table=table)
+    skipped = [f"Skipped: {why}" for why in failed_shards(reports).values()]
+    return AuditRun(
+        folder=counted.folder,
         frequencies=frequencies,
         alignment=Alignment(n_samples=n_read, **agreement),
         account=account,
-        notes=(*plan.notes, *_sample_note(sampled)),
-        redone={},
-        misalignment=_misalignment(plan, folder, done),
-        level=plan.options.level,
-    )
-    if done.estimate is not None:
-        marked = done.estimate.marked(made.frequencies, level=plan.options.level)
-        made = replace(made, frequencies=marked, notes=(*made.notes, done.estimate.note))
-    made = _with_images(plan, done, made, totals)
-    made, more = _with_captions(plan, progress, done, made, totals, look_alikes)
-    made = _with_duplicates(plan, done, made)
-    reports = {**done.reports, **more}
-    failures = failed_shards(reports)
-    # a model without signal counts no image: that comes first, and nothing is missing there
-    silent = "image" in made.account and not bool(made.table["n_image"].notna().any())
-    sides = {side: one for side, one in made.account.items() if side == "text" or not silent}
-    first = suspicions(made.table, sides, plan.vocabulary, plan.dataset.settings)
-    if silent:
-        made, first = replace(made, notes=made.notes[1:]), (*made.notes[:1], *first)
-    if plan.partial is not None:
-        share = plan.partial["n_shards"] / plan.partial["n_all"]
-        table = made.table.assign(**{PARTIAL_COLUMN: share})
-        made = replace(made, frequencies=replace(made.frequencies, table=table))
-        first, made = (made.notes[0], *first), replace(made, notes=made.notes[1:])
-    return replace(
-        made,
-        notes=(*first, *made.notes, *(f"Skipped: {why}" for why in failures.values())),
+        notes=(*first, *notes, *skipped),
         redone={
             name: {"kept": report.kept, "redone": dict(report.redone)}
             for name, report in reports.items()
         },
+        misalignment=_misalignment(counted, calibration, estimate),
+        level=level,
     )
 
 
@@ -129,7 +128,7 @@ def _sample_note(sampled: Json) -> tuple[str, ...]:
     return (remark,)
 
 
-def failed_shards(reports: Mapping[str, StageReport]) -> dict[str, str]:
+def failed_shards(reports: Reports) -> dict[str, str]:
     """Return why shards could not be read, by shard."""
     return {name: why for report in reports.values() for name, why in report.failed.items()}
 
@@ -152,160 +151,111 @@ def added_accounts(accounts: Iterable[Json]) -> Json:
 
 
 def _with_images(
-    plan: AuditPlan, done: CountedShards, made: AuditRun, totals: Mapping[str, Int64Array]
-) -> AuditRun:
+    counted: CountedShards,
+    frequencies: ConceptFrequencies,
+    totals: Totals,
+    account: Json,
+    calibration: Calibration | None,
+) -> tuple[ConceptFrequencies, tuple[str, ...]]:
     """Correct the counts of images, and say how images were tagged."""
-    if "image" not in done.stores:
-        return made
-    options, path = plan.options, made.folder / CALIBRATION
-    frequencies = made.frequencies
-    calibration = Calibration.load(path) if path.exists() else None
-    shared = done.index is not None and done.index.shared
-    cells = _cells(plan, done, made, totals)
+    plan, level = counted.plan, counted.plan.options.level
+    shared = counted.index is not None and counted.index.shared
+    cells = _cells(counted, totals, account)
     if calibration is not None:
         frequencies = with_corrected(
-            frequencies, calibration, cells, has_text="text" in totals, level=options.level
+            frequencies, calibration, cells, has_text="text" in totals, level=level
         )
-    notes: tuple[str, ...] = ()
-    if plan.image is not None:
-        notes = calibration_notes(
-            calibration,
-            cells if shared else None,
-            asked=plan.calibrates,
-            threshold=options.fixed_threshold,
-        )
-    table = cell_table(
-        plan.vocabulary.names,
-        cells.n_images,
-        cells.named,
-        cells.tagged,
-        cells.both,
-        calibration,
+    write_parquet(
+        counted.folder / CELLS_FILE, cell_table(plan.vocabulary.names, cells, calibration)
     )
-    write_parquet(made.folder / CELLS_FILE, table)
-    ordered = (*made.notes, *notes)
-    if calibration is not None and not calibration.has_signal:
-        ordered = (*notes, *made.notes)
-    return replace(made, frequencies=frequencies, notes=ordered)
+    if plan.image is None:
+        return frequencies, ()
+    return frequencies, calibration_notes(
+        calibration,
+        cells if shared else None,
+        asked=plan.calibrates,
+        threshold=plan.options.fixed_threshold,
+    )
 
 
-def _cells(
-    plan: AuditPlan, done: CountedShards, made: AuditRun, totals: Mapping[str, Int64Array]
-) -> ImageCells:
+def _cells(counted: CountedShards, totals: Totals, account: Json) -> ImageCells:
     """Count images by caption and tag."""
-    n_images = made.account["image"]["n_used"]
-    mentions = done.stores.get("mentions")
-    if mentions is not None or (done.index is not None and done.index.shared):
+    n_images = account["image"]["n_used"]
+    mentions = counted.stores.get("mentions")
+    if mentions is not None or (counted.index is not None and counted.index.shared):
         return count_cells(
-            done.stores.get("text"),
+            counted.stores.get("text"),
             mentions,
-            done.stores["image"],
-            done.shards,
-            n_concepts=len(plan.vocabulary),
+            counted.stores["image"],
+            counted.shards,
+            n_concepts=len(counted.plan.vocabulary),
             n_used=n_images,
-            index=done.index,
+            index=counted.index,
         )
     text, joint = totals.get("text"), totals.get("joint")
     if text is None or joint is None:
-        nothing = np.zeros(len(plan.vocabulary), dtype=np.int64)
+        nothing = np.zeros(len(counted.plan.vocabulary), dtype=np.int64)
         return ImageCells(n_images=n_images, named=nothing, tagged=totals["image"], both=nothing)
     # captions of images that could not be used say nothing of the images that were
-    share = min(1.0, n_images / max(made.account["text"]["n_used"], 1))
+    share = min(1.0, n_images / max(account["text"]["n_used"], 1))
     named = np.maximum(np.rint(text * share), joint).astype(np.int64)
     return ImageCells(n_images=n_images, named=named, tagged=totals["image"], both=joint)
 
 
 def _with_captions(
-    plan: AuditPlan,
-    progress: Progress,
-    done: CountedShards,
-    made: AuditRun,
-    totals: Mapping[str, Int64Array],
+    counted: CountedShards,
+    frequencies: ConceptFrequencies,
+    account: Json,
     look_alikes: MentionTotals,
-) -> tuple[AuditRun, dict[str, StageReport]]:
-    """Add what is told about captions beside their counts, and run the stages that it takes."""
-    reports: dict[str, StageReport] = {}
-    text, options = plan.own_text, plan.options
-    if text is not None:
-        side = TextSide(store=done.stores["text"], shards=done.shards, vocabulary=plan.vocabulary)
-        frequencies, notes = side.with_ambiguity(
-            made.frequencies,
-            english=load_pipeline(text.pipeline.name).lang == "en",
-            look_alikes=look_alikes,
-            strata=None if done.estimate is None else done.estimate.table,
+    estimate: TextEstimate | None,
+) -> tuple[ConceptFrequencies, list[str]]:
+    """Add what is told about captions beside their counts."""
+    plan, stores = counted.plan, counted.stores
+    strata = None if estimate is None else estimate.table
+    frequencies, notes = with_ambiguity(counted, frequencies, look_alikes, strata)
+    if "mentions" in stores:
+        # the fast mode's own table has pairs that no tagger accepted
+        text = None if isinstance(plan.text, FastTextTagger) else stores["text"]
+        frequencies = with_kind_counts(
+            frequencies, text, stores["mentions"], counted.shards, level=plan.options.level
         )
-        if "mentions" in done.stores:
-            frequencies = with_kind_counts(
-                frequencies,
-                None if isinstance(text, FastTextTagger) else done.stores["text"],
-                done.stores["mentions"],
-                done.shards,
-                level=options.level,
-            )
-            table = roll_up(
-                plan.vocabulary, done.stores["text"], done.stores.get("image"), done.shards
-            )
-            write_csv(made.folder / ROLL_UP, table)
-        made = replace(made, frequencies=frequencies, notes=(*made.notes, *notes))
-        nlp = load_pipeline(text.pipeline.name)
-        if nlp.lang == "en" or splits_at_spaces(nlp):
-            n_captions = made.account["text"]["n_used"]
-            note = unspaced_note(look_alikes.n_unspaced, n_captions, options.spacy_model)
-            made = replace(made, notes=(*made.notes, *filter(None, [note])))
-        side.write_aliases(made.folder, look_alikes)
-        fast = text if isinstance(text, FastTextTagger) else None
-        workers = options.engine_choice
-        side.write_evidence(made.folder, size=options.evidence, workers=workers, fast=fast)
-        reports |= side.write_cooccurrence(
-            made.folder,
-            totals["text"],
-            made.account["text"]["n_used"],
-            options=options,
-            progress=progress,
+        table = roll_up(plan.vocabulary, stores["text"], stores.get("image"), counted.shards)
+        write_csv(counted.folder / ROLL_UP, table)
+    nlp = load_pipeline(plan.options.spacy_model)
+    if nlp.lang == "en" or splits_at_spaces(nlp):
+        n_captions, pipeline = account["text"]["n_used"], plan.options.spacy_model
+        notes += filter(None, [unspaced_note(look_alikes.n_unspaced, n_captions, pipeline)])
+    if look_alikes.n_records == len(counted.shards):
+        write_aliases(counted, look_alikes)
+    return frequencies, notes
+
+
+def _more_tables(counted: CountedShards, totals: Totals, account: Json) -> Reports:
+    """Write the tables that were asked for, which take stages of their own."""
+    plan, reports = counted.plan, Reports()
+    if plan.options.cooccurrence and plan.own_text is not None:
+        reports["pairs"] = count_pairs_of_concepts(
+            counted, totals["text"], account["text"]["n_used"]
         )
     if plan.languages is not None:
-        reports["counts_by_language"] = count_by_language(
-            done.stores, done.shards, plan.vocabulary, made.folder, options, progress
-        )
-    if options.columns:
-        reports["columns"] = count_columns(
-            plan.dataset, done.stores, done.shards, plan.vocabulary, made.folder, options, progress
-        )
-    return made, reports
+        reports["counts_by_language"] = count_by_language(counted)
+    if plan.options.columns:
+        reports["columns"] = count_columns(counted)
+    return reports
 
 
-def _with_duplicates(plan: AuditPlan, done: CountedShards, made: AuditRun) -> AuditRun:
-    """Count every image once where that is asked for, and account for imported tags."""
-    notes: tuple[str, ...] = ()
-    forget_lists(made.folder)
-    if isinstance(plan.image_tags, TagFile):
-        notes = plan.image_tags.account_for(
-            plan.vocabulary, made.folder, done.stores["image"], done.shards
-        )
-    frequencies, more = with_unique_counts(
-        made.frequencies,
-        done.shards,
-        done.stores,
-        dataset=plan.dataset,
-        shards=plan.shards,
-        folder=made.folder,
-        options=plan.options,
-    )
-    return replace(made, frequencies=frequencies, notes=(*made.notes, *notes, *more))
-
-
-def _misalignment(plan: AuditPlan, folder: Path, done: CountedShards) -> Json:
-    path = folder / CALIBRATION
-    if not path.exists() or not {"text", "image"} <= done.stores.keys():
+def _misalignment(
+    counted: CountedShards, calibration: Calibration | None, estimate: TextEstimate | None
+) -> Json:
+    if calibration is None or not calibration.has_signal:
         return None
-    calibration = Calibration.load(path)
-    if not calibration.has_signal:
+    if not {"text", "image"} <= counted.stores.keys():
         return None
     return caption_misalignment(
         calibration,
-        done.stores["text"],
-        done.stores["image"],
-        done.shards,
-        level=plan.options.level,
-        shares=None if done.estimate is None else done.estimate.table,
+        counted.stores["text"],
+        counted.stores["image"],
+        counted.shards,
+        level=counted.plan.options.level,
+        shares=None if estimate is None else estimate.table,
     )

@@ -17,6 +17,7 @@ from conceptaudit.artifacts import (
     write_csv,
     write_parquet,
 )
+from conceptaudit.auditing.calibration_data import ImageCells
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.judged import (
@@ -56,15 +57,12 @@ ADDED = (
 
 
 def cell_table(
-    names: Sequence[str],
-    n_images: int,
-    named: np.ndarray,
-    tagged: np.ndarray,
-    both: np.ndarray,
-    calibration: Calibration | None,
+    names: Sequence[str], cells: ImageCells, calibration: Calibration | None
 ) -> pd.DataFrame:
     """Lay out images by what captions and tags say, and what is expected of each cell."""
-    sizes = np.stack([both, named - both, tagged - both, n_images - named - tagged + both], axis=1)
+    named, tagged, both = cells.named, cells.tagged, cells.both
+    neither = cells.n_images - named - tagged + both
+    sizes = np.stack([both, named - both, tagged - both, neither], axis=1)
     if calibration is None or not calibration.has_signal:
         shares = np.tile(ASSUMED, (len(names), 1))
     else:

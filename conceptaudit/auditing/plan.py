@@ -38,12 +38,12 @@ from conceptaudit.image.vectors import read_concept_vectors
 from conceptaudit.options.audit import EXACT, FAST, PAPER, AuditOptions
 from conceptaudit.progress import Progress, announce
 from conceptaudit.records import ConceptVocabulary, Float32Array
-from conceptaudit.text.languages import LanguageLister
 from conceptaudit.text.paper import PaperIndex
 from conceptaudit.text.pipeline import BUNDLED, find_pipeline, load_pipeline
 from conceptaudit.text.tagger import (
     LOADER,
     FastTextTagger,
+    LanguageLister,
     TextTagger,
     annotator_of,
     unmatchable_concepts,

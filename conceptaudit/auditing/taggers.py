@@ -37,7 +37,6 @@ from conceptaudit.image.external_tags import (
 from conceptaudit.image.tag_files import ENDINGS, read_tag_rows
 from conceptaudit.plugins import installed
 from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch, Tags
-from conceptaudit.store.removing import remove
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
 
 GROUP = "conceptaudit.taggers"
@@ -297,11 +296,6 @@ class TagFile:
         imported = self.tagger(vocabulary, folder).imported
         n_unknown = _list_unknown_keys(self.files, store, shards, folder)
         return tuple(_notes(self, imported, n_unknown, folder))
-
-
-def forget_lists(folder: Path) -> None:
-    """Remove the lists of an earlier run with other options."""
-    remove(folder, (UNKNOWN_KEYS, UNKNOWN_CONCEPTS))
 
 
 def _list_unknown_keys(

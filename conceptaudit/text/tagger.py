@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.artifacts import Json, package_versions
-from conceptaudit.datasets.base import CAPTION, CAPTION_UNIT, Shard
+from conceptaudit.datasets.base import CAPTION, CAPTION_UNIT, LANGUAGE, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import ConfigError
 from conceptaudit.options.shared import DEFAULT_ERROR, DEFAULT_EVIDENCE
@@ -323,3 +324,39 @@ def preload() -> None:
     """Load the bundled pipeline and the word tables for English phrases."""
     load_pipeline(BUNDLED)
     english_spellings("hot dog")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageLister:
+    """Notes the language of every sample, as the dataset's LANGUAGE column has it."""
+
+    name: str = field(default="languages", init=False)
+    parts: frozenset[str] = field(default=frozenset({LANGUAGE}), init=False)
+
+    @property
+    def settings(self) -> Json:
+        """Nothing can be set."""
+        return {"stage": self.name}
+
+    def __call__(
+        self,
+        shard: Shard,  # noqa: ARG002 -- every stage is told its shard
+        batches: Iterator[SampleBatch],
+    ) -> ShardResult:
+        """List one shard."""
+        samples: list[int] = []
+        languages: list[str] = []
+        for batch in batches:
+            samples += batch.sample_ids.tolist()
+            languages += batch.languages or []
+        return ShardResult(
+            summary={"n_samples": dict(sorted(Counter(languages).items()))},
+            tables={
+                ".parquet": pd.DataFrame(
+                    {
+                        "sample_id": pd.Series(samples, dtype="int64"),
+                        "language": pd.Series(languages, dtype="str"),
+                    }
+                )
+            },
+        )
