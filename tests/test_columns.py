@@ -18,9 +18,9 @@ from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
 from conceptaudit.curves.simulated import World, simulate
 from conceptaudit.frequency.by_column import SUMMARY_COLUMNS, VALUE_COLUMNS
 from conceptaudit.frequency.comparing import _as_a_whole, _by_concept
-from conceptaudit.frequency.cooccurrence import PairCounts, top_pairs
+from conceptaudit.frequency.cooccurrence import PARTNER_COLUMNS
 from conceptaudit.frequency.counting import frequency_table
-from conceptaudit.frequency.misclassification import Corrected, add_corrected
+from conceptaudit.frequency.misclassification import CORRECTED_COLUMNS
 from conceptaudit.frequency.ratios import Counted
 from conceptaudit.frequency.strata import Estimate, with_estimates
 from conceptaudit.longtail.balance import LongTailClass
@@ -64,10 +64,10 @@ def frequencies() -> set[str]:
     table = with_estimates(
         table, dict.fromkeys(sides, count), dict.fromkeys(sides, estimate), level=0.9
     )
-    corrected = Corrected(image=one, image_low=one, image_high=one, joint=one)
     unique = [f"n_{side}_unique" for side in ("image", "joint")]
     return {
-        *add_corrected(table.table, corrected),
+        *table.table,
+        *CORRECTED_COLUMNS,
         *(f"{name}{end}" for name in unique for end in ("", "_low", "_high")),
         *look_alike_columns(count, count, count),
         *(*KIND_COLUMNS, *SIGNAL_COLUMNS, *JUDGED_COUNTS),
@@ -76,9 +76,7 @@ def frequencies() -> set[str]:
 
 
 def cooccurrence() -> set[str]:
-    vocabulary = ConceptVocabulary((Concept(name="dog"), Concept(name="cat")))
-    with PairCounts(2) as pairs:
-        return set(top_pairs(pairs, vocabulary, np.ones(2, dtype=np.int64), 1))
+    return set(PARTNER_COLUMNS)
 
 
 def curve_tables() -> dict[str, set[str]]:

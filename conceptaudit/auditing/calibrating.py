@@ -16,9 +16,9 @@ from conceptaudit.auditing.calibration_data import CalibrationData, ImageCells, 
 from conceptaudit.datasets.base import IMAGE, Shard
 from conceptaudit.display import quantity
 from conceptaudit.frequency.misclassification import (
+    CORRECTED_COLUMNS,
     MAX_CAPTIONS,
     Counted,
-    add_corrected,
     correct_counts,
     corrected_misalignment,
     named_pairs,
@@ -91,11 +91,9 @@ def with_corrected(
         text=cells.named.astype(np.float64) if has_text else None,
         joint=cells.both.astype(np.float64) if has_text else None,
     )
-    corrected = correct_counts(counted, calibration.rates, level=level)
-    table = add_corrected(frequencies.table, corrected)
+    table = frequencies.table.assign(**correct_counts(counted, calibration.rates, level=level))
     unknown = ~calibration.identified
-    columns = [name for name in table if "_corrected" in str(name)]
-    table.loc[unknown, columns] = np.nan
+    table.loc[unknown, list(CORRECTED_COLUMNS)] = np.nan
     table = table.assign(**dict(zip(SIGNAL_COLUMNS, _signal(calibration, cells), strict=True)))
     if not calibration.has_signal:
         raw = [f"n_{side}{end}" for side in ("image", "joint") for end in ("", "_low", "_high")]

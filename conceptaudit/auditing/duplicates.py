@@ -15,7 +15,7 @@ from conceptaudit.auditing.stages import CountedShards
 from conceptaudit.datasets.base import EMBEDDING, Dataset, Shard
 from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
-from conceptaudit.frequency.counting import SidePairs, intersect
+from conceptaudit.frequency.counting import read_tags
 from conceptaudit.frequency.intervals import poisson_interval
 from conceptaudit.image.altered import SAME_GREYS
 from conceptaudit.image.duplicates import (
@@ -257,15 +257,18 @@ def count_unique(
     counts = {side: np.zeros(len(table), dtype=np.int64) for side in sides}
     shared: dict[str, list[pd.DataFrame]] = {side: [] for side in sides}
     for shard in shards:
-        pairs = {"image": _pairs(image, shard)}
+        pairs = {"image": read_tags(image, shard.name)}
         if text is not None:
-            pairs["joint"] = intersect(_pairs(text, shard), pairs["image"])
+            on = ["sample_id", "concept_id"]
+            pairs["joint"] = read_tags(text, shard.name).merge(pairs["image"], on=on)
         for side, tags in pairs.items():
-            place = np.searchsorted(members, tags.sample_ids)
+            samples = tags["sample_id"].to_numpy(np.int64)
+            concepts = tags["concept_id"].to_numpy(np.int64)
+            place = np.searchsorted(members, samples)
             place[place == len(members)] = 0
-            several = members[place] == tags.sample_ids if len(members) else place < 0
-            counts[side] += np.bincount(tags.concept_ids[~several], minlength=len(table))
-            rows = {"g": groups[place[several]], "c": tags.concept_ids[several]}
+            several = members[place] == samples if len(members) else place < 0
+            counts[side] += np.bincount(concepts[~several], minlength=len(table))
+            rows = {"g": groups[place[several]], "c": concepts[several]}
             shared[side].append(pd.DataFrame(rows).drop_duplicates())
     for side in sides:
         once = pd.concat(shared[side]).drop_duplicates()["c"].to_numpy(dtype=np.int64)
@@ -274,9 +277,3 @@ def count_unique(
         table[column] = pd.array(counts[side], dtype="Int64")
         table[f"{column}_low"], table[f"{column}_high"] = poisson_interval(counts[side], level)
     return replace(frequencies, table=table)
-
-
-def _pairs(store: ShardStore, shard: Shard) -> SidePairs:
-    path = store.path(shard.name, ".parquet")
-    columns = ["sample_id", "concept_id"]
-    return SidePairs.from_table(pd.read_parquet(path, columns=columns) if path.exists() else None)

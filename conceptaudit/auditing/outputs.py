@@ -22,9 +22,9 @@ from conceptaudit.frequency.by_column import (
     column_tables,
     columns_of,
 )
-from conceptaudit.frequency.by_language import NAME, CountByLanguage, language_table
 from conceptaudit.frequency.cooccurrence import CountPairs, cooccurrence_table, pair_store
-from conceptaudit.frequency.counting import shards_to_count
+from conceptaudit.frequency.counting import BY_LANGUAGE as LANGUAGE_COUNTS
+from conceptaudit.frequency.counting import CountByLanguage, language_table, shards_to_count
 from conceptaudit.reading import concept_names, read_parquet
 from conceptaudit.records import ConceptFrequencies, Int64Array
 from conceptaudit.store.checking import check_written
@@ -169,7 +169,7 @@ def count_by_language(counted: CountedShards) -> StageReport:
     folder, stores = counted.folder, counted.stores
     sides = [stores[name] for name in ("text", "image", "languages") if name in stores]
     shards = shards_to_count(counted.shards, sides)
-    store = ShardStore(folder=folder / NAME, digest=digest_of(NAME))
+    store = ShardStore(folder=folder / LANGUAGE_COUNTS, digest=digest_of(LANGUAGE_COUNTS))
     task = CountByLanguage(
         languages=stores["languages"],
         text=stores.get("text"),

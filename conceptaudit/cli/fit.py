@@ -281,10 +281,9 @@ def _of_counts(frequencies: list[str], pretraining: str) -> str | None:
     """Pretraining set to take from count files of several; most tables hold one audit anyway."""
     if pretraining in {"auto", "all"}:
         return None
-    from conceptaudit.frequency.readers import holds_corpora, holds_table
+    from conceptaudit.frequency.readers import holds_several
 
-    one = holds_table(frequencies) and not holds_corpora(frequencies)
-    return None if one else pretraining
+    return pretraining if holds_several(frequencies) else None
 
 
 def summary(curve: Curve, out: Path) -> dict[str, object]:

@@ -16,8 +16,8 @@ from conceptaudit.auditing.sources import open_source
 from conceptaudit.counts import CORRECTED_COLUMNS, choose_count, counts_of
 from conceptaudit.datasets.base import EMBEDDING, Dataset, Shard
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.frequency.counting import SidePairs, intersect
-from conceptaudit.frequency.open_pairs import read_numbers, read_pairs, read_shares, with_shares
+from conceptaudit.frequency.counting import read_tags
+from conceptaudit.frequency.open_pairs import read_pairs, read_shares, with_shares
 from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.image.stages import StoredEmbeddings
 from conceptaudit.options.audit import AuditOptions
@@ -170,20 +170,17 @@ class AuditedData:
                 share=table["share"][chosen].astype(np.float64)[order],
             )
         if side == "joint":
-            both = intersect(self._certain(shard, "text"), self._certain(shard, "image"))
+            on = ["sample_id", "concept_id"]
+            tags = read_tags(self.store("text"), shard).merge(
+                read_tags(self.store("image"), shard), on=on
+            )
         else:
-            both = self._certain(shard, side)
+            tags = read_tags(self.store(side), shard)
         return ConceptPairs(
-            sample_ids=both.sample_ids,
-            concept_ids=both.concept_ids,
-            share=np.ones(len(both.sample_ids)),
+            sample_ids=tags["sample_id"].to_numpy(np.int64),
+            concept_ids=tags["concept_id"].to_numpy(np.int64),
+            share=np.ones(len(tags)),
         )
-
-    def _certain(self, shard: str, side: str) -> SidePairs:
-        path = self.store(side).path(shard, ".parquet")
-        columns = ("sample_id", "concept_id")
-        table = pd.DataFrame(read_numbers(path, columns)) if path.exists() else None
-        return SidePairs.from_table(table)
 
     def embedded(self) -> tuple[Dataset, tuple[Shard, ...]]:
         """Return where the images' vectors are: in the run, or in the dataset.

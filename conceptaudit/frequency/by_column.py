@@ -29,6 +29,7 @@ from conceptaudit.datasets._extra import (
 )
 from conceptaudit.datasets.base import EXTRA, LANGUAGE, Dataset, Shard
 from conceptaudit.errors import ConfigError
+from conceptaudit.frequency.counting import read_tags
 
 NAME = "columns"
 AUTO_COLUMNS = "auto"
@@ -75,7 +76,7 @@ class CountColumns:
         """Add up a shard and write its record."""
         columns, lost = self._read(shard)
         ids = columns["sample_id"].to_numpy(np.int64)
-        tags = _tags(self.tags, shard.name)
+        tags = read_tags(self.tags, shard.name)
         order = np.argsort(ids, kind="stable")
         place = np.searchsorted(ids[order], tags["sample_id"])
         place[place == len(ids)] = 0
@@ -125,14 +126,6 @@ class CountColumns:
                 why = table["sample_id"].map(reasons.set_index("sample_id")["reason"])
                 table[STATUS] = why.fillna("ok")
         return table, lost if STATUS in columns else {}
-
-
-def _tags(store: ShardStore, shard: str) -> pd.DataFrame:
-    path = store.path(shard, ".parquet")
-    columns = ["sample_id", "concept_id"]
-    if not path.exists():
-        return pd.DataFrame({name: np.empty(0, dtype=np.int64) for name in columns})
-    return pd.read_parquet(path, columns=columns)
 
 
 def _numbers(

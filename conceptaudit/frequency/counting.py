@@ -2,7 +2,7 @@
 
 Counts are sparse pairs (concept ids, counts): most concepts of a long list are in few shards. They
 lie in an array beside the record, not in it: ten thousand shards of a vocabulary of twenty thousand
-concepts would be gigabytes of JSON to parse.
+concepts would be gigabytes of JSON to parse. Tags are tables with ``sample_id`` and ``concept_id``.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from conceptaudit.frequency.open_pairs import (
     expected_agreement,
     read_pairs,
     read_shares,
+    sparse_counts,
     with_shares,
 )
 from conceptaudit.records import (
+    FREQUENCY_COLUMNS,
     MODALITIES,
     ConceptFrequencies,
     ConceptVocabulary,
@@ -34,60 +36,32 @@ from conceptaudit.records import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SidePairs:
-    """The (sample, concept) pairs of one modality in one shard, without their scores."""
-
-    sample_ids: Int64Array  # (n,): sorted
-    concept_ids: Int64Array  # (n,): sorted within a sample
-
-    @classmethod
-    def from_table(cls, table: pd.DataFrame | None) -> SidePairs:
-        """Take the pairs of a tag table; None is a side that has none."""
-        if table is None:
-            return cls(sample_ids=np.empty(0, np.int64), concept_ids=np.empty(0, np.int64))
-        return cls(
-            sample_ids=table["sample_id"].to_numpy(dtype=np.int64),
-            concept_ids=table["concept_id"].to_numpy(dtype=np.int64),
-        )
-
-    def sparse_counts(self) -> list[list[int]]:
-        """Count samples per concept, as a list of ids and a list of counts."""
-        ids, counts = np.unique(self.concept_ids, return_counts=True)
-        return [ids.tolist(), counts.tolist()]
+def read_tags(
+    store: ShardStore, shard: str, columns: Sequence[str] = ("sample_id", "concept_id")
+) -> pd.DataFrame:
+    """Read columns of a shard's tags; a shard without a tag has no table."""
+    path = store.path(shard, ".parquet")
+    if path.exists():
+        return pd.read_parquet(path, columns=list(columns))
+    return pd.DataFrame({name: np.empty(0, dtype=np.int64) for name in columns})
 
 
-def intersect(text: SidePairs, image: SidePairs) -> SidePairs:
-    """Return the pairs that both sides have: the caption names what the picture shows."""
-    left = pd.DataFrame({"s": text.sample_ids, "c": text.concept_ids})
-    right = pd.DataFrame({"s": image.sample_ids, "c": image.concept_ids})
-    both = left.merge(right, on=["s", "c"])
-    return SidePairs(
-        sample_ids=both["s"].to_numpy(dtype=np.int64),
-        concept_ids=both["c"].to_numpy(dtype=np.int64),
-    )
-
-
-def count_pairs(text: SidePairs | None, image: SidePairs | None) -> Json:
-    """Count one shard.
+def count_pairs(text: pd.DataFrame | None, image: pd.DataFrame | None) -> Json:
+    """Count one shard by its tags; None is a side that was not audited.
 
     ``counts``: sparse counts by modality; ``agreement``: numbers of samples tagged on each side, on
     both, and on both without a concept in common.
     """
-    counts: dict[str, Any] = {}
-    agreement: dict[str, int] = {}
-    if text is not None:
-        counts["text"] = text.sparse_counts()
-        agreement["n_text_tagged"] = len(np.unique(text.sample_ids))
-    if image is not None:
-        counts["image"] = image.sparse_counts()
-        agreement["n_image_tagged"] = len(np.unique(image.sample_ids))
+    sides = {"text": text, "image": image}
+    tags = {name: table for name, table in sides.items() if table is not None}
+    counts = {name: sparse_counts(table["concept_id"]) for name, table in tags.items()}
+    samples = {name: table["sample_id"].unique() for name, table in tags.items()}
+    agreement = {f"n_{name}_tagged": len(ids) for name, ids in samples.items()}
     if text is not None and image is not None:
-        joint = intersect(text, image)
-        counts["joint"] = joint.sparse_counts()
-        both = np.intersect1d(text.sample_ids, image.sample_ids)
-        agreement["n_both_tagged"] = len(both)
-        agreement["n_agreeing"] = len(np.unique(joint.sample_ids))
+        joint = text.merge(image, on=["sample_id", "concept_id"])
+        counts["joint"] = sparse_counts(joint["concept_id"])
+        agreement["n_both_tagged"] = len(np.intersect1d(samples["text"], samples["image"]))
+        agreement["n_agreeing"] = joint["sample_id"].nunique()
     return {"counts": counts, "agreement": agreement}
 
 
@@ -194,11 +168,7 @@ class CountShard:
             result = self._count_open(self.text, self.shares, shard.name)
             self._write(shard, result)
             return
-        sides = [
-            None if side is None else SidePairs.from_table(_read_tags(side, shard.name))
-            for side in (self.text, self.image)
-        ]
-        self._write(shard, count_pairs(*sides))
+        self._write(shard, count_pairs(*_both_sides(self.text, self.image, shard)))
 
     def _write(self, shard: Shard, result: Json) -> None:
         counts = result.pop("counts")
@@ -211,20 +181,12 @@ class CountShard:
     def _count_open(self, text: ShardStore, shares: Path, shard: str) -> Json:
         """Count the image side, and how well the sides are expected to agree."""
         pairs = with_shares(read_pairs(text, self.image, shard), read_shares(shares))
-        if self.image is None:
-            image = SidePairs.from_table(None)
-            counted = count_pairs(None, None)
-        else:
-            image = SidePairs.from_table(_read_tags(self.image, shard))
-            counted = count_pairs(None, image)
-        expected = expected_agreement(pairs, np.unique(image.sample_ids))
-        if self.image is None:
+        image = None if self.image is None else read_tags(self.image, shard)
+        tagged = np.zeros(0, np.int64) if image is None else image["sample_id"].unique()
+        expected = expected_agreement(pairs, tagged)
+        if image is None:
             expected = {"n_text_tagged": expected["n_text_tagged"]}
-        return {
-            "counts": counted["counts"],
-            "agreement": counted["agreement"],
-            "expected": expected,
-        }
+        return {**count_pairs(None, image), "expected": expected}
 
 
 def packed(counts: Mapping[str, Sequence[Sequence[int]]]) -> npt.NDArray[np.unsignedinteger]:
@@ -268,6 +230,64 @@ def shards_to_count(shards: Sequence[Shard], sides: Sequence[ShardStore]) -> tup
     return tuple(counted)
 
 
-def _read_tags(store: ShardStore, shard: str) -> pd.DataFrame | None:
-    path = store.path(shard, ".parquet")
-    return pd.read_parquet(path, columns=["sample_id", "concept_id"]) if path.exists() else None
+BY_LANGUAGE = "counts_by_language"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountByLanguage:
+    """Counts one shard per language."""
+
+    languages: ShardStore  # each sample's language
+    text: ShardStore | None  # the tags; None for a side that was not audited
+    image: ShardStore | None
+    store: ShardStore  # where the counts go
+
+    def __call__(self, shard: Shard) -> None:
+        """Count a shard and write its record."""
+        languages = read_tags(self.languages, shard.name, ("sample_id", "language"))
+        sides = _both_sides(self.text, self.image, shard)
+        n_samples = self.languages.read(shard.name)["n_samples"]
+        result = {
+            language: {"n_samples": n, **count_pairs(*_of_language(sides, languages, language))}
+            for language, n in n_samples.items()
+        }
+        self.store.write(shard.name, shard.fingerprint, result, {})
+
+
+def _both_sides(
+    text: ShardStore | None, image: ShardStore | None, shard: Shard
+) -> list[pd.DataFrame | None]:
+    return [None if side is None else read_tags(side, shard.name) for side in (text, image)]
+
+
+def _of_language(
+    sides: Sequence[pd.DataFrame | None], languages: pd.DataFrame, language: str
+) -> list[pd.DataFrame | None]:
+    """Keep the tags of samples in one language."""
+    ids = languages.loc[languages["language"] == language, "sample_id"]
+    return [None if side is None else side[side["sample_id"].isin(ids)] for side in sides]
+
+
+def language_table(
+    shards: Sequence[Json], vocabulary: ConceptVocabulary, *, level: float = LEVEL
+) -> tuple[pd.DataFrame, dict[str, Json]]:
+    """Add up shards and lay the counts out per language and concept.
+
+    Returns `table`: ``language`` and the columns of a frequency table, for every pair that was
+    counted at least once: whatever is not listed was counted 0 times. Summed over languages, a
+    concept's counts are those of the whole dataset; `languages`: samples, and samples tagged on
+    each side, per language.
+    """
+    names = sorted({language for shard in shards for language in shard})
+    tables: list[pd.DataFrame] = []
+    totals: dict[str, Json] = {}
+    for language in names:
+        parts = [shard[language] for shard in shards if language in shard]
+        counts, agreement = add_shards(parts, len(vocabulary))
+        totals[language] = {"n_samples": sum(part["n_samples"] for part in parts), **agreement}
+        table = frequency_table(vocabulary, counts, level=level).table
+        counted = [column for column in FREQUENCY_COLUMNS if column in table]
+        seen = (table[counted].fillna(0) > 0).any(axis=1)
+        tables.append(table[seen].assign(language=language))
+    whole = pd.concat(tables, ignore_index=True)
+    return whole[["language", *(c for c in whole if c != "language")]], totals

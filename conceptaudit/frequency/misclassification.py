@@ -31,35 +31,28 @@ Table = Mapping[str, FloatArray]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """Raw counts of a dataset."""
+    """Raw counts of a dataset, (n_concepts,) each."""
 
     n_samples: int  # samples with a usable image
-    image: FloatArray
-    # (n_concepts,): captions that name the concept, images tagged with it, and both; text and joint
-    # are None where captions were not audited
-    text: FloatArray | None = None
+    image: FloatArray  # images tagged with the concept
+    text: FloatArray | None = None  # captions that name it; None where they were not audited
     joint: FloatArray | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Corrected:
-    """Estimated numbers of images that show each concept, shape (n_concepts,), with intervals."""
-
-    image: FloatArray
-    image_low: FloatArray
-    image_high: FloatArray
-    # images that show it and whose caption names it; None without captions
-    joint: FloatArray | None = None
-    joint_low: FloatArray | None = None
-    joint_high: FloatArray | None = None
+# Columns that a correction adds to a table of frequencies.
+CORRECTED_COLUMNS = tuple(
+    f"n_{side}_corrected{end}" for side in ("image", "joint") for end in ("", "_low", "_high")
+)
 
 
 def correct_counts(
     counted: Counted, rates: Table, *, level: float = LEVEL, seed: int = 0
-) -> Corrected:
-    """Correct counts for misclassification.
+) -> dict[str, FloatArray]:
+    """Correct counts for misclassification; returns `CORRECTED_COLUMNS`, (n_concepts,) each.
 
-    Shapes: `rates` (n_concepts, 1 + n_draws). Never negative. Intervals hold the uncertainty of the
+    `rates` are (n_concepts, 1 + n_draws), the best estimate first. ``n_image_corrected`` estimates
+    the images that show a concept, ``n_joint_corrected`` those whose caption names it too (NaN
+    without captions). Never negative. Intervals hold the uncertainty of the
     rates, which images happen to show the concept, and sampling; none is narrower than the Poisson
     interval of the estimate. See W. J. Rogan, B. Gladen, "Estimating prevalence from the results of
     a screening test", American Journal of Epidemiology 107 (1978). S. L. Hui, S. D. Walter,
@@ -77,27 +70,10 @@ def correct_counts(
     ]
     image = _interval([e[0] for e in estimates], [e[2] for e in estimates], level, rng)
     named = [estimate[1] for estimate in estimates if estimate[1] is not None]
-    if not named:
-        return Corrected(image=image[0], image_low=image[1], image_high=image[2])
-    joint = _interval(named, [estimate[3] for estimate in estimates], level, rng)
-    return Corrected(
-        image=image[0],
-        image_low=image[1],
-        image_high=image[2],
-        joint=joint[0],
-        joint_low=joint[1],
-        joint_high=joint[2],
-    )
-
-
-def add_corrected(table: pd.DataFrame, corrected: Corrected) -> pd.DataFrame:
-    """Put ``n_image_corrected``, ``n_joint_corrected`` and their bounds beside the raw counts."""
-    added = table.copy()
-    for side in ("image", "joint"):
-        for ending in ("", "_low", "_high"):
-            values = getattr(corrected, f"{side}{ending}")
-            added[f"n_{side}_corrected{ending}"] = np.nan if values is None else values
-    return added
+    joint = [np.full(len(counted.image), np.nan)] * 3
+    if named:
+        joint = _interval(named, [estimate[3] for estimate in estimates], level, rng)
+    return dict(zip(CORRECTED_COLUMNS, [*image, *joint], strict=True))
 
 
 _Estimate = tuple[FloatArray, FloatArray | None, FloatArray, FloatArray]
@@ -157,7 +133,7 @@ def _interval(
     variances: list[FloatArray],
     level: float,
     rng: np.random.Generator,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+) -> list[FloatArray]:
     """Mix draws of the rates, of what is shown, and of sampling."""
     tail = (1.0 - level) / 2.0
     drawn = []
@@ -169,7 +145,7 @@ def _interval(
     # the exact Poisson bounds of a count of which the estimate is the nearest whole number
     least, most = poisson_interval(np.round(values[0]), level)
     low = np.where(values[0] < 0.5, 0.0, np.minimum(low, least))
-    return values[0], np.minimum(low, values[0]), np.maximum(np.maximum(high, most), values[0])
+    return [values[0], np.minimum(low, values[0]), np.maximum(np.maximum(high, most), values[0])]
 
 
 ROUNDS = 60

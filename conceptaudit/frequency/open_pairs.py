@@ -29,6 +29,12 @@ UNIT = 1 << 20
 Columns = dict[str, npt.NDArray[Any]]
 
 
+def sparse_counts(concept_ids: npt.ArrayLike) -> list[list[int]]:
+    """Count samples per concept, as a list of ids and a list of counts."""
+    ids, counts = np.unique(np.asarray(concept_ids, dtype=np.int64), return_counts=True)
+    return [ids.tolist(), counts.tolist()]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountStrata:
     """Counts one shard's open pairs by form and context."""
@@ -50,8 +56,8 @@ class CountStrata:
             files[STRATA] = path
         concepts, joint = pairs["concept_id"].astype(np.int64), pairs["joint"]
         record = {
-            "text": _sparse(concepts[~is_open]),
-            "joint": _sparse(concepts[~is_open & joint]),
+            "text": sparse_counts(concepts[~is_open]),
+            "joint": sparse_counts(concepts[~is_open & joint]),
         }
         self.store.write(shard.name, shard.fingerprint, record, files)
 
@@ -211,8 +217,3 @@ def with_shares(pairs: Columns | pd.DataFrame, shares: Shares) -> Columns:
     form = columns["form"]
     share = shares.look_up(form, columns["context"], columns["joint"].astype(bool))
     return {**columns, "share": np.where(form == CERTAIN, 1.0, share)}
-
-
-def _sparse(ids: npt.NDArray[np.int64]) -> list[list[int]]:
-    found, counts = np.unique(ids, return_counts=True)
-    return [found.tolist(), counts.tolist()]

@@ -99,13 +99,6 @@ def _registered(source: str | Path | Sequence[str | Path]) -> str | None:
     return names[0] if names else None
 
 
-def holds_table(source: str | Path | Sequence[str | Path]) -> bool:
-    """Tell whether a source is an audit or a table, rather than the paper's count files."""
-    if _registered(source) is not None:
-        return True
-    return any(path.suffix.lower() in TABLE_SUFFIXES for path in _files(source))
-
-
 def _files(source: str | Path | Sequence[str | Path]) -> list[Path]:
     files: list[Path] = []
     for item in [source] if isinstance(source, str | Path) else list(source):
@@ -164,8 +157,10 @@ def _from_table(path: Path, pretraining: str | None = None) -> ConceptFrequencie
         if column in table:
             table[column] = _numbers(path, table, column)
     sources = sorted({str(name) for name in table["source"]}) if "source" in table else []
-    name = sources[0] if len(sources) == 1 else _name_of(path)
-    n_samples, share = sampled_share(path)
+    # a run is named after its folder, a file after itself, where no column says more
+    own = path.parent.resolve().name if path.name in OUR_FILES else path.stem
+    name = sources[0] if len(sources) == 1 else own
+    n_samples, share = _sampled_share(path)
     return ConceptFrequencies(
         table.drop(columns="source", errors="ignore"),
         name,
@@ -175,18 +170,22 @@ def _from_table(path: Path, pretraining: str | None = None) -> ConceptFrequencie
     )
 
 
-def holds_corpora(source: str | Path | Sequence[str | Path]) -> bool:
-    """Tell whether a source is a table whose ``corpus`` column tells pretraining sets apart."""
+def holds_several(source: str | Path | Sequence[str | Path]) -> bool:
+    """Whether a source may be of several pretraining sets: count files, or a table with a corpus.
+
+    Raises `DataError` where there is nothing at `source`.
+    """
     if _registered(source) is not None:
         return False
-    [path] = files if len(files := _files(source)) == 1 else [Path()]
+    files = _files(source)
+    path = files[0]
+    if len(files) > 1 or path.suffix.lower() not in TABLE_SUFFIXES:
+        return not any(file.suffix.lower() in TABLE_SUFFIXES for file in files)
     if path.suffix.lower() == ".parquet":
         names = [str(name) for name in read_parquet(path)]
-    elif path.suffix.lower() in TABLE_SUFFIXES:
+    else:
         with path.open(encoding="utf-8-sig", errors="replace") as lines:
             names = next(lines, "").replace("\t", ",").split(",")
-    else:
-        return False
     return "corpus" in {name.strip().strip('"').casefold() for name in names}
 
 
@@ -210,42 +209,42 @@ def _of_corpus(path: Path, table: pd.DataFrame, pretraining: str | None) -> pd.D
 
 def level_of(path: Path) -> float:
     """Take the level of a table's intervals from its audit's manifest; 0.9 for other tables."""
-    manifest = path.parent / MANIFEST
-    if path.name not in OUR_FILES or not manifest.is_file():
-        return LEVEL
-    record = read_json(manifest)
-    level = record.get("level", LEVEL) if isinstance(record, dict) else LEVEL
+    level = _manifest_of(path).get("level", LEVEL)
     if not isinstance(level, float) or not 0.0 < level < 1.0:
-        raise DataError(f"{manifest}: level must lie in (0, 1). Got {level!r} instead.")
+        raise DataError(
+            f"{path.parent / MANIFEST}: level must lie in (0, 1). Got {level!r} instead."
+        )
     return level
 
 
-def sampled_share(path: Path) -> tuple[int | None, float]:
+def _manifest_of(path: Path) -> dict[str, Any]:
+    """Read the manifest of the audit that a table is of; empty for any other table."""
+    manifest = path.parent / MANIFEST
+    record = read_json(manifest) if path.name in OUR_FILES and manifest.is_file() else {}
+    return record if isinstance(record, dict) else {}
+
+
+def _sampled_share(path: Path) -> tuple[int | None, float]:
     """Take from its audit's manifest how many samples a table's counts are of, and of what share.
 
-    Returns `n_samples`: samples read, before drops; None for other tables; `share`: of the whole
-    dataset, in (0, 1]; 1 where nothing tells.
+    Samples read, before drops, None for other tables; the share of the whole dataset in (0, 1], 1
+    where nothing tells.
     """
-    manifest = path.parent / MANIFEST
-    if path.name not in OUR_FILES or not manifest.is_file():
-        return None, 1.0
-    record = read_json(manifest)
-    account = record.get("account") if isinstance(record, dict) else None
-    sides = account.values() if isinstance(account, dict) else ()
-    read = [side.get("n_samples") for side in sides if isinstance(side, dict)]
-    known = [n for n in read if isinstance(n, int) and not isinstance(n, bool)]
-    n_samples = max(known, default=None)
-    sampled = record.get("sampled") if isinstance(record, dict) else None
+    record = _manifest_of(path)
+    account, sampled = record.get("account"), record.get("sampled")
     if sampled is None:
-        return n_samples, 1.0
+        sides = account.values() if isinstance(account, dict) else ()
+        read = [side.get("n_samples") for side in sides if isinstance(side, dict)]
+        known = [n for n in read if isinstance(n, int) and not isinstance(n, bool)]
+        return max(known, default=None), 1.0
     try:
         n_read, whole = int(sampled["n_read"]), int(sampled["sampled_from"])
     except (KeyError, TypeError, ValueError):
         n_read, whole = 0, 0
     if not 0 < n_read <= whole:
         raise DataError(
-            f"{manifest}: 'sampled' must hold n_read, above 0, and sampled_from, at least that. "
-            f"Got {sampled!r} instead."
+            f"{path.parent / MANIFEST}: 'sampled' must hold n_read, above 0, and sampled_from, at "
+            f"least that. Got {sampled!r} instead."
         )
     return n_read, n_read / whole
 
@@ -275,11 +274,6 @@ def with_share(
             f"{sampled_from:,} instead."
         )
     return replace(frequencies, share=read / sampled_from)
-
-
-def _name_of(path: Path) -> str:
-    """Name a source after its run folder, or after its own file where the name says more."""
-    return path.parent.resolve().name if path.name in OUR_FILES else path.stem
 
 
 def _numbers(path: Path, table: pd.DataFrame, column: str) -> "pd.Series[Any]":

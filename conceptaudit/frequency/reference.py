@@ -11,7 +11,7 @@ Packages add their own through the entry point group ``conceptaudit.reference_co
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from importlib import metadata
@@ -105,43 +105,45 @@ def _table(path: Path, digest: str) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-_SOURCES: Mapping[str, Mapping[str, str]] = {
-    "paper": {
-        "by": "Udandarao et al., arXiv 2404.04125",
-        "method": "captions: bag of spaCy lemmas, nouns only; images: RAM++ tags above 0.7; joint: "
-        "both. Terms that the index lacks were dropped",
-        "licence": "MIT",
-        "url": "github.com/bethgelab/frequency_determines_performance",
-        "file": "paper.parquet",
-        "sha256": "7dd886b1f410b2ead92ea302a15257750711db0c09d9157a1c085dfa1f68be74",
-    },
-    "clip-beyond-tail": {
-        "by": "Wen et al., CLIP beyond tail",
-        "method": "captions: bag of lemmas, some exclusions made by hand",
-        "licence": "MIT",
-        "url": "github.com/CVMI-Lab/clip-beyond-tail",
-        "file": "clip_beyond_tail.parquet",
-        "sha256": "2df46359481cb274064dd3d3895916f21966e78d0e4260ac9420b25dc189b330",
-    },
-    "swat": {
-        "by": "Liu et al., SWAT",
-        "method": "captions: strings of the most common name and its synonyms; n_relevant: the "
-        "share of them that a language model judged relevant",
-        "licence": "MIT",
-        "url": "github.com/tian1327/SWAT",
-        "file": "swat.parquet",
-        "sha256": "32e893677d708be0a1c0fd5af2621a72b4b6f10384fc001d4fe934003e09aa2e",
-    },
-}
-_COLUMNS = {
-    "paper": ("n_text", "n_image", "n_joint"),
-    "clip-beyond-tail": ("n_text",),
-    "swat": ("n_text", "n_relevant"),
-}
+_PAPER = ReferenceCounts(
+    name="paper",
+    n_samples=None,
+    columns=("n_text", "n_image", "n_joint"),
+    by="Udandarao et al., arXiv 2404.04125",
+    method="captions: bag of spaCy lemmas, nouns only; images: RAM++ tags above 0.7; joint: both. "
+    "Terms that the index lacks were dropped",
+    licence="MIT",
+    url="github.com/bethgelab/frequency_determines_performance",
+    path=DATA / "paper.parquet",
+    sha256="7dd886b1f410b2ead92ea302a15257750711db0c09d9157a1c085dfa1f68be74",
+)
+_CLIP_BEYOND_TAIL = ReferenceCounts(
+    name="clip-beyond-tail",
+    n_samples=None,
+    columns=("n_text",),
+    by="Wen et al., CLIP beyond tail",
+    method="captions: bag of lemmas, some exclusions made by hand",
+    licence="MIT",
+    url="github.com/CVMI-Lab/clip-beyond-tail",
+    path=DATA / "clip_beyond_tail.parquet",
+    sha256="2df46359481cb274064dd3d3895916f21966e78d0e4260ac9420b25dc189b330",
+)
+_SWAT = ReferenceCounts(
+    name="swat",
+    n_samples=None,
+    columns=("n_text", "n_relevant"),
+    by="Liu et al., SWAT",
+    method="captions: strings of the most common name and its synonyms; n_relevant: the share of "
+    "them that a language model judged relevant",
+    licence="MIT",
+    url="github.com/tian1327/SWAT",
+    path=DATA / "swat.parquet",
+    sha256="32e893677d708be0a1c0fd5af2621a72b4b6f10384fc001d4fe934003e09aa2e",
+)
 _CORPORA = {
-    "paper": ("cc3m", "cc12m", "yfcc15m", "synthci30m", "laion400m"),
-    "clip-beyond-tail": ("cc12m", "yfcc15m", "laion400m", "laion2b"),
-    "swat": ("laion400m",),
+    _PAPER: ("cc3m", "cc12m", "yfcc15m", "synthci30m", "laion400m"),
+    _CLIP_BEYOND_TAIL: ("cc12m", "yfcc15m", "laion400m", "laion2b"),
+    _SWAT: ("laion400m",),
 }
 
 # Which source stands for a corpus where several counted it, first to last: the order of held-out
@@ -153,19 +155,9 @@ DEFAULT_SOURCES = ("clip-beyond-tail", "paper", "swat")
 def registry() -> Mapping[str, ReferenceCounts]:
     """Return all reference counts by name, ours first."""
     counts = [
-        ReferenceCounts(
-            name=f"{corpus}/{source}",
-            n_samples=CORPUS_SAMPLES[corpus],
-            columns=_COLUMNS[source],
-            by=fields["by"],
-            method=fields["method"],
-            licence=fields["licence"],
-            url=fields["url"],
-            path=DATA / fields["file"],
-            sha256=fields["sha256"],
-        )
-        for source, fields in _SOURCES.items()
-        for corpus in _CORPORA[source]
+        replace(source, name=f"{corpus}/{source.name}", n_samples=CORPUS_SAMPLES[corpus])
+        for source, corpora in _CORPORA.items()
+        for corpus in corpora
     ]
     for point in metadata.entry_points(group=ENTRY_POINTS):
         loaded = point.load()

@@ -339,9 +339,9 @@ def calibrated(
         name=f"{name}: corrected counts",
         scores=None,
         tags=None,
-        counts=corrected.image,
-        interval=(corrected.image_low, corrected.image_high),
-        joint=(corrected.joint, corrected.joint_low, corrected.joint_high),
+        counts=corrected["n_image_corrected"],
+        interval=(corrected["n_image_corrected_low"], corrected["n_image_corrected_high"]),
+        joint=tuple(corrected[f"n_joint_corrected{end}"] for end in ("", "_low", "_high")),
     )
 
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from conceptaudit.frequency.counting import (
     Alignment,
-    SidePairs,
     add_shards,
     count_pairs,
     frequency_table,
@@ -20,12 +19,8 @@ N = 5
 PAIRS = st.sets(st.tuples(st.integers(0, 30), st.integers(0, N - 1)), max_size=60)
 
 
-def side(pairs: set[tuple[int, int]]) -> SidePairs:
-    ordered = sorted(pairs)
-    return SidePairs(
-        sample_ids=np.array([s for s, _ in ordered], dtype=np.int64),
-        concept_ids=np.array([c for _, c in ordered], dtype=np.int64),
-    )
+def side(pairs: set[tuple[int, int]]) -> pd.DataFrame:
+    return pd.DataFrame(sorted(pairs), columns=["sample_id", "concept_id"], dtype=np.int64)
 
 
 def test_counted_by_hand() -> None:
@@ -50,7 +45,7 @@ def test_counted_by_hand() -> None:
 def test_any_cutting_into_shards_gives_the_same_counts(
     text: set[tuple[int, int]], image: set[tuple[int, int]], cut: int
 ) -> None:
-    def part(pairs: set[tuple[int, int]], k: int) -> SidePairs:
+    def part(pairs: set[tuple[int, int]], k: int) -> pd.DataFrame:
         return side({(s, c) for s, c in pairs if s // cut == k})
 
     whole = add_shards([count_pairs(side(text), side(image))], N)
@@ -122,8 +117,6 @@ def test_wilson_edges() -> None:
 
 
 def test_tables_of_no_tags() -> None:
-    empty = SidePairs.from_table(None)
+    empty = pd.DataFrame({"sample_id": [], "concept_id": []})
     assert count_pairs(empty, None)["counts"]["text"] == [[], []]
-    assert (
-        len(SidePairs.from_table(pd.DataFrame({"sample_id": [], "concept_id": []})).sample_ids) == 0
-    )
+    assert count_pairs(empty, empty)["agreement"]["n_agreeing"] == 0

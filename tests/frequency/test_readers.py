@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.frequency.readers import holds_table, read_frequencies
+from conceptaudit.frequency.readers import holds_several, read_frequencies
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_run_folder(write, tmp_path):
     assert read.table["concept"].tolist() == ["dog", "NA"]
     assert read.table["n_text"].dtype == "Int64"
     assert read.table["n_text_low"].tolist() == [3.2, 0.0]
-    assert holds_table(tmp_path / "my run")
+    assert not holds_several(tmp_path / "my run")
 
 
 def test_a_table_with_a_source_and_gaps(write):
@@ -164,7 +164,7 @@ def test_the_level_of_intervals_is_that_of_the_audit(write):
 def test_tables_do_not_mix_with_count_files(write):
     table = write("counts.csv", "concept,n_text\ndog,1\n")
     counts = write("cub_cc3m_lemmatized_search_counts.json", {"dog": 1})
-    assert not holds_table(counts)
+    assert holds_several(counts)
     with pytest.raises(DataError, match="one table or from the paper's count files"):
         read_frequencies([table, counts])
     with pytest.raises(ConfigError, match="chooses among count files"):
