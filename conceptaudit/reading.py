@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,51 @@ def is_text(value: str) -> bool:
     return all(not 0xD800 <= ord(character) <= 0xDFFF for character in value)
 
 
+@contextmanager
+def reading_parquet(path: Path, what: str = "") -> Iterator[None]:
+    """Turn whatever a damaged parquet file makes pyarrow and pandas raise into a `DataError`.
+
+    Parameters
+    ----------
+    path : Path
+    what : str, optional
+        What the file holds, for the message.
+    """
+    import pyarrow as pa
+
+    try:
+        yield
+    # pyarrow's own errors share one base, and are also NotImplementedError, KeyError …; a damaged
+    # schema makes pandas fail in many ways, and a made-up one asks for all memory
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        MemoryError,
+        pa.ArrowException,
+    ) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        named = f"{what} {path}" if what else str(path)
+        raise DataError(f"Cannot read {named} as parquet: {why}.") from error
+
+
+def parquet_schema(path: Path) -> pa.Schema:
+    """Read the columns of a parquet file and what its writer said of them.
+
+    Raises
+    ------
+    DataError
+        It is missing, damaged, or not parquet.
+    """
+    import pyarrow.parquet as pq
+
+    with reading_parquet(path):
+        return pq.read_schema(path)
+
+
 def read_parquet(
     path: Path,
     *,
@@ -49,16 +95,13 @@ def read_parquet(
     DataError
         It is missing, damaged, not parquet, or holds text that is not UTF-8.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     wanted = None if columns is None else list(columns)
-    # a damaged schema makes pandas fail in many ways, and bad UTF-8 fails long after reading
-    damage = (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException)
-    try:
+    with reading_parquet(path):
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             read = file.read(wanted) if filters is None else _matching(file, wanted, list(filters))
-        read.validate(full=True)
+        read.validate(full=True)  # bad UTF-8 fails long after reading
         twice = [name for name, n in Counter(read.column_names).items() if n > 1]
         if twice:
             raise ValueError(f"it has the column {twice[0]!r} twice")
@@ -66,9 +109,6 @@ def read_parquet(
         lacking = set(columns or ()) - set(table.columns)
         if lacking:  # what pandas calls an index is no column
             raise ValueError(f"it has no column {min(lacking)!r}")
-    except damage as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"Cannot read {path} as parquet: {why}.") from error
     return table
 
 

@@ -29,7 +29,7 @@ ROOMS: dict[str, set[str]] = {
     "store": {"errors", "paths"},
     "artifacts": {"store"},
     "tagtable": {"errors", "records", "artifacts"},
-    "vocabulary": {"errors", "records", "store", "text"},
+    "vocabulary": {"errors", "reading", "records", "store", "text"},
     "datasets": {"errors", "records", "artifacts", "paths", "plugins"},
     "engine": {"errors", "records", "artifacts", "progress", "datasets", "ownership"},
     "text": {

@@ -26,6 +26,7 @@ from conceptaudit.image.duplicates import (
 )
 from conceptaudit.image.thumbnails import SAME_COLOURS, Thumbnails
 from conceptaudit.options.audit import AUTO_DUPLICATES, EXACT_DUPLICATES
+from conceptaudit.reading import parquet_schema, read_parquet
 from conceptaudit.records import ConceptFrequencies, Int64Array, sample_id
 from conceptaudit.text.tagger import OPEN_CAPTIONS
 
@@ -87,13 +88,11 @@ def _thumbnails(column: pd.Series[bytes]) -> Thumbnails | None:
 
 def _extras(shard: Shard) -> pd.DataFrame | None:
     """Read what our own encoder wrote beside a shard's vectors, by sample id."""
-    import pyarrow.parquet as pq
-
     paths = [Path(shard.files[0]).with_suffix(".parquet"), *map(Path, shard.files[1:])]
     for path in paths:
-        if not path.is_file() or not {*_EXTRAS} <= {*pq.read_schema(path).names}:
+        if not path.is_file() or not {*_EXTRAS} <= {*parquet_schema(path).names}:
             continue
-        table = pd.read_parquet(path)
+        table = read_parquet(path)
         if path == paths[0]:
             return table.set_index("sample_id")[list(_EXTRAS)]
         stop = len(table) if shard.stop < 0 else shard.stop

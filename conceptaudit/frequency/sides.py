@@ -24,6 +24,7 @@ from conceptaudit.frequency.ratios import Counted
 from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.frequency.reference import PREFIX, ReferenceCounts, reference_counts
 from conceptaudit.names import normalise_name
+from conceptaudit.reading import read_parquet
 from conceptaudit.records import ROW_BITS, ConceptFrequencies
 from conceptaudit.store.shards import stage_tables
 
@@ -64,10 +65,7 @@ def _cluster_hits(run: Path, sides: tuple[str, ...], shard: str) -> pd.DataFrame
     tables = []
     for side in sides:
         path = run / side / f"{shard}.parquet"
-        try:
-            tables.append(pd.read_parquet(path, columns=columns) if path.exists() else None)
-        except (OSError, ValueError) as error:
-            raise DataError(f"Cannot read the tags {path}: {error}.") from error
+        tables.append(read_parquet(path, columns=columns) if path.exists() else None)
     present = [table for table in tables if table is not None]
     if len(present) < len(sides):
         return pd.DataFrame({"concept_id": [], "hits": []})

@@ -22,7 +22,7 @@ from conceptaudit.datasets._sniff import shape_of
 from conceptaudit.datasets._tar import index_samples, read_member, seekable
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.reading import is_text
+from conceptaudit.reading import is_text, reading_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,7 +82,7 @@ _LONGEST = 1 << 20
 def _of_parquet(path: Path) -> Iterator[Columns]:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with reading_parquet(path, "the image tags in"), pq.ParquetFile(path) as file:
         wanted = {*KEY_NAMES, *CONCEPT_NAMES, *SCORE_NAMES}
         names = [name for name in file.schema_arrow.names if name.strip().lower() in wanted]
         # a dataset's column of images may be called as its key is; it is not read

@@ -98,18 +98,14 @@ def _text(path: Path) -> str:
 
 
 def _parquet(path: Path) -> list[dict[str, Any]]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(path) as file:
-            names = {name for name in file.schema_arrow.names if _is_known(name)}
-            rows: list[dict[str, Any]] = file.read(sorted(names)).to_pylist()
-            columns = file.schema_arrow.names
-    # a damaged file makes Arrow fail in many ways, and a made-up one ask for all memory
-    except (OSError, ValueError, LookupError, MemoryError, pa.ArrowException) as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise DataError(f"The concept file {path} cannot be read as parquet: {why}.") from error
+    from conceptaudit.reading import reading_parquet
+
+    with reading_parquet(path, "the concept file"), pq.ParquetFile(path) as file:
+        names = {name for name in file.schema_arrow.names if _is_known(name)}
+        rows: list[dict[str, Any]] = file.read(sorted(names)).to_pylist()
+        columns = file.schema_arrow.names
     if column(columns, "name") is None:
         raise _no_names(path, columns)
     return rows

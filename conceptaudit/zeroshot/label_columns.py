@@ -11,7 +11,7 @@ from typing import Any
 
 from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
-from conceptaudit.reading import read_parquet
+from conceptaudit.reading import parquet_schema, read_parquet
 from conceptaudit.zeroshot.class_folders import ordered_folders
 from conceptaudit.zeroshot.class_names import SHOWN, folded, whole_number
 
@@ -38,12 +38,7 @@ def read_label_column(
     files: Sequence[Path], label_column: str | None, given: Sequence[str] | None
 ) -> Labels | list[str]:
     """Find the label column of parquet files and how to read it."""
-    import pyarrow.parquet as pq
-
-    try:
-        schema = pq.read_schema(files[0])
-    except (OSError, ValueError) as error:
-        raise DataError(f"{files[0]} cannot be read as parquet: {error}.") from error
+    schema = parquet_schema(files[0])
     column = _label_column(schema.names, label_column)
     if column is None:
         return list(schema.names)

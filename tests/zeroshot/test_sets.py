@@ -1,5 +1,6 @@
 """Every layout gives the same labelled images; what is wrong with a set is said."""
 
+import base64
 import io
 import json
 import shutil
@@ -118,7 +119,7 @@ def test_names_beside_the_labels(pictures, class_names, tmp_path):
     ("make", "message"),
     [
         (lambda root: None, "no folders"),
-        (lambda root: (root / "x.parquet").write_bytes(b"junk"), "cannot be read as parquet"),
+        (lambda root: (root / "x.parquet").write_bytes(b"junk"), "x.parquet as parquet"),
     ],
     ids=["empty", "damaged parquet"],
 )
@@ -126,6 +127,18 @@ def test_sets_that_cannot_be_used(make, message, tmp_path):
     make(tmp_path)
     with pytest.raises(DataError, match=message):
         open_evaluation_set(tmp_path)
+
+
+def test_parquet_of_integers_that_nobody_has(tmp_path):
+    """pyarrow raises what is no ValueError: ArrowNotImplementedError."""
+    path = tmp_path / "wide.parquet"
+    pq.write_table(pa.table({"image": [b"0", b"1"], "label": [0, 1]}), path)
+    written = pq.read_metadata(path).metadata[b"ARROW:schema"]
+    schema = base64.b64decode(written)
+    wide = schema.replace((64).to_bytes(4, "little"), (128).to_bytes(4, "little"))
+    path.write_bytes(path.read_bytes().replace(written, base64.b64encode(wide)))
+    with pytest.raises(DataError, match=r"wide\.parquet as parquet: Integers with more than 64"):
+        open_evaluation_set(path)
 
 
 def test_one_class_is_no_choice(image_folder, class_names, tmp_path):
