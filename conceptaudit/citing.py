@@ -155,23 +155,7 @@ _WEIGHTS = (
 
 
 def cited(folder: str | Path) -> str:
-    """Return BibTeX of what a finished run rests on.
-
-    Parameters
-    ----------
-    folder : str or Path
-        A run folder.
-
-    Returns
-    -------
-    str
-        conceptaudit and the paper whose measurements it continues first.
-
-    Raises
-    ------
-    ConfigError
-        The folder holds no finished run.
-    """
+    """Return BibTeX of what a finished run rests on."""
     folder = Path(folder)
     manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else None
     if not isinstance(manifest, dict) or manifest.get("kind") not in LAYOUTS:

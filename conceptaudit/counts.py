@@ -29,18 +29,10 @@ CORRECTED_SHARE = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountChoice:
-    """The count that stands for frequency, and why it was chosen.
+    """The count that stands for frequency, and why it was chosen."""
 
-    Parameters
-    ----------
-    column : str
-        A count column of the frequency table.
-    reason : str
-        Half a sentence for the user.
-    """
-
-    column: str
-    reason: str
+    column: str  # a count column of the frequency table
+    reason: str  # half a sentence for the user
 
     @property
     def note(self) -> str:
@@ -158,18 +150,11 @@ def _preferred(frequencies: ConceptFrequencies, available: tuple[str, ...]) -> C
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rarest:
-    """The rarest concepts that occur at all.
+    """The rarest concepts that occur at all."""
 
-    Parameters
-    ----------
-    rows : tuple of int
-        Positions of the concepts, most frequent first.
-    n_tied : int
-        Concepts with the same count as the most frequent of them; where more are tied than are
-        shown, those shown are a sample of the ties and stand for nothing else.
-    """
-
-    rows: tuple[int, ...]
+    rows: tuple[int, ...]  # positions of the concepts, most frequent first
+    # concepts with the same count as the most frequent of them; where more are tied than are shown,
+    # those shown are a sample of the ties and stand for nothing else
     n_tied: int
 
     def title(self, counts: npt.NDArray[np.number], what: str) -> str:
@@ -187,15 +172,6 @@ def rarest(
     counts: npt.NDArray[np.number], names: Sequence[str], size: int, *, above: int = 0
 ) -> Rarest:
     """Choose the rarest concepts that occur, without preferring any letter among ties.
-
-    Parameters
-    ----------
-    counts : numpy.ndarray, shape (n_concepts,)
-    names : sequence of str, length n_concepts
-    size : int
-        Concepts to choose, at most.
-    above : int
-        So many of the most frequent concepts are shown elsewhere and left out.
 
     Examples
     --------

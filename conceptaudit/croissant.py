@@ -71,21 +71,11 @@ _LICENCE = "license"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kind:
-    """What is said of one kind of run.
+    """What is said of one kind of run."""
 
-    Parameters
-    ----------
-    noun : str
-        What it is.
-    tables : tuple of str
-        Files whose columns are described, where they are there.
-    collection, processing, uses : str
-        The fields of the RAI vocabulary that do not depend on the run.
-    """
-
-    noun: str
-    tables: tuple[str, ...]
-    collection: str
+    noun: str  # what it is
+    tables: tuple[str, ...]  # files whose columns are described, where they are there
+    collection: str  # the fields of the RAI vocabulary that do not depend on the run
     processing: str
     uses: str
 
@@ -124,24 +114,7 @@ _KINDS = {
 def write_croissant(
     folder: str | Path, path: str | Path, *, near: str | Path | None = None
 ) -> None:
-    """Write Croissant metadata of an audit, a long-tail set or a curated set.
-
-    Parameters
-    ----------
-    folder : str or Path
-        The finished run.
-    path : str or Path
-        JSON-LD file to write.
-    near : str or Path, optional
-        Folder to which the names of the run's files are relative; the one that `path` lies in.
-
-    Raises
-    ------
-    ConfigError
-        The folder holds no finished run of these kinds.
-    DataError
-        A table of it cannot be read.
-    """
+    """Write Croissant metadata of an audit, a long-tail set or a curated set."""
     path = Path(path)
     write_json(path, croissant(Path(folder), near=path.parent if near is None else Path(near)))
 

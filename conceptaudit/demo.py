@@ -55,56 +55,27 @@ TAIL_SET = "lab-tail"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoSize:
-    """How large the demo is.
+    """How large the demo is."""
 
-    Parameters
-    ----------
-    n_samples : int
-        Pairs in the audited dataset.
-    n_pool : int
-        Pairs in the pool of the long-tail set.
-    per_concept : int
-        Test images per class.
-    """
-
-    n_samples: int = 6_000
-    n_pool: int = 4_000
-    per_concept: int = 10
+    n_samples: int = 6_000  # pairs in the audited dataset
+    n_pool: int = 4_000  # pairs in the pool of the long-tail set
+    per_concept: int = 10  # test images per class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
-    """Everything that the demo made.
+    """Everything that the demo made."""
 
-    Parameters
-    ----------
-    folder : Path
-        Holds it all.
-    run : AuditRun
-        The audit.
-    text_error, image_error : float
-        Median over concepts with at least 20 true occurrences of |log10(counted / true)|.
-    curve : Curve
-        Fitted without the held-out classes.
-    held_out : pandas.DataFrame
-        ``concept, count, accuracy (predicted), low, high, observed``.
-    tail : LongTailSet
-        The long-tail set.
-    foretold : PredictionCheck
-        What the curve had predicted for it, and what came out.
-    report : Path
-        The page.
-    """
-
-    folder: Path
-    run: AuditRun
+    folder: Path  # holds it all
+    run: AuditRun  # the audit
+    # median over concepts with at least 20 true occurrences of |log10(counted / true)|
     text_error: float
     image_error: float
-    curve: Curve
-    held_out: pd.DataFrame
-    tail: LongTailSet
-    foretold: PredictionCheck
-    report: Path
+    curve: Curve  # fitted without the held-out classes
+    held_out: pd.DataFrame  # ``concept, count, accuracy (predicted), low, high, observed``
+    tail: LongTailSet  # the long-tail set
+    foretold: PredictionCheck  # what the curve had predicted for it, and what came out
+    report: Path  # the page
 
     @property
     def coverage(self) -> float:
@@ -122,28 +93,7 @@ def run_demo(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> DemoResult:
-    """Run the whole job on simulated data.
-
-    Parameters
-    ----------
-    out : str or Path
-        Folder for everything.
-    size : DemoSize, optional
-        How large.
-    seed : int, default 1
-        Of the simulated data and of the split into fitted and held-out classes.
-    workers : int or None
-        Worker processes; None for one per processor.
-    overwrite : bool, default False
-        Replace an earlier demo in `out`.
-    progress : Progress, optional
-        Told of every step.
-
-    Raises
-    ------
-    ArtifactMismatchError
-        `out` exists and is not a demo, or is one and `overwrite` is False.
-    """
+    """Run the whole job on simulated data."""
     size = size or DemoSize()
     digest = digest_of({"size": asdict(size), "seed": seed})
     run = RunFolder.at(out, kind="demo", digest=digest, options=(OVERWRITE,))

@@ -32,13 +32,6 @@ def show(what: str, *args: Any, **options: Any) -> Any:
 def quantity(n: float, one: str, many: str | None = None) -> str:
     """Write a whole number with its noun, and with the verb that belongs to it.
 
-    Parameters
-    ----------
-    n : float
-        Rounded to a whole number.
-    one, many : str
-        What stands behind 1, and behind any other number: `one` in the plural if left out.
-
     Examples
     --------
     >>> quantity(1, "class"), quantity(2000, "class"), quantity(0, "entry")

@@ -10,25 +10,7 @@ Kind = TypeVar("Kind")
 
 
 def installed(group: str, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
-    """Load the objects that installed packages name in an entry point group.
-
-    Parameters
-    ----------
-    group : str
-        Such as ``conceptaudit.layouts``.
-    kind : type
-        What each must be.
-
-    Yields
-    ------
-    tuple of str and object
-        The entry point's name, and what it names.
-
-    Raises
-    ------
-    ConfigError
-        One cannot be loaded, or is something else.
-    """
+    """Load the objects that installed packages name in an entry point group."""
     for point in entry_points(group=group):
         try:
             plugin = point.load()

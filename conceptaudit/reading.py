@@ -80,21 +80,7 @@ def read_parquet(
     columns: Sequence[str] | None = None,
     filters: Sequence[tuple[str, str, Any]] | None = None,
 ) -> pd.DataFrame:
-    """Read a parquet table.
-
-    Parameters
-    ----------
-    path : Path
-    columns : sequence of str, optional
-        Columns to read; all by default.
-    filters : sequence of (column, operator, value), optional
-        Rows to read, as `pyarrow.parquet.read_table` takes them; all by default.
-
-    Raises
-    ------
-    DataError
-        It is missing, damaged, not parquet, or holds text that is not UTF-8.
-    """
+    """Read a parquet table."""
     import pyarrow.parquet as pq
 
     wanted = None if columns is None else list(columns)
@@ -152,13 +138,7 @@ def exact_texts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def concept_names(path: Path) -> list[str]:
-    """Names in a run's ``concepts.json``, by concept id.
-
-    Raises
-    ------
-    DataError
-        The file is missing, damaged, or no list of concepts.
-    """
+    """Names in a run's ``concepts.json``, by concept id."""
     rows = read_json(path)
     if not isinstance(rows, list) or not all(
         isinstance(row, dict) and isinstance(row.get("concept"), str) for row in rows

@@ -34,17 +34,6 @@ class RunLog:
 
     Nothing is written before the first stage starts: by then the run has been let into its
     folder, and a folder that it is refused stays as it was.
-
-    Parameters
-    ----------
-    path : Path
-        The log; lines are appended.
-    inner : Progress
-        Who else is told.
-    kind : str
-        What runs: ``"audit"``, ``"embed"``, …
-    started : Path
-        The file that says which run this is (`artifacts.STARTED`), once it is there.
     """
 
     def __init__(self, path: Path, inner: Progress, *, kind: str, started: Path) -> None:
@@ -104,13 +93,8 @@ class RunLog:
     def account(self, account: Any, redone: Mapping[str, Any] | None = None) -> None:
         """Log what became of the samples, and how many per second each stage has done.
 
-        Parameters
-        ----------
-        account : JSON value
-            Samples read, used and dropped by reason, of the run or of each of its sides.
-        redone : mapping of str to mapping, optional
-            By stage ``{"kept": …, "redone": {why: …}}`` in shards: with it, speeds count only
-            what was computed now, taking shards to be of equal size.
+        With `redone`, by stage ``{"kept": …, "redone": {why: …}}`` in shards, speeds count only
+        what was computed now, taking shards to be of equal size.
         """
         n_samples = max((part["n_samples"] for part in _accounts(account)), default=0)
         speeds = {}
@@ -167,18 +151,6 @@ def run_log(
     folder: Path, progress: Progress | None, *, kind: str, beside: Path | None = None
 ) -> Iterator[RunLog]:
     """Log what happens within, and how it ends.
-
-    Parameters
-    ----------
-    folder : Path
-        The run folder, which says in `artifacts.STARTED` what is run.
-    progress : Progress or None
-        Who else is told of progress.
-    kind : str
-        What runs.
-    beside : Path, optional
-        A result in which a log has no place: the log is ``NAME.log.jsonl`` beside it, and not
-        ``folder/log.jsonl``.
 
     Examples
     --------

@@ -30,21 +30,12 @@ QUIET_SECONDS = 900.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageStatus:
-    """One stage of a run.
+    """One stage of a run."""
 
-    Parameters
-    ----------
-    name : str
-        Its folder.
-    n_done, n_all : int
-        Shards with a record, and shards of the run.
-    per_hour : float or None
-        Shards per hour at the pace of the last `RECENT_RECORDS`; None where too few are done.
-    """
-
-    name: str
-    n_done: int
+    name: str  # its folder
+    n_done: int  # shards with a record, and shards of the run
     n_all: int
+    # shards per hour at the pace of the last `RECENT_RECORDS`; None where too few are done
     per_hour: float | None
 
     @property
@@ -58,50 +49,25 @@ class StageStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
-    """How far a run is.
-
-    Parameters
-    ----------
-    folder : Path
-    kind : str
-        Of run, as ``run.json`` says.
-    state : str
-        `FINISHED`, `RUNNING` or `STOPPED` (nothing written for `QUIET_SECONDS`, or ended).
-    ending : str or None
-        How the process that ended last has ended, where that was no success.
-    stages : tuple of StageStatus
-        Those that have begun.
-    n_parts : int or None
-        Parts of an array job; None where there are none.
-    parts_done, parts_running : tuple of int
-        Indices.
-    missing : str or None
-        Which parts to run.
-    n_samples, n_dropped : int
-        Samples read so far, and those that could not be used, of the side with the most.
-    dropped : dict of str to int
-        By reason, so far.
-    core_hours, gpu_hours : float
-        Reserved so far: the time of every process times what it may use of its machine.
-    partial : JSON value
-        Of a partial merge: how many shards it has.
-    """
+    """How far a run is."""
 
     folder: Path
-    kind: str
-    state: str
-    ending: str | None
-    stages: tuple[StageStatus, ...]
-    n_parts: int | None
-    parts_done: tuple[int, ...]
+    kind: str  # of run, as ``run.json`` says
+    state: str  # `FINISHED`, `RUNNING` or `STOPPED` (nothing written for `QUIET_SECONDS`, or ended)
+    ending: str | None  # how the process that ended last has ended, where that was no success
+    stages: tuple[StageStatus, ...]  # those that have begun
+    n_parts: int | None  # parts of an array job; None where there are none
+    parts_done: tuple[int, ...]  # indices
     parts_running: tuple[int, ...]
-    missing: str | None
+    missing: str | None  # which parts to run
+    # samples read so far, and those that could not be used, of the side with the most
     n_samples: int
     n_dropped: int
-    dropped: dict[str, int]
+    dropped: dict[str, int]  # by reason, so far
+    # reserved so far: the time of every process times what it may use of its machine
     core_hours: float
     gpu_hours: float
-    partial: Json = None
+    partial: Json = None  # of a partial merge: how many shards it has
 
     @property
     def hours_left(self) -> float | None:
@@ -137,24 +103,7 @@ class _Samples:
 
 
 def run_status(folder: str | Path) -> RunStatus:
-    """Read how far a run is, and touch nothing.
-
-    Parameters
-    ----------
-    folder : str or Path
-        A run folder, whether anything works there or not.
-
-    Returns
-    -------
-    RunStatus
-
-    Raises
-    ------
-    ConfigError
-        The folder holds no run.
-    DataError
-        A file that says what the run is, is damaged.
-    """
+    """Read how far a run is, and touch nothing."""
     folder = Path(folder)
     told = _started(folder)
     kind = told["kind"]

@@ -48,24 +48,7 @@ def _no_drops() -> pd.DataFrame:
 
 
 def part_account(n_rows: int, drops: Sequence[Drop], *, part: str) -> Json:
-    """Account for one part (captions or images) of a shard's samples.
-
-    Parameters
-    ----------
-    n_rows : int
-        Rows of the shard's batches, which leave out dropped samples.
-    drops : sequence of Drop
-        Everything the reader and the stage could not use.
-    part : {"caption", "image"}
-        The part that the stage works on.
-
-    Returns
-    -------
-    dict
-        ``n_samples`` read, ``n_used`` of them with this part usable, ``dropped`` by
-        ``"part:reason"``, and ``noted`` (reported but used). Always
-        ``n_samples == n_used + sum(dropped)``.
-    """
+    """Account for one part (captions or images) of a shard's samples."""
     dropped = Counter(f"{d.part}:{d.reason}" for d in drops if d.part in (SAMPLE, part))
     n_sample_drops = sum(1 for d in drops if d.part == SAMPLE)
     return {
@@ -77,13 +60,7 @@ def part_account(n_rows: int, drops: Sequence[Drop], *, part: str) -> Json:
 
 
 def check_account(account: Json, n_used: int, where: str) -> None:
-    """Check that every sample is either used or dropped for a reason.
-
-    Raises
-    ------
-    AccountError
-        The account does not add up: the numbers must not be trusted.
-    """
+    """Check that every sample is either used or dropped for a reason."""
     if account["n_used"] != n_used:
         raise AccountError(
             f"The account of {where} does not add up: {quantity(account['n_samples'], 'sample')}, "

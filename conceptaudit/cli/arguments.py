@@ -29,13 +29,7 @@ NOT_READ = frozenset({"template", "templates", "clip", "text", "pin", "exclude",
 
 
 def check_here() -> None:
-    """Refuse to work in a folder that was deleted meanwhile: no relative path leads anywhere.
-
-    Raises
-    ------
-    ConfigError
-        It was.
-    """
+    """Refuse to work in a folder that was deleted meanwhile: no relative path leads anywhere."""
     from conceptaudit.errors import ConfigError
 
     try:
@@ -47,18 +41,7 @@ def check_here() -> None:
 
 
 def check_places(values: dict[str, Any]) -> None:
-    """Refuse outputs that are no places to write to, or overlap with what a verb reads.
-
-    Parameters
-    ----------
-    values : dict
-        The verb's parameters by name.
-
-    Raises
-    ------
-    ConfigError, ArtifactMismatchError
-        As `conceptaudit.store.places.output_path` and `check_apart`.
-    """
+    """Refuse outputs that are no places to write to, or overlap with what a verb reads."""
     from conceptaudit.store.places import check_apart, output_path
 
     written = [value for name, value in values.items() if name in WRITTEN and value is not None]
@@ -70,13 +53,7 @@ def check_places(values: dict[str, Any]) -> None:
 
 
 def check_croissant(path: Path | None) -> None:
-    """Refuse a place for Croissant metadata that is somebody's file, before any work is done.
-
-    Raises
-    ------
-    ConfigError, ArtifactMismatchError
-        It is.
-    """
+    """Refuse a place for Croissant metadata that is somebody's file, before any work is done."""
     from conceptaudit.store.outputs import output_files
 
     for output in output_files("croissant", [path]):
@@ -84,13 +61,7 @@ def check_croissant(path: Path | None) -> None:
 
 
 def put_croissant(folder: Path, path: Path | None) -> None:
-    """Write a finished run's Croissant metadata, where that is asked for.
-
-    Raises
-    ------
-    ArtifactMismatchError
-        The file is there and somebody else's.
-    """
+    """Write a finished run's Croissant metadata, where that is asked for."""
     if path is None:
         return
     from conceptaudit.croissant import write_croissant

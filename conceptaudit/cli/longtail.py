@@ -175,17 +175,7 @@ def list_downloads(
     *,
     as_json: bool,
 ) -> None:
-    """Write the list, and say with which commands the set is made of it.
-
-    Parameters
-    ----------
-    run, table, path, options, workers
-        See `conceptaudit.longtail.download_list.write_download_list`.
-    out : Path
-        Folder of the set that the user wants in the end.
-    as_json : bool
-        Print JSON.
-    """
+    """Write the list, and say with which commands the set is made of it."""
     from conceptaudit.longtail.download_list import write_download_list
 
     with progress_bar() as progress:

@@ -195,15 +195,7 @@ def _answer_is_lost(arguments: list[str]) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the program with these arguments and return its exit code.
-
-    Returns
-    -------
-    int
-        0; 1 where a check found faults; 2 where the call or the data are at fault, or where the
-        answer was to be printed and the disk is full; 130 where it was interrupted (Ctrl-C or
-        SIGTERM).
-    """
+    """Run the program with these arguments and return its exit code."""
     ARGUMENTS.set(tuple(arguments))
     try:
         with gathered_warnings(complain):
@@ -230,13 +222,6 @@ def in_options(message: str, verb: Callable[..., Any]) -> str:
     """Name the options of a verb where a message names parameters of the library.
 
     A parameter that the verb has no option for keeps its name.
-
-    Parameters
-    ----------
-    message : str
-        Of an error.
-    verb : callable
-        The function of a verb, annotated for typer.
 
     Examples
     --------

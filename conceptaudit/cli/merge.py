@@ -118,13 +118,7 @@ def _own_arguments(workers: EngineChoice, *, as_json: bool) -> list[str]:
 
 
 def _ask_again(place: Path, own: list[str], *, compute_missing: bool) -> NoReturn:
-    """Run the parts' command without --shard; the program ends with it.
-
-    Raises
-    ------
-    DataError
-        Parts are missing.
-    """
+    """Run the parts' command without --shard; the program ends with it."""
     import shlex
 
     from conceptaudit.cli.main import main

@@ -49,13 +49,7 @@ def without_own(arguments: Sequence[str]) -> list[str]:
 
 
 def asked_part(shard: str, *, overwrite: bool = False) -> Part:
-    """Read which part is asked for, and remember the command for the merge.
-
-    Raises
-    ------
-    ConfigError
-        The part is none, or the run is to be overwritten, which no part may do to the others.
-    """
+    """Read which part is asked for, and remember the command for the merge."""
     from conceptaudit.engine.parts import Part
     from conceptaudit.errors import ConfigError
 
@@ -72,11 +66,6 @@ def checked_command(command: object, place: Path) -> list[str]:
 
     A mark is a file like any other, so it may ask for nothing but one of our verbs, with its
     results in the very folder that is merged.
-
-    Raises
-    ------
-    ArtifactMismatchError
-        It asks for something else.
     """
     from conceptaudit.errors import ArtifactMismatchError
 
@@ -95,13 +84,7 @@ def checked_command(command: object, place: Path) -> list[str]:
 
 
 def places_of(out: Path) -> list[Path]:
-    """Return where the parts of a command may write that was told to write to `out`.
-
-    Raises
-    ------
-    ValueError
-        No path can be so.
-    """
+    """Return where the parts of a command may write that was told to write to `out`."""
     from conceptaudit.longtail.set_storage import site_of
     from conceptaudit.noun_vocabulary import parts_of
 

@@ -172,13 +172,7 @@ def text_encoder(clip: str) -> Encode:
 
 
 def read_anchors(mean: list[str], labelled: list[str], imagenet: float | None) -> Anchors:
-    """Turn what the user knows into anchors.
-
-    Raises
-    ------
-    ConfigError
-        A mean is not of the form DATASET=ACCURACY.
-    """
+    """Turn what the user knows into anchors."""
     from conceptaudit.curves.known_results import Anchors
     from conceptaudit.errors import ConfigError
     from conceptaudit.zeroshot.readers import read_accuracies
@@ -197,13 +191,7 @@ def read_anchors(mean: list[str], labelled: list[str], imagenet: float | None) -
 
 
 def refuse_both(anchors: Anchors, *, other_model: bool) -> None:
-    """Refuse anchors beside other models' results, which say more than they do.
-
-    Raises
-    ------
-    ConfigError
-        There are both.
-    """
+    """Refuse anchors beside other models' results, which say more than they do."""
     from conceptaudit.errors import ConfigError
 
     if not anchors.empty or other_model:

@@ -26,32 +26,7 @@ def search_index(
     images: str | None,
     as_json: bool,
 ) -> None:
-    """Find images by text and by example, and print, draw or write them.
-
-    Parameters
-    ----------
-    opened : VectorIndex
-        What is searched.
-    texts, images : list
-        The queries.
-    k : int
-        Images per query.
-    clip : str or None
-        Model in place of the one on record.
-    device : str
-        Where the model runs.
-    sheet : Path or None
-        Contact sheet to draw.
-    images : str or None
-        Dataset that holds the images, in place of the one on record.
-    as_json : bool
-        Print JSON.
-
-    Raises
-    ------
-    ConfigError
-        There is no query, no model or no images for a contact sheet.
-    """
+    """Find images by text and by example, and print, draw or write them."""
     from conceptaudit.errors import ConfigError
     from conceptaudit.image.index.search import nearest_pictures
 

@@ -22,13 +22,7 @@ OUT, ERR = 1, 2
 
 
 class TolerantOutput(io.RawIOBase):
-    """The writing end of a file descriptor; what it does not take is dropped.
-
-    Attributes
-    ----------
-    failure : OSError or None
-        Why nothing is written any more.
-    """
+    """The writing end of a file descriptor; what it does not take is dropped."""
 
     def __init__(self, handle: int) -> None:
         super().__init__()

@@ -51,13 +51,7 @@ def _is_karpathy(content: Any) -> bool:
 
 
 def annotations(path: str) -> tuple[Annotation, ...]:
-    """All captions of a file, in file order; the last file stays in memory for its shards.
-
-    Raises
-    ------
-    DataError
-        Not JSON, not of either shape, or annotations without captions.
-    """
+    """All captions of a file, in file order; the last file stays in memory for its shards."""
     return _annotations(stat_file(path))
 
 

@@ -86,19 +86,8 @@ def resolve(
 ) -> Columns:
     """Choose the columns of a table.
 
-    Parameters
-    ----------
-    found : mapping of column name to kind
-        The table's columns, in order.
-    choice : Choice
-        What the user named; it must exist.
-    path : str
-        The table, for the error message.
-    usual : Choice, optional
-        What other tables of the dataset call them: taken where this one has it, so that a part
-        whose captions are all null is not read from another column.
-    required : bool
-        Whether a table without captions and images is an error.
+    `usual` are names in other tables of the dataset: taken where this one has them, so that a part
+    whose captions are all null is not read from another column.
     """
     usual = usual or Choice()
     plain = [name for name, kind in found.items() if kind in (TEXT, NUMBER)]

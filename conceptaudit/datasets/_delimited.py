@@ -42,14 +42,7 @@ SWALLOWED, UNBALANCED, TOO_LONG = "rows_swallowed", "unbalanced_quote", "record_
 
 
 def inspect(path: str, named: Sequence[str] = ()) -> Dialect:
-    """Find out how a file is written, and its columns: from a header, or from what they hold.
-
-    Parameters
-    ----------
-    path : str
-    named : sequence of str
-        Columns that the user named: a first row that holds one of them is a header.
-    """
+    """Find out how a file is written, and its columns: from a header, or from what they hold."""
     ending = suffix(path)
     lines: list[str] = []
     with reading(path), open_unpacked(path) as stream:

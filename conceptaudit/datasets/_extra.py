@@ -40,16 +40,6 @@ own embedding folders have the digest of the file that was embedded."""
 def extra_columns(names: Sequence[str]) -> dict[str, str]:
     """Find the columns of a table (or the fields of a record) that say more of an image.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Of columns that hold plain values.
-
-    Returns
-    -------
-    dict of str to str
-        Our name to the table's; what the table lacks is left out.
-
     Examples
     --------
     >>> extra_columns(["SAMPLE_ID", "URL", "LICENSE", "NSFW"])
@@ -61,16 +51,6 @@ def extra_columns(names: Sequence[str]) -> dict[str, str]:
 
 def extra_of_records(records: Sequence[Any]) -> dict[str, list[Any]]:
     """Lay out what the JSON records of samples say, as columns of equal length.
-
-    Parameters
-    ----------
-    records : sequence
-        One per sample; whatever is no object says nothing.
-
-    Returns
-    -------
-    dict of str to list
-        Our names; only those that some record has. None where a record has no such field.
 
     Examples
     --------

@@ -298,13 +298,7 @@ def make_shard(
 
 
 class Unpacked(io.RawIOBase):
-    """A ``.zst`` stream, decompressed as it is read.
-
-    Parameters
-    ----------
-    stream : binary file
-        The compressed bytes; one frame or several, one after the other.
-    """
+    """A ``.zst`` stream, decompressed as it is read."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__()

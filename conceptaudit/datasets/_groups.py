@@ -52,21 +52,12 @@ Fetch = Callable[[Member], bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Which members of a sample are read.
+    """Which members of a sample are read."""
 
-    Parameters
-    ----------
-    caption : str or None
-        Ending of the caption member, or field of the ``.json`` member, instead of ``.txt``.
-    image : str or None
-        Ending of the image member.
-    several : bool
-        Whether a caption may be a list of them.
-    """
-
+    # ending of the caption member, or field of the ``.json`` member, instead of ``.txt``
     caption: str | None = None
-    image: str | None = None
-    several: bool = False
+    image: str | None = None  # ending of the image member
+    several: bool = False  # whether a caption may be a list of them
 
     @property
     def ids_per_row(self) -> int:
@@ -82,18 +73,7 @@ def read_groups(
     parts: frozenset[str],
     chosen: Parts,
 ) -> Iterator[SampleBatch]:
-    """Read the parts asked for of every sample.
-
-    Parameters
-    ----------
-    groups : iterable of Group
-    fetch : callable
-        Reads a member's bytes.
-    file_index : int
-    parts : frozenset of str
-    chosen : Parts
-        Which members they are.
-    """
+    """Read the parts asked for of every sample."""
     size = IMAGE_BATCH_ROWS if IMAGE in parts else DEFAULT_BATCH_ROWS
     todo = iter(groups)
     while block := list(islice(todo, size)):

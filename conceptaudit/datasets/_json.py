@@ -79,13 +79,7 @@ MAX_DEPTH = 64
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON that everything here can go through: nested no deeper than captions are.
-
-    Raises
-    ------
-    ValueError
-        It is no JSON, or is nested deeper.
-    """
+    """Parse JSON that everything here can go through: nested no deeper than captions are."""
     try:
         value = json.loads(text)
     except RecursionError as error:

@@ -242,17 +242,6 @@ def starred(location: str) -> str:
 def expand_braces(location: str) -> list[str]:
     """Write out the names that a location with braces stands for, in order.
 
-    Parameters
-    ----------
-    location : str
-        Ranges count up or down; a bound that begins with 0 sets the number of digits. Braces that
-        are neither range nor list stand for themselves.
-
-    Raises
-    ------
-    ConfigError
-        There would be more than `MAX_NAMES` names.
-
     Examples
     --------
     >>> expand_braces("data/{098..101}.tar")
@@ -294,13 +283,7 @@ def _written(part: range | list[str], digits: int) -> Iterator[str]:
 
 
 def check_all_there(location: str, wanted: int, missing: list[str]) -> None:
-    """Refuse a location some of whose names lead to no file: its counts would be too small.
-
-    Raises
-    ------
-    ConfigError
-        Some names lead nowhere.
-    """
+    """Refuse a location some of whose names lead to no file: its counts would be too small."""
     if not missing:
         return
     if len(missing) == wanted:

@@ -86,19 +86,7 @@ def _float32(block: npt.NDArray[Any]) -> Float32Array:
 
 @contextmanager
 def open_array(path: str, member: str | None = None) -> Iterator[ArrayReader]:
-    """Open an embedding array without loading it.
-
-    Parameters
-    ----------
-    path : str
-        A ``.npy`` file, or a ``.npz`` file with `member` naming one of its arrays.
-
-    Raises
-    ------
-    DataError
-        Not an array, truncated, of objects (never unpickled), not floating point, not
-        two-dimensional, or stored column by column in a ``.npz``.
-    """
+    """Open an embedding array without loading it."""
     with ExitStack() as stack:
         stack.enter_context(reading(path, "embedding array"))
         stream: IO[bytes] = stack.enter_context(open_file(path))

@@ -28,13 +28,6 @@ def find_pairs(listing: Listing) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
 
     Knows clip-retrieval's ``img_emb/img_emb_{i}.npy``, a bare ``image_embeddings.npy`` with
     ``metadata.parquet``, and DataComp's ``{uid}.npz`` with ``{uid}.parquet``.
-
-    Returns
-    -------
-    pairs : tuple of Pair
-        Empty where the listing holds no embeddings.
-    notes : tuple of str
-        Files that are left over.
     """
     names = {file.name: file for file in listing.files}
     arrays = _by_index(names, _ARRAY)
@@ -104,13 +97,7 @@ _OTHERS = re.compile(r"(?:.*/)?(?:stats/.*|dropped/.*|manifest\.json|run\.json|R
 
 
 def stray_metadata(listing: Listing) -> tuple[str, ...]:
-    """Name files that may be the metadata of embeddings and are not read, with what to do.
-
-    Parameters
-    ----------
-    listing : Listing
-        Of a folder whose embeddings lack metadata.
-    """
+    """Name files that may be the metadata of embeddings and are not read, with what to do."""
     pairs, _ = find_pairs(listing)
     paired = {file.name for pair in pairs for file in (pair.array, pair.metadata) if file}
     arrays = [pair.array.name for pair in pairs if pair.metadata is None]

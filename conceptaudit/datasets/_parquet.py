@@ -175,13 +175,7 @@ def _check_names(file: Any, columns: Sequence[str], path: str) -> None:
 
 
 def _rows_that_fit(file: Any, path: str, groups: Sequence[int], columns: Sequence[str]) -> int:
-    """Rows of a batch that fit in memory even where each holds its column's whole dictionary.
-
-    Raises
-    ------
-    DataError
-        A column unpacks to what no captions or images unpack to.
-    """
+    """Rows of a batch that fit in memory even where each holds its column's whole dictionary."""
     longest = 1
     names = [file.schema.column(number).path for number in range(len(file.schema))]
     chosen = [

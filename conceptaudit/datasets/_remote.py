@@ -34,13 +34,7 @@ _PERMANENT = (
 
 
 def retried(action: Callable[[], T], url: str) -> T:
-    """Do something remote, again where it fails for a reason that may pass.
-
-    Raises
-    ------
-    DataError
-        It failed every time; the message names the place and the last failure.
-    """
+    """Do something remote, again where it fails for a reason that may pass."""
     for wait in (*WAITS, None):
         try:
             return action()
@@ -59,16 +53,7 @@ def retried(action: Callable[[], T], url: str) -> T:
 
 
 class RemoteFile(io.RawIOBase):
-    """A remote file that is opened again where it was when reading fails.
-
-    Parameters
-    ----------
-    filesystem : fsspec file system
-    path : str
-        In that file system.
-    url : str
-        For messages.
-    """
+    """A remote file that is opened again where it was when reading fails."""
 
     def __init__(self, filesystem: Any, path: str, url: str) -> None:
         super().__init__()

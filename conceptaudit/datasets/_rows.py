@@ -26,20 +26,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Some rows of a table: their numbers in the file and the columns asked for.
+    """Some rows of a table: their numbers in the file and the columns asked for."""
 
-    Parameters
-    ----------
-    numbers : sequence of int, length n
-        Row numbers within the file; rows that could not be parsed are missing.
-    columns : mapping of column name to a list of length n
-    faults : tuple of Fault
-        The rows that could not be parsed.
-    """
-
-    numbers: Sequence[int]
+    numbers: Sequence[int]  # row numbers within the file; rows that could not be parsed are missing
     columns: Mapping[str, list[Any]]
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[Fault, ...] = ()  # the rows that could not be parsed
 
 
 def even_cuts(n_rows: int, shard_rows: int) -> list[Cut]:

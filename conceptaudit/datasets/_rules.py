@@ -15,20 +15,13 @@ NO_LANGUAGE = "unknown"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowRules:
-    """What a row must have to be a sample, and how long its text may be.
+    """What a row must have to be a sample, and how long its text may be."""
 
-    Parameters
-    ----------
-    languages : tuple of str
-        Codes as the table writes them, in any case; none lets every language in.
-    require_url : bool
-        Whether a row whose URL is empty is left out, where the table has URLs.
-    unit : {"caption", "document"}
-        Whether a text is a caption, cut where it is too long, or a document, which is not.
-    """
-
+    # codes as the table writes them, in any case; none lets every language in
     languages: tuple[str, ...] = ()
+    # whether a row whose URL is empty is left out, where the table has URLs
     require_url: bool = False
+    # whether a text is a caption, cut where it is too long, or a document, which is not
     unit: str = CAPTION_UNIT
 
     def __post_init__(self) -> None:

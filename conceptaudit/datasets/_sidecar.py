@@ -22,16 +22,6 @@ def failed_samples(
 
     The table is in the order in which downloads finished, so its rows are matched by key. The
     drops take the rows after the shard's own, in the order of their keys.
-
-    Parameters
-    ----------
-    path : str
-        The ``{shard}.parquet`` file.
-    present : set of str
-        Keys of the samples in the shard.
-    file_index : int
-    first_row : int
-        Number of rows of the shard itself.
     """
     columns = resolve(_parquet.columns_of(path), Choice(), path, required=False)
     if columns.key is None or columns.status is None or columns.error is None:
@@ -69,15 +59,7 @@ def failed_samples(
 
 
 def sidecar_notes(shards: list[str], names: AbstractSet[str]) -> Iterator[str]:
-    """Say what img2dataset left beside its shards, and which of them it did not finish.
-
-    Parameters
-    ----------
-    shards : list of str
-        Names of the shards without ending, relative to the dataset.
-    names : set of str
-        Names of all files of the dataset.
-    """
+    """Say what img2dataset left beside its shards, and which of them it did not finish."""
     tables = [shard for shard in shards if f"{shard}.parquet" in names]
     unfinished = [shard for shard in shards if f"{shard}_stats.json" not in names]
     if not tables and len(unfinished) == len(shards):

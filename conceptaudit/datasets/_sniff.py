@@ -33,30 +33,17 @@ _MOST = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How one file is written.
+    """How one file is written."""
 
-    Parameters
-    ----------
-    delimiter : str
-        What parts fields; a line break where every line is one field.
-    quoted : bool
-        Whether fields may stand in quotation marks everywhere. Published TSV files hold bare ones
-        in captions, so that there they count only where a record cannot be read without.
-    names : tuple of str
-        The columns.
-    header : bool
-        Whether the first row is the columns' names.
-    rest : bool
-        Whether the last column takes the rest of a line: captions that hold the delimiter.
-    shapes : tuple of str
-        What each column's values look like: ``"url"``, ``"file"``, ``"number"`` or ``""``.
-    """
-
-    delimiter: str
+    delimiter: str  # what parts fields; a line break where every line is one field
+    # whether fields may stand in quotation marks everywhere. Published TSV files hold bare ones in
+    # captions, so that there they count only where a record cannot be read without
     quoted: bool
-    names: tuple[str, ...] = ()
-    header: bool = True
+    names: tuple[str, ...] = ()  # the columns
+    header: bool = True  # whether the first row is the columns' names
+    # whether the last column takes the rest of a line: captions that hold the delimiter
     rest: bool = False
+    # what each column's values look like: ``"url"``, ``"file"``, ``"number"`` or ``""``
     shapes: tuple[str, ...] = ()
 
     def is_record(self, line: str) -> bool:
@@ -84,17 +71,7 @@ def shape_of(field: str) -> str:
 
 
 def find_dialect(lines: Sequence[str], ending: str, named: Sequence[str]) -> Dialect:
-    """Find out how a file is written from its first lines.
-
-    Parameters
-    ----------
-    lines : sequence of str
-        Without line ends; blank ones left out.
-    ending : str
-        The file's: what it says is taken first, and left where the lines say otherwise.
-    named : sequence of str
-        Columns that the user named: a first row that holds one of them is a header.
-    """
+    """Find out how a file is written from its first lines."""
     usual = {".tsv": TABS, ".tab": TABS, ".csv": COMMAS}.get(ending)
     known = _KNOWN | {name.strip().lower() for name in named}
     order = dict.fromkeys(([usual] if usual else []) + list(_DELIMITERS))

@@ -96,15 +96,7 @@ def format_of(path: str) -> str:
 def open_table_file(
     path: str, choice: Choice, *, usual: Choice | None = None, required: bool = True
 ) -> TableFile:
-    """Find the columns of one table file; `usual` and `required` as for `_columns.resolve`.
-
-    Raises
-    ------
-    DataError
-        The file is damaged, or no caption or image column is among its columns.
-    ConfigError
-        A column that the user named is not there.
-    """
+    """Find the columns of one table file; `usual` and `required` as for `_columns.resolve`."""
     with reading(path):  # parsing what was read may fail as well
         return _open(path, choice, usual, required=required)
 

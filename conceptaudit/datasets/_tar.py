@@ -69,21 +69,12 @@ def _copy(stream: IO[bytes], copy: IO[bytes], path: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TarIndex:
-    """An archive's members as samples.
+    """An archive's members as samples."""
 
-    Parameters
-    ----------
-    samples : list of Group
-        In the order of their first member.
-    repeated : list of Group
-        Samples whose key an earlier sample has.
-    collapsed : list of Group
-        Samples that fall on one key where it ends at the first dot, each under the name up to its
-        last dot.
-    """
-
-    samples: list[Group]
-    repeated: list[Group]
+    samples: list[Group]  # in the order of their first member
+    repeated: list[Group]  # samples whose key an earlier sample has
+    # samples that fall on one key where it ends at the first dot, each under the name up to its
+    # last dot
     collapsed: list[Group]
 
 
@@ -97,20 +88,6 @@ def index_samples(
     ends at the first, unless it would join several images or captions (``St. Peter 0.jpg``,
     ``St. Peter 1.jpg``): then it ends at the last dot too. Where a key comes again with an ending
     that it already has, the members belong to a repeated sample.
-
-    Parameters
-    ----------
-    stream, path
-        The archive.
-    named : sequence of str
-        Endings that the user named: ``"input.jpg"``.
-    n_members : int or None
-        Look at so many members only.
-
-    Raises
-    ------
-    DataError
-        The archive is truncated, or goes on after its end marker.
     """
     members = [
         (match[1], match[2], member)

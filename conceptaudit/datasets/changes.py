@@ -18,11 +18,6 @@ def stamps_of(shards: Iterable[Shard]) -> Stamps:
 
     Remote files are left out: every look costs a request, and an object store replaces objects
     whole. Absent files are left out as well: reading them says so.
-
-    Returns
-    -------
-    mapping of str to (int, int, int)
-        By path: inode, size and time of the last change.
     """
     found: dict[str, tuple[int, int, int]] = {}
     for path in dict.fromkeys(path for shard in shards for path in shard.files):
@@ -43,13 +38,7 @@ def changed_since(before: Stamps, shards: Iterable[Shard]) -> list[str]:
 
 
 def check_unchanged(before: Stamps, shard: Shard) -> None:
-    """Check that a shard's files did not change while they were read.
-
-    Raises
-    ------
-    DataError
-        One did.
-    """
+    """Check that a shard's files did not change while they were read."""
     changed = changed_since(before, [shard])
     if changed:
         raise DataError(

@@ -161,11 +161,6 @@ def find_images(path: str, rows: Sequence[Annotation], images: str | None) -> st
 
     Tried are the folder that the user named, or those beside the file, each with the split in
     the file's name (``captions_train2017.json`` → ``train2017``) below it.
-
-    Raises
-    ------
-    ConfigError
-        The user named a folder that holds none of the first images.
     """
     here = path.rpartition("/")[0] or ("." if not is_remote(path) else path)
     above = here.rpartition("/")[0] or ("/" if here.startswith("/") else "..")

@@ -27,18 +27,11 @@ HASH_BITS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identities:
-    """Some rows of a table.
+    """Some rows of a table."""
 
-    Parameters
-    ----------
-    keys : list of str, length n
-        External keys; the address, or file and row, where a table has none.
-    columns : dict of str to list of length n
-        By kind (`URL` and `DIGESTS`, those that the table has) each row's value: addresses as
-        `plain_url` gives them, digests in lower-case hex; None where a row has none.
-    """
-
-    keys: list[str]
+    keys: list[str]  # external keys; the address, or file and row, where a table has none
+    # by kind (`URL` and `DIGESTS`, those that the table has) each row's value: addresses as
+    # `plain_url` gives them, digests in lower-case hex; None where a row has none
     columns: dict[str, list[str | None]]
 
 
@@ -85,13 +78,7 @@ def identity_kinds(dataset: Dataset) -> tuple[str, ...]:
 
 
 def read_identities(dataset: Dataset, shard: Shard) -> Iterator[Identities]:
-    """Read the identities of one shard of a table.
-
-    Raises
-    ------
-    DataError
-        The file is damaged.
-    """
+    """Read the identities of one shard of a table."""
     if not isinstance(dataset, TableDataset):
         return
     source, columns = _columns(dataset, shard)

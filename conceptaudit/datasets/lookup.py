@@ -28,32 +28,16 @@ _ROW = (1 << ROW_BITS) - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundSample:
-    """What a dataset holds for one sample.
-
-    Parameters
-    ----------
-    key : str
-    caption : str or None
-    image : bytes or None
-        An encoded image file.
-    extra : dict of str to object
-        What the row says besides: ``"url"``, ``"license"`` …
-    """
+    """What a dataset holds for one sample."""
 
     key: str
     caption: str | None = None
-    image: bytes | None = None
-    extra: Mapping[str, Any]
+    image: bytes | None = None  # an encoded image file
+    extra: Mapping[str, Any]  # what the row says besides: ``"url"``, ``"license"`` …
 
 
 class SampleLookup:
-    """Reads single samples; safe to use from several threads.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        With the settings that the ids were made with.
-    """
+    """Reads single samples; safe to use from several threads."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -73,20 +57,7 @@ class SampleLookup:
             return self._shards
 
     def read(self, sample_ids: Iterable[int], parts: frozenset[str]) -> dict[int, FoundSample]:
-        """Read some samples.
-
-        Parameters
-        ----------
-        sample_ids : iterable of int
-        parts : frozenset of str
-            Of `conceptaudit.datasets.PARTS`, and ``"extra"``; those that the dataset lacks are
-            left out.
-
-        Returns
-        -------
-        dict of int to FoundSample
-            Samples whose file or row is gone are left out.
-        """
+        """Read some samples."""
         parts = frozenset(part for part in parts if part == "extra" or part in self._provided)
         by_shard: dict[int, list[int]] = {}
         shards = self.shards()

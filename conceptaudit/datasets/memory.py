@@ -29,20 +29,10 @@ HERE = "captions in memory"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionDataset:
-    """Captions in memory, as a dataset; a row is a sample.
+    """Captions in memory, as a dataset; a row is a sample."""
 
-    Parameters
-    ----------
-    captions : tuple
-        Texts; None and NaN are captions that are missing.
-    keys : tuple of str
-        As many, or none.
-    unit : {"caption", "document"}
-    shard_rows : int
-    """
-
-    captions: tuple[Any, ...]
-    keys: tuple[str, ...] = ()
+    captions: tuple[Any, ...]  # texts; None and NaN are captions that are missing
+    keys: tuple[str, ...] = ()  # as many, or none
     unit: str = CAPTION_UNIT
     shard_rows: int
     layout: str = "memory"
@@ -99,13 +89,7 @@ def captions_of(
     unit: str = CAPTION_UNIT,
     shard_rows: int,
 ) -> CaptionDataset:
-    """Make a dataset of captions in memory.
-
-    Raises
-    ------
-    ConfigError
-        A table has no column of captions, or there are no captions.
-    """
+    """Make a dataset of captions in memory."""
     check_rows(shard_rows)
     keys: tuple[str, ...] = ()
     captions: tuple[Any, ...]

@@ -167,25 +167,13 @@ LAYOUTS = tuple(layout.name for layout in OWN)
 
 @cache
 def known_layouts() -> dict[str, Layout]:
-    """Find all layouts by name, those of other packages first.
-
-    Raises
-    ------
-    ConfigError
-        A package's layout cannot be loaded.
-    """
+    """Find all layouts by name, those of other packages first."""
     others = [layout for _, layout in installed(GROUP, Layout)]
     return {layout.name: layout for layout in (*others, *OWN)}
 
 
 def detect_layout(listing: Listing, location: str) -> Layout:
-    """Find the layout of a listing.
-
-    Raises
-    ------
-    ConfigError
-        The location is empty, or holds nothing or too much that is known.
-    """
+    """Find the layout of a listing."""
     if not listing.files:
         raise ConfigError(
             "The 'location' parameter of open_dataset must hold files. "

@@ -20,14 +20,7 @@ ACCOUNT = frozenset({"n_samples", "n_used", "dropped"})
 
 
 class CountedBatches:
-    """Batches of one shard, counted as they pass.
-
-    Parameters
-    ----------
-    batches : iterator of SampleBatch
-    shard : str
-        Their shard, for messages.
-    """
+    """Batches of one shard, counted as they pass."""
 
     def __init__(self, batches: Iterator[SampleBatch], shard: str) -> None:
         self._batches = batches
@@ -41,13 +34,7 @@ class CountedBatches:
         return self
 
     def __next__(self) -> SampleBatch:
-        """Return the next batch.
-
-        Raises
-        ------
-        AccountError
-            A sample comes a second time.
-        """
+        """Return the next batch."""
         batch = next(self._batches)
         self._check_once(np.asarray(batch.sample_ids))
         self.n_samples += len(batch) + sum(1 for drop in batch.drops if drop.part == "sample")
@@ -67,19 +54,7 @@ class CountedBatches:
         self._last = max(self._last, int(ids.max()))
 
     def check(self, account: Json) -> None:
-        """Hold a stage's account against what was read.
-
-        Parameters
-        ----------
-        account : JSON value
-            What the stage made of the shard; checked where it has ``n_samples``, ``n_used`` and
-            ``dropped``.
-
-        Raises
-        ------
-        AccountError
-            Samples are missing or counted twice; the message names the shard.
-        """
+        """Hold a stage's account against what was read."""
         if not isinstance(account, dict) or not account.keys() >= ACCOUNT:
             return
         n_read, n_used = account["n_samples"], account["n_used"]

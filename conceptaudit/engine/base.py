@@ -30,13 +30,7 @@ class Engine(Protocol):
         """Yield each item with its result as it is done, in any order."""
 
     def expect(self, loaders: Sequence[str]) -> None:
-        """Begin in the background to get workers ready, where there are any.
-
-        Parameters
-        ----------
-        loaders : sequence of str
-            Functions without parameters, as ``"module:function"``, that load what they will need.
-        """
+        """Begin in the background to get workers ready, where there are any."""
 
 
 @dataclass(frozen=True, slots=True)

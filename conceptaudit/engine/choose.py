@@ -16,26 +16,6 @@ def open_engine(
 ) -> Engine:
     """Open the engine for a number of workers, or the one that was chosen.
 
-    Parameters
-    ----------
-    workers : int, EngineChoice or None, default None
-        Number of worker processes, at least 1; 1 runs in this process. None takes one per
-        processor, and no more than there are items.
-    n_items : int or None, default None
-        How many items will be run, where known.
-    on_gpu : bool, default False
-        Whether every worker computes on a GPU of its own: one process on this machine, or as
-        many workers as a Ray cluster has GPUs.
-    folder : Path or None, default None
-        The run folder, which all workers have to see.
-
-    Raises
-    ------
-    ConfigError
-        `workers` is less than 1.
-    MissingDependencyError
-        Ray was chosen and is not installed.
-
     Examples
     --------
     >>> open_engine(1)

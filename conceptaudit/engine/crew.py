@@ -63,15 +63,7 @@ class _Slot(Generic[Item]):
 
 
 class Crew(Generic[Item]):
-    """Workers for one run over items.
-
-    Parameters
-    ----------
-    start : callable
-        Makes a worker.
-    items : sequence
-        What is to be done; handed out a few per worker at a time.
-    """
+    """Workers for one run over items."""
 
     def __init__(self, start: Callable[[], Worker], items: Sequence[Item]) -> None:
         self._start = start
@@ -84,18 +76,7 @@ class Crew(Generic[Item]):
         self._false_starts = 0
 
     def run(self, n_workers: int) -> Iterator[tuple[Item, Any]]:
-        """Yield each item with its result as it is done.
-
-        Parameters
-        ----------
-        n_workers : int
-            Workers to start; each takes items as soon as it is there.
-
-        Raises
-        ------
-        ConceptAuditError
-            An item cost as many workers as it may, or no worker starts.
-        """
+        """Yield each item with its result as it is done."""
         whole = False
         try:
             for _ in range(min(n_workers, self._left)):

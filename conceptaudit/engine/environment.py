@@ -35,16 +35,6 @@ def installed_versions() -> dict[str, str]:
 def check_versions(first: Mapping[str, str]) -> None:
     """Refuse to work on a machine whose packages are not those of the first process.
 
-    Parameters
-    ----------
-    first : mapping of str to str
-        Versions there, by package; empty for no check.
-
-    Raises
-    ------
-    ConfigError
-        Versions differ; the message names the machine and each of them.
-
     Examples
     --------
     >>> check_versions(installed_versions())

@@ -40,15 +40,7 @@ class _News(Enum):
 
 
 class LoneProcess:
-    """A process that does one thing after another.
-
-    Parameters
-    ----------
-    context : multiprocessing context
-        Says how the process is started.
-    prepare : callable
-        The first thing that it does.
-    """
+    """A process that does one thing after another."""
 
     def __init__(self, context: BaseContext, prepare: Callable[[], None]) -> None:
         self._context = context
@@ -59,13 +51,7 @@ class LoneProcess:
         self._broken: BrokenProcessPool | None = None
 
     def submit(self, function: Callable[[Any], Any], argument: Any) -> Future[Any]:
-        """Have it apply a function; the first call starts it.
-
-        Raises
-        ------
-        BrokenProcessPool
-            The process has died.
-        """
+        """Have it apply a function; the first call starts it."""
         future: Future[Any] = Future()
         with self._lock:
             if self._broken is not None:

@@ -47,30 +47,13 @@ _nursery = _Nursery()
 
 
 def start_context(threads: int) -> BaseContext:
-    """Return how a worker that may use some threads starts: forked, or afresh.
-
-    Parameters
-    ----------
-    threads : int
-        More than one are started by libraries as they are imported: nothing to fork.
-    """
+    """Return how a worker that may use some threads starts: forked, or afresh."""
     forked = threads == 1 and start_nursery()
     return multiprocessing.get_context("forkserver" if forked else "spawn")
 
 
 def start_nursery(loaders: Sequence[str] = ()) -> bool:
-    """Start the fork server in the background, unless there is one.
-
-    Parameters
-    ----------
-    loaders : sequence of str
-        Functions without parameters, as ``"module:function"``, that load what workers need.
-
-    Returns
-    -------
-    bool
-        Whether there is one: not in a process that is not ours, or where workers have threads.
-    """
+    """Start the fork server in the background, unless there is one."""
     if _nursery.runs is None:
         _nursery.runs = _may_fork() and _launch(loaders)
     return _nursery.runs

@@ -31,35 +31,18 @@ def mark_finished(folder: Path, part: Part, n_shards: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
-    """The finished parts of a run.
-
-    Parameters
-    ----------
-    folder : Path
-    parts : tuple of Part
-        In order of count and index; each knows how it was asked for.
-    n_shards : int
-        Shards of the dataset.
-    """
+    """The finished parts of a run."""
 
     folder: Path
-    parts: tuple[Part, ...]
-    n_shards: int
+    parts: tuple[Part, ...]  # in order of count and index; each knows how it was asked for
+    n_shards: int  # shards of the dataset
 
     def unfinished(self) -> list[int]:
         """Return the positions of the shards that belong to no finished part."""
         return uncovered(self.n_shards, self.parts)
 
     def asked(self) -> Json:
-        """Return the command of the parts.
-
-        Raises
-        ------
-        ArtifactMismatchError
-            They were not asked for alike.
-        ConfigError
-            No command asked for them.
-        """
+        """Return the command of the parts."""
         commands = {canonical_json(part.asked): part.asked for part in self.parts}
         if len(commands) > 1:
             raise ArtifactMismatchError(
@@ -77,13 +60,7 @@ class Marks:
 
 
 def read_marks(folder: Path) -> Marks:
-    """Read which parts have done their share.
-
-    Raises
-    ------
-    DataError
-        A mark is damaged.
-    """
+    """Read which parts have done their share."""
     parts, sizes = [], {0}
     for path in sorted(folder.glob(f"{MARK}*.json")):
         try:

@@ -24,20 +24,6 @@ T = TypeVar("T")
 class Part:
     """One job of several.
 
-    Parameters
-    ----------
-    index : int
-        In [0, count), as a scheduler's array index.
-    count : int
-        Parts in all, at least 1.
-    asked : JSON value, optional
-        How the program was asked for this part, so that it can ask itself for the whole.
-
-    Raises
-    ------
-    ConfigError
-        The index is out of range.
-
     Examples
     --------
     >>> part = Part.parse("1/3")
@@ -45,8 +31,9 @@ class Part:
     (('b', 'e'), '1-of-3')
     """
 
-    index: int
-    count: int
+    index: int  # in [0, count), as a scheduler's array index
+    count: int  # parts in all, at least 1
+    # how the program was asked for this part, so that it can ask itself for the whole
     asked: Json = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -59,13 +46,7 @@ class Part:
 
     @classmethod
     def parse(cls, text: str, *, asked: Json = None) -> Part:
-        """Read ``"17/500"``.
-
-        Raises
-        ------
-        ConfigError
-            It is something else.
-        """
+        """Read ``"17/500"``."""
         found = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", text, flags=re.ASCII)
         if found is None:
             raise ConfigError(
@@ -83,27 +64,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartRun:
-    """What one job did.
+    """What one job did."""
 
-    Parameters
-    ----------
-    folder : Path
-        The folder that all jobs write to.
-    part : Part
-    n_shards, n_all : int
-        Shards of this part, and of the dataset.
-    redone : dict
-        By stage: shards computed by this call and why; shards kept from before.
-    failed : dict of str to str
-        Shards that could not be read, with the error, where that was allowed.
-    """
-
-    folder: Path
+    folder: Path  # the folder that all jobs write to
     part: Part
-    n_shards: int
+    n_shards: int  # shards of this part, and of the dataset
     n_all: int
+    # by stage: shards computed by this call and why; shards kept from before
     redone: dict[str, dict[str, object]]
-    failed: dict[str, str]
+    failed: dict[str, str]  # shards that could not be read, with the error, where that was allowed
 
     @classmethod
     def of(

@@ -71,15 +71,7 @@ def _apply(item: Any) -> Any:
 
 
 class ProcessWorker:
-    """One worker process: an idle one, or a new one.
-
-    Parameters
-    ----------
-    task : callable
-        What it applies to items.
-    threads : int
-        Threads that a new one may use.
-    """
+    """One worker process: an idle one, or a new one."""
 
     def __init__(self, task: AnyTask, *, threads: int) -> None:
         self._task = task
@@ -164,14 +156,7 @@ class ProcessEngine:
     def run(
         self, task: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[tuple[Item, Result]]:
-        """Yield each item with its result as it is done.
-
-        Raises
-        ------
-        ConceptAuditError
-            Workers died again and again over one item, for instance because the system ran out
-            of memory.
-        """
+        """Yield each item with its result as it is done."""
         with _threads_per_worker(self._threads):
             start = partial(ProcessWorker, task, threads=self._threads)
             yield from Crew(start, items).run(self.workers)

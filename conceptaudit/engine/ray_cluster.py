@@ -54,13 +54,7 @@ _joining = _Joining()
 
 
 def require_ray() -> None:
-    """Check that Ray is installed.
-
-    Raises
-    ------
-    MissingDependencyError
-        It is not.
-    """
+    """Check that Ray is installed."""
     if find_spec("ray") is None:
         raise MissingDependencyError(
             "The engine 'ray' needs the package Ray: pip install 'conceptaudit[ray]'."
@@ -105,19 +99,7 @@ class TaskActor:
 
 
 class RayWorker:
-    """One actor of a Ray cluster.
-
-    Parameters
-    ----------
-    actor : ray.actor.ActorHandle
-        Of a `TaskActor`.
-    kind : tuple
-        What it holds of its machine; another run may take it over if it wants the same.
-    task : ray.ObjectRef
-        The task of the run.
-    witness : tuple of str or None
-        A file of the run folder and its digest.
-    """
+    """One actor of a Ray cluster."""
 
     def __init__(
         self, actor: Any, kind: Hashable, task: Any, witness: tuple[str, str] | None
@@ -180,39 +162,19 @@ class RayEngine:
 
     A cluster that is started here stays up until the program ends, so that the stages of a run
     share it; one that the program is connected to already is used as it is.
-
-    Parameters
-    ----------
-    workers : int or None
-        Actors; None for one per processor of the cluster, or per GPU.
-    address : str or None
-        Of a running cluster; None starts one on this machine.
-    n_items : int or None
-        How many items will be run, where known: no more actors are started.
-    on_gpu : bool
-        Whether every actor gets a GPU to itself.
-    witness : Path or None
-        A file in the run folder that every worker has to see.
     """
 
-    workers: int | None = None
-    address: str | None = None
+    workers: int | None = None  # actors; None for one per processor of the cluster, or per GPU
+    address: str | None = None  # of a running cluster; None starts one on this machine
+    # how many items will be run, where known: no more actors are started
     n_items: int | None = None
-    on_gpu: bool = False
-    witness: Path | None = None
+    on_gpu: bool = False  # whether every actor gets a GPU to itself
+    witness: Path | None = None  # a file in the run folder that every worker has to see
 
     def run(
         self, task: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[tuple[Item, Result]]:
-        """Yield each item with its result as it is done.
-
-        Raises
-        ------
-        ConceptAuditError
-            Workers died again and again over one item, or there is no processor for any.
-        ConfigError
-            There is no cluster at the address, or its machines do not see the run folder.
-        """
+        """Yield each item with its result as it is done."""
         if not items:
             return
         import ray
@@ -313,11 +275,6 @@ class RayEngine:
 
 def check_address(address: str) -> None:
     """Refuse an address at which nothing listens: Ray itself would try for minutes.
-
-    Raises
-    ------
-    ConfigError
-        The address has no port, or does not answer within `ADDRESS_SECONDS`.
 
     Examples
     --------

@@ -17,24 +17,13 @@ from conceptaudit.progress import Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRunner:
-    """Runs stages.
+    """Runs stages."""
 
-    Parameters
-    ----------
-    folder : Path
-        Where results go, held by this process.
-    workers : int, EngineChoice or None
-    progress : Progress
-    part : Part or None
-        The share of the shards that is this process's; None for all.
-    skip_unreadable : bool
-        Whether a file that cannot be read is listed instead of stopping the run.
-    """
-
-    folder: Path
+    folder: Path  # where results go, held by this process
     workers: int | EngineChoice | None
     progress: Progress
-    part: Part | None = None
+    part: Part | None = None  # the share of the shards that is this process's; None for all
+    # whether a file that cannot be read is listed instead of stopping the run
     skip_unreadable: bool = False
 
     def share(self, shards: Sequence[Shard]) -> tuple[Shard, ...]:

@@ -37,20 +37,12 @@ CHECKED_AT_ONCE = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardResult:
-    """What a stage made of one shard.
+    """What a stage made of one shard."""
 
-    Parameters
-    ----------
-    summary : JSON value
-        Small numbers that merge by addition.
-    tables : mapping of str to pandas.DataFrame or pyarrow.Table
-        Tables by file suffix (``".parquet"``, ``".drops.parquet"``); empty ones are not written.
-    arrays : mapping of str to numpy.ndarray
-        Arrays by file suffix (``".npy"``).
-    """
-
-    summary: Json
+    summary: Json  # small numbers that merge by addition
+    # tables by file suffix (``".parquet"``, ``".drops.parquet"``); empty ones are not written
     tables: Mapping[str, "pd.DataFrame | pa.Table"] = field(default_factory=dict)
+    # arrays by file suffix (``".npy"``)
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
@@ -75,23 +67,13 @@ class Stage(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageReport:
-    """What running a stage did.
+    """What running a stage did."""
 
-    Parameters
-    ----------
-    store : ShardStore
-        Where the results are.
-    redone : mapping of str to int
-        Shards computed now, by why they had to be (``"missing"``, ``"damaged"``, …).
-    kept : int
-        Shards whose results were there already.
-    failed : mapping of str to str
-        Shards that could not be read, with the error, where that was allowed.
-    """
-
-    store: ShardStore
+    store: ShardStore  # where the results are
+    # shards computed now, by why they had to be (``"missing"``, ``"damaged"``, …)
     redone: Mapping[str, int]
-    kept: int
+    kept: int  # shards whose results were there already
+    # shards that could not be read, with the error, where that was allowed
     failed: Mapping[str, str]
 
 
@@ -147,32 +129,7 @@ def run_stage(
     skip_unreadable: bool = False,
     tidy: bool = True,
 ) -> StageReport:
-    """Bring a stage's results up to date for all shards of a dataset.
-
-    Parameters
-    ----------
-    stage : Stage
-        What to compute.
-    dataset : Dataset
-        Where the samples come from.
-    shards : sequence of Shard
-        The shards to cover.
-    folder : Path
-        The run folder; results go to ``folder/stage.name``.
-    engine : Engine
-        Runs the shards that have no valid result yet.
-    progress : Progress
-        Told of every finished shard.
-    skip_unreadable : bool, default False
-        Whether a shard that cannot be read is listed instead of stopping the run.
-    tidy : bool, default True
-        As in `run_shards`.
-
-    Raises
-    ------
-    DataError
-        A shard cannot be read and `skip_unreadable` is False.
-    """
+    """Bring a stage's results up to date for all shards of a dataset."""
     store = stage_store(folder, dataset, stage)
     task = _ShardTask(dataset=dataset, stage=stage, store=store, skip_unreadable=skip_unreadable)
     return run_shards(task, store, shards, engine=engine, progress=progress, tidy=tidy)
@@ -189,17 +146,8 @@ def run_shards(
 ) -> StageReport:
     """Run a task for the shards that have no valid record in a store.
 
-    Parameters
-    ----------
-    task : callable
-        Writes a shard's record to `store` and returns None, or the reason why it could not.
-    store : ShardStore
-        Where the records are.
-    shards, engine, progress
-        As in `run_stage`.
-    tidy : bool, default True
-        Whether to remove partial files and records of other shards first; False where other
-        processes write to the store at the same time.
+    The task writes a shard's record and returns None, or the reason why it could not. `tidy` first
+    removes partial files and records of other shards; not while other processes write there.
     """
     if tidy:
         store.discard_others(frozenset(shard.name for shard in shards))

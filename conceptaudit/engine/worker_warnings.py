@@ -15,24 +15,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerWarning:
-    """A warning, or a log record of level WARNING or above.
-
-    Parameters
-    ----------
-    message : str
-    category : type of Warning, or None
-        None for a log record.
-    path, line : str, int
-        Where it came up.
-    logger, level : str, int
-        Of a log record.
-    """
+    """A warning, or a log record of level WARNING or above."""
 
     message: str
-    category: type[Warning] | None
-    path: str
+    category: type[Warning] | None  # none for a log record
+    path: str  # where it came up
     line: int
-    logger: str = ""
+    logger: str = ""  # of a log record
     level: int = logging.WARNING
 
 

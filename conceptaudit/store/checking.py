@@ -27,18 +27,10 @@ FOR_EDITING = frozenset({"concepts", "download-list", "judge", "review", "vocab"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What a folder says that it holds.
+    """What a folder says that it holds."""
 
-    Parameters
-    ----------
-    kind : str
-        One of `LAYOUTS`.
-    digest : str
-        Of the run's inputs and settings.
-    """
-
-    kind: str
-    digest: str
+    kind: str  # one of `LAYOUTS`
+    digest: str  # of the run's inputs and settings
 
 
 def identify(folder: Path) -> Identity | None:
@@ -74,11 +66,6 @@ def check_finished(folder: Path) -> None:
     """Refuse a run folder that is unfinished, or whose files are not those of its manifest.
 
     A folder that is none of ours passes, and so does a run from which files were taken away.
-
-    Raises
-    ------
-    DataError
-        It is unfinished, or a file has changed.
     """
     if identify(folder) is None:
         return
@@ -122,17 +109,6 @@ def check_written(path: Path) -> None:
 
     A file without a record, as any other program writes it, passes; and so does a list that its
     user has edited (`FOR_EDITING`).
-
-    Parameters
-    ----------
-    path : Path
-        A single output, or a file that stands at the top of a run folder.
-
-    Raises
-    ------
-    DataError
-        They differ: the command that wrote them was stopped in between, or the file was changed.
-        Or the run is unfinished.
     """
     if not path.is_file():
         return

@@ -55,13 +55,7 @@ def is_digest(value: object) -> bool:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256, in hex, of a file's bytes.
-
-    Raises
-    ------
-    DataError
-        It cannot be read, or not to its end.
-    """
+    """SHA-256, in hex, of a file's bytes."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -93,11 +87,6 @@ def whole_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
     What killed processes left half-written of the same name goes, too (see `partials`). `sync` is
     False for results of shards, of which many are synced at once (`sync_folder`).
-
-    Raises
-    ------
-    DataError
-        The folder cannot be written to, or the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,17 +99,7 @@ def whole_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
 def sync_folder(folder: Path, names: Sequence[str] | None = None) -> None:
     """Have files of a folder on the disk, whatever fails after it.
 
-    Parameters
-    ----------
-    folder : Path
-    names : sequence of str or None, default None
-        Files in it, those that are gone passed over; None for all, and then the file system that
-        the folder lies on writes at once what it holds back, where it can.
-
-    Raises
-    ------
-    DataError
-        The disk does not take them.
+    Where no names are given, its file system writes all that it holds back at once, if it can.
     """
     sync_disk = getattr(_libc(), "syncfs", None) if names is None else None
     try:
@@ -219,13 +198,7 @@ def _inert(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_json(path: Path) -> Json:
-    """Read a JSON file.
-
-    Raises
-    ------
-    DataError
-        It is missing, not UTF-8 or not JSON.
-    """
+    """Read a JSON file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -30,30 +30,17 @@ _SHARD_FILE = re.compile(r"(?P<shard>\d{7}-\d{13}|tags)(\.\w+)*\.(json|parquet|n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The files of one kind of run folder.
+    """The files of one kind of run folder."""
 
-    Parameters
-    ----------
-    kind : str
-        As ``run.json`` and ``manifest.json`` say it.
-    noun : str
-        The kind in a message: ``"an audit"``.
-    files : tuple of str
-        Paths below the folder that every run of the kind may write, or patterns of such that are
-        like nobody else's.
-    listed : tuple of str
-        Patterns of paths that depend on the data: such a file is ours where a manifest names it.
-    stages : tuple of str
-        Patterns of folders that hold shard records.
-    beside : tuple of str
-        Folders that hold what the records vouch for, where that is not beside the record.
-    """
-
-    kind: str
-    noun: str
+    kind: str  # as ``run.json`` and ``manifest.json`` say it
+    noun: str  # the kind in a message: ``"an audit"``
+    # paths below the folder that every run of the kind may write, or patterns of such that are like
+    # nobody else's
     files: tuple[str, ...] = ()
+    # patterns of paths that depend on the data: such a file is ours where a manifest names it
     listed: tuple[str, ...] = ()
-    stages: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()  # patterns of folders that hold shard records
+    # folders that hold what the records vouch for, where that is not beside the record
     beside: tuple[str, ...] = ()
 
     def is_stage(self, folder: str) -> bool:

@@ -23,15 +23,7 @@ _ATTEMPTS = 20
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process alone; the operating system frees it if we die.
-
-    Raises
-    ------
-    ArtifactMismatchError
-        Another process is writing to the folder.
-    DataError
-        The folder cannot be made, written to or locked.
-    """
+    """Hold a run folder for this process alone; the operating system frees it if we die."""
     with ExitStack() as stack:
         try:
             _lock(stack, _made(folder) / LOCK, fcntl.LOCK_EX)
@@ -45,22 +37,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def sharing(folder: Path, part: str) -> Iterator[None]:
-    """Hold a part of a run for this process, while others hold other parts.
-
-    Parameters
-    ----------
-    folder : Path
-        The run folder, which the parts share.
-    part : str
-        ``"3-of-8"``.
-
-    Raises
-    ------
-    ArtifactMismatchError
-        The part is running already, or a run over all parts is.
-    DataError
-        The folder cannot be made, written to or locked.
-    """
+    """Hold a part of a run for this process, while others hold other parts."""
     with ExitStack() as stack:
         try:
             everyone = _lock(stack, _made(folder) / LOCK, fcntl.LOCK_SH)
@@ -94,15 +71,7 @@ def _busy(what: str, folder: Path) -> ArtifactMismatchError:
 
 
 def _lock(stack: ExitStack, path: Path, how: int) -> IO[str]:
-    """Lock a file that another process may remove at the end of its own run.
-
-    Raises
-    ------
-    BlockingIOError
-        Another process has it.
-    DataError
-        There are no locks, or the file cannot be opened.
-    """
+    """Lock a file that another process may remove at the end of its own run."""
     for _ in range(_ATTEMPTS):
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC

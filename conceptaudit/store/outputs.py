@@ -24,21 +24,12 @@ from conceptaudit.store.scratch import ScratchFolder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputFile:
-    """A file that a command writes, and the record beside it.
+    """A file that a command writes, and the record beside it."""
 
-    Parameters
-    ----------
-    path : Path
-        Where it is, or will be.
-    kind : str
-        What it holds: ``"predictions"``, ``"vocab"``, …
-    is_ours : callable, optional
-        Says of a file's path whether it holds a whole result of this kind, for formats that vouch
-        for themselves; there is no record beside such a file.
-    """
-
-    path: Path
-    kind: str
+    path: Path  # where it is, or will be
+    kind: str  # what it holds: ``"predictions"``, ``"vocab"``, …
+    # says of a file's path whether it holds a whole result of this kind, for formats that vouch for
+    # themselves; there is no record beside such a file
     is_ours: Callable[[Path], bool] | None = None
 
     @property
@@ -60,15 +51,7 @@ class OutputFile:
         return file_digest(self.path) if self.path.exists() else None
 
     def check(self) -> None:
-        """Refuse to replace a file that is not ours, or was changed since it was written.
-
-        Raises
-        ------
-        ConfigError
-            It is a folder or a device.
-        ArtifactMismatchError
-            It is somebody's file, or its record's place is taken by one.
-        """
+        """Refuse to replace a file that is not ours, or was changed since it was written."""
         if self.path.exists() and not self.path.is_file():
             what = "folder" if self.path.is_dir() else "device"
             raise ConfigError(f"{self.path} is a {what}; the output must be a file.")
@@ -96,20 +79,7 @@ class OutputFile:
             )
 
     def put(self, finished: Path, about: Mapping[str, Json]) -> None:
-        """Move a finished file of the same file system into place, bound to its record.
-
-        Parameters
-        ----------
-        finished : Path
-            Written whole already.
-        about : mapping
-            What the record says beside kind and digests: ``digest``, of all that it was made from.
-
-        Raises
-        ------
-        DataError
-            The folder cannot be written to.
-        """
+        """Move a finished file of the same file system into place, bound to its record."""
         record = {
             **about,
             "kind": self.kind,
@@ -136,17 +106,11 @@ class OutputFile:
 
 @dataclass(slots=True, kw_only=True)
 class Staged:
-    """Outputs in the making.
+    """Outputs in the making."""
 
-    Parameters
-    ----------
-    places : dict of Path to Path
-        Where each output is to be written until all are finished.
-    about : dict
-        What their records will say; ``digest`` is that of the rest where it is not given.
-    """
-
+    # where each output is to be written until all are finished
     places: dict[Path, Path] = field(default_factory=dict)
+    # what their records will say; ``digest`` is that of the rest where it is not given
     about: dict[str, Json] = field(default_factory=dict)
 
     def __getitem__(self, path: str | Path) -> Path:
@@ -154,13 +118,7 @@ class Staged:
 
 
 def output_files(kind: str, paths: Iterable[str | Path | None]) -> list[OutputFile]:
-    """Name the outputs of a command, and check that each may be written.
-
-    Raises
-    ------
-    ConfigError, ArtifactMismatchError
-        As `OutputFile.check`; or one is a URL.
-    """
+    """Name the outputs of a command, and check that each may be written."""
     outputs = [OutputFile(path=output_path(one), kind=kind) for one in paths if one is not None]
     for output in outputs:
         output.check()
@@ -169,15 +127,7 @@ def output_files(kind: str, paths: Iterable[str | Path | None]) -> list[OutputFi
 
 @contextmanager
 def staged(outputs: Iterable[OutputFile]) -> Iterator[Staged]:
-    """Yield places to write to; on success move all files to where they belong, with records.
-
-    Raises
-    ------
-    ConfigError, ArtifactMismatchError
-        As `OutputFile.check`.
-    DataError
-        A folder cannot be written to.
-    """
+    """Yield places to write to; on success move all files to where they belong, with records."""
     outputs = list(outputs)
     for output in outputs:
         output.check()

@@ -26,18 +26,6 @@ LOOK_AHEAD = 3
 def whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield an empty, private file beside `path`; on success sync and rename it, else remove it.
 
-    Parameters
-    ----------
-    path : Path
-        Where the file belongs; its folder is there.
-    sync : bool, default True
-        Whether it is on the disk before it has its name. Where not, only a power failure tells.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be written to, or the disk is full.
-
     Examples
     --------
     >>> import tempfile
@@ -54,7 +42,7 @@ def whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
             remove_abandoned(_name(path, later))
         try:
             yield partial
-            if sync:
+            if sync:  # where not, only a power failure tells
                 # by its name: a writer may have put another file in its place
                 with partial.open("rb+") as stream:
                     os.fsync(stream.fileno())

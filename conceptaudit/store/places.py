@@ -20,11 +20,6 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 def output_path(out: str | Path) -> Path:
     """Return a place to write to, with ``~`` written out.
 
-    Raises
-    ------
-    ConfigError
-        It is a URL, of a user who has no home, or not UTF-8, which Arrow, DuckDB and FAISS need.
-
     Examples
     --------
     >>> output_path("s3://bucket/run")
@@ -63,18 +58,6 @@ def check_apart(outputs: Iterable[str | Path | None], inputs: Iterable[str | Pat
     """Refuse outputs that are inputs, lie in inputs or hold inputs.
 
     Links are followed. What is no place of this machine (a URL, a name of a model) is passed over.
-
-    Parameters
-    ----------
-    outputs : iterable of str, Path or None
-        Files and folders that will be written.
-    inputs : iterable of str, Path or None
-        Files, folders and globs that will be read.
-
-    Raises
-    ------
-    ArtifactMismatchError
-        Two of them overlap.
     """
     read = [str(source) for source in inputs if source is not None]
     for out in outputs:

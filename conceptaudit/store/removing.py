@@ -40,18 +40,6 @@ def remove(folder: Path, names: Iterable[str]) -> int:
 
     No link is followed on the way to a file, and a folder that has a file's name stays. A link in
     a file's place is removed itself.
-
-    Parameters
-    ----------
-    folder : Path
-        A folder of ours.
-    names : iterable of str
-        Paths below it, with ``/``. Folders that are empty after it go, too.
-
-    Raises
-    ------
-    DataError
-        A file cannot be removed.
     """
     removed, parents = 0, set()
     for name in names:
@@ -102,30 +90,16 @@ def _remove_empty(folder: Path, below: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What lies in a run folder: files of ours, unfinished ones, and anybody else's.
+    """What lies in a run folder: files of ours, unfinished ones, and anybody else's."""
 
-    Parameters
-    ----------
-    vouched : dict of str to str
-        Digests of files of shards by path, as the shards' records have them.
-    records : dict of str to str
-        Digests of these records.
-    orphans : tuple of str
-        Files of shards for which no record vouches: what a killed run was about to finish.
-    fixed : tuple of str
-        Files of the run as a whole, the manifest and ``run.json`` last.
-    partial : tuple of str
-        Unfinished files.
-    foreign : tuple of str
-        Everything that is not ours, links among it.
-    """
-
+    # digests of files of shards by path, as the shards' records have them
     vouched: dict[str, str] = field(default_factory=dict)
-    records: dict[str, str] = field(default_factory=dict)
+    records: dict[str, str] = field(default_factory=dict)  # digests of these records
+    # files of shards for which no record vouches: what a killed run was about to finish
     orphans: tuple[str, ...] = ()
-    fixed: tuple[str, ...] = ()
-    partial: tuple[str, ...] = ()
-    foreign: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()  # files of the run as a whole, the manifest and ``run.json`` last
+    partial: tuple[str, ...] = ()  # unfinished files
+    foreign: tuple[str, ...] = ()  # everything that is not ours, links among it
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -153,20 +127,6 @@ def contents_of(folder: Path, layout: Layout, shards: Iterable[str] = ()) -> Con
     A file is ours where its name is one that the layout has and it stands in a record: the folder's
     own (``run.json``, ``manifest.json``) for names that every run has and for the files of the
     shards that it lists, a shard's for the files that this names.
-
-    Parameters
-    ----------
-    folder : Path
-        A run folder that `identify` has recognised.
-    layout : Layout
-        Of its kind.
-    shards : iterable of str
-        Shards of the run that looks.
-
-    Raises
-    ------
-    ArtifactMismatchError
-        A link stands where a folder of ours belongs.
     """
     refuse_links(folder, layout)
     listed, known = _recorded(folder)
@@ -209,13 +169,7 @@ def contents_of(folder: Path, layout: Layout, shards: Iterable[str] = ()) -> Con
 
 
 def refuse_links(folder: Path, layout: Layout) -> None:
-    """Refuse a run folder in which a link stands where a folder of ours belongs.
-
-    Raises
-    ------
-    ArtifactMismatchError
-        There is one.
-    """
+    """Refuse a run folder in which a link stands where a folder of ours belongs."""
     for pattern in layout.folders():
         for path in folder.glob(pattern):
             if path.is_symlink():
@@ -227,13 +181,7 @@ def refuse_links(folder: Path, layout: Layout) -> None:
 
 
 def read_record(path: Path) -> RecordHead | None:
-    """Read which files a shard's record names, with their digests and its own.
-
-    Returns
-    -------
-    RecordHead or None
-        None for any other file, and for a damaged record.
-    """
+    """Read which files a shard's record names, with their digests and its own."""
     shard = path.name.removesuffix(".json")
     if shard_of(path.name) is None or path.is_symlink():
         return None

@@ -34,32 +34,17 @@ NEW, RESUME, OVERWRITE = "new", "resume", "overwrite"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFolder:
-    """The folder of one run: nothing in it is anybody else's, or it is left alone.
+    """The folder of one run: nothing in it is anybody else's, or it is left alone."""
 
-    Parameters
-    ----------
-    path : Path
-        Where it is, or will be.
-    kind : str
-        One of `LAYOUTS`.
-    digest : str
-        Of the run's inputs and settings; the same run goes on, another one is refused.
-    inputs : tuple of str or Path
-        What the run reads: may not overlap with the folder.
-    shards : tuple of str
-        Names of the shards that will have files here.
-    about : mapping, optional
-        What ``run.json`` says beside kind and digest.
-    options : tuple of str
-        Of `RESUME` and `OVERWRITE`, those that the user of this verb has.
-    """
-
-    path: Path
-    kind: str
-    digest: str
+    path: Path  # where it is, or will be
+    kind: str  # one of `LAYOUTS`
+    digest: str  # of the run's inputs and settings; the same run goes on, another one is refused
+    # what the run reads: may not overlap with the folder
     inputs: tuple[str | Path | None, ...] = ()
-    shards: tuple[str, ...] = ()
+    shards: tuple[str, ...] = ()  # names of the shards that will have files here
+    # what ``run.json`` says beside kind and digest
     about: Mapping[str, Json] = field(default_factory=dict)
+    # of `RESUME` and `OVERWRITE`, those that the user of this verb has
     options: tuple[str, ...] = (RESUME, OVERWRITE)
 
     @classmethod
@@ -74,15 +59,7 @@ class RunFolder:
         about: Mapping[str, Json] | None = None,
         options: tuple[str, ...] = (RESUME, OVERWRITE),
     ) -> RunFolder:
-        """Name a run folder; see the class.
-
-        Raises
-        ------
-        ConfigError
-            `out` is a URL.
-        ArtifactMismatchError
-            `out` overlaps with an input.
-        """
+        """Name a run folder; see the class."""
         path = output_path(out)
         read = tuple(inputs)
         check_apart([path], read)
@@ -103,25 +80,7 @@ class RunFolder:
 
     @contextmanager
     def hold(self, *, resume: bool = False, overwrite: bool = False) -> Iterator[str]:
-        """Hold the folder for a run over everything, after checking that it may be written there.
-
-        Parameters
-        ----------
-        resume, overwrite : bool, default False
-            What the user allows where the folder holds another run.
-
-        Yields
-        ------
-        str
-            `NEW`, `RESUME` or `OVERWRITE`.
-
-        Raises
-        ------
-        ConfigError
-            Both `resume` and `overwrite`.
-        ArtifactMismatchError
-            The folder holds something else, or another process writes to it.
-        """
+        """Hold the folder for a run over everything; yield `NEW`, `RESUME` or `OVERWRITE`."""
         self.check(resume=resume, overwrite=overwrite)
         with exclusive(self.path):
             # again, under the lock: what another run has written meanwhile counts
@@ -136,13 +95,7 @@ class RunFolder:
 
     @contextmanager
     def hold_part(self, part: str, *, resume: bool = False) -> Iterator[str]:
-        """Hold a part of the run, ``"3-of-8"``, while other processes hold others.
-
-        Raises
-        ------
-        ArtifactMismatchError
-            The folder holds something else, or the part or the whole is running already.
-        """
+        """Hold a part of the run, ``"3-of-8"``, while other processes hold others."""
         self.check(resume=resume)
         with sharing(self.path, part):
             state = self.check(resume=resume)
@@ -207,14 +160,9 @@ class RunFolder:
         write_json(self.path / STARTED, started)
 
     def clear(self, *, whole: bool = False) -> None:
-        """Remove the run that the folder holds; what is not of it stays, and is logged.
-
-        Parameters
-        ----------
-        whole : bool, default False
-            Also what says which run it was, so that none seems to have begun.
-        """
+        """Remove the run that the folder holds; what is not of it stays, and is logged."""
         contents = contents_of(self.path, self.layout, self.shards)
+        # with `whole` also what says which run it was, so that none seems to have begun
         kept = () if whole else (STARTED,)
         remove(self.path, [name for name in contents.own if name not in kept])
         remove_partials(self.path, contents)
@@ -252,13 +200,6 @@ class RunFolder:
 
         Digests of files that a shard's record vouches for are taken from the record, which has
         been checked against them: the terabytes of a large run are not read once more.
-
-        Parameters
-        ----------
-        record : mapping
-            What the manifest says beside kind, digest and files.
-        listed : iterable of str
-            Paths of files that this run has written and whose names depend on the data.
         """
         contents = contents_of(self.path, self.layout, self.shards)
         files = {**contents.vouched, **contents.records}
@@ -281,20 +222,6 @@ def replace_files(folder: Path, new: Mapping[str, Path], about: Mapping[str, Jso
 
     The manifest comes first and names what its files are about to replace. So whoever is killed
     in between leaves a run that no reader takes for the old or the new one, and can run again.
-
-    Parameters
-    ----------
-    folder : Path
-        A finished run, which this process holds.
-    new : mapping of str to Path
-        The new files on the same file system, by their names in the folder.
-    about : mapping
-        What changes in the manifest beside the digests.
-
-    Raises
-    ------
-    DataError
-        The folder cannot be written to, or holds no manifest.
     """
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):

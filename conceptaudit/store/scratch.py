@@ -30,15 +30,6 @@ _PAUSE_SECONDS = 0.1
 class ScratchFolder:
     """A private, empty folder, until it is closed or the process dies.
 
-    Parameters
-    ----------
-    place : Path or None, default None
-        Where it is made; None for the system's place for temporary files.
-
-    Attributes
-    ----------
-    path : Path
-
     Examples
     --------
     >>> with ScratchFolder() as folder:

@@ -34,18 +34,11 @@ FEW = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardStore:
-    """The results of one stage, one record per shard, in one folder.
+    """The results of one stage, one record per shard, in one folder."""
 
-    Parameters
-    ----------
-    folder : Path
-        ``RUN/STAGE``; made when first written to.
-    digest : str
-        Digest of the stage's settings, models and versions; every record carries it together
-        with its shard's fingerprint.
-    """
-
-    folder: Path
+    folder: Path  # ``RUN/STAGE``; made when first written to
+    # digest of the stage's settings, models and versions; every record carries it together with its
+    # shard's fingerprint
     digest: str
 
     def expected(self, fingerprint: str) -> str:
@@ -61,13 +54,7 @@ class ShardStore:
         return self.folder / Path(name).name
 
     def fault(self, shard: str, fingerprint: str) -> str | None:
-        """Say why a shard has no valid record here, or None where it has one.
-
-        Returns
-        -------
-        str or None
-            ``"missing"``, ``"damaged: …"`` or ``"made from other inputs or settings"``.
-        """
+        """Say why a shard has no valid record here, or None where it has one."""
         sidecar = self.path(shard, ".json")
         if not sidecar.exists():
             return "missing"
@@ -116,13 +103,7 @@ class ShardStore:
             sync_folder(self.folder, [*files, *records])
 
     def read(self, shard: str) -> Json:
-        """Read the result part of a shard's record.
-
-        Raises
-        ------
-        DataError
-            The record is missing or damaged.
-        """
+        """Read the result part of a shard's record."""
         return self._read(self.path(shard, ".json"))["result"]
 
     def _read(self, sidecar: Path) -> dict[str, Json]:
@@ -140,16 +121,6 @@ class ShardStore:
         """Remove records of shards that are not in the run, with the files that they name.
 
         Files in the making go, too, where they would become one of these or of the run's shards.
-
-        Raises
-        ------
-        ArtifactMismatchError
-            The folder is a link.
-
-        Returns
-        -------
-        int
-            Files removed.
         """
         if self.folder.is_symlink():
             raise ArtifactMismatchError(

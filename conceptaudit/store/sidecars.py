@@ -18,32 +18,14 @@ _SUM = b'"sha256":"'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordHead:
-    """What a record says of itself.
+    """What a record says of itself."""
 
-    Parameters
-    ----------
-    digest : str
-        Of what it was made from.
-    files : dict of str to str
-        Digests of the files beside it, by name.
-    """
-
-    digest: str
-    files: dict[str, str]
+    digest: str  # of what it was made from
+    files: dict[str, str]  # digests of the files beside it, by name
 
 
 def read_head(data: bytes) -> RecordHead | None:
     """Read the head of a record that was written as canonical JSON and matches its checksum.
-
-    Parameters
-    ----------
-    data : bytes
-        A record's file.
-
-    Returns
-    -------
-    RecordHead or None
-        None where the bytes are in another form, or changed: then parsing tells what is wrong.
 
     Examples
     --------
