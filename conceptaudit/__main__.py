@@ -1,7 +1,6 @@
 """The ``conceptaudit`` program, also as ``python -m conceptaudit``."""
 
-from conceptaudit.interruption import leave_when_asked
-from conceptaudit.ownership import claim_process
+from conceptaudit.process import claim_process, leave_when_asked
 
 
 def run() -> None:

@@ -22,8 +22,8 @@ from conceptaudit.artifacts import (
 )
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.paths import is_there
 from conceptaudit.reading import is_text, read_parquet
+from conceptaudit.store.files import is_there
 
 COUNTS = ("n_text", "n_image", "n_joint")
 UNNAMED = (MANIFEST, LOCK, STARTED, LOG)

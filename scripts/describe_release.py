@@ -84,7 +84,7 @@ def description() -> dict[str, Any]:
     """Describe the version that is imported."""
     import conceptaudit
     from conceptaudit.cli.main import EXIT_FAULTS, EXIT_USER
-    from conceptaudit.interruption import EXIT_INTERRUPTED
+    from conceptaudit.process import EXIT_INTERRUPTED
 
     return {
         "version": metadata.version("conceptaudit"),

@@ -25,18 +25,17 @@ ROOMS: dict[str, set[str]] = {
     "names": set(),
     "progress": set(),
     "counts": {"errors", "records"},
-    "paths": set(),
-    "store": {"errors", "paths"},
+    "store": {"errors"},
     "artifacts": {"store"},
     "tagtable": {"errors", "records", "artifacts"},
     "vocabulary": {"errors", "reading", "records", "store", "text"},
-    "datasets": {"errors", "records", "artifacts", "paths", "plugins"},
-    "engine": {"errors", "records", "artifacts", "progress", "datasets", "ownership"},
+    "datasets": {"errors", "records", "artifacts", "plugins"},
+    "engine": {"errors", "records", "artifacts", "progress", "datasets", "process"},
     "text": {
-        "errors", "records", "artifacts", "datasets", "engine", "tagtable", "ownership", "progress",
+        "errors", "records", "artifacts", "datasets", "engine", "tagtable", "process", "progress",
     },
     "image": {
-        "errors", "records", "artifacts", "paths", "reading", "progress", "datasets", "engine",
+        "errors", "records", "artifacts", "reading", "progress", "datasets", "engine",
         "tagtable", "text",
     },
     "frequency": {
@@ -51,7 +50,7 @@ ROOMS: dict[str, set[str]] = {
         "plugins",
     },
     "auditing": {
-        "plugins", "tagtable", "errors", "records", "artifacts", "paths", "reading",
+        "plugins", "tagtable", "errors", "records", "artifacts", "reading",
         "progress",
         "datasets",
         "engine", "text", "image", "frequency", "vocabulary",
@@ -61,7 +60,7 @@ ROOMS: dict[str, set[str]] = {
         "vocabulary",
     },
     "longtail": {
-        "counts", "errors", "records", "artifacts", "paths", "reading", "progress", "datasets",
+        "counts", "errors", "records", "artifacts", "reading", "progress", "datasets",
         "engine", "text", "image", "frequency", "vocabulary",
     },
     "curate": {
@@ -81,16 +80,14 @@ ROOMS: dict[str, set[str]] = {
         "errors", "records", "artifacts", "progress", "image", "auditing", "zeroshot", "curves",
         "longtail", "lab", "report",
     },
-    "validation": {"errors", "artifacts", "paths", "reading"},
+    "validation": {"errors", "artifacts", "reading"},
     "reading": {"errors", "artifacts"},
     "runstatus": {"errors", "artifacts", "engine"},
-    "croissant": {"errors", "artifacts", "reading"},
-    "citing": {"errors", "artifacts"},
+    "publication": {"errors", "artifacts", "reading"},
     "runlog": {"errors", "artifacts", "progress"},
-    "interruption": set(),
-    "ownership": set(),
-    "cli": {"errors", "progress", "interruption"},
-    "__main__": {"cli", "interruption", "ownership"},
+    "process": set(),
+    "cli": {"errors", "progress", "process"},
+    "__main__": {"cli", "process"},
 }  # fmt: skip
 LATE = {
     "options": {"engine", "store"},

@@ -31,9 +31,9 @@ from conceptaudit.engine.part_marks import (
 from conceptaudit.engine.parts import Part, PartRun
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.options.audit import AuditOptions
-from conceptaudit.paths import is_there
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
+from conceptaudit.store.files import is_there
 from conceptaudit.store.layouts import shard_of
 
 

@@ -64,7 +64,7 @@ def put_croissant(folder: Path, path: Path | None) -> None:
     """Write a finished run's Croissant metadata, where that is asked for."""
     if path is None:
         return
-    from conceptaudit.croissant import write_croissant
+    from conceptaudit.publication import write_croissant
     from conceptaudit.store.outputs import output_files, staged
 
     with staged(output_files("croissant", [path])) as files:

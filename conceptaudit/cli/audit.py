@@ -14,7 +14,14 @@ from conceptaudit.cli.arguments import (
     check_croissant,
     put_croissant,
 )
-from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
+from conceptaudit.cli.console import (
+    emit_json,
+    logged_progress,
+    say,
+    say_frame,
+    say_notes,
+    say_reasons,
+)
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
 from conceptaudit.display import quantity
@@ -107,8 +114,7 @@ def summary(run: AuditRun, level: float) -> dict[str, object]:
 
 
 def _show(run: AuditRun, level: float) -> None:
-    for note in run.notes[:20]:
-        say(f"note: {note}")
+    say_notes(run.notes[:20])
     if len(run.notes) > 20:
         say(f"note: … and {len(run.notes) - 20:,} more in {run.folder / 'manifest.json'}")
     for stage, work in run.redone.items():
@@ -122,10 +128,8 @@ def _show(run: AuditRun, level: float) -> None:
     for side, account in run.account.items():
         what = "captions" if side == "text" else "images"
         say(f"{quantity(account['n_samples'], 'sample')}, {account['n_used']:,} with usable {what}")
-        for reason, n in account["dropped"].items():
-            say(f"  {n:,} dropped: {reason}")
-        for reason, n in account["noted"].items():
-            say(f"  {n:,} noted: {reason}")
+        say_reasons(account["dropped"], "dropped")
+        say_reasons(account["noted"], "noted")
     table = run.table
     for column in run.frequencies.counted:
         found = int((table[column] > 0).sum())
@@ -152,24 +156,19 @@ def _show_ends(run: AuditRun, level: float) -> None:
     )
     counts = run.table[column].to_numpy(dtype=np.int64)
     tail = rarest(counts, run.table["concept"].tolist(), SHOWN, above=SHOWN)
+    columns = {
+        "concept": "concept",
+        column: column,
+        f"{level:.0%}": f"{{{column}_low:,.1f}} to {{{column}_high:,.1f}}",
+        **{name: name for name in counted},
+    }
     for title, rows in (
         (f"head by {column}", ranked.head(SHOWN)),
         (tail.title(counts, column), run.table.iloc[list(tail.rows)]),
     ):
         if len(rows):
             say(f"\n{title}")
-            say_table(
-                ["concept", column, f"{level:.0%}", *counted],
-                [
-                    [
-                        row["concept"],
-                        int(row[column]),
-                        f"{row[f'{column}_low']:,.1f} to {row[f'{column}_high']:,.1f}",
-                        *(int(row[c]) for c in counted),
-                    ]
-                    for _, row in rows.iterrows()
-                ],
-            )
+            say_frame(rows, columns)
 
 
 def _show_alignment(run: AuditRun, level: float) -> None:

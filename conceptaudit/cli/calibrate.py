@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from conceptaudit.cli.arguments import AS_JSON, SHARD
-from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+from conceptaudit.cli.console import emit_json, progress_bar, say, say_notes, say_table
 from conceptaudit.cli.generated import Only, takes_options
 from conceptaudit.cli.parts import asked_part, show_part
 from conceptaudit.display import quantity
@@ -120,8 +120,7 @@ def _median(values: object) -> float | None:
 
 def _show(found: Calibration, out: Path) -> None:
     numbers = summary(found, out)
-    for note in found.notes:
-        say(f"note: {note}")
+    say_notes(found.notes)
     mean, low, high = found.overall_auc
     if not found.has_signal:
         say(

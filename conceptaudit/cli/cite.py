@@ -21,6 +21,6 @@ def cite(
     Example:
       conceptaudit cite runs/both > rests-on.bib
     """
-    from conceptaudit.citing import cited
+    from conceptaudit.publication import cited
 
     say(cited(run))

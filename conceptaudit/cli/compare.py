@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conceptaudit.cli.arguments import AS_JSON
-from conceptaudit.cli.console import emit_json, progress_bar, say, say_table
+from conceptaudit.cli.console import emit_json, progress_bar, say, say_frame, say_notes
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.display import quantity
 from conceptaudit.options.fields import argument, flag, optional
@@ -123,27 +123,19 @@ def tail_table(found: Comparison) -> pd.DataFrame:
 
 def _show_tails(table: pd.DataFrame) -> None:
     say("\ntails, beside the baseline's")
-    say_table(
-        [
-            *("count", "dataset", "verdict", "exponent", "baseline's", "slope", "lost"),
-            *("by chance", "p of a cut", "back by 2 %"),
-        ],
-        [
-            [
-                row["count"],
-                row["dataset"],
-                row["verdict"],
-                f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f})",
-                float(row["exponent_baseline"]),
-                f"{row['slope']:.2f} ({row['slope_low']:.2f} to {row['slope_high']:.2f})",
-                f"{row['n_lost']:,} of {row['n_concepts']:,}",
-                float(row["n_lost_expected"]),
-                float(row["p_cut"]),
-                float(row["n_back"]),
-            ]
-            for _, row in table.iterrows()
-        ],
-    )
+    columns = {
+        "count": "count",
+        "dataset": "dataset",
+        "verdict": "verdict",
+        "exponent": "{exponent:.2f} ({exponent_low:.2f} to {exponent_high:.2f})",
+        "baseline's": "exponent_baseline",
+        "slope": "{slope:.2f} ({slope_low:.2f} to {slope_high:.2f})",
+        "lost": "{n_lost:,} of {n_concepts:,}",
+        "by chance": "n_lost_expected",
+        "p of a cut": "p_cut",
+        "back by 2 %": "n_back",
+    }
+    say_frame(table, columns)
 
 
 def _compared_captions(
@@ -174,12 +166,13 @@ def _tell_paired(
         shown = {name: table.to_dict("records") for name, table in tables.items()}
         emit_json({"n_images": found.n_images, "notes": list(found.notes), **shown})
         return
-    for note in found.notes:
-        say(f"note: {note}")
-    columns = ["a", "b", "difference", "difference_low", "difference_high"]
-    heads = [*paired, "difference", "90% from", "to"]
-    rows = found.whole[["what", *columns]].to_numpy().tolist()
-    say_table(["", *heads], rows)
+    say_notes(found.notes)
+    # pairs, since the user's own names for the two may be anything
+    names = list(zip(paired, ("a", "b"), strict=True))
+    differences = [
+        ("difference", "difference"), ("90% from", "difference_low"), ("to", "difference_high"),
+    ]  # fmt: skip
+    say_frame(found.whole, [("", "what"), *names, *differences])
     sure = found.concepts[found.concepts["q"] <= SURE]
     for title, more in (("gained", sure["difference"] > 0), ("lost", sure["difference"] < 0)):
         part = sure[more].sort_values("p", kind="stable").head(SHOWN)
@@ -187,36 +180,25 @@ def _tell_paired(
             f"\n{title} by {paired[1]}: {quantity(int(more.sum()), 'concept')} (q of at most "
             f"{SURE})"
         )
-        names = ["n_a", "n_b", "n_both", "n_gained", "n_lost"]
+        counts = [(head, f"n_{name}") for head, name in names]
+        counts += [(name, f"n_{name}") for name in ("both", "gained", "lost")]
         if len(part):
-            say_table(
-                ["concept", *paired, "both", "gained", "lost", "difference"],
-                [
-                    [r["concept"], *(int(r[n]) for n in names), float(r["difference"])]
-                    for _, r in part.iterrows()
-                ],
-            )
+            say_frame(part, [("concept", "concept"), *counts, ("difference", "difference")])
     if out is not None:
         say(f"Written to {out}")
 
 
 def _show(found: Comparison) -> None:
-    for note in found.notes:
-        say(f"note: {note}")
+    say_notes(found.notes)
     say()
-    columns = ["count", "dataset", "baseline", "n_concepts", "n_never", "n_never_baseline"]
-    say_table(
-        [*columns, "pearson of logs", "spearman", f"{found.level:.0%}"],
-        [
-            [
-                *(row[name] for name in columns),
-                row["pearson"],
-                row["spearman"],
-                f"{row['spearman_low']:.2f} to {row['spearman_high']:.2f}",
-            ]
-            for _, row in found.datasets.iterrows()
-        ],
-    )
+    names = ("count", "dataset", "baseline", "n_concepts", "n_never", "n_never_baseline")
+    columns = {
+        **{name: name for name in names},
+        "pearson of logs": "pearson",
+        "spearman": "spearman",
+        f"{found.level:.0%}": "{spearman_low:.2f} to {spearman_high:.2f}",
+    }
+    say_frame(found.datasets, columns)
     for (dataset, count), rows in found.concepts.groupby(["dataset", "count"], sort=False):
         if rows["q"].isna().all():
             _show_ranks(rows)
@@ -233,23 +215,21 @@ def _show(found: Comparison) -> None:
 
 
 def _show_ends(more: pd.DataFrame, less: pd.DataFrame, level: float) -> None:
+    import pandas as pd
+
     ends = [
         more.sort_values(["ratio_low", "concept"], ascending=[False, True]).head(SHOWN),
         less.sort_values(["ratio_high", "concept"]).head(SHOWN),
     ]
-    rows = [
-        [
-            row["concept"],
-            float(row["per_million"]),
-            float(row["per_million_baseline"]),
-            float(row["ratio"]),
-            f"{row['ratio_low']:.3g} to {row['ratio_high']:.3g}",
-        ]
-        for end in ends
-        for _, row in end.iterrows()
-    ]
-    if rows:
-        say_table(["concept", "per million", "in baseline", "ratio", f"{level:.0%} interval"], rows)
+    columns = {
+        "concept": "concept",
+        "per million": "per_million",
+        "in baseline": "per_million_baseline",
+        "ratio": "ratio",
+        f"{level:.0%} interval": "{ratio_low:.3g} to {ratio_high:.3g}",
+    }
+    if len(more) + len(less):
+        say_frame(pd.concat(ends), columns)
 
 
 def _show_ranks(rows: pd.DataFrame) -> None:
@@ -261,16 +241,8 @@ def _show_ranks(rows: pd.DataFrame) -> None:
     first = rows.iloc[0]
     dataset, baseline = first["dataset"], first["baseline"]
     say(f"\n{first['count']}: ranks furthest apart, {dataset} and {baseline}")
-    say_table(
-        ["concept", "count", "in baseline", "less frequent", "in baseline"],
-        [
-            [
-                row["concept"],
-                int(row["n"]),
-                int(row["n_baseline"]),
-                f"{row['rank']:.0%}",
-                f"{row['rank_baseline']:.0%}",
-            ]
-            for _, row in shown.iterrows()
-        ],
-    )
+    columns = [
+        ("concept", "concept"), ("count", "n"), ("in baseline", "n_baseline"),
+        ("less frequent", "{rank:.0%}"), ("in baseline", "{rank_baseline:.0%}"),
+    ]  # fmt: skip
+    say_frame(shown, columns)

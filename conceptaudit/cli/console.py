@@ -10,7 +10,7 @@ import threading
 import time
 import unicodedata
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from conceptaudit.cli.notices import NOTICES, with_warnings
 from conceptaudit.progress import Progress
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.progress import Progress as RichProgress
     from rich.progress import Task, TaskID
 
@@ -144,6 +145,37 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """Print what a run has to remark, a line each."""
+    for note in notes:
+        say(f"note: {note}")
+
+
+def say_reasons(counts: Mapping[str, int], what: str) -> None:
+    """Print how many samples were dropped or noted for each reason."""
+    for reason, n in counts.items():
+        say(f"  {n:,} {what}: {reason}")
+
+
+def say_frame(table: pd.DataFrame, columns: Mapping[str, str] | Sequence[tuple[str, str]]) -> None:
+    """Print a table's rows under heads, each a column's values or, with braces, a format of a row.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> say_frame(pd.DataFrame({"n": [3], "low": [1.0]}), {"": "n", "from": "{low:.2f}"})
+       from
+    -  ----
+    3  1.00
+    """
+    pairs = list(columns.items() if isinstance(columns, Mapping) else columns)
+    cells = [
+        [text.format_map(row) if "{" in text else row[text] for _, text in pairs]
+        for row in table.to_dict("records")
+    ]
+    say_table([head for head, _ in pairs], cells)
 
 
 def say_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conceptaudit.cli.arguments import AS_JSON
-from conceptaudit.cli.console import emit_json, say, say_table
+from conceptaudit.cli.console import emit_json, say, say_frame, say_notes
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.display import quantity
 from conceptaudit.options.fields import argument, optional, required
@@ -44,8 +44,7 @@ def correct(
     if as_json:
         emit_json({"run": str(run), "n_concepts": _n_judged(table), "notes": list(notes)})
         return
-    for note in notes:
-        say(f"note: {note}")
+    say_notes(notes)
     for side in ("image", "text"):
         column = f"n_{side}_judged"
         if column in table and table[column].notna().any():
@@ -60,16 +59,15 @@ def _n_judged(table: pd.DataFrame) -> dict[str, int]:
 
 def _show(table: pd.DataFrame, column: str, raw: str) -> None:
     say(f"\n{column}: {quantity(len(table), 'concept')}, the most frequent")
-    say_table(
-        ["concept", column, "interval", "judged", raw],
-        [
-            [
-                row["concept"],
-                round(float(row[column]), 1),
-                f"{row[f'{column}_low']:,.0f} to {row[f'{column}_high']:,.0f}",
-                int(row[f"{column}_sample"]),
-                int(row[raw]) if row[raw] >= 0 else None,
-            ]
-            for _, row in table.nlargest(SHOWN, column).iterrows()
-        ],
+    shown = table.nlargest(SHOWN, column)
+    shown = shown.assign(
+        **{column: shown[column].astype(float).round(1), raw: shown[raw].where(shown[raw] >= 0)}
     )
+    columns = {
+        "concept": "concept",
+        column: column,
+        "interval": f"{{{column}_low:,.0f}} to {{{column}_high:,.0f}}",
+        "judged": f"{column}_sample",
+        raw: raw,
+    }
+    say_frame(shown, columns)

@@ -14,7 +14,15 @@ from conceptaudit.cli.arguments import (
     check_croissant,
     put_croissant,
 )
-from conceptaudit.cli.console import emit_json, logged_progress, progress_bar, say, say_table
+from conceptaudit.cli.console import (
+    emit_json,
+    logged_progress,
+    progress_bar,
+    say,
+    say_frame,
+    say_notes,
+    say_table,
+)
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.display import quantity
 from conceptaudit.options.curate import CurateOptions
@@ -121,23 +129,17 @@ def _show_best(runs: list[str], curve: Curve, size: int, *, as_json: bool) -> No
         f"predicted mean accuracy of {quantity(found.n_tail, 'tail concept')} in "
         f"{quantity(size, 'sample')}: {found.tail:.3f}; with equal shares {found.tail_equal:.3f}"
     )
-    say_table(
-        ["run", "share", f"within {NEARLY} of it", "tail, it alone"],
-        [
-            [
-                r["run"],
-                float(r["share"]),
-                f"{r['share_low']:.2f} to {r['share_high']:.2f}",
-                float(r["tail_alone"]),
-            ]
-            for _, r in found.table.iterrows()
-        ],
-    )
+    columns = {
+        "run": "run",
+        "share": "share",
+        f"within {NEARLY} of it": "{share_low:.2f} to {share_high:.2f}",
+        "tail, it alone": "tail_alone",
+    }
+    say_frame(found.table, columns)
 
 
 def _show(made: Curated, level: float) -> None:
-    for note in made.notes:
-        say(f"note: {note}")
+    say_notes(made.notes)
     for name, about in made.about["runs"].items():
         if "cap" in about:
             say(
@@ -146,38 +148,25 @@ def _show(made: Curated, level: float) -> None:
             )
     say()
     several = made.account["run"].nunique() > 1
-    rows = made.account[["run", "step", "reason", "n"]].to_numpy().tolist()
-    say_table(
-        ["run", "step", "", "samples"][0 if several else 1 :],
-        [[*row[0 if several else 1 : -1], int(row[-1])] for row in rows],
-    )
+    heads = {"run": "run", "step": "step", "": "reason", "samples": "n"}
+    say_frame(made.account, heads if several else dict(list(heads.items())[1:]))
     say()
-    say_table(
-        ["", "before", "after", "random subset"],
-        [
-            [row["what"], row["before"], row["after"], row["random"]]
-            for _, row in made.summary.iterrows()
-        ],
-    )
+    whole = {"": "what", "before": "before", "after": "after", "random subset": "random"}
+    say_frame(made.summary, whole)
     table = made.concepts[made.concepts["n_before"] > 0]
     ordered = table.sort_values("n_before", ascending=False, kind="stable")
     ends = [("most frequent", ordered.head(SHOWN)), ("rarest", ordered.iloc[SHOWN:].tail(SHOWN))]
+    expected = {
+        "concept": "concept",
+        "before": "n_before",
+        "after": "n_after",
+        f"{level:.0%} interval": "{n_after_low:,.1f} to {n_after_high:,.1f}",
+        "random subset": "n_random",
+    }
     for title, part in ends:
         if len(part):
             say(f"\n{title}, expected {made.about['count']}")
-            say_table(
-                ["concept", "before", "after", f"{level:.0%} interval", "random subset"],
-                [
-                    [
-                        row["concept"],
-                        float(row["n_before"]),
-                        float(row["n_after"]),
-                        f"{row['n_after_low']:,.1f} to {row['n_after_high']:,.1f}",
-                        float(row["n_random"]),
-                    ]
-                    for _, row in part.iterrows()
-                ],
-            )
+            say_frame(part, expected)
     if made.prediction is not None:
         _show_prediction(made.prediction.means)
     if made.folder is not None:

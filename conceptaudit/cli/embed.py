@@ -10,7 +10,7 @@ from conceptaudit.cli.arguments import (
     RESUME,
     SHARD,
 )
-from conceptaudit.cli.console import emit_json, logged_progress, say
+from conceptaudit.cli.console import emit_json, logged_progress, say, say_notes, say_reasons
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part
 from conceptaudit.display import quantity
@@ -107,14 +107,12 @@ def embed(
 
 
 def _show(made: EmbeddingFolder) -> None:
-    for note in made.notes:
-        say(f"note: {note}")
+    say_notes(made.notes)
     if made.kept:
         say(f"{quantity(made.kept, 'shard was', 'shards were')} there already")
     account = made.account
     say(f"\n{quantity(account['n_samples'], 'sample')}, {account['n_used']:,} embedded")
-    for reason, n in account["dropped"].items():
-        say(f"  {n:,} dropped: {reason}")
+    say_reasons(account["dropped"], "dropped")
     if made.n_texts is not None:
         say(f"{quantity(made.n_texts, 'caption')} embedded")
     say(f"\nWritten to {made.folder}: img_emb, metadata; what was dropped and why in dropped")

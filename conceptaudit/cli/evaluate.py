@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conceptaudit.cli.arguments import (
     AS_JSON,
@@ -12,7 +12,14 @@ from conceptaudit.cli.arguments import (
     RESUME,
     SHARD,
 )
-from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
+from conceptaudit.cli.console import (
+    emit_json,
+    logged_progress,
+    say,
+    say_notes,
+    say_reasons,
+    say_table,
+)
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
 from conceptaudit.display import quantity
@@ -85,32 +92,14 @@ def evaluate(
         label_column=label_column,
         dataset_key=dataset_key,
     )
-    if shard is not None:
-        part = asked_part(shard, overwrite=overwrite)
-        with logged_progress(out, "evaluate") as progress:
-            done = evaluate_part(
-                opened,
-                clip,
-                out,
-                part,
-                options=options,
-                workers=workers,
-                resume=resume,
-                progress=progress,
-            )
-        show_part(done, merged=out, as_json=as_json)
-        return
     with logged_progress(out, "evaluate") as progress:
-        found = run_evaluation(
-            opened,
-            clip,
-            out,
-            options=options,
-            workers=workers,
-            resume=resume,
-            overwrite=overwrite,
-            progress=progress,
-        )
+        shared: Any = {"options": options, "workers": workers, "resume": resume}
+        if shard is not None:
+            part = asked_part(shard, overwrite=overwrite)
+            done = evaluate_part(opened, clip, out, part, progress=progress, **shared)
+            show_part(done, merged=out, as_json=as_json)
+            return
+        found = run_evaluation(opened, clip, out, overwrite=overwrite, progress=progress, **shared)
         progress.account([result.account for result in found.results])
     if as_json:
         emit_json(_summary(found))
@@ -130,15 +119,13 @@ def _summary(found: Evaluation) -> dict[str, object]:
 
 
 def _show(found: Evaluation, level: float) -> None:
-    for note in found.notes:
-        say(f"note: {note}")
+    say_notes(found.notes)
     for result in found.results:
         say()
         say(" · ".join(part for part in (result.model, result.pretraining) if part))
         account = result.account
         say(f"{quantity(account['n_samples'], 'image')}, {account['n_used']:,} evaluated")
-        for reason, n in account["dropped"].items():
-            say(f"  {n:,} left out: {reason}")
+        say_reasons(account["dropped"], "left out")
         say_table(
             ["measure", "value", f"{level:.0%} interval"],
             [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from conceptaudit.cli.console import say, say_table
+from conceptaudit.cli.console import say, say_frame, say_notes, say_table
 from conceptaudit.display import quantity
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ def show_curve(curve: Curve, *, binned: bool) -> None:
     say()
     if curve.scale is not None:
         say(curve.scale.sentence)
-    for note in curve.notes:
-        say(f"note: {note}")
+    say_notes(curve.notes)
     say()
     corrected = any(one.count_error for one in curve.fits)
     columns = [
@@ -53,8 +52,7 @@ def show_curve(curve: Curve, *, binned: bool) -> None:
     else:
         say_table(columns, rows)
     say()
-    for remark in dict.fromkeys(note for one in curve.fits for note in one.notes):
-        say(f"note: {remark}")
+    say_notes(dict.fromkeys(note for one in curve.fits for note in one.notes))
     if corrected:
         say(
             "note: 'without count error' takes intervals wider than Poisson's as errors of the "
@@ -133,19 +131,10 @@ def show_comparison(found: pd.DataFrame, level: float) -> None:
 def show_placebo(slopes: pd.DataFrame, control: pd.DataFrame) -> None:
     """Show the slopes of models that never saw the data, beside the curve's on the same sets."""
     say("\nslope per decade within a set; of a placebo, frequency in the audited data is no cause")
+    import pandas as pd
+
     same = slopes[slopes["dataset"].isin(set(control["dataset"]))]
-    say_table(
-        ["", "model", "dataset", "slope", "interval", "r"],
-        [
-            [
-                what,
-                str(row["model"]),
-                str(row["dataset"]),
-                float(row["slope"]),
-                f"{row['slope_low']:.3f} to {row['slope_high']:.3f}",
-                float(row["r"]),
-            ]
-            for what, rows in (("curve", same), ("placebo", control))
-            for _, row in rows.iterrows()
-        ],
-    )
+    both = pd.concat([same.assign(what="curve"), control.assign(what="placebo")])
+    interval = "{slope_low:.3f} to {slope_high:.3f}"
+    names = {"model": "model", "dataset": "dataset", "slope": "slope"}
+    say_frame(both, {"": "what", **names, "interval": interval, "r": "r"})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conceptaudit.cli.arguments import AS_JSON
-from conceptaudit.cli.console import complain, emit_json, progress_bar, say, say_table
+from conceptaudit.cli.console import complain, emit_json, progress_bar, say, say_reasons, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.display import quantity
 from conceptaudit.options import shared
@@ -212,8 +212,7 @@ def _describe(manifest: dict[str, Any]) -> None:
         f"{quantity(manifest['n_vectors'], 'vector')} of dimension {manifest['dimension']}, preset "
         f"{manifest['preset']} ({manifest['factory']}), {manifest['bytes']:,} bytes"
     )
-    for reason, n in manifest["dropped"].items():
-        say(f"  {n:,} left out: {reason}")
+    say_reasons(manifest["dropped"], "left out")
     setting = f" at {search['setting']} {search['value']}" if search["setting"] else ""
     say(
         f"recall@{recall['k']}: {recall['value']:.3f} ({recall['low']:.3f} to "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from conceptaudit.cli.arguments import AS_JSON
-from conceptaudit.cli.console import emit_json, say
+from conceptaudit.cli.console import emit_json, say, say_notes
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.display import quantity
 from conceptaudit.options.fields import argument, option, optional, required
@@ -54,8 +54,7 @@ def judge(
     if as_json:
         emit_json({"judge": str(out), "n_rows": len(table), "n_drawn": n, "notes": list(notes)})
         return
-    for note in notes:
-        say(f"note: {note}")
+    say_notes(notes)
     say(
         f"{n:,} {'images' if side == 'image' else 'captions'}, "
         f"{quantity(table['concept'].nunique(), 'concept')}, {quantity(len(table), 'answer')} to "

@@ -13,7 +13,15 @@ from conceptaudit.cli.arguments import (
     check_croissant,
     put_croissant,
 )
-from conceptaudit.cli.console import emit_json, logged_progress, progress_bar, say, say_table
+from conceptaudit.cli.console import (
+    emit_json,
+    logged_progress,
+    progress_bar,
+    say,
+    say_frame,
+    say_notes,
+    say_table,
+)
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
 from conceptaudit.display import quantity
@@ -122,12 +130,13 @@ def summary(made: LongTailSet) -> dict[str, object]:
 
 
 def _show(made: LongTailSet) -> None:
+    import pandas as pd
+
     from conceptaudit.counts import CORRECTED_COLUMNS
     from conceptaudit.longtail import REASONS
 
     manifest = made.manifest
-    for note in made.notes[:SHOWN]:
-        say(f"note: {note}")
+    say_notes(made.notes[:SHOWN])
     account = manifest["account"]
     say(
         f"\n{quantity(account['n_samples'], 'sample')} in the pool, {account['n_compared']:,} "
@@ -136,23 +145,15 @@ def _show(made: LongTailSet) -> None:
     for reason, n in manifest["removed"].items():
         say(f"  {n:,} {reason}{f': {REASONS[reason]}' if reason in REASONS else ''}")
     corrected = [name for name in CORRECTED_COLUMNS if name in manifest["classes"][0]]
-    rows = [
-        [
-            one["concept"],
-            *(f"{one[name]:.1f}" for name in corrected),
-            one["n_joint"],
-            one["n_text"],
-            one["n_image"],
-            one["n_images"],
-            one["n_missing"],
-            one["lowest_score"],
-            one["n_runner_up_leads"],
-        ]
-        for one in manifest["classes"][:SHOWN]
+    columns = [
+        ("concept", "concept"),
+        *((name, f"{{{name}:.1f}}") for name in corrected),
+        *((name, name) for name in ("n_joint", "n_text", "n_image")),
+        *(("images", "n_images"), ("missing", "n_missing"), ("lowest score", "lowest_score")),
+        ("runner-up leads", "n_runner_up_leads"),
     ]
     say()
-    counts = [*corrected, "n_joint", "n_text", "n_image"]
-    say_table(["concept", *counts, "images", "missing", "lowest score", "runner-up leads"], rows)
+    say_frame(pd.DataFrame(manifest["classes"][:SHOWN]), columns)
     if len(manifest["classes"]) > SHOWN:
         say(f"… and {len(manifest['classes']) - SHOWN:,} more in {made.folder / 'classes.csv'}")
     say(

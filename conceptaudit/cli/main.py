@@ -20,7 +20,7 @@ from conceptaudit.cli.notices import NOTICES, gathered_warnings
 from conceptaudit.cli.parts import ARGUMENTS
 from conceptaudit.cli.streams import ERR, OUT, STREAMS, last_words
 from conceptaudit.errors import ConceptAuditError
-from conceptaudit.interruption import EXIT_INTERRUPTED, INTERRUPTED, interruptible
+from conceptaudit.process import EXIT_INTERRUPTED, INTERRUPTED, interruptible
 
 EXIT_FAULTS = 1
 EXIT_USER = 2

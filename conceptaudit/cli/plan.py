@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conceptaudit.cli.console import emit_json, say, say_table
+from conceptaudit.cli.console import emit_json, say, say_frame, say_notes, say_table
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.predict import circular, open_curve
 from conceptaudit.display import quantity
@@ -125,20 +125,18 @@ def _show(found: Plan, notes: tuple[str, ...], written: list[Path]) -> None:
     ahead = found.table[found.table["status"] == REACHABLE]
     if len(ahead):
         say(f"cheapest gains towards an accuracy of {found.target:g}")
-        say_table(
-            ["model", "concept", "now", "count", "more examples", f"{found.level:.0%} interval"],
-            [
-                [
-                    row["model"],
-                    row["concept"],
-                    float(row["accuracy"]),
-                    int(row["count"]),
-                    shown_examples(row["examples"]),
-                    shown_interval(row["examples_low"], row["examples_high"]),
-                ]
-                for _, row in ahead.sort_values("order").head(SHOWN).iterrows()
-            ],
-        )
+        ahead = ahead.sort_values("order").head(SHOWN)
+        interval = map(shown_interval, ahead["examples_low"], ahead["examples_high"])
+        columns = {
+            "model": "model",
+            "concept": "concept",
+            "now": "accuracy",
+            "count": "count",
+            "more examples": "shown",
+            f"{found.level:.0%} interval": "interval",
+        }
+        more = ahead["examples"].map(shown_examples)
+        say_frame(ahead.assign(shown=more, interval=list(interval)), columns)
         say()
     check = found.table[found.table["status"] == CHECK_COUNT]
     if len(check):
@@ -151,7 +149,6 @@ def _show(found: Plan, notes: tuple[str, ...], written: list[Path]) -> None:
     say_table(list(summary.columns), summary.astype("object").to_numpy().tolist())
     say()
     say(f"note: {ASSUMPTION}")
-    for note in notes:
-        say(f"note: {note}")
+    say_notes(notes)
     for path in written:
         say(f"Written to {path}")

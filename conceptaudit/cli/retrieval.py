@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conceptaudit.cli.arguments import (
     AS_JSON,
@@ -11,7 +11,14 @@ from conceptaudit.cli.arguments import (
     RESUME,
     SHARD,
 )
-from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
+from conceptaudit.cli.console import (
+    emit_json,
+    logged_progress,
+    say,
+    say_notes,
+    say_reasons,
+    say_table,
+)
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
 from conceptaudit.display import quantity
@@ -64,31 +71,15 @@ def retrieval(
         name=options.name or Path(dataset).resolve().stem,
         concepts=read.vocabulary if read is not None else None,
     )
-    if shard is not None:
-        part = asked_part(shard, overwrite=overwrite)
-        with logged_progress(out, "retrieval") as progress:
-            done = retrieval_part(
-                opened,
-                clip,
-                out,
-                part,
-                options=options,
-                workers=workers,
-                resume=resume,
-                progress=progress,
-            )
-        show_part(done, merged=out, as_json=as_json)
-        return
     with logged_progress(out, "retrieval") as progress:
+        shared: Any = {"options": options, "workers": workers, "resume": resume}
+        if shard is not None:
+            part = asked_part(shard, overwrite=overwrite)
+            done = retrieval_part(opened, clip, out, part, progress=progress, **shared)
+            show_part(done, merged=out, as_json=as_json)
+            return
         found = evaluate_retrieval(
-            opened,
-            clip,
-            out,
-            options=options,
-            workers=workers,
-            resume=resume,
-            overwrite=overwrite,
-            progress=progress,
+            opened, clip, out, overwrite=overwrite, progress=progress, **shared
         )
         progress.account(found.account)
     notes = (*(read.notes if read is not None else ()), *found.notes)
@@ -105,12 +96,10 @@ def retrieval(
 
 
 def _show(found: Retrieval, notes: tuple[str, ...]) -> None:
-    for note in notes:
-        say(f"note: {note}")
+    say_notes(notes)
     account = found.account
     say(f"{quantity(account['n_samples'], 'sample')}, {account['n_used']:,} with image and caption")
-    for reason, n in account["dropped"].items():
-        say(f"  {n:,} left out: {reason}")
+    say_reasons(account["dropped"], "left out")
     shown = found.overall[["model", "pretraining", "metric", "value", "n_queries"]]
     say_table(shown.columns.tolist(), shown.to_numpy(object).tolist())
     say(f"Written to {found.folder}")

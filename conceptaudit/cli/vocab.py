@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from conceptaudit.cli.arguments import AS_JSON, SHARD
-from conceptaudit.cli.console import emit_json, logged_progress, say, say_table
+from conceptaudit.cli.console import (
+    emit_json,
+    logged_progress,
+    say,
+    say_notes,
+    say_reasons,
+    say_table,
+)
 from conceptaudit.cli.generated import takes_options
 from conceptaudit.cli.parts import asked_part, show_part
 from conceptaudit.display import quantity
@@ -73,16 +80,13 @@ def vocab(
             }
         )
         return
-    for note in run.notes:
-        say(f"note: {note}")
+    say_notes(run.notes)
     say(
         f"{quantity(run.account['n_samples'], 'sample')}, {run.account['n_used']:,} with usable "
         "text"
     )
-    for reason, n in run.account["dropped"].items():
-        say(f"  {n:,} dropped: {reason}")
-    for reason, n in run.account["noted"].items():
-        say(f"  {n:,} noted: {reason}")
+    say_reasons(run.account["dropped"], "dropped")
+    say_reasons(run.account["noted"], "noted")
     say()
     say_table(["", "kind", "captions", "images"], [[t, kind, n, m] for kind, t, n, m in first])
     say(f"\n{quantity(run.n_entries, 'entry')} written to {run.path}")

@@ -13,7 +13,7 @@ import pandas as pd
 from conceptaudit.artifacts import ShardStore, write_parquet
 from conceptaudit.curate.expression import Condition
 from conceptaudit.curate.scores import ScoreTable
-from conceptaudit.datasets._extra import EXTRA_ALIASES, URL
+from conceptaudit.datasets._columns import EXTRA_ALIASES, URL
 from conceptaudit.datasets.base import EXTRA, Dataset, Shard
 from conceptaudit.datasets.identities import is_url, plain_url
 from conceptaudit.errors import ConfigError

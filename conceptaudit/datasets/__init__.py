@@ -9,8 +9,8 @@ from pathlib import Path
 from conceptaudit.datasets._columns import Choice
 from conceptaudit.datasets._files import as_location
 from conceptaudit.datasets._listing import list_files
-from conceptaudit.datasets._rules import RowRules
 from conceptaudit.datasets._samples import check_rows
+from conceptaudit.datasets._table_rows import RowRules
 from conceptaudit.datasets.base import (
     CAPTION,
     CAPTION_UNIT,

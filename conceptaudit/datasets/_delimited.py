@@ -249,7 +249,7 @@ def _lenient(texts: Sequence[str], delimiter: str) -> list[str]:
         return texts[0].rstrip("\n").split(delimiter)
 
 
-def cuts(path: str, dialect: Dialect, shard_rows: int) -> list[Cut]:
+def cuts(dialect: Dialect, path: str, shard_rows: int) -> list[Cut]:
     """Cut at every `shard_rows`-th record, remembering the byte where each range begins.
 
     Compressed files cannot be entered in the middle and stay whole.
@@ -271,7 +271,7 @@ def cuts(path: str, dialect: Dialect, shard_rows: int) -> list[Cut]:
 
 
 def rows(
-    path: str, dialect: Dialect, cut: Cut, columns: Sequence[str], batch_rows: int
+    dialect: Dialect, path: str, cut: Cut, columns: Sequence[str], batch_rows: int
 ) -> Iterator[Rows]:
     """Read the rows of one cut; a row with another number of fields than the rest is a fault."""
     width = len(dialect.names)

@@ -19,7 +19,7 @@ from functools import wraps
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from conceptaudit.datasets._remote import info_of, open_remote
+from conceptaudit.datasets._remote import ReadOnly, info_of, open_remote
 from conceptaudit.datasets.base import Shard
 from conceptaudit.errors import (
     ConceptAuditError,
@@ -27,8 +27,8 @@ from conceptaudit.errors import (
     DataError,
     MissingDependencyError,
 )
-from conceptaudit.paths import is_there
 from conceptaudit.records import SampleBatch
+from conceptaudit.store.files import is_there
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -159,7 +159,7 @@ _UNPACKERS: Mapping[str, Callable[[IO[bytes]], Any]] = {
 }
 
 
-class _Bounded(io.RawIOBase):
+class _Bounded(ReadOnly):
     """An unpacked stream that ends with an error where it grows out of all proportion."""
 
     def __init__(self, unpacked: Any, packed: IO[bytes], path: str) -> None:
@@ -167,12 +167,6 @@ class _Bounded(io.RawIOBase):
         self._unpacked = unpacked
         self._packed = packed
         self._path = path
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
 
     def tell(self) -> int:
         return int(self._unpacked.tell())
@@ -297,7 +291,7 @@ def make_shard(
     )
 
 
-class Unpacked(io.RawIOBase):
+class Unpacked(ReadOnly):
     """A ``.zst`` stream, decompressed as it is read."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -312,14 +306,6 @@ class Unpacked(io.RawIOBase):
         self._packed.seek(0)
         self._position = 0
         self._plain: Any = pa.CompressedInputStream(pa.PythonFile(self._packed, "r"), "zstd")
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True; only the start and places further on can be gone to."""
-        return True
 
     def tell(self) -> int:
         """Return the position among the decompressed bytes."""

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from conceptaudit.datasets._columns import CAPTION_ALIASES
-from conceptaudit.datasets._extra import extra_of_records
+from conceptaudit.datasets._columns import CAPTION_ALIASES, extra_of_records
 from conceptaudit.datasets._json import parse_json
+from conceptaudit.datasets._rows import CAPTIONS_PER_ROW, captions_of
 from conceptaudit.datasets._samples import Missing, ids_of, key_text, make_batch
-from conceptaudit.datasets._several import CAPTIONS_PER_ROW, captions_of
 from conceptaudit.datasets.base import (
     CAPTION,
     DEFAULT_BATCH_ROWS,

@@ -18,8 +18,7 @@ from conceptaudit.datasets._columns import (
     URL_ALIASES,
 )
 from conceptaudit.datasets._files import File, open_unpacked, reading, stat_file
-from conceptaudit.datasets._rows import Cut, Fault, Rows, even_cuts
-from conceptaudit.datasets._several import holds_captions
+from conceptaudit.datasets._rows import Cut, Fault, Rows, even_cuts, holds_captions
 from conceptaudit.datasets._sniff import LINES, Dialect
 from conceptaudit.errors import DataError
 
@@ -106,12 +105,12 @@ def is_lines(head: bytes) -> bool:
 
 def cut_lines(path: str, shard_rows: int) -> list[Cut]:
     """Cut at line ends; see `_delimited.cuts`."""
-    return _delimited.cuts(path, _LINES, shard_rows)
+    return _delimited.cuts(_LINES, path, shard_rows)
 
 
 def rows_of_lines(path: str, cut: Cut, columns: Sequence[str], batch_rows: int) -> Iterator[Rows]:
     """Read the lines of one cut; a line that is not a JSON object is a fault."""
-    for block in _delimited.rows(path, _LINES, cut, ("line",), batch_rows):
+    for block in _delimited.rows(_LINES, path, cut, ("line",), batch_rows):
         numbers, values, faults = [], [], list(block.faults)
         for row, line in zip(block.numbers, block.columns["line"], strict=True):
             value = _parse(line)

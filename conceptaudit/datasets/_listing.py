@@ -5,6 +5,7 @@ Braces in a location, as shells and WebDataset write lists of archives: ``{00000
 A quoted pattern reaches the program with its braces, since the shell does not look inside quotes.
 """
 
+import codecs
 import glob
 import os
 import re
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from conceptaudit.datasets._files import (
@@ -20,14 +21,16 @@ from conceptaudit.datasets._files import (
     filesystem_of,
     is_remote,
     local_file,
+    open_unpacked,
     reading,
     remote_file,
     stat_file,
+    suffix,
 )
 from conceptaudit.datasets._remote import find_remote, glob_remote, info_of, list_remote
 from conceptaudit.display import quantity
-from conceptaudit.errors import ConfigError
-from conceptaudit.paths import exists, is_there
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.store.files import exists, is_there
 
 _WILDCARDS = frozenset("*?[")
 
@@ -73,7 +76,11 @@ def list_files(location: str) -> Listing:
         missing = [name for name, files in zip(names, found, strict=True) if not files]
         check_all_there(location, len(names), missing)
         return Listing(root=root, files=_stamped(sorted({one for of in found for one in of}), root))
-    raise ConfigError(
+    raise _nothing_there(location)
+
+
+def _nothing_there(location: str) -> ConfigError:
+    return ConfigError(
         "The 'location' parameter of open_dataset must be an existing file, folder, glob pattern "
         f"or fsspec URL. Got {location!r} instead, which names nothing that exists."
     )
@@ -103,10 +110,7 @@ def _list_remote(url: str) -> Listing:
             if info.get("type") != "directory"
         ]
         if not files and there is None:
-            raise ConfigError(
-                "The 'location' parameter of open_dataset must be an existing file, folder, glob "
-                f"pattern or fsspec URL. Got {url!r} instead, which names nothing that exists."
-            )
+            raise _nothing_there(url)
         return Listing(
             root=filesystem.unstrip_protocol(root),
             files=tuple(file for file in files if not _hidden(file.name)),
@@ -287,12 +291,64 @@ def check_all_there(location: str, wanted: int, missing: list[str]) -> None:
     if not missing:
         return
     if len(missing) == wanted:
-        raise ConfigError(
-            "The 'location' parameter of open_dataset must be an existing file, folder, glob "
-            f"pattern or fsspec URL. Got {location!r} instead, which names nothing that exists."
-        )
+        raise _nothing_there(location)
     raise ConfigError(
         f"{len(missing):,} of the {quantity(wanted, 'file')} that {location!r} stands for do not "
         f"exist: {', '.join(missing[:3])}{', …' if len(missing) > 3 else '.'} Name those that do, "
         f"or all that are there: {starred(location)!r}."
     )
+
+
+_BINARY = frozenset(
+    {
+        ".bin", ".dat", ".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".safetensors", ".onnx", ".h5",
+        ".hdf5", ".npy", ".npz", ".mat", ".arrow", ".feather", ".tfrecord", ".lmdb", ".mdb", ".db",
+        ".sqlite", ".zip", ".rar", ".7z", ".xlsx", ".xls", ".pdf", ".doc", ".docx", ".html",
+        ".htm", ".xml", ".md", ".rst", ".log", ".py", ".ipynb", ".toml", ".ini", ".cfg", ".yaml",
+        ".yml", ".mp4", ".avi", ".webm", ".wav",
+    }
+)  # fmt: skip
+"""Files that hold no captions by line, whatever their bytes look like."""
+
+_ABOUT = frozenset({"readme", "license", "licence", "notice", "copying", "changelog", "checksums"})
+_PEEK_BYTES = 1 << 16
+_MANY = 5
+"""More lines than a caption has."""
+
+
+def is_text(file: File) -> bool:
+    """Whether a file holds text in UTF-8 that may be captions."""
+    if suffix(file.name) in _BINARY or not file.size:
+        return False
+    try:
+        with reading(file.path), open_unpacked(file.path) as stream:
+            head = stream.read(_PEEK_BYTES)
+    except DataError:
+        return False
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return True  # and the reader says what to do about UTF-16
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return bool(text.strip()) and "\0" not in text
+
+
+def text_files(listing: Listing) -> list[File]:
+    """Pick the files of a folder that may be lists of captions."""
+    return [
+        file
+        for file in listing.files
+        if suffix(file.name) not in {*_BINARY, ".json"}
+        and PurePosixPath(file.name).name.partition(".")[0].lower() not in _ABOUT
+    ]
+
+
+def many_lines(files: Sequence[File]) -> bool:
+    """Whether files are lists of captions: text, the first ones of more lines than a caption."""
+    return bool(files) and all(is_text(file) and _n_lines(file) > _MANY for file in files[:3])
+
+
+def _n_lines(file: File) -> int:
+    with reading(file.path), open_unpacked(file.path) as stream:
+        return sum(bool(line.strip()) for line in stream.read(_PEEK_BYTES).splitlines())

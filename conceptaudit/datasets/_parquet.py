@@ -16,8 +16,7 @@ from conceptaudit.datasets._columns import (
     UNKNOWN,
 )
 from conceptaudit.datasets._files import open_file, reading
-from conceptaudit.datasets._rows import Cut, Rows, even_cuts
-from conceptaudit.datasets._several import struct_has_text
+from conceptaudit.datasets._rows import Cut, Rows, even_cuts, struct_has_text
 from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 
@@ -127,13 +126,12 @@ def cuts(path: str, shard_rows: int) -> list[Cut]:
     return even_cuts(sum(groups), rows)
 
 
-def rows(
-    path: str, start: int, stop: int, columns: Sequence[str], batch_rows: int
-) -> Iterator[Rows]:
-    """Rows [start, stop) (stop -1: to the end), reading only the row groups that hold them.
+def rows(path: str, cut: Cut, columns: Sequence[str], batch_rows: int) -> Iterator[Rows]:
+    """Rows of a range, reading only the row groups that hold them.
 
     A column ``"image.path"`` is the field ``path`` of the struct column ``image``.
     """
+    start, stop = cut.start, cut.stop
     with _opened(path) as file:
         groups: list[int] = []
         first = base = 0

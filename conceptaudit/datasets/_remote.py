@@ -52,7 +52,19 @@ def retried(action: Callable[[], T], url: str) -> T:
     raise AssertionError("the last try returns or raises")
 
 
-class RemoteFile(io.RawIOBase):
+class ReadOnly(io.RawIOBase):
+    """A file that can be read, from any place on."""
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+
+class RemoteFile(ReadOnly):
     """A remote file that is opened again where it was when reading fails."""
 
     def __init__(self, filesystem: Any, path: str, url: str) -> None:
@@ -71,14 +83,6 @@ class RemoteFile(io.RawIOBase):
         if self._stream is None:
             self._open()
         return int(self._stream.seek(0, io.SEEK_END))
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
 
     def tell(self) -> int:
         """Return the position."""

@@ -164,41 +164,72 @@ def _extra_images(sample: int, key: str, n_images: int) -> Drop:
     return Drop(sample_id=sample, key=key, part="note", reason="extra_image", detail=detail)
 
 
+def clean_embeddings(vectors: Float32Array, ids: Int64Array, keys: Sequence[str]) -> Iterator[Drop]:
+    """Zero the rows that have no direction, in place, and say which and why."""
+    finite = np.all(np.isfinite(vectors), axis=1)
+    usable = finite & np.any(vectors != 0, axis=1)
+    for row in np.flatnonzero(~usable).tolist():
+        if finite[row]:
+            reason = "zero_embedding"
+        elif np.isnan(vectors[row]).any():
+            reason = "nan_embedding"
+        else:
+            reason = "infinite_embedding"
+        vectors[row] = 0.0
+        yield Drop(sample_id=int(ids[row]), key=keys[row], part="image", reason=reason)
+
+
 def make_batch(
     ids: Int64Array,
     keys: Sequence[str],
     *,
-    captions: Iterable[Any] | None = None,
-    images: Iterable[Any] | None = None,
+    captions: Sequence[Any] | None = None,
+    images: Sequence[Any] | None = None,
     embeddings: Float32Array | None = None,
     languages: Sequence[str] | None = None,
     extra: Mapping[str, Sequence[Any]] | None = None,
     drops: Iterable[Drop] = (),
+    left_out: Mapping[int, tuple[str, str]] | None = None,
     max_chars: int | None = MAX_CAPTION_CHARS,
 ) -> SampleBatch:
     """Build a batch from raw columns of equal length; faults join the drops given.
 
-    Captions longer than `max_chars` characters are cut; None cuts none.
+    Rows of `left_out`, with reason and detail, become drops of whole samples. Captions longer than
+    `max_chars` characters are cut; None cuts none.
     """
     if not _is_unicode("".join(keys)):
         keys = [_unicode(key) for key in keys]
-    found = list(drops)
-    texts = pictures = None
+    faults = list(drops)
+    if left_out:
+        faults += [
+            Drop(sample_id=int(ids[i]), key=keys[i], part="sample", reason=reason, detail=detail)
+            for i, (reason, detail) in sorted(left_out.items())
+        ]
+        rows = [i for i in range(len(ids)) if i not in left_out]
+        ids, keys = ids[rows], [keys[i] for i in rows]
+        captions = None if captions is None else [captions[i] for i in rows]
+        images = None if images is None else [images[i] for i in rows]
+        embeddings = None if embeddings is None else embeddings[rows]
+        languages = None if languages is None else [languages[i] for i in rows]
+        extra = extra and {name: [values[i] for i in rows] for name, values in extra.items()}
+    if embeddings is not None:
+        faults += clean_embeddings(embeddings, ids, keys)
+    texts = contents = None
     if captions is not None:
-        texts, faults = clean_captions(captions, ids, keys, max_chars=max_chars)
-        found += faults
+        texts, of_captions = clean_captions(captions, ids, keys, max_chars=max_chars)
+        faults += of_captions
     if images is not None:
-        pictures, faults = clean_images(images, ids, keys)
-        found += faults
+        contents, of_images = clean_images(images, ids, keys)
+        faults += of_images
     return SampleBatch(
         sample_ids=ids,
         keys=keys,
         captions=texts,
-        images=pictures,
+        images=contents,
         embeddings=embeddings,
         languages=languages,
         extra=extra,
-        drops=tuple(map(_writable, found)),
+        drops=tuple(map(_writable, faults)),
     )
 
 

@@ -1,7 +1,9 @@
 """One table file of any format: its columns, where to cut it, and its rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
 
 from conceptaudit.datasets import _delimited, _json, _parquet
 from conceptaudit.datasets._columns import (
@@ -9,15 +11,15 @@ from conceptaudit.datasets._columns import (
     NUMBER,
     TEXT,
     UNKNOWN,
+    URL,
     Choice,
     Columns,
+    extra_columns,
     first_column,
     resolve,
 )
-from conceptaudit.datasets._extra import URL, extra_columns
 from conceptaudit.datasets._files import open_unpacked, reading, suffix
-from conceptaudit.datasets._rows import Cut, Rows
-from conceptaudit.datasets._several import CAPTIONS_PER_ROW, spread
+from conceptaudit.datasets._rows import CAPTIONS_PER_ROW, Cut, Rows, spread
 from conceptaudit.datasets._sniff import Dialect
 from conceptaudit.errors import DataError
 
@@ -27,6 +29,31 @@ _FORMATS = {
     ".csv": TEXT_FILE, ".tsv": TEXT_FILE, ".tab": TEXT_FILE,
 }  # fmt: skip
 _PEEK_BYTES = 1 << 16
+
+
+class Format(NamedTuple):
+    """The three things that are asked of a table file, whatever it is written in."""
+
+    columns: Callable[[str], dict[str, str]]  # path to names and kinds of the columns
+    cuts: Callable[[str, int], list[Cut]]  # path and rows per shard to row ranges
+    # path, row range, columns and rows per block to blocks of rows
+    rows: Callable[[str, Cut, Sequence[str], int], Iterator[Rows]]
+
+
+FORMATS = {
+    PARQUET: Format(_parquet.columns_of, _parquet.cuts, _parquet.rows),
+    JSON: Format(_json.columns_of_table, _json.cut_table, _json.rows_of_table),
+    JSON_LINES: Format(_json.columns_of_lines, _json.cut_lines, _json.rows_of_lines),
+}
+
+
+def delimited(dialect: Dialect) -> Format:
+    """Return how CSV, TSV and lists of captions in this dialect are read."""
+    return Format(
+        lambda _: _delimited.columns_of(dialect),
+        partial(_delimited.cuts, dialect),
+        partial(_delimited.rows, dialect),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,32 +75,27 @@ class TableFile:
         """How many sample ids a row takes up."""
         return CAPTIONS_PER_ROW if self.columns.several else 1
 
+    @property
+    def format(self) -> Format:
+        """How its kind of file is read."""
+        return FORMATS[self.kind] if self.dialect is None else delimited(self.dialect)
+
+    def names(self) -> list[str]:
+        """All its columns."""
+        return list(self.format.columns(self.path))
+
     def cuts(self, shard_rows: int) -> list[Cut]:
         """Row ranges of about `shard_rows` rows."""
-        if self.kind == PARQUET:
-            return _parquet.cuts(self.path, shard_rows)
-        if self.dialect is not None:
-            return _delimited.cuts(self.path, self.dialect, shard_rows)
-        if self.kind == JSON:
-            return _json.cut_table(self.path, shard_rows)
-        return _json.cut_lines(self.path, shard_rows)
+        return self.format.cuts(self.path, shard_rows)
 
     def rows(self, cut: Cut, names: Sequence[str], batch_rows: int) -> Iterator[Rows]:
         """Read one cut's columns; where a row has several captions, each is a row."""
         caption = self.columns.caption
         if not self.columns.several or caption is None:
-            return self._rows(cut, names, batch_rows)
+            return self.format.rows(self.path, cut, names, batch_rows)
         # which rows there are depends on the captions, whatever is asked for
-        return spread(self._rows(cut, list(dict.fromkeys((*names, caption))), batch_rows), caption)
-
-    def _rows(self, cut: Cut, names: Sequence[str], batch_rows: int) -> Iterator[Rows]:
-        if self.kind == PARQUET:
-            return _parquet.rows(self.path, cut.start, cut.stop, names, batch_rows)
-        if self.dialect is not None:
-            return _delimited.rows(self.path, self.dialect, cut, names, batch_rows)
-        if self.kind == JSON:
-            return _json.rows_of_table(self.path, cut, names, batch_rows)
-        return _json.rows_of_lines(self.path, cut, names, batch_rows)
+        asked = list(dict.fromkeys((*names, caption)))
+        return spread(self.format.rows(self.path, cut, asked, batch_rows), caption)
 
 
 def format_of(path: str) -> str:
@@ -103,16 +125,10 @@ def open_table_file(
 
 def _open(path: str, choice: Choice, usual: Choice | None, *, required: bool) -> TableFile:
     kind, dialect = format_of(path), None
-    if kind == PARQUET:
-        found = _parquet.columns_of(path)
-    elif kind == JSON_LINES:
-        found = _json.columns_of_lines(path)
-    elif kind == JSON:
-        found = _json.columns_of_table(path)
-    else:
+    if kind == TEXT_FILE:
         named = [name for name in (choice.caption, choice.key, choice.url) if name]
         dialect = _delimited.inspect(path, named)
-        found = _delimited.columns_of(dialect)
+    found = (FORMATS[kind] if dialect is None else delimited(dialect)).columns(path)
     if not found:
         raise DataError(f"The table {path} is empty: it has no rows and no column names.")
     columns = resolve(found, choice, path, usual=usual, required=required)

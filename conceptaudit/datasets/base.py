@@ -80,6 +80,21 @@ class Shard:
         return in_file and self.start <= row and (self.stop < 0 or row < self.stop)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What every dataset of ours knows once its files have been looked at."""
+
+    location: str
+    provides: frozenset[str]
+    notes: tuple[str, ...]
+    settings: dict[str, str]
+
+    @property
+    def layout(self) -> str:
+        """The layout's name."""
+        return self.settings["layout"]
+
+
 class Dataset(Protocol):
     """A dataset on disk or behind an fsspec URL, in one layout. Picklable and cheap to send.
 

@@ -5,15 +5,27 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from conceptaudit.datasets import _parquet
 from conceptaudit.datasets._columns import Choice, Columns
+from conceptaudit.datasets._embedding_files import (
+    ArrayReader,
+    Pair,
+    choose_array,
+    open_array,
+    require_pairs,
+    stray_metadata,
+)
 from conceptaudit.datasets._files import File, make_shard, names_its_file, stat_file
 from conceptaudit.datasets._listing import Listing, list_files
-from conceptaudit.datasets._npy import ArrayReader, choose_array, open_array
-from conceptaudit.datasets._pairs import Pair, require_pairs, stray_metadata
-from conceptaudit.datasets._rows import Cut, Rows, even_cuts
+from conceptaudit.datasets._rows import (
+    CAPTIONS_PER_ROW,
+    SEVERAL_NOTE,
+    WHOLE,
+    Cut,
+    Rows,
+    even_cuts,
+    spread,
+)
 from conceptaudit.datasets._samples import (
     MAX_CAPTION_CHARS,
     check_parts,
@@ -22,7 +34,6 @@ from conceptaudit.datasets._samples import (
     make_batch,
     repeated_rows,
 )
-from conceptaudit.datasets._several import CAPTIONS_PER_ROW, SEVERAL_NOTE, spread
 from conceptaudit.datasets._table_file import open_table_file
 from conceptaudit.datasets.base import (
     CAPTION,
@@ -31,30 +42,22 @@ from conceptaudit.datasets.base import (
     EMBEDDING,
     EXTRA,
     SOURCE_COLUMN,
+    Opened,
     Shard,
 )
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.records import Drop, Float32Array, Int64Array, SampleBatch
+from conceptaudit.records import SampleBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddingDataset:
+class EmbeddingDataset(Opened):
     """Image embeddings and captions; see `conceptaudit.datasets.open_dataset`."""
 
-    location: str
-    provides: frozenset[str]
-    notes: tuple[str, ...]
-    settings: dict[str, str]
     choice: Choice = field(default_factory=Choice)
     embedding_array: str | None = None
     shard_rows: int = DEFAULT_SHARD_ROWS
     several: bool = False
-
-    @property
-    def layout(self) -> str:
-        """``"embeddings"``."""
-        return "embeddings"
 
     def shards(self) -> tuple[Shard, ...]:
         """Row ranges of every (embedding file, metadata file) pair, by index."""
@@ -79,7 +82,7 @@ class EmbeddingDataset:
             with open_array(pair.array.path, self._member(pair.array.path)) as array:
                 return even_cuts(array.rows, self.shard_rows)
         except (DataError, ConfigError):  # told when the shard is read
-            return [Cut(start=0, stop=-1)]
+            return [WHOLE]
 
     def _member(self, path: str) -> str | None:
         return choose_array(path, self.embedding_array) if path.endswith(".npz") else None
@@ -122,9 +125,8 @@ class EmbeddingDataset:
             names = names or list(_parquet.columns_of(tables[0]))[:1]
             repeated = _repeated(stat_file(tables[0]), columns)
             array.skip(shard.start)
-            for block in _parquet.rows(
-                tables[0], shard.start, shard.stop, names, DEFAULT_BATCH_ROWS
-            ):
+            cut = Cut(start=shard.start, stop=shard.stop)
+            for block in _parquet.rows(tables[0], cut, names, DEFAULT_BATCH_ROWS):
                 yield _batch(
                     block,
                     columns=columns,
@@ -160,7 +162,7 @@ def _repeated(file: File, columns: Columns) -> frozenset[int]:
     names = _names(columns)
 
     def identities() -> Iterator[tuple[int, Any]]:
-        for block in _parquet.rows(file.path, 0, -1, names, DEFAULT_BATCH_ROWS):
+        for block in _parquet.rows(file.path, WHOLE, names, DEFAULT_BATCH_ROWS):
             values = zip(*(block.columns[name] for name in names), strict=True)
             yield from zip(block.numbers, values, strict=True)
 
@@ -193,38 +195,12 @@ def _batch(
     if EXTRA in parts:
         found = columns.extra if columns else ()
         extra = {name: block.columns[column] for name, column in found}
-    drops: list[Drop] = []
-    if not repeated.isdisjoint(block.numbers):
-        kept = []
-        for i, number in enumerate(block.numbers):
-            if number in repeated:
-                drops.append(
-                    Drop(sample_id=int(ids[i]), key=keys[i], part="sample", reason="duplicate_key")
-                )
-            else:
-                kept.append(i)
-        ids, keys = ids[kept], [keys[i] for i in kept]
-        captions = None if captions is None else [captions[i] for i in kept]
-        vectors = None if vectors is None else vectors[kept]
-        extra = extra and {name: [values[i] for i in kept] for name, values in extra.items()}
-    if vectors is not None:
-        drops += _blank_unusable(vectors, ids, keys)
-    return make_batch(ids, keys, captions=captions, embeddings=vectors, extra=extra, drops=drops)
-
-
-def _blank_unusable(vectors: Float32Array, ids: Int64Array, keys: Sequence[str]) -> Iterator[Drop]:
-    """Zero the rows that have no direction, in place, and say which and why."""
-    finite = np.all(np.isfinite(vectors), axis=1)
-    usable = finite & np.any(vectors != 0, axis=1)
-    for row in np.flatnonzero(~usable).tolist():
-        if finite[row]:
-            reason = "zero_embedding"
-        elif np.isnan(vectors[row]).any():
-            reason = "nan_embedding"
-        else:
-            reason = "infinite_embedding"
-        vectors[row] = 0.0
-        yield Drop(sample_id=int(ids[row]), key=keys[row], part="image", reason=reason)
+    left_out = {
+        i: ("duplicate_key", "") for i, number in enumerate(block.numbers) if number in repeated
+    }
+    return make_batch(
+        ids, keys, captions=captions, embeddings=vectors, extra=extra, left_out=left_out
+    )
 
 
 def open_embeddings(

@@ -21,7 +21,7 @@ from conceptaudit.datasets._groups import (
     group_drop,
     read_groups,
 )
-from conceptaudit.datasets._listing import Listing, list_files, list_folder
+from conceptaudit.datasets._listing import Listing, list_files, list_folder, many_lines, text_files
 from conceptaudit.datasets._rows import even_cuts
 from conceptaudit.datasets._samples import (
     MAX_CAPTION_CHARS,
@@ -30,9 +30,8 @@ from conceptaudit.datasets._samples import (
     ids_of,
     make_batch,
 )
-from conceptaudit.datasets._sidecar import beside, failed_samples, sidecar_notes
-from conceptaudit.datasets._text_files import many_lines, text_files
-from conceptaudit.datasets.base import CAPTION, DEFAULT_SHARD_ROWS, IMAGE, Shard
+from conceptaudit.datasets._table_rows import beside, failed_samples, sidecar_notes
+from conceptaudit.datasets.base import CAPTION, DEFAULT_SHARD_ROWS, IMAGE, Opened, Shard
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.records import SampleBatch
@@ -41,26 +40,17 @@ _ENDINGS = frozenset((*IMAGE_ENDINGS, *CAPTION_ENDINGS, "json"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FilesDataset:
+class FilesDataset(Opened):
     """Folders of images and captions; see `conceptaudit.datasets.open_dataset`.
 
     A folder takes the place of a file in shards and sample ids; a sample's row is the rank of its
     name in the folder.
     """
 
-    location: str
     root: str
-    provides: frozenset[str]
-    notes: tuple[str, ...]
-    settings: dict[str, str]
     numbered: bool
     caption_field: str | None = None
     shard_rows: int = DEFAULT_SHARD_ROWS
-
-    @property
-    def layout(self) -> str:
-        """``"files"``."""
-        return "files"
 
     def shards(self) -> tuple[Shard, ...]:
         """Ranges of sample names of every folder, in the order of the sorted folder names."""

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from conceptaudit.datasets import _delimited, _json, _parquet
 from conceptaudit.datasets._rows import Cut
-from conceptaudit.datasets._table_file import JSON, PARQUET, TableFile, open_table_file
+from conceptaudit.datasets._table_file import TableFile, open_table_file
 from conceptaudit.datasets.base import DEFAULT_BATCH_ROWS, Dataset, Shard
 from conceptaudit.datasets.table import TableDataset
 
@@ -106,22 +105,12 @@ def read_identities(dataset: Dataset, shard: Shard) -> Iterator[Identities]:
 def _columns(dataset: TableDataset, shard: Shard) -> tuple[TableFile, dict[str, str]]:
     source = open_table_file(shard.files[0], dataset.choice, required=False)
     lower: dict[str, str] = {}
-    for name in _names(source):
+    for name in source.names():
         lower.setdefault(name.strip().lower(), name)
     columns = {kind: lower[kind] for kind in DIGESTS if kind in lower}
     if source.columns.url is not None:
         columns = {URL: source.columns.url, **columns}
     return source, columns
-
-
-def _names(source: TableFile) -> list[str]:
-    if source.kind == PARQUET:
-        return list(_parquet.columns_of(source.path))
-    if source.dialect is not None:
-        return list(_delimited.columns_of(source.dialect))
-    if source.kind == JSON:
-        return list(_json.columns_of_table(source.path))
-    return list(_json.columns_of_lines(source.path))
 
 
 def _tidy(kind: str, value: Any) -> str | None:

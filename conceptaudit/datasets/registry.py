@@ -8,16 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
-from conceptaudit.datasets._coco_json import is_coco
 from conceptaudit.datasets._columns import Choice
+from conceptaudit.datasets._embedding_files import find_pairs
 from conceptaudit.datasets._files import suffix
 from conceptaudit.datasets._groups import IMAGE_ENDINGS
-from conceptaudit.datasets._listing import Listing
-from conceptaudit.datasets._pairs import find_pairs
-from conceptaudit.datasets._rules import RowRules
-from conceptaudit.datasets._text_files import is_text, many_lines, text_files
+from conceptaudit.datasets._listing import Listing, is_text, many_lines, text_files
+from conceptaudit.datasets._table_rows import RowRules
 from conceptaudit.datasets.base import DEFAULT_SHARD_ROWS, Dataset
-from conceptaudit.datasets.coco import coco_files, open_coco
+from conceptaudit.datasets.coco import coco_files, is_coco, open_coco
 from conceptaudit.datasets.embeddings import open_embeddings
 from conceptaudit.datasets.files import open_files
 from conceptaudit.datasets.table import SUFFIXES, open_table

@@ -14,18 +14,15 @@ from conceptaudit.datasets._files import (
     stat_file,
     suffix,
 )
-from conceptaudit.datasets._listing import Listing, list_files
-from conceptaudit.datasets._rows import Cut
-from conceptaudit.datasets._rules import RowRules
+from conceptaudit.datasets._listing import Listing, list_files, text_files
+from conceptaudit.datasets._rows import SEVERAL_NOTE, WHOLE, Cut
 from conceptaudit.datasets._samples import (
     MAX_CAPTION_CHARS,
     check_parts,
     repeated_rows,
 )
-from conceptaudit.datasets._several import SEVERAL_NOTE
-from conceptaudit.datasets._table_batch import SUCCESS, table_batch
 from conceptaudit.datasets._table_file import TableFile, open_table_file
-from conceptaudit.datasets._text_files import text_files
+from conceptaudit.datasets._table_rows import SUCCESS, RowRules, table_batch
 from conceptaudit.datasets.base import (
     CAPTION,
     DEFAULT_BATCH_ROWS,
@@ -36,6 +33,7 @@ from conceptaudit.datasets.base import (
     IMAGE,
     IMAGE_BATCH_ROWS,
     LANGUAGE,
+    Opened,
     Shard,
 )
 from conceptaudit.display import quantity
@@ -46,22 +44,13 @@ SUFFIXES = (".parquet", ".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TableDataset:
+class TableDataset(Opened):
     """Tables of captions, one row per sample; see `conceptaudit.datasets.open_dataset`."""
 
-    location: str
-    provides: frozenset[str]
-    notes: tuple[str, ...]
-    settings: dict[str, str]
     choice: Choice = field(default_factory=Choice)
     usual: Choice = field(default_factory=Choice)
     rules: RowRules = field(default_factory=RowRules)
     shard_rows: int = DEFAULT_SHARD_ROWS
-
-    @property
-    def layout(self) -> str:
-        """``"table"``."""
-        return "table"
 
     def shards(self) -> tuple[Shard, ...]:
         """Row ranges of every file, in the order of the sorted file names."""
@@ -72,7 +61,7 @@ class TableDataset:
                 source = open_table_file(file.path, self.choice, usual=self.usual)
                 cuts, ids_per_row = source.cuts(self.shard_rows), source.ids_per_row
             except (DataError, ConfigError):  # told when the shard is read
-                cuts = [Cut(start=0, stop=-1)]
+                cuts = [WHOLE]
             shards += [
                 make_shard(
                     [file],
@@ -126,7 +115,7 @@ def _repeated_keys(source: TableFile, file: File) -> frozenset[int]:  # noqa: AR
         return frozenset()
 
     def identities() -> Iterator[tuple[int, Any]]:
-        for block in source.rows(Cut(start=0, stop=-1), [key], DEFAULT_BATCH_ROWS):
+        for block in source.rows(WHOLE, [key], DEFAULT_BATCH_ROWS):
             yield from zip(block.numbers, block.columns[key], strict=True)
 
     return repeated_rows(identities)

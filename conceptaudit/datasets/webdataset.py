@@ -16,6 +16,7 @@ from conceptaudit.datasets._files import (
 )
 from conceptaudit.datasets._groups import IMAGE_ENDINGS, Parts, caption_of, group_drop, read_groups
 from conceptaudit.datasets._listing import Listing, list_files
+from conceptaudit.datasets._rows import SEVERAL_NOTE
 from conceptaudit.datasets._samples import (
     MAX_CAPTION_CHARS,
     Missing,
@@ -23,10 +24,9 @@ from conceptaudit.datasets._samples import (
     ids_of,
     make_batch,
 )
-from conceptaudit.datasets._several import SEVERAL_NOTE
-from conceptaudit.datasets._sidecar import beside, failed_samples, sidecar_notes
+from conceptaudit.datasets._table_rows import beside, failed_samples, sidecar_notes
 from conceptaudit.datasets._tar import index_samples, read_member, seekable
-from conceptaudit.datasets.base import CAPTION, IMAGE, Shard
+from conceptaudit.datasets.base import CAPTION, IMAGE, Opened, Shard
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import SampleBatch
@@ -36,19 +36,10 @@ _PEEK_MEMBERS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebDataset:
+class WebDataset(Opened):
     """Tar archives of images and captions; see `conceptaudit.datasets.open_dataset`."""
 
-    location: str
-    provides: frozenset[str]
-    notes: tuple[str, ...]
-    settings: dict[str, str]
     chosen: Parts = field(default_factory=Parts)
-
-    @property
-    def layout(self) -> str:
-        """``"webdataset"``."""
-        return "webdataset"
 
     def shards(self) -> tuple[Shard, ...]:
         """One shard per archive, with img2dataset's table beside it where there is one."""

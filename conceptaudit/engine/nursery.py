@@ -24,7 +24,7 @@ from multiprocessing.context import BaseContext
 
 from conceptaudit.engine.base import THREAD_VARIABLES
 from conceptaudit.engine.worker_warnings import collect_warnings
-from conceptaudit.ownership import is_own_process
+from conceptaudit.process import is_own_process
 from conceptaudit.store.scratch import ScratchFolder
 
 _LOADERS = "CONCEPTAUDIT_FORK_SERVER"

@@ -25,7 +25,7 @@ from conceptaudit.engine.kept import keep, take
 from conceptaudit.engine.lone_process import LoneProcess
 from conceptaudit.engine.nursery import start_context, start_nursery
 from conceptaudit.errors import ConceptAuditError
-from conceptaudit.ownership import claim_process
+from conceptaudit.process import claim_process
 
 _task: AnyTask | None = None
 _stopping = False

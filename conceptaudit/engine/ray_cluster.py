@@ -26,7 +26,7 @@ from conceptaudit.engine.environment import (
 )
 from conceptaudit.engine.kept import keep, take
 from conceptaudit.errors import ConceptAuditError, ConfigError, MissingDependencyError
-from conceptaudit.ownership import claim_process
+from conceptaudit.process import claim_process
 from conceptaudit.store.scratch import ScratchFolder
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}

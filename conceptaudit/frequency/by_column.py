@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.artifacts import ShardStore, digest_of, write_parquet
-from conceptaudit.datasets._extra import (
+from conceptaudit.datasets._columns import (
     AESTHETIC,
     HEIGHT,
     LICENSE,

@@ -17,7 +17,7 @@ from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.index.source import VectorSource, open_source
 from conceptaudit.image.index.store import KIND as INDEX_KIND
 from conceptaudit.image.index.store import VectorIndex, open_index
-from conceptaudit.paths import exists
+from conceptaudit.store.files import exists
 
 AUDIT_KIND = "audit"
 FILE = "file:"

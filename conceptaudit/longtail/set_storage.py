@@ -15,8 +15,8 @@ from conceptaudit.artifacts import MANIFEST, Json, RunFolder, digest_of, file_di
 from conceptaudit.errors import ArtifactMismatchError, DataError
 from conceptaudit.longtail.export import CLASS_TABLE, IMAGE_TABLE, REMOVED_TABLE
 from conceptaudit.longtail.records import LongTailSet
-from conceptaudit.paths import is_there
 from conceptaudit.store.checking import check_written, identify
+from conceptaudit.store.files import is_there
 from conceptaudit.store.layouts import LAYOUTS
 from conceptaudit.store.removing import contents_of, refuse_links, remove
 from conceptaudit.store.scratch import ScratchFolder

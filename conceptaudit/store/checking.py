@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conceptaudit.errors import DataError
-from conceptaudit.paths import is_there
-from conceptaudit.store.files import Json, file_digest, is_digest, read_json
+from conceptaudit.store.files import Json, file_digest, is_digest, is_there, read_json
 from conceptaudit.store.layouts import LAYOUTS, MANIFEST, STARTED
 
 VERSION = 1

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conceptaudit.errors import ArtifactMismatchError, DataError
-from conceptaudit.paths import is_there
 from conceptaudit.store.files import (
     Json,
     canonical_json,
     digest_of,
     file_digest,
+    is_there,
     read_json,
     sync_folder,
     write_text,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from conceptaudit.artifacts import Json, digest_of, file_digest
 from conceptaudit.errors import ConfigError, MissingDependencyError
 from conceptaudit.options import shared
-from conceptaudit.ownership import is_own_process
+from conceptaudit.process import is_own_process
 from conceptaudit.text.word_forms import BUNDLED_FOLDER
 
 if TYPE_CHECKING:

@@ -82,7 +82,7 @@ def _read_manifest(folder: Path) -> None:
     from conceptaudit.image.index.source import open_source
     from conceptaudit.longtail.pretraining import open_pretraining
     from conceptaudit.longtail.source import read_audit
-    from conceptaudit.paths import exists
+    from conceptaudit.store.files import exists
 
     def against(run: Path) -> None:
         dataset = json.loads((run / "manifest.json").read_bytes()).get("dataset")

@@ -235,11 +235,11 @@ def test_hostile_arrays_are_named(tmp_path, read_all, content, packed):
 
 
 def test_a_long_header_is_not_read(tmp_path):
-    from conceptaudit.datasets import _npy
+    from conceptaudit.datasets import _embedding_files
 
-    stream = io.BytesIO(npy(version=b"\2\0", length=_npy.MAX_HEADER_BYTES + 1))
+    stream = io.BytesIO(npy(version=b"\2\0", length=_embedding_files.MAX_HEADER_BYTES + 1))
     with pytest.raises(DataError, match="header claims 65,537 bytes"):
-        _npy._reader(stream, 1 << 40, "a.npy")
+        _embedding_files._reader(stream, 1 << 40, "a.npy")
 
 
 def test_fields_are_read_up_to_the_limit_of_lines(tmp_path, read_all):

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conceptaudit.datasets import CAPTION, IMAGE, open_dataset
-from conceptaudit.datasets._several import CAPTIONS_PER_ROW
+from conceptaudit.datasets._rows import CAPTIONS_PER_ROW
 from conceptaudit.errors import ConfigError, DataError
 
 DOG, CAT = "a dog on grass", "a cat"

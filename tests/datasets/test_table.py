@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from conceptaudit.datasets import CAPTION, IMAGE, open_dataset
+from conceptaudit.datasets._rows import CAPTIONS_PER_ROW
 from conceptaudit.datasets._samples import MAX_CAPTION_CHARS
-from conceptaudit.datasets._several import CAPTIONS_PER_ROW
 from conceptaudit.errors import ConfigError, DataError
 
 LAION = {"SAMPLE_ID": [7.0, 8.0], "URL": ["http://a", "http://b"], "TEXT": ["a dog", "a cat"]}

@@ -12,13 +12,13 @@ import pytest
 from conceptaudit.engine import nursery
 from conceptaudit.engine.base import THREAD_VARIABLES, SerialEngine
 from conceptaudit.engine.nursery import start_context
-from conceptaudit.ownership import claim_process, is_own_process
+from conceptaudit.process import claim_process, is_own_process
 
 PROGRAM = """
 import json, os, sys
 from conceptaudit.engine.base import available_cpus
 from conceptaudit.engine.processes import ProcessEngine
-from conceptaudit.ownership import claim_process
+from conceptaudit.process import claim_process
 from conceptaudit.text.tagger import LOADER
 
 def look(_):

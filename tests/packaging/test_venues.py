@@ -8,10 +8,10 @@ import mlcroissant
 import pandas as pd
 import pytest
 
-from conceptaudit.citing import _ENTRIES, _REFERENCE_COUNTS, _WEIGHTS, cited
 from conceptaudit.cli.main import main
 from conceptaudit.lab import LabConfig, generate
 from conceptaudit.longtail.set_storage import read_long_tail
+from conceptaudit.publication import _REFERENCE_COUNTS, _WEIGHTS, cited, references
 
 # of the library that mlcroissant reads JSON-LD with
 pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph:DeprecationWarning")
@@ -111,7 +111,7 @@ def test_weights_name_their_data(tmp_path):
     assert "schuhmann2022" in text
     assert "cherti2023" in text
     assert "radford2021" not in text
-    assert all(key in _ENTRIES for _, keys in _WEIGHTS for key in keys)
+    assert all(key in references() for _, keys in _WEIGHTS for key in keys)
 
 
 def test_a_curve_names_whose_counts_it_rests_on(tmp_path):
@@ -123,4 +123,4 @@ def test_a_curve_names_whose_counts_it_rests_on(tmp_path):
     text = cited(tmp_path / "curve")
     assert "wen2024" in text
     assert "liu2025" not in text
-    assert all(key in _ENTRIES for _, key in _REFERENCE_COUNTS)
+    assert all(key in references() for _, key in _REFERENCE_COUNTS)

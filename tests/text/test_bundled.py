@@ -6,7 +6,7 @@ import sys
 
 OURS = """
 import sys
-from conceptaudit.ownership import claim_process
+from conceptaudit.process import claim_process
 claim_process()
 from conceptaudit.text.pipeline import load_bundled
 nlp = load_bundled()
@@ -18,7 +18,7 @@ assert torch.ones(2).sum() == 2
 
 ANOTHER = """
 from importlib.util import find_spec
-from conceptaudit.ownership import is_own_process
+from conceptaudit.process import is_own_process
 from conceptaudit.text.pipeline import load_bundled
 assert not is_own_process()
 print(load_bundled().lang)

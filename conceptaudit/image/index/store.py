@@ -15,9 +15,9 @@ from conceptaudit.errors import ArtifactMismatchError, ConceptAuditError, Config
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.faiss_ops import map_index, tune
 from conceptaudit.image.vectors import unit_rows
-from conceptaudit.paths import is_there
 from conceptaudit.reading import read_parquet
 from conceptaudit.records import Float32Array, Int64Array
+from conceptaudit.store.files import is_there
 
 
 class RecallError(ConceptAuditError):

@@ -1,4 +1,9 @@
-"""Ctrl-C and SIGTERM: one line and exit code 130, from the program's first line to its last."""
+"""The process itself: its answer to Ctrl-C and SIGTERM, and whether it is ours alone.
+
+An interruption is one line and exit code 130, from the program's first line to its last. A process
+that is ours alone, as the program and its workers are, may leave out what only other code could
+want of it; a user's own program may not.
+"""
 
 from __future__ import annotations
 
@@ -94,3 +99,17 @@ def interruptible() -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number in ours:
             signal.signal(number, leave)
+
+
+# in the environment, so that child processes have it too
+_MARK = "CONCEPTAUDIT_OWN_PROCESS"
+
+
+def claim_process() -> None:
+    """Say that this process, and those that it starts, run nothing but this package."""
+    os.environ[_MARK] = "1"
+
+
+def is_own_process() -> bool:
+    """Tell whether this process, or the one that started it, has been claimed."""
+    return _MARK in os.environ

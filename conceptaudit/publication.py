@@ -1,6 +1,6 @@
-"""Croissant metadata of a finished run: what it is, its files and columns, what it leaves out.
+"""A finished run among other people's work: Croissant metadata of it, and what to cite.
 
-Croissant 1.0 with the vocabulary for responsible AI, as JSON-LD.
+The metadata is Croissant 1.0 with the vocabulary for responsible AI, as JSON-LD.
 
 References
 ----------
@@ -10,11 +10,13 @@ References
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -22,48 +24,12 @@ import pandas as pd
 from conceptaudit.artifacts import MANIFEST, Json, read_json, write_json
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.reading import read_parquet
+from conceptaudit.store.layouts import LAYOUTS
+
+_DATA = Path(__file__).parent / "data"
 
 CROISSANT = "http://mlcommons.org/croissant/1.0"
 RAI = "http://mlcommons.org/croissant/RAI/1.0"
-
-_CONTEXT = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
-    "cr": "http://mlcommons.org/croissant/",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "equivalentProperty": "cr:equivalentProperty",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileProperty": "cr:fileProperty",
-    "fileObject": "cr:fileObject",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
-    "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
-}
 
 _FORMATS = {".csv": "text/csv", ".parquet": "application/x-parquet", ".json": "application/json"}
 _LICENCE = "license"
@@ -134,7 +100,7 @@ def croissant(folder: Path, *, near: Path) -> Json:
     licences = _licences(folder)
     name = _slug(folder.resolve().name)
     return {
-        "@context": _CONTEXT,
+        "@context": read_json(_DATA / "croissant_context.json"),
         "@type": "sc:Dataset",
         "conformsTo": [CROISSANT, RAI],
         "name": name,
@@ -267,3 +233,69 @@ def _type(column: pd.Series) -> str:
     if pd.api.types.is_integer_dtype(column):
         return "sc:Integer"
     return "sc:Float" if pd.api.types.is_float_dtype(column) else "sc:Text"
+
+
+_REFERENCE_COUNTS = (("/clip-beyond-tail", "wen2024"), ("/swat", "liu2025"))
+"""Endings of the names of reference counts by others than the paper, which is cited anyway."""
+
+_WEIGHTS = (
+    ("openai", ("radford2021",)),
+    ("laion400m", ("schuhmann2021",)),
+    ("laion2b", ("schuhmann2022", "cherti2023")),
+    ("laion5b", ("schuhmann2022",)),
+    ("datacomp", ("gadre2023",)),
+    ("commonpool", ("gadre2023",)),
+    ("dfn", ("fang2023",)),
+    ("metaclip", ("xu2024",)),
+    ("siglip", ("zhai2023",)),
+)
+"""What a part of a model's or its weights' name stands for."""
+
+
+@cache
+def references() -> dict[str, str]:
+    """Read our BibTeX entries, by key."""
+    entries = (_DATA / "references.bib").read_text(encoding="utf-8").strip().split("\n\n")
+    return {entry[entry.index("{") + 1 : entry.index(",")]: entry for entry in entries}
+
+
+def cited(folder: str | Path) -> str:
+    """Return BibTeX of what a finished run rests on."""
+    folder = Path(folder)
+    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else None
+    if not isinstance(manifest, dict) or manifest.get("kind") not in LAYOUTS:
+        raise ConfigError(f"{folder} holds no finished run: {MANIFEST} is missing or foreign.")
+    keys = ["udandarao2024", *_keys(manifest)]
+    versions = manifest.get("versions")
+    version = versions.get("conceptaudit", "") if isinstance(versions, dict) else ""
+    own = (
+        "@software{conceptaudit,\n  author = {{The conceptaudit contributors}},\n"
+        "  title = {conceptaudit: Concept Frequency in Image-Caption Data},\n"
+        f"  version = {{{version}}},\n"
+        "}"
+    )
+    return "\n\n".join([own, *(references()[key] for key in dict.fromkeys(keys))])
+
+
+def _keys(manifest: dict[str, Json]) -> Iterator[str]:
+    """Yield the keys of what a manifest names."""
+    pipeline = manifest.get("pipeline")
+    if isinstance(pipeline, dict):
+        yield "spacy"
+        if pipeline.get("name") == "bundled":
+            yield "silveira2014"
+            yield "mccrae2019"
+    named = {key: manifest.get(key) for key in ("clip", "models", "model", "settings")}
+    text = json.dumps(named).casefold()
+    models = [word for word, _ in _WEIGHTS if word in text]
+    if manifest.get("clip") or manifest.get("models") or models:
+        yield "open_clip"
+    for word, keys in _WEIGHTS:
+        if word in models:
+            yield from keys
+    if manifest["kind"] == "index":
+        yield "douze2024"
+    references = json.dumps(manifest.get("reference_counts"))
+    for ending, key in _REFERENCE_COUNTS:
+        if ending in references:
+            yield key
