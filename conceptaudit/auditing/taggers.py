@@ -27,8 +27,7 @@ from conceptaudit.display import quantity
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.external_tags import (
-    ImportedTagger,
-    ImportedTags,
+    ExternalTagger,
     concept_ids_by_name,
     import_tags,
     key_hashes,
@@ -278,12 +277,11 @@ class TagFile:
         """What can change a tag."""
         return {"image_tags": self.digest, "threshold": self.threshold}
 
-    def tagger(self, vocabulary: ConceptVocabulary, folder: Path) -> ImportedTagger:
+    def tagger(self, vocabulary: ConceptVocabulary, folder: Path) -> ExternalTagger:
         """Bring the file into a run folder, unless it is there, and return the stage that tags."""
-        imported = import_tags(
+        return import_tags(
             self.files, self.digest, vocabulary, folder / BUCKETS, threshold=self.threshold
         )
-        return ImportedTagger(imported=imported, source=self.digest)
 
     def account_for(
         self,
@@ -293,7 +291,7 @@ class TagFile:
         shards: Sequence[Shard],
     ) -> tuple[str, ...]:
         """List what found no partner and say how much that is."""
-        imported = self.tagger(vocabulary, folder).imported
+        imported = self.tagger(vocabulary, folder)
         n_unknown = _list_unknown_keys(self.files, store, shards, folder)
         return tuple(_notes(self, imported, n_unknown, folder))
 
@@ -326,7 +324,7 @@ def _list_unknown_keys(
     return len(seen)
 
 
-def _notes(file: TagFile, imported: ImportedTags, n_unknown: int, folder: Path) -> Iterator[str]:
+def _notes(file: TagFile, imported: ExternalTagger, n_unknown: int, folder: Path) -> Iterator[str]:
     counts, unknown = imported.summary["counts"], imported.summary["unknown_concepts"]
     above = "" if file.threshold is None else f" with a score of at least {file.threshold:g}"
     yield (

@@ -28,7 +28,7 @@ def search_index(
 ) -> None:
     """Find images by text and by example, and print, draw or write them."""
     from conceptaudit.errors import ConfigError
-    from conceptaudit.image.index.search import nearest_pictures
+    from conceptaudit.image.index.search import nearest_images
 
     names = [*texts, *(str(path) for path in pictures)]
     if not names:
@@ -36,7 +36,7 @@ def search_index(
     pool = images or opened.manifest.get("images")
     if sheet is not None and pool is None:
         raise ConfigError("--contact-sheet needs --images: the dataset that holds the images.")
-    found = nearest_pictures(opened, _encode(opened, texts, pictures, clip, device), k)
+    found = nearest_images(opened, _encode(opened, texts, pictures, clip, device), k)
     if as_json:
         emit_json(
             [
@@ -110,12 +110,12 @@ def _encode(
 def _draw(sheet: Path, names: list[str], keys: list[list[str]], pool: str, k: int) -> int:
     """Draw one strip of images per query; return how many images are missing."""
     from conceptaudit.image.decode import UndecodableImageError
-    from conceptaudit.image.index.search import fetch_pictures
+    from conceptaudit.image.index.search import fetch_images
     from conceptaudit.longtail.contact_sheet import ContactSheet
     from conceptaudit.store.outputs import output_files, staged
     from conceptaudit.store.scratch import ScratchFolder
 
-    pictures = fetch_pictures(pool, {key for row in keys for key in row})
+    pictures = fetch_images(pool, {key for row in keys for key in row})
     drawn = ContactSheet(names, shown=k)
     missing = 0
     for number, row in enumerate(keys):

@@ -17,6 +17,7 @@ from conceptaudit.artifacts import ShardStore, write_npy
 from conceptaudit.curate.drawing import LeftSamples
 from conceptaudit.datasets.base import EMBEDDING, Dataset, Shard
 from conceptaudit.errors import DataError
+from conceptaudit.image.similarity_join import find_matches
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Float32Array, Int64Array
 
@@ -268,7 +269,7 @@ def matching_rows(
 ) -> npt.NDArray[np.bool_]:
     """Tell which unit vectors are as similar as that to any of some others."""
     matches = np.zeros(len(vectors), dtype=bool)
-    for first in range(0, len(others), 8_192):
-        block = others[first : first + 8_192]
-        matches |= (vectors @ block.T).max(axis=1) >= np.float32(similarity)
+    every_pair = len(vectors) * len(others)
+    one_each = find_matches(vectors, others, similarity, limit=1, exact_pairs=every_pair)
+    matches[one_each.rows] = True
     return matches

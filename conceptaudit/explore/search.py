@@ -110,12 +110,12 @@ class SearchPages(Site):
             return self._clip
 
     def _hits(self, text: str, like: str) -> list[Hit]:
-        from conceptaudit.image.index.search import nearest_pictures
+        from conceptaudit.image.index.search import nearest_images
 
         index = self._open()
         vectors = self._model(index).encode_texts([text]) if text else self._of_image(index, like)
         _, media = self._run()
-        hits = nearest_pictures(index, np.asarray(vectors, dtype=np.float32), HITS)[0]
+        hits = nearest_images(index, np.asarray(vectors, dtype=np.float32), HITS)[0]
         # an index of embeddings numbers its samples as they do, the run as its dataset does
         known = media.look([hit.sample_id for hit in hits])
         lost = [h.key for h in hits if h.sample_id not in known or known[h.sample_id].key != h.key]

@@ -20,8 +20,7 @@ import numpy.typing as npt
 from conceptaudit.image.thumbnails import COLOUR_BYTES, COLOUR_SIDE, GREY_SIDE, Thumbnails
 from conceptaudit.records import Float32Array, Int64Array
 
-PAIRS_AT_ONCE = 1 << 20
-"""Pairs of hashes compared at once."""
+PAIRS_AT_ONCE = 1 << 20  # pairs of hashes compared at once
 
 BAND_BITS = 16
 """Bits of a quarter of a hash. Proposed are pairs of which one quarter differs in at most one bit:
@@ -83,11 +82,8 @@ def _quarter(hashes: npt.NDArray[np.uint64], shift: np.uint64) -> Int64Array:
     return quarter
 
 
-HASH_SIDE = 8
-"""Low frequencies per axis that make up the 64 bits, as in `imagehash.phash`."""
-
-ALTERED_BITS = 10
-"""Bits in which an altered version's hash may differ from a copy's."""
+HASH_SIDE = 8  # low frequencies per axis that make up the 64 bits, as in `imagehash.phash`
+ALTERED_BITS = 10  # bits in which an altered version's hash may differ from a copy's
 
 SAME_GREYS = 0.95
 """Correlation of an altered version with its copy at `COMPARED_SIDE` cells a side; see
@@ -97,24 +93,19 @@ SAME_TINT = 9.0
 """Mean difference in tint, in levels per cell and channel, up to which one drawing on two grounds
 is not taken for a crop: altered photographs differ by 0 to 8.6."""
 
-GREY_TINT = 2.0
-"""Mean tint below which an image counts as grey, and has no tint to compare."""
-
-COMPARED_SIDE = 12
-"""Cells per side: 24 would ask for more sharpness than a crop, magnified, has."""
+GREY_TINT = 2.0  # mean tint below which an image counts as grey, and has no tint to compare
+COMPARED_SIDE = 12  # cells a side: 24 would ask for more sharpness than a crop, magnified, has
 
 PLAIN_SPREAD = 6.0
 """Standard deviation, in levels of grey, below which a version is plain ground: like any other."""
 
-SEEN = 0.99
-"""Share of a version's cell that must lie inside the original to be compared."""
+SEEN = 0.99  # share of a version's cell that must lie inside the original to be compared
 
 EXACT_SUM = (1 << 17) - 1
 """Largest sum of a row of integer weights: times 128 it stays below 2²⁴, so that float32 sums are
 exact and hashes do not depend on the order of summation."""
 
-IMAGES_AT_ONCE = 1024
-"""Grey thumbnails hashed at once: 13 MB of coefficients."""
+IMAGES_AT_ONCE = 1024  # grey thumbnails hashed at once: 13 MB of coefficients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +159,7 @@ def _versions() -> tuple[Version, ...]:
     return (*versions, *(Version(name="cropped", cut=cut) for cut in cuts))
 
 
-VERSIONS = _versions()
-"""The plain one first."""
+VERSIONS = _versions()  # the plain one first
 
 
 @cache
@@ -196,9 +186,10 @@ def _compared_weights() -> Float32Array:
 def version_hashes(
     greys: npt.NDArray[np.uint8],
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
-    """Hash all versions of grey thumbnails.
+    """Hash all versions of grey thumbnails, shape (m, 576), and say which are more than ground.
 
-    `greys` of shape (m, 576); returns shape (m, n_versions).
+    Both results have shape (m, n_versions). A bit says whether one of the 64 lowest frequencies is
+    above their median.
     """
     hashes = np.empty((len(greys), len(VERSIONS)), dtype=np.uint64)
     usable = np.empty(hashes.shape, dtype=bool)
@@ -313,23 +304,14 @@ class _Confirmed:
 
     def result(self, *, among: bool = False) -> AlteredPairs:
         """Keep every pair once."""
-        empty = np.empty(0, dtype=np.int64)
-        rows, columns, scores, versions = (
-            np.concatenate([empty.astype(dtype), *part])
-            for dtype, part in zip(
-                (np.int64, np.int64, np.float32, np.int64),
-                zip(*self.parts, strict=True) if self.parts else [()] * 4,
-                strict=True,
-            )
-        )
+        none = np.empty(0, np.int64)
+        parts = [(none, none, np.empty(0, np.float32), none), *self.parts]
+        rows, columns, scores, versions = map(np.concatenate, zip(*parts, strict=True))
         if among:
             rows, columns = np.maximum(rows, columns), np.minimum(rows, columns)
-        order = np.lexsort((versions, -scores, columns, rows))
-        rows, columns, scores, versions = (
-            values[order] for values in (rows, columns, scores, versions)
-        )
-        first = np.ones(len(rows), dtype=bool)
-        first[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
+        order = np.lexsort((versions, -scores, columns, rows))  # a pair's best version comes first
+        pairs = np.stack([rows, columns])[:, order]
+        first = order[np.append(True, (pairs[:, 1:] != pairs[:, :-1]).any(axis=0))[: len(order)]]
         return AlteredPairs(
             rows=rows[first],
             columns=columns[first],
@@ -341,9 +323,9 @@ class _Confirmed:
 def correlations(
     altered: npt.NDArray[np.uint8], plain: npt.NDArray[np.uint8], versions: Int64Array
 ) -> Float32Array:
-    """Correlate versions of grey thumbnails with others, where a version shows the original.
+    """Correlate versions of grey thumbnails, (n, 576), with others, where they show the original.
 
-    `altered`, `plain` of shape (n, 576); `versions` of shape (n,); returns shape (n,).
+    `versions`, shape (n,), says how each of `altered` is altered.
     """
     weights = _compared_weights()
     scores = np.zeros(len(altered), dtype=np.float32)
@@ -375,9 +357,9 @@ def _tint_weights() -> Float32Array:
 def tint_differences(
     altered: npt.NDArray[np.uint8], plain: npt.NDArray[np.uint8], versions: Int64Array
 ) -> Float32Array:
-    """Compare the tint of versions with others: what is left of colours less their grey.
+    """Compare the tint of versions, (n, 192), with others: what is left of colours less their grey.
 
-    `altered`, `plain` of shape (n, 192); `versions` of shape (n,); returns shape (n,).
+    Mean difference in levels; 0 where one of the two is grey.
     """
     differences = np.zeros(len(altered), dtype=np.float32)
     for start in range(0, len(altered), IMAGES_AT_ONCE):

@@ -12,26 +12,23 @@ from conceptaudit.image.faiss_ops import load_faiss
 from conceptaudit.image.vectors import in_parts, rounding_margin
 from conceptaudit.records import Float32Array, Int64Array
 
-Proposals = tuple[Int64Array, Int64Array]
+Candidates = tuple[Int64Array, Int64Array]
 """Rows of the images and rows of the concepts, in order of image, then concept."""
 
 
-class Proposer(Protocol):
+class CandidateSearch(Protocol):
     """Concepts with thresholds, ready to be compared with images.
 
     It may propose too many pairs and must not miss one whose canonical float32 score reaches the
     threshold: `conceptaudit.image.exact.ThresholdSearch` decides each proposal.
     """
 
-    def propose(self, images: Float32Array) -> Proposals:
-        """Propose pairs for unit vectors of shape (n, dimension)."""
+    def candidates(self, images: Float32Array) -> Candidates:
+        """Find candidate pairs among unit vectors of shape (n, dimension)."""
 
 
 def rounding_margins(concepts: Float32Array) -> Float32Array:
-    """`rounding_margin` for each concept, longer for vectors longer than 1.
-
-    `concepts` of shape (n_concepts, dimension); returns shape (n_concepts,).
-    """
+    """`rounding_margin` for each concept, (n_concepts,), longer for vectors longer than 1."""
     lengths = np.sqrt(np.einsum("ij,ij->i", concepts, concepts))
     margins = rounding_margin(concepts.shape[1]) * np.maximum(lengths, 1.0)
     return np.asarray(margins, dtype=np.float32)
@@ -41,7 +38,7 @@ BLOCK_IMAGES = 1024
 """Images per block: the scores of a block against a few thousand concepts stay in cache."""
 
 
-class BlasProposer:
+class BlasSearch:
     """Products of a block of images with all concepts, compared with the thresholds."""
 
     def __init__(self, concepts: Float32Array, thresholds: Float32Array) -> None:
@@ -50,8 +47,8 @@ class BlasProposer:
         self._products = np.empty((BLOCK_IMAGES, len(concepts)), dtype=np.float32)
         self._passed = np.empty(self._products.shape, dtype=bool)
 
-    def propose(self, images: Float32Array) -> Proposals:
-        """Propose pairs for unit vectors of shape (n, dimension)."""
+    def candidates(self, images: Float32Array) -> Candidates:
+        """Find candidate pairs among unit vectors of shape (n, dimension)."""
         found = []
         n_concepts = self._columns.shape[1]
         for first in range(0, len(images), BLOCK_IMAGES):
@@ -69,7 +66,7 @@ class BlasProposer:
         return split_pairs(found, n_concepts)
 
 
-def split_pairs(found: list[Int64Array], n_concepts: int) -> Proposals:
+def split_pairs(found: list[Int64Array], n_concepts: int) -> Candidates:
     """Turn flat positions in an (images, concepts) table into rows and columns."""
     flat = np.concatenate(found) if found else np.empty(0, dtype=np.int64)
     rows, concept_ids = np.divmod(flat, n_concepts)
@@ -96,7 +93,7 @@ def shared_radius(concepts: Float32Array) -> float:
     return float(np.nextafter(margin, np.float32(-1)))
 
 
-class FaissProposer:
+class FaissSearch:
     """`IndexFlatIP.range_search` over the concepts, images as queries."""
 
     def __init__(self, concepts: Float32Array, thresholds: Float32Array) -> None:
@@ -104,8 +101,8 @@ class FaissProposer:
         self._index = load_faiss().IndexFlatIP(concepts.shape[1] + 1)
         self._index.add(carry_thresholds(concepts, thresholds))
 
-    def propose(self, images: Float32Array) -> Proposals:
-        """Propose pairs for unit vectors of shape (n, dimension)."""
+    def candidates(self, images: Float32Array) -> Candidates:
+        """Find candidate pairs among unit vectors of shape (n, dimension)."""
         limits, _, concept_ids = self._index.range_search(carry_one(images), self._radius)
         per_image: Int64Array = limits[1:].astype(np.int64) - limits[:-1].astype(np.int64)
         rows = np.repeat(np.arange(len(images), dtype=np.int64), per_image)
@@ -122,7 +119,7 @@ Searcher = Callable[[Float32Array], Any]
 """Makes a FAISS index of vectors, of which `search` returns the k best: scores and positions."""
 
 
-class TopKProposer:
+class TopKSearch:
     """Every concept above its threshold, by top-k searches alone: FAISS on GPUs has no others.
 
     Where even the k-th concept of an image is above its threshold there may be more, so the
@@ -144,10 +141,10 @@ class TopKProposer:
         self._k = k
         self._parts: dict[tuple[int, int], Any] = {}
 
-    def propose(self, images: Float32Array) -> Proposals:
-        """Propose pairs for unit vectors of shape (n, dimension)."""
+    def candidates(self, images: Float32Array) -> Candidates:
+        """Find candidate pairs among unit vectors of shape (n, dimension)."""
         queries = carry_one(images)
-        found: list[Proposals] = []
+        found: list[Candidates] = []
         waiting = [(0, len(self._carried), np.arange(len(images), dtype=np.int64))]
         while waiting:
             first, last, rows = waiting.pop()

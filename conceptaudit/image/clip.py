@@ -156,17 +156,15 @@ class ClipModel:
 
     def encode_pixels(self, pixels: Any) -> Float32Array:
         """Embed images that `prepare` made, shape (n, 3, height, width), to unit vectors."""
-        if self.device == "cpu":
-            parts = deterministic_map(self._pass_pixels, pixels.split(CPU_BATCH))
-            return np.concatenate(parts)
-        return self._pass_pixels(pixels)
+        return self.launch_pixels(pixels)()
 
     def launch_pixels(self, pixels: Any) -> Pending:
         """Begin to embed images; a GPU is not waited for if pixels lie in page-locked memory."""
         import torch
 
         if self.device == "cpu":
-            vectors = self.encode_pixels(pixels)
+            parts = deterministic_map(self._forward, pixels.split(CPU_BATCH))
+            vectors = np.concatenate([unit_rows(part.numpy()) for part in parts])
             return lambda: vectors
         vectors_there = self._forward(pixels)
         vectors_here = torch.empty(vectors_there.shape, pin_memory=True)
@@ -179,9 +177,6 @@ class ClipModel:
             return unit_rows(vectors_here.numpy())
 
         return wait
-
-    def _pass_pixels(self, pixels: Any) -> Float32Array:
-        return unit_rows(self._forward(pixels).cpu().numpy())
 
     def _forward(self, pixels: Any) -> Any:
         """Vectors of images, float32, on the model's device."""

@@ -14,9 +14,7 @@ from conceptaudit.errors import ConfigError, DataError
 
 LAB = "lab"
 UNTRAINED = "untrained"
-HUB = "hf-hub:"
-LOCAL = "local-dir:"
-"""open_clip's own prefixes."""
+HUB, LOCAL = "hf-hub:", "local-dir:"  # open_clip's own prefixes
 
 CONFIG = "open_clip_config.json"
 
@@ -140,8 +138,7 @@ _log = logging.getLogger(__name__)
 
 def check_weights(asked: ModelName, *, allow_pickle: bool) -> None:
     """Refuse a user's file of weights that is a pickle, unless that was allowed."""
-    # what open_clip downloads under a tag of its own goes through the restricted unpickler anyway
-    pickled = _pickled_file(asked.architecture, asked.weights)
+    pickled = _pickled_file(asked)
     if pickled is None:
         return
     if not allow_pickle:
@@ -157,15 +154,15 @@ def check_weights(asked: ModelName, *, allow_pickle: bool) -> None:
     )
 
 
-def _pickled_file(architecture: str, weights: str | None) -> Path | None:
-    if architecture.startswith(LOCAL):
-        folder = Path(architecture.removeprefix(LOCAL))
+def _pickled_file(asked: ModelName) -> Path | None:
+    if asked.architecture.startswith(LOCAL):
+        folder = Path(asked.architecture.removeprefix(LOCAL))
         if any(folder.glob("*.safetensors")):  # open_clip takes these first
             return None
-        return next(iter(sorted([*folder.glob("*.bin"), *folder.glob("*.pth")])), None)
-    if weights is None or not Path(weights).is_file() or Path(weights).suffix in SAFE:
-        return None
-    return Path(weights)
+        return min([*folder.glob("*.bin"), *folder.glob("*.pth")], default=None)
+    # what open_clip downloads under a tag of its own goes through the restricted unpickler anyway
+    weights = Path(asked.weights or "")
+    return weights if weights.is_file() and weights.suffix not in SAFE else None
 
 
 def load_failures() -> tuple[type[Exception], ...]:

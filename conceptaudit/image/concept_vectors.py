@@ -67,8 +67,7 @@ def encode_concepts(
 
 ARCHIVE = Path(__file__).parent / "data" / "imagenet_text_vectors.npz"
 
-SHIPPED = ("ViT-B-32/openai", "ViT-B-32/laion400m_e32")
-"""Models whose vectors are shipped."""
+SHIPPED = ("ViT-B-32/openai", "ViT-B-32/laion400m_e32")  # models whose vectors are shipped
 
 SAME_MODEL = 0.6
 """Median cosine of concept vectors to the mean of a model's shipped ones. One model's texts lie in
@@ -82,22 +81,18 @@ def _archive() -> dict[str, np.ndarray]:
         return {name: archive[name] for name in archive.files}
 
 
-def shipped_names() -> tuple[str, ...]:
-    """Return ImageNet's 1,000 class names in class order; a few classes share a name."""
-    return tuple(map(str, _archive()["names"]))
-
-
 def shipped_vectors(model: str) -> Float32Array:
-    """Return a model's unit vectors of `shipped_names`, shape (1000, dimension).
+    """Return a model's unit vectors of ImageNet's class names, shape (1000, dimension).
 
     See CVMI-Lab/clip-beyond-tail (MIT): text embeddings of "a" and the name.
     """
     return unit_rows(_archive()[model].astype(np.float32))
 
 
-def background_places() -> np.ndarray:
-    """Return which of `shipped_names` are the common nouns that concepts are centred on."""
-    return _archive()["background"].astype(np.int64)
+def common_nouns() -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the class names that concepts are centred on, and their rows of shipped vectors."""
+    rows = _archive()["background"].astype(np.int64)
+    return tuple(map(str, _archive()["names"][rows])), rows
 
 
 def shipped_model_of(vectors: Float32Array) -> str | None:
@@ -204,10 +199,9 @@ def choose_background(
         return Background.of_nouns(f"{quantity(len(nouns), 'common noun')}", embedded, nouns), ()
     model = shipped_model_of(vectors)
     if model is not None:
-        places = background_places()
-        nouns = tuple(shipped_names()[place] for place in places)
+        nouns, rows = common_nouns()
         source = f"{quantity(len(nouns), 'common noun')} ({model}, known by its vectors)"
-        return Background.of_nouns(source, shipped_vectors(model)[places], nouns), ()
+        return Background.of_nouns(source, shipped_vectors(model)[rows], nouns), ()
     note = (
         "Concept vectors are of no known model and are centred on the concept list itself: counts "
         "of images depend on what else is in the list. Name vectors of common nouns by the same "
@@ -223,7 +217,7 @@ def _nouns_of(clip: ClipModel) -> tuple[str, ...]:
         from conceptaudit.lab import lab_clip_data, lab_vocabulary
 
         return lab_vocabulary(lab_clip_data()).names
-    return tuple(shipped_names()[place] for place in background_places())
+    return common_nouns()[0]
 
 
 def _read_background(file: str, dimension: int) -> Float32Array:

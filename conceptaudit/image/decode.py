@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SIXTEEN_BIT = 65_535
-BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
-"""Tags of TIFF 6.0, sections 4 and 19."""
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF 6.0, sections 4 and 19
 
 WHITE_IS_ZERO = 0
 SIGNED = 2
@@ -33,8 +32,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
     values of more than 8 bits are scaled from the range of their format; 32-bit integers and
     floats, whose formats name no range, from the smallest usual one that holds them: 1 (floats),
     255, 65,535, else their own largest value. Values below 0 and NaN become black.
-
-    Returns Mode ``"RGB"``.
 
     >>> from PIL import Image
     >>> to_rgb(Image.new("I;16", (1, 1), 32_896)).getpixel((0, 0))
@@ -104,7 +101,7 @@ def _from_lab(image: Image.Image) -> Image.Image:
 
 
 MAX_PIXELS = 89_478_485
-"""Largest picture that is opened: Pillow's own limit (a quarter of a GiB of 24-bit pixels)."""
+"""Largest image that is opened: Pillow's own limit (a quarter of a GiB of 24-bit pixels)."""
 
 MAX_ASPECT = 1_000
 """Longest side over shortest: beyond it, scaling the short side to a model's input makes a bomb."""
@@ -114,7 +111,7 @@ PROGRAMS = frozenset({"EPS"})
 
 
 class UndecodableImageError(Exception):
-    """Carries the reason code for one picture that cannot be used; never leaves the stage."""
+    """Carries the reason code for one image that cannot be used; never leaves the stage."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -123,12 +120,10 @@ class UndecodableImageError(Exception):
 
 
 def decode_image(data: bytes) -> Image.Image:
-    """Decode an image file to RGB as open_clip's preprocessing would see it.
+    """Decode an image file to RGB as open_clip's preprocessing sees it, or raise the reason.
 
     The first frame of an animation is used; `to_rgb` converts its pixels;
     EXIF rotation is not applied, because training did not apply it.
-
-    Returns Mode ``"RGB"``, at most `MAX_PIXELS` pixels.
 
     >>> from PIL import Image
     >>> stream = io.BytesIO()
@@ -144,7 +139,7 @@ def decode_image(data: bytes) -> Image.Image:
 def quiet_pillow() -> Iterator[None]:
     """Ignore Pillow's warnings; entered by one thread, since Python's filters are the process's.
 
-    What Pillow warns of (odd metadata, large pictures) either does not matter here or is refused
+    What Pillow warns of (odd metadata, large images) either does not matter here or is refused
     with a reason.
     """
     with warnings.catch_warnings():
@@ -157,9 +152,9 @@ def decode_quietly(data: bytes) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data), formats=_formats()) as picture:
-            _check_size(*picture.size)
-            return to_rgb(picture)
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
+            _check_size(*image.size)
+            return to_rgb(image)
     except UndecodableImageError:
         raise
     except UnidentifiedImageError as error:

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-ITEMS_AHEAD = 2
-"""Batches that wait at most: 8 MB each at 2,048 rows of 512 numbers."""
+ITEMS_AHEAD = 2  # batches that wait at most: 8 MB each at 2,048 rows of 512 numbers
 
 _END = object()
 
@@ -73,8 +72,7 @@ def prefetch(items: Iterable[Item], depth: int = ITEMS_AHEAD) -> Iterator[Item]:
             thread.join(0.01)
 
 
-CHUNK = 8
-"""Images that a thread takes at a time: handing over one by one costs a small model 5 %."""
+CHUNK = 8  # images that a thread takes at a time: handing over one by one costs a small model 5 %
 
 BLOCKS_AHEAD = 2
 """Blocks that are decoded while the model works on one: 10 MB each at 64 images of 224 pixels."""

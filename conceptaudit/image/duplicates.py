@@ -21,24 +21,23 @@ from conceptaudit.image.thumbnails import SAME_COLOURS, Thumbnails, colour_vecto
 from conceptaudit.image.vectors import reaches, row_products, unit_rows
 from conceptaudit.records import Float32Array, Int64Array
 
-PAIRS_AT_ONCE = 8192
-"""Pairs whose similarity is computed at once: 32 MB of vectors."""
+PAIRS_AT_ONCE = 8192  # pairs whose similarity is computed at once: 32 MB of vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuplicateGroups:
-    """Pictures in groups, as columns with one entry per picture."""
+    """Images in groups, as columns with one entry per image."""
 
-    # shape (n,): position of the picture that stands for the group; its own where it is alone
+    # shape (n,): position of the image that stands for the group; its own where it is alone
     representative: Int64Array
-    # shape (n,): whether the picture has its representative's identity
+    # shape (n,): whether the image has its representative's identity
     exact: npt.NDArray[np.bool_]
     similarity: Float32Array  # shape (n,): cosine similarity to the representative
     approximate: bool = False  # whether near duplicates were looked for in neighbouring cells only
 
     @property
     def n_unique(self) -> int:
-        """Number of groups, counting pictures that nothing resembles as groups of one."""
+        """Number of groups, counting images that nothing resembles as groups of one."""
         return len(np.unique(self.representative))
 
 
@@ -51,7 +50,7 @@ def find_duplicates(
     altered_threshold: float | None = None,
     exact_pairs: int = EXACT_PAIRS,
 ) -> DuplicateGroups:
-    """Group pictures that repeat: the same groups whatever the number of threads.
+    """Group images that repeat: the same groups whatever the number of threads.
 
     Vectors, shape (n, dimension), may be memory-mapped. Equal identities, or equal vectors where
     there are none, are exact duplicates; a threshold in (0, 1] looks for near ones, too. With
@@ -59,10 +58,10 @@ def find_duplicates(
     same thing; or be altered copies (see `conceptaudit.image.altered`) whose embeddings reach
     `altered_threshold`.
 
-    >>> picture = np.array([[1, 0], [1, 0], [0.99, 0.1], [0, 1]], dtype=np.float32)
-    >>> find_duplicates(picture).representative.tolist()
+    >>> image = np.array([[1, 0], [1, 0], [0.99, 0.1], [0, 1]], dtype=np.float32)
+    >>> find_duplicates(image).representative.tolist()
     [0, 0, 2, 3]
-    >>> find_duplicates(picture, 0.95).representative.tolist()
+    >>> find_duplicates(image, 0.95).representative.tolist()
     [0, 0, 0, 3]
     """
     if threshold is not None and not 0.0 < threshold <= 1.0:
@@ -163,9 +162,9 @@ def _row_bytes(vectors: AnyVectors) -> list[bytes]:
 def stars(matches: Matches, n: int) -> tuple[Int64Array, Float32Array]:
     """Cut a graph of resemblance into stars, around those that resemble most others first.
 
-    Returns each picture's centre (itself where it is alone) and its similarity to that.
+    Returns each image's centre (itself where it is alone) and its similarity to that.
 
-    A chain of four, each like the next: the ends are not taken for the same picture.
+    A chain of four, each like the next: the ends are not taken for the same image.
 
     >>> chain = Matches(
     ...     rows=np.array([1, 2, 3]), columns=np.array([0, 1, 2]),
@@ -200,14 +199,12 @@ def stars(matches: Matches, n: int) -> tuple[Int64Array, Float32Array]:
 
 
 NULL_SAMPLE = 2_000
-"""Pictures whose nearest neighbour is looked for: evenly spaced, so that no dice are needed."""
+"""Images whose nearest neighbour is looked for: evenly spaced, so that no dice are needed."""
 
-NULL_SHARE = 0.01
-"""Share of unrelated pictures that may be taken for a copy of another one."""
+NULL_SHARE = 0.01  # share of unrelated images that may be taken for a copy of another one
 
 LOWEST, HIGHEST = 0.9, 0.9999
-LEAST = 20
-"""Pictures below which no distribution can be told."""
+LEAST = 20  # images below which no distribution can be told
 
 
 def null_threshold(vectors: AnyVectors, share: float = NULL_SHARE) -> float:
@@ -215,17 +212,17 @@ def null_threshold(vectors: AnyVectors, share: float = NULL_SHARE) -> float:
 
     The smallest of many distances follows a Weibull law near zero. Its two parameters are taken
     from the 10 % and 50 % quantiles, which real duplicates, being few, move little, and the
-    distance is extrapolated at which `share` of unrelated pictures would have a neighbour.
+    distance is extrapolated at which `share` of unrelated images would have a neighbour.
     Where a model sees little difference between scenes, that is close to 1 and finds few copies:
     the model cannot tell better.
 
-    Vectors, shape (n, dimension), are of distinct pictures. The result lies in [0.9, 0.9999]. See
+    Vectors, shape (n, dimension), are of distinct images. The result lies in [0.9, 0.9999]. See
     S. Coles, "An Introduction to Statistical Modeling of Extreme Values" (2001), chapter 3.
     """
     if len(vectors) < LEAST:
         raise DataError(
             f"A threshold for near duplicates cannot be chosen from {len(vectors):,} distinct "
-            f"pictures; at least {LEAST} are needed. Name it: --near-duplicates 0.95."
+            f"images; at least {LEAST} are needed. Name it: --near-duplicates 0.95."
         )
     distances = np.sqrt(np.maximum(2.0 - 2.0 * _nearest(vectors), 1e-9))
     low, middle = np.quantile(distances, [0.1, 0.5])
@@ -238,7 +235,7 @@ def null_threshold(vectors: AnyVectors, share: float = NULL_SHARE) -> float:
 
 
 def _nearest(vectors: AnyVectors) -> npt.NDArray[np.float64]:
-    """Similarity of sampled pictures to their nearest neighbour among all."""
+    """Similarity of sampled images to their nearest neighbour among all."""
     step = max(len(vectors) // NULL_SAMPLE, 1)
     rows = np.arange(0, len(vectors), step)
     sample = unit_rows(np.asarray(vectors[rows], dtype=np.float32))

@@ -344,5 +344,5 @@ def check_embedded_with(location: str, clip: ClipModel) -> None:
         raise ArtifactMismatchError(
             f"The embeddings in {location} were made with {manifest.get('clip')!r}, whose weights "
             f"or configuration are not those of {clip.name!r}: their similarities mean nothing. "
-            "Name that model with --clip, or embed the pictures anew."
+            "Name that model with --clip, or embed the images anew."
         )

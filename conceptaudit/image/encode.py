@@ -24,8 +24,7 @@ DIGEST_BYTES = 16
 
 _log = logging.getLogger(__name__)
 
-Pending = Callable[[], Float32Array]
-"""Waits for vectors that a device is computing."""
+Pending = Callable[[], Float32Array]  # waits for vectors that a device is computing
 
 
 class ImageModel(Preparer, Protocol):

@@ -16,17 +16,17 @@ import numpy.typing as npt
 
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.backends import (
-    BlasProposer,
-    FaissProposer,
-    Proposals,
-    Proposer,
-    TopKProposer,
+    BlasSearch,
+    Candidates,
+    CandidateSearch,
+    FaissSearch,
+    TopKSearch,
     gpu_searcher,
 )
 from conceptaudit.image.clip import find_device
 from conceptaudit.image.torch_product import (
     GPU_BLOCK,
-    TorchProposer,
+    TorchSearch,
     multiplies_bfloat16,
 )
 from conceptaudit.image.vectors import pair_scores, reaches
@@ -77,17 +77,14 @@ class ThresholdSearch:
         self._backend = open_backend(backend, self._concepts, self._thresholds, device=device)
 
     def find(self, images: Float32Array) -> Hits:
-        """Find all concepts at or above their thresholds.
-
-        `images` of shape (n, dimension).
-        """
+        """Find all concepts at or above their thresholds in unit vectors, shape (n, dimension)."""
         if images.shape[1:] != (self.dimension,):
             raise ConfigError(
                 f"Image embeddings have dimension {images.shape[-1]}, concept vectors "
                 f"{self.dimension}: they come from different models."
             )
         images = np.ascontiguousarray(images, dtype=np.float32)
-        rows, concept_ids = self._backend.propose(images)
+        rows, concept_ids = self._backend.candidates(images)
         scores = pair_scores(images, rows, self._concepts, concept_ids)
         kept = reaches(scores, self._thresholds[concept_ids])
         return Hits(
@@ -99,8 +96,7 @@ class ThresholdSearch:
 
 log = logging.getLogger(__name__)
 
-SMALLEST_BLOCK = 256
-"""Images; a device that has no room for their scores has none for anything."""
+SMALLEST_BLOCK = 256  # images; a device that has no room for their scores has none for anything
 
 OUT_OF_MEMORY = (
     "out of memory", "not enough memory", "cudamalloc", "alloc fail", "failed to allocate",
@@ -109,18 +105,14 @@ OUT_OF_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error of numpy, torch or FAISS means that memory has run out.
-
-    >>> is_out_of_memory(RuntimeError("CUDA error: out of memory")), is_out_of_memory(KeyError())
-    (True, False)
-    """
+    """Say whether an error of numpy, torch or FAISS means that memory has run out."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(words in text for words in OUT_OF_MEMORY)
 
 
-class ResilientProposer:
+class OomSafeSearch:
     """Hands images to a backend in blocks that fit its memory.
 
     Where memory runs out, the images at hand are done again in blocks of half the size, and the
@@ -129,14 +121,14 @@ class ResilientProposer:
     """
 
     def __init__(
-        self, first: Proposer, fallback: Callable[[], Proposer] | None, *, block: int
+        self, first: CandidateSearch, fallback: Callable[[], CandidateSearch] | None, *, block: int
     ) -> None:
         self.block = block
-        self._proposer = first
+        self._search = first
         self._fallback = fallback
 
-    def propose(self, images: Float32Array) -> Proposals:
-        """Propose pairs for unit vectors of shape (n, dimension)."""
+    def candidates(self, images: Float32Array) -> Candidates:
+        """Find candidate pairs among unit vectors of shape (n, dimension)."""
         while True:
             try:
                 return self._in_blocks(images)
@@ -156,14 +148,14 @@ class ResilientProposer:
                         "with the CPU. Results are the same.",
                         self.block,
                     )
-                    self._proposer, self._fallback = self._fallback(), None
+                    self._search, self._fallback = self._fallback(), None
                 else:
                     raise
 
-    def _in_blocks(self, images: Float32Array) -> Proposals:
+    def _in_blocks(self, images: Float32Array) -> Candidates:
         rows, concept_ids = [], []
         for first in range(0, len(images), self.block):
-            found, concepts = self._proposer.propose(images[first : first + self.block])
+            found, concepts = self._search.candidates(images[first : first + self.block])
             rows.append(found + first)
             concept_ids.append(concepts)
         if not rows:
@@ -173,8 +165,7 @@ class ResilientProposer:
 
 BACKENDS = ("auto", "blas", "faiss", "faiss-gpu", "torch")
 
-CPU_BLOCK = 8_192
-"""Images per call on CPUs, where the backends cut blocks of their own."""
+CPU_BLOCK = 8_192  # images per call on CPUs, where the backends cut blocks of their own
 
 
 def choose_backend(device: str = "auto") -> str:
@@ -188,29 +179,26 @@ def choose_backend(device: str = "auto") -> str:
 
 def open_backend(
     name: str, concepts: Float32Array, thresholds: Float32Array, *, device: str = "auto"
-) -> Proposer:
-    """Make a backend ready for these concepts.
-
-    `concepts` of shape (n_concepts, dimension); `thresholds` of shape (n_concepts,).
-    """
+) -> CandidateSearch:
+    """Make a backend ready for these concepts."""
     if name not in BACKENDS:
         raise ConfigError(
             f"The 'backend' parameter must be one of {list(BACKENDS)}. Got {name!r} instead."
         )
 
-    def on_cpu() -> Proposer:
-        return BlasProposer(concepts, thresholds)
+    def on_cpu() -> CandidateSearch:
+        return BlasSearch(concepts, thresholds)
 
     chosen = choose_backend(device) if name == "auto" else name
     if chosen == "blas":
-        return ResilientProposer(on_cpu(), None, block=CPU_BLOCK)
+        return OomSafeSearch(on_cpu(), None, block=CPU_BLOCK)
     if chosen == "faiss":
-        return ResilientProposer(FaissProposer(concepts, thresholds), on_cpu, block=CPU_BLOCK)
+        return OomSafeSearch(FaissSearch(concepts, thresholds), on_cpu, block=CPU_BLOCK)
     if chosen == "faiss-gpu":
         number = device.partition(":")[2]
         searcher = gpu_searcher(int(number) if number.isdigit() else 0)
-        gpu = TopKProposer(concepts, thresholds, searcher)
-        return ResilientProposer(gpu, on_cpu, block=GPU_BLOCK)
+        gpu = TopKSearch(concepts, thresholds, searcher)
+        return OomSafeSearch(gpu, on_cpu, block=GPU_BLOCK)
     found = find_device(device)
-    product = TorchProposer(concepts, thresholds, device=found)
-    return ResilientProposer(product, on_cpu, block=CPU_BLOCK if found == "cpu" else GPU_BLOCK)
+    product = TorchSearch(concepts, thresholds, device=found)
+    return OomSafeSearch(product, on_cpu, block=CPU_BLOCK if found == "cpu" else GPU_BLOCK)

@@ -27,14 +27,11 @@ from conceptaudit.store.removing import remove
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
 from conceptaudit.text.normalize import normalize, phrase_text
 
-BUCKET_BITS = 6
-"""64 buckets: a thousand million rows are sorted 250 MB at a time."""
+BUCKET_BITS = 6  # 64 buckets: a thousand million rows are sorted 250 MB at a time
 
 ROW = np.dtype([("hash", "<u8"), ("concept", "<i4"), ("score", "<f4")])
-NO_CONCEPT = -1
-"""Marks that a key is in the file, whatever becomes of its tags."""
+NO_CONCEPT = -1  # marks that a key is in the file, whatever becomes of its tags
 
-SHOWN = 10
 RECORD = "tags"
 
 Rows = npt.NDArray[Any]
@@ -72,24 +69,6 @@ def spelled(name: str) -> str:
     return normalize(phrase_text(name))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportedTags:
-    """A tag file, sorted into buckets on disk."""
-
-    store: ShardStore  # where the buckets and their record are
-
-    @property
-    def summary(self) -> Json:
-        """Numbers of rows, duplicates, unknown concepts …, as the file was read."""
-        return self.store.read(RECORD)
-
-    def bucket(self, number: int) -> Rows:
-        """Rows of one bucket, sorted by hash, then concept; memory-mapped."""
-        path = bucket_path(self.store, number)
-        rows: Rows = np.load(path, mmap_mode="r", allow_pickle=False)
-        return rows
-
-
 def bucket_path(store: ShardStore, number: int) -> Path:
     """Where a bucket lies."""
     return store.path(RECORD, f".{number:02d}.npy")
@@ -102,14 +81,18 @@ def import_tags(
     folder: Path,
     *,
     threshold: float | None = None,
-) -> ImportedTags:
-    """Sort a tag file into buckets, unless that was done already."""
+) -> ExternalTagger:
+    """Sort files of tags with this digest into buckets, unless that was done already.
+
+    Tags of concepts that are not in the vocabulary are counted and left out.
+    """
     names = concept_ids_by_name(vocabulary)
     settings = {"vocabulary": vocabulary.digest, "threshold": threshold, "bits": BUCKET_BITS}
-    imported = ImportedTags(store=ShardStore(folder=folder, digest=digest_of(settings)))
-    if imported.store.fault(RECORD, fingerprint) is None:
-        return imported
-    imported.store.discard_others(frozenset())
+    store = ShardStore(folder=folder, digest=digest_of(settings))
+    tagger = ExternalTagger(store=store, source=fingerprint)
+    if store.fault(RECORD, fingerprint) is None:
+        return tagger
+    store.discard_others(frozenset())
     counts: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
     parts: dict[int, Path] = {n: folder / f"unsorted{n}.partial" for n in range(1 << BUCKET_BITS)}
@@ -124,15 +107,15 @@ def import_tags(
     files: dict[str, Path] = {}
     for number, part in parts.items():
         rows = np.frombuffer(part.read_bytes() if part.exists() else b"", dtype=ROW)
-        files[str(number)] = bucket_path(imported.store, number)
+        files[str(number)] = bucket_path(store, number)
         write_npy(files[str(number)], _sorted(rows, counts))
         remove(folder, [part.name])
     summary = {
         "counts": dict(sorted(counts.items())),
         "unknown_concepts": dict(sorted(unknown.items(), key=lambda item: (-item[1], item[0]))),
     }
-    imported.store.write(RECORD, fingerprint, summary, files)
-    return imported
+    store.write(RECORD, fingerprint, summary, files)
+    return tagger
 
 
 def _private(path: str, flags: int) -> int:
@@ -173,24 +156,23 @@ def _resolved(
 def _sorted(rows: Rows, counts: Counter[str]) -> Rows:
     """Sort a bucket; of rows that name a key and concept twice the highest score stays."""
     ordered = rows[np.lexsort((-rows["score"], rows["concept"], rows["hash"]))]
+    pairs = ordered[["hash", "concept"]]
     fresh = np.ones(len(ordered), dtype=bool)
-    for name in ("hash", "concept"):
-        same = ordered[name][1:] == ordered[name][:-1]
-        fresh[1:] = ~same if name == "hash" else fresh[1:] | ~same
+    fresh[1:] = pairs[1:] != pairs[:-1]
     counts["n_repeated"] += int((~fresh & (ordered["concept"] != NO_CONCEPT)).sum())
     kept: Rows = ordered[fresh]
     return kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImportedTagger:
+class ExternalTagger:
     """Tags samples with what another tagger said of their keys.
 
-    A key that the file does not have is a drop (``no_image_tags``): nobody looked at its picture.
+    A key that the file does not have is a drop (``no_image_tags``): nobody looked at its image.
     """
 
-    imported: ImportedTags
-    source: str
+    store: ShardStore  # where the buckets and their record are
+    source: str  # digest of the files
     name: str = field(default="image", init=False)
     parts: frozenset[str] = field(default=frozenset(), init=False)
 
@@ -199,10 +181,20 @@ class ImportedTagger:
         """Everything that can change an image tag."""
         return {
             "stage": self.name,
-            "imported": self.imported.store.digest,
+            "imported": self.store.digest,
             "source": self.source,
             "versions": package_versions(),
         }
+
+    @property
+    def summary(self) -> Json:
+        """Numbers of rows, duplicates, unknown concepts …, as the files were read."""
+        return self.store.read(RECORD)
+
+    def bucket(self, number: int) -> Rows:
+        """Rows of one bucket, sorted by hash, then concept; memory-mapped."""
+        rows: Rows = np.load(bucket_path(self.store, number), mmap_mode="r", allow_pickle=False)
+        return rows
 
     def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
         """Tag one shard."""
@@ -249,7 +241,7 @@ class ImportedTagger:
         buckets = hashes >> np.uint64(64 - BUCKET_BITS)
         for number in np.unique(buckets).tolist():
             here = np.flatnonzero(buckets == number)
-            bucket = self.imported.bucket(number)
+            bucket = self.bucket(number)
             first = np.searchsorted(bucket["hash"], hashes[here], side="left")
             counts = np.searchsorted(bucket["hash"], hashes[here], side="right") - first
             within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

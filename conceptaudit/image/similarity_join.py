@@ -24,11 +24,8 @@ EXACT_PAIRS = 20_000_000_000
 LIMIT = 64
 """Earliest matches kept per query, so that a clump of a million copies takes bounded memory."""
 
-QUERY_ROWS, REFERENCE_ROWS = 1024, 8192
-"""A block of scores: 32 MB."""
-
-PROBES = 8
-"""Cells that a query is compared with."""
+QUERY_ROWS, REFERENCE_ROWS = 1024, 8192  # a block of scores: 32 MB
+PROBES = 8  # cells that a query is compared with
 
 POINTS_PER_CELL = 32
 """Training points per cell: fewer than the 39 that FAISS advises; recall is measured instead."""

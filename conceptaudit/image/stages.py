@@ -26,10 +26,10 @@ from conceptaudit.tagtable import check_account, drop_table, part_account, tag_t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageEncoder:
-    """Embeds the pictures of a shard with an open_clip model.
+    """Embeds the images of a shard with an open_clip model.
 
-    Writes one float16 unit vector per sample (zeros where the picture cannot be used, listed in
-    the drops), and the samples' ids, keys and picture digests beside them. A picture that several
+    Writes one float16 unit vector per sample (zeros where the image cannot be used, listed in
+    the drops), and the samples' ids, keys and image digests beside them. An image that several
     samples of the shard share, as five captions do in COCO, is embedded once.
     """
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +24,6 @@ from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.reading import is_text, reading_parquet
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-
 KEY_NAMES = (*KEY_ALIASES, *URL_ALIASES)
 """In the order in which a dataset's own key is chosen, so that a dataset's tags join its rows."""
 
@@ -39,17 +35,14 @@ SCORE_NAMES = (
     "score", "confidence", "probability", "prob", "similarity", "logit", "scores", "confidences",
     "probabilities", "probs", "similarities", "logits", "conf",
 )  # fmt: skip
+KNOWN_NAMES = frozenset({*KEY_NAMES, *CONCEPT_NAMES, *SCORE_NAMES})
 ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".jsonl", ".ndjson", ".json", ".tar")
 
-BLOCK_ROWS = 1 << 16
-"""Rows read at once: some megabytes."""
-
-SEPARATOR = " | "
-"""RAM writes the tags of an image in one text: ``dog | grass | run``."""
+BLOCK_ROWS = 1 << 16  # rows read at once: some megabytes
+SEPARATOR = " | "  # RAM writes the tags of an image in one text: ``dog | grass | run``
 
 
-Columns = dict[str, list[Any]]
-"""Rows of a file as they stand: columns of equal length."""
+Columns = dict[str, list[Any]]  # rows of a file as they stand: columns of equal length
 
 
 def tag_columns(path: Path) -> Iterator[Columns]:
@@ -71,9 +64,8 @@ def tag_columns(path: Path) -> Iterator[Columns]:
     with open_unpacked(str(path)) as stream:
         head = [stream.readline(_LONGEST).decode("utf-8-sig") for _ in range(20)]
     delimiter = "\t" if ending == ".tsv" or (ending == ".txt" and "\t" in head[0]) else ","
-    return (
-        _of_lists(path, delimiter) if _is_headerless(head, delimiter) else _of_csv(path, delimiter)
-    )
+    rows = _text_rows(path, delimiter)
+    return _listed(rows, path) if _is_headerless(head, delimiter) else _headed(rows)
 
 
 _LONGEST = 1 << 20
@@ -81,55 +73,37 @@ _LONGEST = 1 << 20
 
 def _of_parquet(path: Path) -> Iterator[Columns]:
     import pyarrow.parquet as pq
+    from pyarrow import types
 
     with reading_parquet(path, "the image tags in"), pq.ParquetFile(path) as file:
-        wanted = {*KEY_NAMES, *CONCEPT_NAMES, *SCORE_NAMES}
-        names = [name for name in file.schema_arrow.names if name.strip().lower() in wanted]
+        schema = file.schema_arrow
         # a dataset's column of images may be called as its key is; it is not read
-        names = [n for n in names if not _holds_bytes(file.schema_arrow.field(n).type)]
-        rows = BLOCK_ROWS if not any(map(_is_nested, file.schema_arrow.types)) else 1 << 12
+        names = [
+            field.name
+            for field in schema
+            if field.name.strip().lower() in KNOWN_NAMES
+            and not (types.is_struct(field.type) and any(f.name == "bytes" for f in field.type))
+        ]
+        rows = 1 << 12 if any(map(types.is_nested, schema.types)) else BLOCK_ROWS
         for batch in file.iter_batches(rows, columns=names):
             yield {name: batch.column(name).to_pylist() for name in batch.schema.names}
 
 
-def _is_nested(kind: pa.DataType) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_nested(kind))
-
-
-def _holds_bytes(kind: pa.DataType) -> bool:
-    from pyarrow import types
-
-    return types.is_struct(kind) and any(field.name == "bytes" for field in kind)
-
-
-def _of_csv(path: Path, delimiter: str) -> Iterator[Columns]:
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
-
-    parsing = arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+def _text_rows(path: Path, delimiter: str) -> Iterator[list[str]]:
     with open_unpacked(str(path)) as stream:
-        header = stream.readline().decode("utf-8-sig").strip()
-    if not header:
-        return
-    names = [name.strip().strip('"') for name in header.split(delimiter)]
-    # keys such as 000123 are text, and nothing but an empty score is missing
-    converting = arrow_csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-    )
-    reading = arrow_csv.ReadOptions(column_names=names, skip_rows=1)
-    with (
-        open_unpacked(str(path)) as stream,
-        arrow_csv.open_csv(
-            cast("Any", pa.PythonFile(cast("Any", stream), "r")),
-            parse_options=parsing,
-            convert_options=converting,
-            read_options=reading,
-        ) as reader,
-    ):
-        for batch in reader:
-            yield {name: batch.column(name).to_pylist() for name in names}
+        lines = (line.decode("utf-8-sig") for line in stream)
+        yield from (row for row in csv.reader(lines, delimiter=delimiter) if row)
+
+
+def _headed(rows: Iterator[list[str]]) -> Iterator[Columns]:
+    names = [name.strip() for name in next(rows, ())]
+    while block := list(islice(rows, BLOCK_ROWS)):
+        wrong = next((row for row in block if len(row) != len(names)), None)
+        if wrong is not None:
+            raise csv.Error(
+                f"a row has {quantity(len(wrong), 'field')} for the columns {names}: {wrong[:5]}"
+            )
+        yield dict(zip(names, map(list, zip(*block, strict=True)), strict=True))
 
 
 def _is_headerless(head: Sequence[str], delimiter: str) -> bool:
@@ -144,34 +118,31 @@ def _is_headerless(head: Sequence[str], delimiter: str) -> bool:
     return all(shape_of(key) or any(c.isdigit() for c in key) for key in keys)
 
 
-def _of_lists(path: Path, delimiter: str) -> Iterator[Columns]:
+def _listed(rows: Iterator[list[str]], path: Path) -> Iterator[Columns]:
     """Read RAM's annotations: a key, then its tags; or a key, a tag and a score."""
-    with open_unpacked(str(path)) as stream:
-        lines = (line.decode("utf-8-sig") for line in stream)
-        rows = (row for row in csv.reader(lines, delimiter=delimiter) if row)
-        scored: bool | None = None
-        while block := list(islice(rows, BLOCK_ROWS)):
-            if scored is None:
-                scored = all(len(row) == 3 and shape_of(row[2]) == "number" for row in block)
-            keys = [row[0].strip() for row in block]
-            if scored:
-                wrong = next((row for row in block if len(row) != 3), None)
-                if wrong is not None:
-                    raise DataError(
-                        f"The file of image tags {path} has a key, a tag and a score in each row, "
-                        f"and no header. Got {wrong[:5]} instead."
-                    )
-                yield {
-                    "key": keys,
-                    "concept": [row[1] for row in block],
-                    "score": [row[2] for row in block],
-                }
-            else:
-                tags = [
-                    [tag.strip() for field in row[1:] for tag in field.split(SEPARATOR)]
-                    for row in block
-                ]
-                yield {"key": keys, "tags": tags}
+    scored: bool | None = None
+    while block := list(islice(rows, BLOCK_ROWS)):
+        if scored is None:
+            scored = all(len(row) == 3 and shape_of(row[2]) == "number" for row in block)
+        keys = [row[0].strip() for row in block]
+        if not scored:
+            tags = [
+                [tag.strip() for field in row[1:] for tag in field.split(SEPARATOR)]
+                for row in block
+            ]
+            yield {"key": keys, "tags": tags}
+            continue
+        wrong = next((row for row in block if len(row) != 3), None)
+        if wrong is not None:
+            raise DataError(
+                f"The file of image tags {path} has a key, a tag and a score in each row, and no "
+                f"header. Got {wrong[:5]} instead."
+            )
+        yield {
+            "key": keys,
+            "concept": [row[1] for row in block],
+            "score": [row[2] for row in block],
+        }
 
 
 def _of_json(path: Path) -> Iterator[Columns]:
@@ -243,10 +214,9 @@ def _of_archive(path: Path) -> Iterator[Columns]:
 
 
 def _of_records(records: Iterator[Mapping[str, Any]]) -> Iterator[Columns]:
-    wanted = {*KEY_NAMES, *CONCEPT_NAMES, *SCORE_NAMES}
     while block := list(islice(records, BLOCK_ROWS)):
         names = dict.fromkeys(name for row in block for name in row)
-        known = [name for name in names if name.strip().lower() in wanted] or list(names)[:9]
+        known = [name for name in names if name.strip().lower() in KNOWN_NAMES] or list(names)[:9]
         yield {name: [row.get(name) for row in block] for name in known}
 
 
@@ -255,19 +225,20 @@ class TagRows:
     """Consecutive rows of a tag file, as columns of equal length."""
 
     keys: list[str | None]  # None where the row has no key and belongs to no sample
-    concepts: list[str]  # empty where a row only says that the picture was looked at
+    concepts: list[str]  # empty where a row only says that the image was looked at
     scores: npt.NDArray[np.float64]  # shape (n,): finite; 1 where the file has no scores
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Names:
-    key: str
-    concept: str
-    score: str | None
+_Names = tuple[str, str, str | None]  # columns of key, concept and score, as the file calls them
 
 
 def read_tag_rows(paths: Path | Sequence[Path], *, scored: bool = False) -> Iterator[TagRows]:
-    """Read files of tags in blocks."""
+    """Read files of tags in blocks: `ENDINGS`, all but parquet and archives also compressed.
+
+    They have the columns `KEY_NAMES`, `CONCEPT_NAMES` and optionally `SCORE_NAMES`, in any case.
+    Concepts may be lists, with a list of scores, or lists of records with one each; in an archive
+    the ``.json`` members hold them. A text file without a header has the key first, then tags.
+    """
     for path in [paths] if isinstance(paths, Path) else paths:
         yield from _read(path, scored=scored)
 
@@ -280,9 +251,8 @@ def _read(path: Path, *, scored: bool) -> Iterator[TagRows]:
     try:
         for columns in tag_columns(path):
             names = names or _named(columns, path, scored=scored)
-            block = _rows(columns, names, path, row)
-            row += len(columns[names.key])
-            yield block
+            yield _rows(columns, names, path, row)
+            row += len(columns[names[0]])
     except (OSError, EOFError, pa.ArrowException, UnicodeDecodeError, csv.Error) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
@@ -295,11 +265,10 @@ def _read(path: Path, *, scored: bool) -> Iterator[TagRows]:
 
 def _named(columns: Columns, path: Path, *, scored: bool) -> _Names:
     lower = {name.strip().lower(): name for name in reversed(columns)}
-    found = [
+    key, concept, score = (
         next((lower[alias] for alias in aliases if alias in lower), None)
         for aliases in (KEY_NAMES, CONCEPT_NAMES, SCORE_NAMES)
-    ]
-    key, concept, score = found
+    )
     values = columns[concept][:100] if concept is not None else []
     inside = any(
         isinstance(item, Mapping)
@@ -313,29 +282,26 @@ def _named(columns: Columns, path: Path, *, scored: bool) -> _Names:
             f"A file of image tags must have the columns {wanted}. {path} has {list(columns)} "
             "instead; rename its columns (its first line, if it has none)."
         )
-    return _Names(key=key, concept=concept, score=score)
+    return key, concept, score
 
 
 def _rows(columns: Columns, names: _Names, path: Path, first: int) -> TagRows:
-    concepts = columns[names.concept]
-    given = columns[names.score] if names.score is not None else [1.0] * len(concepts)
-    keys = [key_text(key, -1) if key not in (None, "") else None for key in columns[names.key]]
+    key_name, concept_name, score_name = names
+    concepts = columns[concept_name]
+    given = columns[score_name] if score_name is not None else [1.0] * len(concepts)
+    keys = [key_text(key, -1) if key not in (None, "") else None for key in columns[key_name]]
     owners: Sequence[int] = range(len(concepts))
     tags, numbers = [concept or "" for concept in concepts], given
     if not all(type(tag) is str and SEPARATOR not in tag for tag in tags):
         where = f"{path}, row {first + 1:,} and further"
         owners, tags, numbers = _spread(concepts, given, where)
     numbers = [number if tag else 1.0 for tag, number in zip(tags, numbers, strict=True)]
-    try:
-        scores = np.array([np.nan if n is None or n == "" else float(n) for n in numbers])
-    except (TypeError, ValueError, OverflowError):
-        scores = np.array([_number(n) for n in numbers])
+    scores = np.array([_number(number) for number in numbers])
     bad = ~np.isfinite(scores)
     if bad.any():
         at = int(np.flatnonzero(bad)[0])
-        name = names.score or "score"
         raise DataError(
-            f"Scores must be finite numbers. Got {name} = {numbers[at]!r} in row "
+            f"Scores must be finite numbers. Got {score_name or 'score'} = {numbers[at]!r} in row "
             f"{first + owners[at] + 1:,} of {path} (key {keys[owners[at]]!r}, concept "
             f"{tags[at]!r}); mend or remove it."
         )

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 THUMBNAILS = 2
 """Version of the layout that `thumbnail_of` returns: part of what embeddings depend on."""
 
-COLOUR_SIDE = 8
-"""Cells per side of the colour thumbnail."""
+COLOUR_SIDE = 8  # cells per side of the colour thumbnail
 
 COLOUR_BYTES = 3 * COLOUR_SIDE * COLOUR_SIDE
 
@@ -48,16 +47,13 @@ pixels look like each other by chance."""
 FRAME_TOLERANCE = 12
 """Levels of grey by which a frame's pixels may differ from its median: JPEG noise."""
 
-FRAME_SHARE, BAR_SHARE, PICTURE_SHARE = 0.9, 0.6, 0.35
+FRAME_SHARE, BAR_SHARE, CONTENT_SHARE = 0.9, 0.6, 0.35
 """Share of pixels of the frame's colour: at least, in its outermost line; at least, in every
 further one (a caption's letters cover up to two fifths of a line); at most, in the first lines of
-the picture inside. A drawing on plain ground begins little by little, and has no frame."""
+the image inside. A drawing on plain ground begins little by little, and has no frame."""
 
-BORDER_LINES = 3
-"""Lines of the picture that are looked at."""
-
-WIDEST_FRAME = 0.3
-"""Larger uniform margins are part of the picture: a sky, a studio's background."""
+BORDER_LINES = 3  # lines of the image that are looked at
+WIDEST_FRAME = 0.3  # larger uniform margins are part of the image: a sky, a studio's background
 
 
 def thumbnail_of(image: Image.Image) -> bytes:
@@ -90,9 +86,7 @@ def _colours(image: Image.Image) -> bytes:
 
 
 def without_frame(grey: npt.NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
-    """Measure a uniform frame, or a bar with a caption.
-
-    `grey` of shape (side, side).
+    """Measure a uniform frame, or a bar with a caption: the box of what is inside it.
 
     >>> grey = np.arange(100, dtype=np.uint8).reshape(10, 10) * 2
     >>> grey[-2:] = 255
@@ -125,7 +119,7 @@ def _frame_width(lines: npt.NDArray[np.int16]) -> int:
     if width < 2 or width >= WIDEST_FRAME * len(lines):
         return 0
     inside = uniform[width + 1 : width + 1 + BORDER_LINES]
-    return width + 1 if inside.mean() <= PICTURE_SHARE else 0
+    return width + 1 if inside.mean() <= CONTENT_SHARE else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -175,9 +169,7 @@ def colour_vectors(colours: npt.NDArray[np.uint8]) -> Float32Array:
     """Turn colour thumbnails into unit vectors whose inner product is their correlation.
 
     Each colour channel's mean is taken off, so that brightness and tint do not count. An image
-    of one colour has no direction and becomes zeros: it resembles nothing.
-
-    `colours` of shape (n, 192); returns shape (n, 192).
+    of one colour has no direction and becomes zeros: it resembles nothing. Shape (n, 192).
 
     >>> stripes = np.tile(np.arange(8, dtype=np.uint8), 24)[None]
     >>> dim, flat = stripes // 2 + 9, np.full_like(stripes, 7)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from conceptaudit.image.backends import Proposals, rounding_margins, split_pairs
+from conceptaudit.image.backends import Candidates, rounding_margins, split_pairs
 from conceptaudit.image.vectors import in_parts
 from conceptaudit.records import Float32Array, Int64Array
 
@@ -29,8 +29,7 @@ GPU_BLOCK = 16_384
 MOST_AT_ONCE = 2**31 - 1
 """Flags that `torch.nonzero` takes on a GPU: 16,384 images and 200,000 concepts are more."""
 
-SAFETY = 1.001
-"""Covers lengths that are not exactly 1 and the rounding of the norms themselves."""
+SAFETY = 1.001  # covers lengths that are not exactly 1 and the rounding of the norms themselves
 
 BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 """In /proc/cpuinfo: processors that multiply bfloat16 faster than float32."""
@@ -46,7 +45,7 @@ def multiplies_bfloat16() -> bool:
     return not BFLOAT16_FLAGS.isdisjoint(flags.split())
 
 
-class TorchProposer:
+class TorchSearch:
     """`torch.mm` of rounded images and concepts, compared with the thresholds."""
 
     def __init__(
@@ -64,8 +63,8 @@ class TorchProposer:
         self._reach = thresholds.astype(np.float64) - SAFETY * fixed
         self._scores: Any = None
 
-    def propose(self, images: Float32Array) -> Proposals:
-        """Propose pairs for unit vectors of shape (n, dimension)."""
+    def candidates(self, images: Float32Array) -> Candidates:
+        """Find candidate pairs among unit vectors of shape (n, dimension)."""
         if self._device == "cpu":
             found = []
             for first in range(0, len(images), CPU_BLOCK):

@@ -21,10 +21,7 @@ from conceptaudit.records import Float32Array, Int64Array
 
 
 def unit_rows(vectors: Float32Array) -> Float32Array:
-    """Scale each row to length one; rows of length zero stay zero.
-
-    `vectors` of shape (n, dimension); returns shape (n, dimension).
-    """
+    """Scale rows, shape (n, dimension), to length one; those of length zero stay zero."""
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
     squares = np.einsum("ij,ij->i", rows, rows)
     # squares of very short or long vectors leave float32's range
@@ -83,8 +80,7 @@ def read_concept_vectors(path: str | Path, n_concepts: int) -> Float32Array:
 
 Result = TypeVar("Result")
 
-MIN_ITEMS = 256
-"""Fewer than this per thread are not worth waking it."""
+MIN_ITEMS = 256  # fewer than this per thread are not worth waking it
 
 
 def thread_count() -> int:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from conceptaudit.image.thumbnails import Thumbnails, colour_vectors
+from conceptaudit.image.vectors import reaches, row_products
 from conceptaudit.longtail.records import Picture
 from conceptaudit.records import Int64Array
 
@@ -77,5 +78,5 @@ class Looks:
         if len(i):
             left = colour_vectors(self.thumbnails.colours[i])
             right = colour_vectors(other.thumbnails.colours[j])
-            alike[i, j] = np.einsum("ij,ij->i", left, right, dtype=np.float64) >= SAME_LOOK
+            alike[i, j] = reaches(row_products(left, right), SAME_LOOK)
         return alike, bits

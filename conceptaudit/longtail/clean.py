@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from conceptaudit.image.altered import copies_among
 from conceptaudit.image.duplicates import first_occurrence
+from conceptaudit.image.vectors import pair_scores, reaches
 from conceptaudit.longtail.alike import Looks
 from conceptaudit.longtail.records import (
     NEAR_ALTERED,
@@ -32,7 +33,7 @@ TILE = 2048
 """Of those that stay, so many at once: a block of scores stays in a processor's cache."""
 
 UNSURE = 1e-5
-"""Well above the float32 error of a block's products: what comes this near is decided in float64,
+"""Well above the float32 error of a block's products: what comes this near is decided pair by pair,
 so that no answer depends on the block that a pair is in."""
 
 SHORT_AXES = 63
@@ -40,9 +41,6 @@ SHORT_AXES = 63
 
 AXIS_SAMPLE = 4096
 """Vectors that the axes are taken from; others would only make more pairs worth a second look."""
-
-PAIRS_AT_ONCE = 8192
-"""Pairs whose whole vectors are multiplied at once."""
 
 Resemblance = Callable[[Int64Array, Int64Array], npt.NDArray[np.bool_]]
 """Tells which of the rows (first axis) resemble which of the others (second axis)."""
@@ -190,11 +188,7 @@ def _by_embedding(vectors: Float32Array, similarity: float) -> _Check:
         def similar(rows: Int64Array, others: Int64Array) -> npt.NDArray[np.bool_]:
             alike = short[rows] @ short[others].T >= np.float32(similarity - UNSURE)
             i, j = np.divmod(np.flatnonzero(alike), max(len(others), 1))
-            for start in range(0, len(i), PAIRS_AT_ONCE):
-                part = slice(start, start + PAIRS_AT_ONCE)
-                left, right = here[rows[i[part]]], here[others[j[part]]]
-                exact = np.einsum("ij,ij->i", left, right, dtype=np.float64)
-                alike[i[part], j[part]] = exact >= similarity
+            alike[i, j] = reaches(pair_scores(here, rows[i], here, others[j]), similarity)
             return alike
 
         return first_resembling(len(here), similar)

@@ -11,6 +11,7 @@ from conceptaudit.datasets.identities import MD5, PHASH, SHA256, URL, is_url, pl
 from conceptaudit.engine import EngineChoice, open_engine
 from conceptaudit.errors import DataError
 from conceptaudit.image.similarity_join import find_matches
+from conceptaudit.image.vectors import reaches
 from conceptaudit.longtail.leak_probes import (
     Hit,
     PictureProbe,
@@ -121,7 +122,7 @@ def _by_index(vectors: Float32Array, source: Pretraining, similarity: float) -> 
             f"the candidates have {vectors.shape[1]}: they come from different models."
         )
     found = source.index.search(vectors, 1)
-    near = np.flatnonzero((found.scores[:, 0] >= similarity) & (found.sample_ids[:, 0] >= 0))
+    near = np.flatnonzero(reaches(found.scores[:, 0], similarity) & (found.sample_ids[:, 0] >= 0))
     keys = source.index.keys(found.sample_ids[near, 0].tolist())
     hits = tuple(
         _alike(row, keys[int(found.sample_ids[row, 0])], float(found.scores[row, 0]))

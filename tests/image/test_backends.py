@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 
 from conceptaudit.errors import ConfigError, MissingDependencyError
 from conceptaudit.image.backends import (
-    BlasProposer,
-    FaissProposer,
-    Proposals,
-    Proposer,
-    TopKProposer,
+    BlasSearch,
+    Candidates,
+    CandidateSearch,
+    FaissSearch,
+    TopKSearch,
 )
 from conceptaudit.image.exact import (
     BACKENDS,
     SMALLEST_BLOCK,
-    ResilientProposer,
+    OomSafeSearch,
     choose_backend,
     open_backend,
 )
-from conceptaudit.image.torch_product import TorchProposer, _positions
+from conceptaudit.image.torch_product import TorchSearch, _positions
 from conceptaudit.image.vectors import in_parts, unit_rows
 from conceptaudit.records import Float32Array, Int64Array
 
@@ -41,7 +41,7 @@ def unit(rng: np.random.Generator, n: int, dimension: int) -> Float32Array:
     return unit_rows(rng.standard_normal((n, dimension)).astype(np.float32))
 
 
-def as_set(proposals: Proposals) -> set[tuple[int, int]]:
+def as_set(proposals: Candidates) -> set[tuple[int, int]]:
     rows, concept_ids = proposals
     order = list(zip(rows.tolist(), concept_ids.tolist(), strict=True))
     assert order == sorted(order)
@@ -75,9 +75,9 @@ def test_top_k_searches_lose_nothing(seed: int, k: int, threshold: float) -> Non
     images, concepts = unit(rng, 20, 6), unit(rng, 23, 6)
     concepts[10:15] = concepts[3]
     thresholds = np.full(23, threshold, dtype=np.float32)
-    found = as_set(TopKProposer(concepts, thresholds, Counting, k=k).propose(images))
+    found = as_set(TopKSearch(concepts, thresholds, Counting, k=k).candidates(images))
     assert found >= exact(images, concepts, thresholds)
-    assert found == as_set(FaissProposer(concepts, thresholds).propose(images))
+    assert found == as_set(FaissSearch(concepts, thresholds).candidates(images))
 
 
 def test_top_k_searches_ask_again_only_where_they_must() -> None:
@@ -91,7 +91,7 @@ def test_top_k_searches_ask_again_only_where_they_must() -> None:
     concepts = np.eye(64, dtype=np.float32)
     images = np.eye(64, dtype=np.float32)[:10]
     images[0] = unit_rows(np.ones((1, 64), np.float32))  # shows all of them a little
-    found = TopKProposer(concepts, np.full(64, 0.1, np.float32), Asked, k=4).propose(images)
+    found = TopKSearch(concepts, np.full(64, 0.1, np.float32), Asked, k=4).candidates(images)
     assert len(found[0]) == 64 + 9
     assert asked[0] == 10
     assert set(asked[1:]) == {1}
@@ -108,7 +108,7 @@ def test_half_precision_loses_nothing(seed: int, dimension: int, threshold: floa
     thresholds = np.full(12, threshold, dtype=np.float32)
     scores = images.astype(float) @ concepts.astype(float).T
     thresholds[:6] = np.clip(scores[:6, :6].diagonal(), -1, 1).astype(np.float32)
-    found = as_set(TorchProposer(concepts, thresholds).propose(images))
+    found = as_set(TorchSearch(concepts, thresholds).candidates(images))
     canonical = exact(images, concepts, thresholds.astype(float))
     assert found >= canonical
     near = exact(images, concepts, thresholds.astype(float) - 0.02)
@@ -124,7 +124,7 @@ def test_concepts_may_have_any_length(name: str) -> None:
     exact_scores = images.astype(float) @ concepts.astype(float).T
     thresholds = np.clip(exact_scores[:20].diagonal(), -1, 1).astype(np.float32)
     backend = open_backend(name, concepts, thresholds, device="cpu")
-    assert as_set(backend.propose(images)) >= exact(images, concepts, thresholds.astype(float))
+    assert as_set(backend.candidates(images)) >= exact(images, concepts, thresholds.astype(float))
 
 
 def test_the_margin_of_half_precision_covers_what_rounding_does() -> None:
@@ -132,7 +132,7 @@ def test_the_margin_of_half_precision_covers_what_rounding_does() -> None:
     images, concepts = unit(rng, 2000, 512), unit(rng, 500, 512)
     rough = (torch.from_numpy(images).bfloat16() @ torch.from_numpy(concepts).bfloat16().T).float()
     gap = np.abs(rough.numpy() - images.astype(float) @ concepts.astype(float).T).max()
-    search = TorchProposer(concepts, np.full(500, 0.5, np.float32))
+    search = TorchSearch(concepts, np.full(500, 0.5, np.float32))
     _, floors = search._rounded(images)
     margin = 0.5 - float(floors.float().max())
     assert gap < margin < 0.006
@@ -144,25 +144,25 @@ def test_backends_propose_the_same_whatever_the_block(name: str) -> None:
     images, concepts = unit(rng, 3000, 24), unit(rng, 40, 24)
     thresholds = np.full(40, 0.4, dtype=np.float32)
     backend = open_backend(name, concepts, thresholds, device="cpu")
-    whole = as_set(backend.propose(images))
+    whole = as_set(backend.candidates(images))
     assert whole >= exact(images, concepts, thresholds)
-    rows, ids = backend.propose(images[1000:1001])
+    rows, ids = backend.candidates(images[1000:1001])
     assert {(1000 + int(r), int(c)) for r, c in zip(rows, ids, strict=True)} <= whole
-    assert len(backend.propose(images[:0])[0]) == 0
+    assert len(backend.candidates(images[:0])[0]) == 0
 
 
 class Cramped:
     """A backend with room for so many images, as a GPU that others use too."""
 
-    def __init__(self, proposer: Proposer, room: int, error: type[Exception]) -> None:
+    def __init__(self, proposer: CandidateSearch, room: int, error: type[Exception]) -> None:
         self.proposer, self.room, self.error = proposer, room, error
         self.sizes: list[int] = []
 
-    def propose(self, images: Float32Array) -> Proposals:
+    def candidates(self, images: Float32Array) -> Candidates:
         self.sizes.append(len(images))
         if len(images) > self.room:
             raise self.error("CUDA out of memory. Tried to allocate 20.00 MiB.")
-        return self.proposer.propose(images)
+        return self.proposer.candidates(images)
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
@@ -172,17 +172,17 @@ def test_less_memory_means_smaller_blocks(
     rng = np.random.default_rng(6)
     images, concepts = unit(rng, 5000, 16), unit(rng, 9, 16)
     thresholds = np.full(9, 0.3, dtype=np.float32)
-    plain = BlasProposer(concepts, thresholds)
+    plain = BlasSearch(concepts, thresholds)
     cramped = Cramped(plain, 1100, error)
-    search = ResilientProposer(cramped, lambda: plain, block=4096)
+    search = OomSafeSearch(cramped, lambda: plain, block=4096)
     with caplog.at_level(logging.WARNING):
-        found = as_set(search.propose(images))
-    assert found == as_set(plain.propose(images))
+        found = as_set(search.candidates(images))
+    assert found == as_set(plain.candidates(images))
     assert search.block == 1024
     assert "blocks of 1024" in caplog.text
     assert "CPU" not in caplog.text
     cramped.sizes.clear()
-    search.propose(images[:2048])
+    search.candidates(images[:2048])
     assert cramped.sizes == [1024, 1024]
 
 
@@ -190,27 +190,27 @@ def test_no_memory_at_all_means_the_cpu(caplog: pytest.LogCaptureFixture) -> Non
     rng = np.random.default_rng(7)
     images, concepts = unit(rng, 700, 16), unit(rng, 9, 16)
     thresholds = np.full(9, 0.3, dtype=np.float32)
-    plain = BlasProposer(concepts, thresholds)
+    plain = BlasSearch(concepts, thresholds)
     cramped = Cramped(plain, 0, torch.OutOfMemoryError)
-    search = ResilientProposer(cramped, lambda: plain, block=4096)
+    search = OomSafeSearch(cramped, lambda: plain, block=4096)
     with caplog.at_level(logging.WARNING):
-        assert as_set(search.propose(images)) == as_set(plain.propose(images))
+        assert as_set(search.candidates(images)) == as_set(plain.candidates(images))
     assert "going on with the CPU" in caplog.text
     cramped.sizes.clear()
-    search.propose(images)
+    search.candidates(images)
     assert cramped.sizes == []
-    last = ResilientProposer(cramped, None, block=SMALLEST_BLOCK)
+    last = OomSafeSearch(cramped, None, block=SMALLEST_BLOCK)
     with pytest.raises(torch.OutOfMemoryError):
-        last.propose(images)
+        last.candidates(images)
 
 
 def test_other_errors_are_not_taken_for_want_of_memory() -> None:
     class Broken:
-        def propose(self, images: Float32Array) -> Proposals:
+        def candidates(self, images: Float32Array) -> Candidates:
             raise RuntimeError("CUDA error: device-side assert triggered")
 
     with pytest.raises(RuntimeError, match="assert"):
-        ResilientProposer(Broken(), None, block=1024).propose(np.zeros((1, 2), np.float32))
+        OomSafeSearch(Broken(), None, block=1024).candidates(np.zeros((1, 2), np.float32))
 
 
 def test_parts_cover_everything_once() -> None:

@@ -137,9 +137,10 @@ class ScoreHistograms:
 def count_scores(
     standardised: FloatArray, positive: BoolArray, known: BoolArray | None = None
 ) -> ScoreHistograms:
-    """Count scores of one block of images.
+    """Count scores of one block of images; tables have shape (n_images, n_concepts).
 
-    `standardised`, `positive`, `known` of shape (n_images, n_concepts).
+    Positive pairs are named or known to be true; only known ones count, by default all. Scores
+    outside the bins count in the outermost ones.
 
     >>> counted = count_scores(np.array([[0.0], [3.0]]), np.array([[False], [True]]))
     >>> int(counted.positive.sum()), int(counted.negative.sum())

@@ -26,8 +26,7 @@ from conceptaudit.reading import read_parquet
 from conceptaudit.records import ConceptVocabulary, Float32Array
 
 SHIFT_STEPS = 300
-WIDEST_SHIFT = 3.0
-"""Standard deviation of a shift, in log odds, where scores say nothing of it."""
+WIDEST_SHIFT = 3.0  # standard deviation of a shift, in log odds, where scores say nothing of it
 
 COLUMNS = ("key", "concept", "present")
 

@@ -52,9 +52,9 @@ class Shown:
 def posterior(
     fitted: Fitted, parameters: FloatArray | None = None
 ) -> tuple[FloatArray, FloatArray]:
-    """Compute how likely an image shows the concept, given its score and its caption.
+    """Compute how likely an image shows the concept where its caption names it, and elsewhere.
 
-    Returns shape (n_concepts, N_BINS).
+    By score: both have shape (n_concepts, N_BINS).
     """
     shown = fitted.shown(parameters)
     recall, mistake = fitted.caption_rates(parameters)
@@ -144,7 +144,7 @@ def rates_at(
 ) -> tuple[FloatArray, FloatArray]:
     """Return the shares of shown and of other images at or above thresholds (recall, false alarm).
 
-    Returns shape (n_concepts,).
+    0 where there is no such image.
     """
     named, unnamed = posterior(fitted, parameters)
     right = histograms.positive * named + histograms.negative * unnamed
@@ -187,14 +187,12 @@ ROUGH = (
 )
 
 RATE_DRAWS = 32
-LEAST_IMAGES = 100
-"""Images below which nothing is calibrated."""
+LEAST_IMAGES = 100  # images below which nothing is calibrated
 
 LEAST_MENTIONS = 50
 """Captions that name a concept, over all concepts, below which captions cannot teach."""
 
-ENOUGH_NOUNS = 20
-"""Common nouns, each named often enough, from which what is usual can be learned."""
+ENOUGH_NOUNS = 20  # common nouns, each named often enough, from which what is usual can be learned
 
 
 def enough_captions(histograms: ScoreHistograms) -> bool:

@@ -259,8 +259,7 @@ def _trend(x: FloatArray, y: FloatArray, weights: FloatArray) -> float:
     return float((weights * x * y).sum() / ((weights * x * x).sum() + 1.0))
 
 
-LEFT = 0.158655
-"""Share of a normal law below one standard deviation under its middle."""
+LEFT = 0.158655  # share of a normal law below one standard deviation under its middle
 
 
 def fit_nulls(histograms: ScoreHistograms) -> Fitted:

@@ -19,8 +19,7 @@ from conceptaudit.records import ConceptVocabulary, Float32Array
 
 KIND = "calibration"
 FORMAT = 2
-DIGITS = 5
-"""Significant ones of what is estimated: more than its intervals are worth."""
+DIGITS = 5  # significant ones of what is estimated: more than its intervals are worth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

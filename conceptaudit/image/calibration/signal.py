@@ -17,11 +17,8 @@ from conceptaudit.image.calibration.histograms import FloatArray, ScoreHistogram
 from conceptaudit.records import Int64Array
 
 LEVEL = 0.9
-LEAST_NAMED = 5
-"""Images that captions name, below which a concept's scores say nothing reliable."""
-
-LEAST_AUC = 0.6
-"""Where the interval of an AUC reaches below this, scores do not separate."""
+LEAST_NAMED = 5  # images that captions name, below which a concept's scores say nothing reliable
+LEAST_AUC = 0.6  # where the interval of an AUC reaches below this, scores do not separate
 
 LEAST_RECALL = 0.7
 """Share of what is shown that captions must be known to name. Below it the count depends on what

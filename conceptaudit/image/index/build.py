@@ -49,11 +49,8 @@ from conceptaudit.image.index.store import (
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.store.run_folder import RESUME
 
-N_QUERIES = 1_000
-"""Held-out vectors: recall is then known to within about 0.01."""
-
-KEY_ROWS = 65_536
-"""Rows per row group of the key table, which is read by row group."""
+N_QUERIES = 1_000  # held-out vectors: recall is then known to within about 0.01
+KEY_ROWS = 65_536  # rows per row group of the key table, which is read by row group
 
 
 def default_memory() -> int:

@@ -26,8 +26,7 @@ above 48 with float16 tables only, which `conceptaudit.image.faiss_ops` asks for
 GPU_DIMENSIONS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32)
 """Dimensions per sub-quantiser that they take (``isSupportedNoPrecomputedSubDimSize``)."""
 
-FIXED_BYTES = 400 << 20
-"""Python, FAISS and the blocks in flight."""
+FIXED_BYTES = 400 << 20  # Python, FAISS and the blocks in flight
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "summary": str, "factory": str, "when": str, "reason": str, "device": str, "order": int,

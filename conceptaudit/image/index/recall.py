@@ -15,14 +15,11 @@ from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Float32Array, Int64Array
 
 SPARE = 4
-"""Neighbours kept per neighbour asked for: copies of one picture share a score, and any of them
+"""Neighbours kept per neighbour asked for: copies of one image share a score, and any of them
 is a right answer."""
 
-TIE = 1e-6
-"""Scores closer than this are the same score."""
-
-Z90 = 1.6449
-"""Normal quantile of a 90 % interval."""
+TIE = 1e-6  # scores closer than this are the same score
+Z90 = 1.6449  # normal quantile of a 90 % interval
 
 
 class ExactNeighbours:
@@ -49,9 +46,9 @@ class ExactNeighbours:
         self._ids = np.take_along_axis(ids, order, axis=1)
 
     def recall(self, found: Int64Array, k: int | None = None) -> Recall:
-        """Compare what an index found with the exact answer.
+        """Compare the sample ids that an index found, best first, with the exact answer.
 
-        `found` of shape (n_queries, at least k + 1).
+        They have shape (n_queries, at least k + 1): a query's own id is passed over.
         """
         k = self.k if k is None else k
         parts = [self._part(row, found[row], k) for row in range(len(self.queries))]
@@ -83,8 +80,7 @@ class ExactNeighbours:
         return min(len(right.intersection(answers)), k) / k
 
 
-RECALL_K = 10
-"""Presets promise recall@10."""
+RECALL_K = 10  # presets promise recall@10
 
 KS = (1, RECALL_K, 100)
 
@@ -99,7 +95,8 @@ def measure_recall(
 ) -> tuple[Recall, ...]:
     """Compare an index with the exact answer, by streaming its vectors once more.
 
-    `queries` of shape (n, dimension).
+    Queries, shape (n, dimension), may be the vectors of texts, which lie apart from those of images
+    and are harder for most indexes; by default vectors are drawn, by another seed than the build's.
     """
     source = open_source(embeddings if embeddings is not None else index.manifest["source"])
     if n_queries < 1:

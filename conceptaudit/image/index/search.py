@@ -1,6 +1,6 @@
-"""The pictures behind search results: told from samples, fetched from the dataset that holds them.
+"""The images behind search results: told from samples, fetched from the dataset that holds them.
 
-A picture with five captions is five samples of an index, with one key and one vector.
+An image with five captions is five samples of an index, with one key and one vector.
 """
 
 from __future__ import annotations
@@ -19,30 +19,27 @@ if TYPE_CHECKING:
     from conceptaudit.image.index.store import VectorIndex
 
 
-SAME_SCORE = 1e-5
-"""Products of one vector differ by less, wherever in a block it is multiplied."""
+SAME_SCORE = 1e-5  # products of one vector differ by less, wherever in a block it is multiplied
 
 MOST_SAMPLES = 100
-"""Samples looked at per picture wanted: more captions of one picture are not gone through."""
+"""Samples looked at per image wanted: more captions of one image are not gone through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A picture that a search found."""
+    """An image that a search found."""
 
     key: str
     sample_id: int  # of the first of its samples
     score: float  # cosine similarity to the query
-    n_samples: int = 1  # samples among the nearest that are this picture: its captions
+    n_samples: int = 1  # samples among the nearest that are this image: its captions
 
 
-def nearest_pictures(index: VectorIndex, vectors: Float32Array, k: int) -> list[list[Hit]]:
-    """Find the nearest pictures of each vector, each picture once.
+def nearest_images(index: VectorIndex, vectors: Float32Array, k: int) -> list[list[Hit]]:
+    """Find the nearest images of each vector, each image once.
 
-    Samples are one picture where both key and score agree; a key alone says little, as archives
+    Samples are one image where both key and score agree; a key alone says little, as archives
     may number their members alike.
-
-    `vectors` of shape (n, dimension).
     """
     most, asked = min(len(index), k * MOST_SAMPLES), k
     while True:
@@ -52,7 +49,7 @@ def nearest_pictures(index: VectorIndex, vectors: Float32Array, k: int) -> list[
             _once(ids, scores, keys)
             for ids, scores in zip(found.sample_ids.tolist(), found.scores.tolist(), strict=True)
         ]
-        # the last picture found may go on behind the last sample that was asked for
+        # the last image found may go on behind the last sample that was asked for
         if asked >= most or all(len(row) > k for row in hits):
             return [row[:k] for row in hits]
         asked = min(asked * 4, most)
@@ -77,13 +74,13 @@ def _is_same(hit: Hit, key: str, score: float) -> bool:
     return hit.key == key and abs(hit.score - score) <= SAME_SCORE
 
 
-def fetch_pictures(location: str | Path, keys: Collection[str]) -> dict[str, bytes]:
+def fetch_images(location: str | Path, keys: Collection[str]) -> dict[str, bytes]:
     """Read the encoded images of some samples, by key, in one pass that stops at the last."""
     dataset = open_dataset(location)
     if IMAGE not in dataset.provides:
         raise ConfigError(
             f"{location} ({dataset.layout}) holds no images to show, only "
-            f"{', '.join(sorted(dataset.provides)) or 'nothing'}. Name the dataset whose pictures "
+            f"{', '.join(sorted(dataset.provides)) or 'nothing'}. Name the dataset whose images "
             "were embedded with --images."
         )
     wanted = set(keys)

@@ -33,7 +33,7 @@ class VectorSource:
     # name and digest of the model that made the vectors, where the folder says
     clip: str | None = None
     model: str | None = None
-    images: str | None = None  # the dataset whose pictures were embedded, where the folder says
+    images: str | None = None  # the dataset whose images were embedded, where the folder says
     # (1, 4) for the first of four parts, cut by shards; (1, 1) for all
     part: tuple[int, int] = (1, 1)
     # vectors that cannot be used, by reason, after `blocks` has run to its end
@@ -177,8 +177,7 @@ def _audit_source(run: Path, manifest: dict[str, Json], location: str) -> Vector
     )
 
 
-SPARE = 1.1
-"""More than wanted is kept at first, because hashes do not spread evenly."""
+SPARE = 1.1  # more than wanted is kept at first, because hashes do not spread evenly
 
 UInt64Array = npt.NDArray[np.uint64]
 

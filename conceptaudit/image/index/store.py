@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,7 @@ class Recall:
 
     def as_json(self) -> Json:
         """Return the numbers by name."""
-        return {
-            "k": self.k,
-            "value": round(self.value, 6),
-            "low": round(self.low, 6),
-            "high": round(self.high, 6),
-            "n_queries": self.n_queries,
-        }
+        return {name: round(value, 6) for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,44 +179,33 @@ class VectorIndex:
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "bytes": int, "dimension": int, "n_vectors": int, "factory": str, "files": dict,
-    "search": dict, "recall": dict, "preset": str, "dropped": dict,
+    "search": dict, "recall": dict, "preset": str, "dropped": dict, "search.setting": str,
+    "search.value": (int, float), **dict.fromkeys(
+        (f"recall.{name}" for name in ("k", "value", "low", "high", "promised", "n_queries")),
+        (int, float),
+    ),
 }  # fmt: skip
-_RECALL = ("k", "value", "low", "high", "promised", "n_queries")
+"""What a manifest must hold for the index to be searched and described."""
 
 
 def _check_manifest(manifest: dict[str, Json], path: Path) -> None:
-    """Refuse a manifest that does not say what is needed to search."""
-    wrong = [name for name, kind in _KINDS.items() if not isinstance(manifest.get(name), kind)]
-    search = manifest.get("search")
-    if isinstance(search, dict):
-        wrong += [] if isinstance(search.get("setting"), str) else ["search.setting"]
-        wrong += [] if isinstance(search.get("value"), int | float) else ["search.value"]
-    recall = manifest.get("recall")
-    if isinstance(recall, dict):
-        odd = [name for name in _RECALL if not isinstance(recall.get(name), int | float)]
-        wrong += [f"recall.{name}" for name in odd]
-    if wrong:
-        raise DataError(
-            f"{path} is damaged: it lacks a proper {wrong[0]!r}. Build the index again."
-        )
+    for name, kind in _KINDS.items():
+        value: Json = manifest
+        for step in name.split("."):
+            value = value.get(step)
+        if not isinstance(value, kind):
+            raise DataError(
+                f"{path} is damaged: it lacks a proper {name!r}. Build the index again."
+            )
 
 
 def damaged_files(folder: Path, manifest: dict[str, Json]) -> list[str]:
     """Name the files of an index that are missing or not as they were written; reads them all."""
-    recorded = manifest["files"]
     return [
         name
         for name in (INDEX, SAMPLES)
-        if not is_there(folder / name) or file_digest(folder / name) != recorded.get(name)
+        if not is_there(folder / name) or file_digest(folder / name) != manifest["files"].get(name)
     ]
-
-
-def _verify(path: Path, recorded: dict[str, Json]) -> None:
-    if file_digest(path) != recorded.get(path.name):
-        raise DataError(
-            f"{path} is not as it was written: its digest is not the one in {MANIFEST}. Fetch it "
-            "or build the index again."
-        )
 
 
 def read_index_manifest(folder: Path) -> dict[str, Json]:
@@ -273,8 +256,12 @@ def open_index(path: str | Path, *, verify: bool | None = None) -> VectorIndex:
             f"{folder / INDEX} has {size:,} bytes, but {manifest['bytes']:,} were written. It is "
             "truncated or was replaced: build the index again."
         )
-    if size <= VERIFIED_BYTES if verify is None else verify:
-        _verify(folder / INDEX, manifest["files"])
+    verify = size <= VERIFIED_BYTES if verify is None else verify
+    if verify and file_digest(folder / INDEX) != manifest["files"].get(INDEX):
+        raise DataError(
+            f"{folder / INDEX} is not as it was written: its digest is not the one in {MANIFEST}. "
+            "Fetch it or build the index again."
+        )
     try:
         index = map_index(folder / INDEX, str(manifest["factory"]))
     except RuntimeError as error:

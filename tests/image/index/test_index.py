@@ -21,7 +21,7 @@ from conceptaudit.image.index import (
     open_index,
 )
 from conceptaudit.image.index.recall import measure_recall
-from conceptaudit.image.index.search import nearest_pictures
+from conceptaudit.image.index.search import nearest_images
 from conceptaudit.image.index.source import BLOCK_ROWS, draw, hashed, open_source
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import ROW_BITS
@@ -376,9 +376,9 @@ def test_a_picture_with_several_captions_is_found_once(tmp_path: Path) -> None:
     build_index(folder, tmp_path / "index", preset="flat")
     index = open_index(tmp_path / "index")
     for query in (0, 30, 39):
-        [hits] = nearest_pictures(index, pictures[[query]], 12)
+        [hits] = nearest_images(index, pictures[[query]], 12)
         order = np.argsort(-(pictures @ pictures[query]), kind="stable")[:12]
         assert [hit.key for hit in hits] == [str(i) if i > 1 else "0" for i in order]
         assert [hit.n_samples for hit in hits] == [captions[i] for i in order]
-    [everything] = nearest_pictures(index, pictures[:1], 100)
+    [everything] = nearest_images(index, pictures[:1], 100)
     assert len(everything) == 40
