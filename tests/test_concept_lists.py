@@ -61,6 +61,14 @@ NAMES = [
     ("a.txt", "747\n1999\n", ["747", "1999"]),
     ("a.txt", "boeing 747\nboeing 757\n", ["boeing 747", "boeing 757"]),
     ("a.txt", "7 up\n3 musketeers\n", ["7 up", "3 musketeers"]),
+    ("a.txt", "boeing 707\nboeing 717\nboeing 747\n", ["boeing 707", "boeing 717", "boeing 747"]),
+    ("a.txt", "1957 Ford\n1968 Fiat\n2012 Audi\n", ["1957 Ford", "1968 Fiat", "2012 Audi"]),
+    ("a.txt", "151 Chihuahua\n207 golden retriever\n281 tabby\n",
+     ["Chihuahua", "golden retriever", "tabby"]),
+    ("a.txt", "# my classes\ndog\ncat\n", ["dog", "cat"]),
+    ("a.txt", "#dog\n#cat\n", ["#dog", "#cat"]),
+    ("a.py", "# from a gist\nCLASSES = [\n  'dog',\n  'hot dog',\n]\n", ["dog", "hot dog"]),
+    ("a.py", "NAMES = ('dog', 'cat')\n", ["dog", "cat"]),
     ("a.txt", "Washington, D.C.\nParis\nRome\n", ["Washington, D.C.", "Paris", "Rome"]),
     ("a.txt", "concept,aliases\ndog,hound\n", ["dog"]),
     ("a.txt", "dog.n.01\nhot_dog.n.02\n", ["dog", "hot_dog"]),
@@ -89,6 +97,7 @@ NAMES = [
     ("a.json", {"tench": 0, "goldfish": 1}, ["tench", "goldfish"]),
     ("a.json", {"tench": "n01440764", "goldfish": "n01443537"}, ["tench", "goldfish"]),
     ("a.json", {"id2label": {"0": "dog", "1": "cat"}}, ["dog", "cat"]),
+    ("a.json", {"data": ["dog", "cat"]}, ["dog", "cat"]),
     ("a.json", V2, ["tench", "goldfish"]),
     ("a.json", COCO, ["person", "dog"]),
     ("a.json", [["tench", "Tinca tinca"], ["goldfish"]], ["tench", "goldfish"]),
@@ -132,6 +141,7 @@ def test_what_comes_along(tmp_path):
         SENTENCES,
         {"filet mignon": ["a cut of beef", "served on a plate"], "ramen": ["a bowl", "noodles"]},
         {"dog": ["four legs", "fur"], "cat": ["four legs", "whiskers"], "cow": ["fur", "horns"]},
+        {"dog": ["which has four legs"], "cat": ["which is an animal"]},
         {"lion": ["tawny coat", "it lives in Africa."], "tiger": ["stripes", "in the forest."]},
     ],
 )
@@ -189,6 +199,7 @@ def test_the_other_remedy_works_too(tmp_path):
             {"cifar10": ["a photo of a {c}."], "pets": ["a {}."]},
             "holds prompt templates",
         ),
+        ("a.txt", "a photo of a {}.\na drawing of a {}.\n", "holds prompt templates"),
         ("a.txt", ["x"], "--dataset-key 'pets'"),
     ],
 )
@@ -222,6 +233,25 @@ def test_bullets_counts_and_printed_aliases_are_no_part_of_names(tmp_path):
         ("kitty", "house cat"),
         (),
     ]
+
+
+def test_definitions_are_prompts_and_never_names(tmp_path):
+    found = read(tmp_path, "a.json", {"dog": "a domestic mammal", "cat": "a small feline"})
+    assert [concept.aliases for concept in found.vocabulary] == [(), ()]
+    assert found.vocabulary[0].prompts == ("dog, which is a domestic mammal",)
+    aliased = read(tmp_path, "b.json", {"dog": "hound", "cat": "kitty"})
+    assert aliased.vocabulary[0].aliases == ("hound",)
+
+
+def test_classes_and_templates_by_dataset(tmp_path):
+    nested = {
+        "oxford_pets": {"classes": ["dog", "cat"], "templates": ["a photo of a {}."]},
+        "food101": {"classes": ["pizza"], "templates": ["{}, a food."]},
+    }
+    with pytest.raises(ConfigError, match=r"'oxford_pets', 'food101'.*--dataset-key"):
+        read(tmp_path, "a.json", nested)
+    found = read(tmp_path, "b.json", nested, dataset_key="oxford_pets")
+    assert found.vocabulary.names == ("dog", "cat")
 
 
 def test_one_line_with_commas_is_refused(tmp_path):

@@ -33,6 +33,9 @@ _LISTS = (
 )  # fmt: skip
 """Where a list lies in a larger file; ``categories`` is COCO's and LVIS's."""
 
+_WRAPPERS = ("data", "items", "list", "words", "nouns", "objects", "vocabulary", "vocab", "tags")
+"""Where a list lies in a file that holds nothing else: anywhere else these are names."""
+
 DATASET_NAMES = re.compile(
     r"image_?net|cifar|food|pets?\b|cars?\b|flowers?|aircrafts?|birds?nap|\bbirds?\b|sun_?\d+"
     r"|places|dtd|textures?|euro_?sat|caltech|mnist|svhn|gtsrb|resisc|country_?211|ucf|kinetics"
@@ -46,9 +49,10 @@ _LONG_LIST = 8
 """Items beyond which a name's list holds no synonyms: LVIS has 7 at most, ImageNet 9 once."""
 
 _SENTENCE = re.compile(
-    r"^(?:an?|the|its?|has|have|with|used|often|usually|typically|made)\s|[.!?]$", re.IGNORECASE
+    r"^(?:an?|the|its?|which|that|has|have|with|used|often|usually|typically|made)\s|[.!?]$",
+    re.IGNORECASE,
 )
-_PLACEHOLDER = re.compile(r"\{[a-z]*\}")
+PLACEHOLDER = re.compile(r"\{[a-z]*\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,8 @@ def records_of(
     if isinstance(content, Mapping):
         content = {str(key): value for key, value in content.items()}
         _refuse_templates(content, where)
-        listed = next((key for key in content if key.lower() in _LISTS), None)
+        known = _LISTS + _WRAPPERS * (len(content) == 1)
+        listed = next((key for key in content if key.lower() in known), None)
         if dataset_key is None and listed and isinstance(content[listed], (list, Mapping)):
             return records_of(content[listed], where)
         if dataset_key is not None or _is_by_dataset(content):
@@ -133,6 +138,8 @@ def _is_by_dataset(content: Mapping[str, Any]) -> bool:
 
 
 def _is_record(value: Mapping[Any, Any]) -> bool:
+    if any(isinstance(value.get(key), list) for key in _LISTS if key in value):
+        return False  # a dataset with its list of classes, and perhaps its templates
     return any(column(list(value), field) is not None for field in COLUMNS)
 
 
@@ -150,17 +157,23 @@ def _of_dataset(content: Mapping[str, Any], where: str, dataset_key: str | None)
 
 def _refuse_templates(content: Mapping[str, Any], where: str) -> None:
     texts = [item for value in content.values() if _texts(value) for item in value]
-    if texts and all(_PLACEHOLDER.search(text) for text in texts):
-        raise ConfigError(
-            f"{where} holds prompt templates ({texts[0]!r}) and no names. Give it to --template "
-            "or --templates where there is such an option, and the file with the names here."
-        )
+    if texts and all(PLACEHOLDER.search(text) for text in texts):
+        raise templates_for_names(where, texts[0])
+
+
+def templates_for_names(where: str, template: str) -> ConfigError:
+    """Refuse prompt templates that were given as concepts."""
+    return ConfigError(
+        f"{where} holds prompt templates ({template!r}) and no names. Give it to --template "
+        "or --templates where there is such an option, and the file with the names here."
+    )
 
 
 def _of_mapping(content: Mapping[str, Any], where: str) -> Source:
-    lists = {key: value for key, value in content.items() if _texts(value)}
+    lists = {key: _as_list(value) for key, value in content.items()}
+    lists = {key: value for key, value in lists.items() if _texts(value)}
     described = {key for key in lists if not key.isdigit() and not ENTITY.fullmatch(key)}
-    as_prompts = _are_sentences({key: content[key] for key in described})
+    as_prompts = _are_sentences({key: lists[key] for key in described})
     numbered = all(key.isdigit() or ENTITY.fullmatch(key) for key in content)
     texts = [value for value in content.values() if isinstance(value, str)]
     split = numbered and synonymous(texts)
@@ -173,12 +186,18 @@ def _of_mapping(content: Mapping[str, Any], where: str) -> Source:
     notes: list[str] = []
     if described:
         name = next(iter(sorted(described, key=list(content).index)))
-        sample = f"{str(content[name][0])[:60]!r} for {name!r}"
+        sample = f"{lists[name][0][:60]!r} for {name!r}"
         notes.append(
             f"The texts given for {quantity(len(described), 'name was', 'names were')} taken as "
             + (f"prompts, not as names ({sample})." if as_prompts else f"other names ({sample}).")
         )
     return Source(records=list(_numbered(entries, where)), notes=tuple(notes))
+
+
+def _as_list(value: Any) -> Any:
+    """Make a list of one text that stands for a list: an id and a number do not."""
+    is_text = isinstance(value, str) and not ENTITY.fullmatch(value) and not _is_number(value)
+    return [value] if is_text else value
 
 
 def _texts(value: Any) -> bool:
@@ -215,6 +234,8 @@ def as_prompt(name: str, text: str) -> str:
     word = text.partition(" ")[0].casefold()
     if word in ("a", "an", "the", "used", "made", "served", "found", "known"):
         return f"{name}, which is {text}"
+    if word in ("which", "that", "with"):
+        return f"{name}, {text}"
     if word in ("has", "have", "often", "usually", "typically", "may", "can", "is", "are"):
         return f"{name}, which {text}"
     return f"{name}, which has {text}"
@@ -225,8 +246,8 @@ def _from_pair(key: str, value: Any, *, as_prompts: bool) -> Any:
         return {"concept": key, **value} if column(list(value), "name") is None else value
     if isinstance(value, str) and ENTITY.fullmatch(value):
         return {"concept": key, "synset": value}
-    if as_prompts and _texts(value):
-        return {"concept": key, "prompts": [as_prompt(key, item) for item in value]}
+    if as_prompts and _texts(_as_list(value)):
+        return {"concept": key, "prompts": [as_prompt(key, text) for text in _as_list(value)]}
     # counts, as in the paper's files, are no other names; some formats write them as text
     is_other = isinstance(value, (list, tuple, str)) and not _is_number(value)
     return {"concept": key, "aliases": value} if is_other else {"concept": key}

@@ -12,13 +12,22 @@ import re
 import tomllib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.store.checking import check_written
-from conceptaudit.vocabulary._entries import COLUMNS, Source, column, records_of
+from conceptaudit.vocabulary._entries import (
+    COLUMNS,
+    PLACEHOLDER,
+    Source,
+    column,
+    records_of,
+    templates_for_names,
+)
 from conceptaudit.vocabulary.lines import ENTITY, entries_of_lines
 
 _CLASSNAMES = "classnames.txt"
@@ -31,8 +40,12 @@ _UNPACK: Mapping[str, Callable[[Path], Any]] = {
 MAX_LIST_BYTES = 1 << 28
 """A million concepts with aliases and prompts have less; a few packed kilobytes can hold more."""
 
+_ASSIGNMENT = re.compile(r"\A(?:\s*#.*\n)*\s*[A-Za-z_]\w*\s*=\s*(?=[\[{(])")
+"""``CLASSES = [``: a list that was cut out of a program."""
+
 _TABLES = (".csv", ".tsv", ".tab")
 _DELIMITERS = ",;\t|"
+_COMMENT = re.compile(r"\s*#\s+\S")
 _ZIP, _PARQUET = b"PK\x03\x04", b"PAR1"
 
 
@@ -54,7 +67,8 @@ def read_source(path: Path, dataset_key: str | None = None) -> Source:
     parse = _PARSERS.get(ending)
     if parse is not None:
         return records_of(parse(text, path), str(path), dataset_key=dataset_key)
-    if ending not in _TABLES and text.lstrip()[:1] in ("[", "{"):
+    text = _ASSIGNMENT.sub("", text)
+    if ending not in _TABLES and text.lstrip()[:1] in ("[", "{", "("):
         return records_of(_literal(text), str(path), dataset_key=dataset_key)
     if dataset_key is not None:
         raise ConfigError(
@@ -88,7 +102,7 @@ def _text(path: Path) -> str:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         what = "is a workbook or an archive" if content.startswith(_ZIP) else "must be UTF-8 text"
-        remedy = "save it as CSV" if content.startswith(_ZIP) else "save it as UTF-8"
+        remedy = "save it as CSV" if content.startswith(_ZIP) else "save its names as UTF-8 text"
         raise DataError(
             f"The concept file {path} {what}. Got byte "
             f"{error.object[error.start]:#04x} at position {error.start:,} instead; "
@@ -218,6 +232,11 @@ def _read_folder(path: Path) -> Source:
 def _of_lines(lines: Sequence[str], path: Path, templates: Sequence[str] = ()) -> Source:
     while lines and not lines[-1].strip():
         lines = lines[:-1]
+    names = [line for line in lines if not _COMMENT.match(line)]
+    n_comments = len(lines) - len(names)
+    lines = names or lines
+    if lines and all(PLACEHOLDER.search(line) for line in lines):
+        raise templates_for_names(str(path), lines[0].strip())
     entries = entries_of_lines(lines)
     if len(lines) == 1 and lines[0].count(",") > 1 and entries[0]["concept"] == lines[0].strip():
         raise DataError(
@@ -227,7 +246,11 @@ def _of_lines(lines: Sequence[str], path: Path, templates: Sequence[str] = ()) -
     for entry in entries:
         if entry is not None and templates:
             entry["prompts"] = [template.replace("{c}", entry["concept"]) for template in templates]
-    return records_of(entries, str(path), unit="line")
+    source = records_of(entries, str(path), unit="line")
+    if n_comments and names:
+        note = f"Left out as comments: {quantity(n_comments, 'line')} beginning with '# '."
+        source = replace(source, notes=(*source.notes, note))
+    return source
 
 
 def _delimiter(text: str, ending: str) -> str | None:

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 _ID = r"[nvars]\d{8}|/[mg]/[0-9a-z_]+"
@@ -153,14 +154,15 @@ def _places(lines: Sequence[str]) -> list[Any] | None:
 
 
 def _indexed(pattern: re.Pattern[str]) -> Callable[[Sequence[str]], list[Any] | None]:
-    """Read names with their class index, where the numbers are an index: each once, from 0 or 1."""
+    """Read names with their class index, if they are one: each once from 0 or 1, or rising."""
 
     def parse(lines: Sequence[str]) -> list[Any] | None:
         matches = _all(pattern, lines)
         if matches is None or len(lines) < 2:
             return None
         numbers = sorted(int(match["index"]) for match in matches if match)
-        if numbers != list(range(numbers[0], numbers[0] + len(numbers))) or numbers[0] > 1:
+        counts = numbers == list(range(numbers[0], numbers[0] + len(numbers))) and numbers[0] < 2
+        if not counts and not (pattern is _INDEX_FIRST and _some_of_a_list(matches)):
             return None
         names = unquoted([match["names"].strip().rstrip(",") if match else "" for match in matches])
         names = [found["name"] if (found := _NUMBERED.fullmatch(name)) else name for name in names]
@@ -173,6 +175,13 @@ def _indexed(pattern: re.Pattern[str]) -> Callable[[Sequence[str]], list[Any] | 
         ]
 
     return parse
+
+
+def _some_of_a_list(matches: Sequence[re.Match[str] | None]) -> bool:
+    """Whether numbers in front of names rise as indices of some classes do, and are no years."""
+    numbers = [int(match["index"]) for match in matches if match]
+    rising = len(numbers) > 2 and all(a < b for a, b in pairwise(numbers))
+    return rising and not all(1800 <= number <= 2100 for number in numbers)
 
 
 def _named(names: str, number: int, *, split: bool) -> dict[str, Any] | None:
