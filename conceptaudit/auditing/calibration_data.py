@@ -26,6 +26,7 @@ from conceptaudit.image.calibration import (
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.progress import Progress
 from conceptaudit.records import ConceptVocabulary, Float32Array, Int64Array, SampleBatch
+from conceptaudit.text.sampling import mixed
 
 MOST_INDEXED = 5_000_000
 """Samples up to which those of one image are looked for. Sets with several captions per image are
@@ -187,11 +188,9 @@ def sampled(
     The mixing is splitmix64: G. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number
     generators", OOPSLA 2014.
     """
-    mixed = sample_ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15 * (seed + 1) % 2**64)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed ^= mixed >> np.uint64(31)
-    return np.asarray((mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53 < share)
+    hashed = mixed(sample_ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15 * seed % 2**64))
+    # 53 bits are what a float holds
+    return np.asarray((hashed >> np.uint64(11)).astype(np.float64) * 2.0**-53 < share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,6 @@ from conceptaudit.text.tagger import (
     LanguageLister,
     TextTagger,
     annotator_of,
-    unmatchable_concepts,
 )
 
 KIND = "audit"
@@ -250,7 +249,7 @@ def _text_side(
         evidence=options.evidence,
         unit=options.unit,
     )
-    never = unmatchable_concepts(text)
+    never = list(annotator_of(text).unmatchable.values())
     if len(never) == len(vocabulary):
         raise ConfigError(
             f"No caption can name any of the {quantity(len(vocabulary), 'concept')}: {never[0]}. "

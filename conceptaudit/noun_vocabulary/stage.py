@@ -21,6 +21,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -32,6 +33,7 @@ from conceptaudit.options.vocab import PhraseRule
 from conceptaudit.records import Drop, SampleBatch
 from conceptaudit.tagtable import check_account, drop_table, part_account
 from conceptaudit.text.annotator import by_passage
+from conceptaudit.text.batching import gather
 from conceptaudit.text.normalize import NORMALIZER, caption_text, normalize
 from conceptaudit.text.paper import caption_key
 from conceptaudit.text.pipeline import NounPipeline, load_pipeline, map_docs
@@ -81,27 +83,16 @@ class NounLister:
         counted = _Counted(shard.name, self.captions_per_image)
         drops: list[Drop] = []
         n_rows = n_used = 0
-        for batch in batches:
+        for batch in gather(batches, 1):
             drops.extend(batch.drops)
-            n_rows += len(batch)
-            captions = batch.captions if batch.captions is not None else [None] * len(batch)
-            used = {i: caption for i, caption in enumerate(captions) if caption is not None}
-            for i, found in zip(used, self._entries(list(used.values())), strict=True):
-                sample, key = int(batch.sample_ids[i]), batch.keys[i]
-                if isinstance(found, Exception):
-                    detail = f"{type(found).__name__}: {found}"
-                    drops.append(
-                        Drop(
-                            sample_id=sample,
-                            key=key,
-                            part=CAPTION,
-                            reason="tagger_failed",
-                            detail=detail,
-                        )
-                    )
+            n_rows += batch.n_rows
+            for i, entries in enumerate(self._entries(batch.captions)):
+                if isinstance(entries, Exception):
+                    drops.append(batch.failure(i, f"{type(entries).__name__}: {entries}"))
                     continue
                 n_used += 1
-                counted.add(key, found, own=key == str(sample))
+                key = batch.keys[i]
+                counted.add(key, entries, own=key == str(batch.sample_ids[i]))
         account = part_account(n_rows, drops, part=CAPTION)
         check_account(account, n_used, f"captions of shard {shard.name}")
         return ShardResult(
@@ -191,7 +182,8 @@ class PhraseFinder:
         self._adjective = ADJ
         self._hyphens = frozenset(nlp.vocab.strings.add(mark) for mark in HYPHENS)
         self._english = nlp.lang == "en" and not rule.as_published
-        self._spelled: dict[int, str] = {}
+        # a corpus repeats its words
+        self._spell = lru_cache(maxsize=_MAX_CACHED)(self._normalized)
 
     def __call__(self, doc: Doc) -> frozenset[tuple[str, str]]:
         """Return a caption's distinct (kind, text) pairs."""
@@ -232,23 +224,14 @@ class PhraseFinder:
         # some pipelines leave capitalised plurals as they are: "Photos" beside "photo"
         return common_singular(spelled) if self._english else spelled
 
-    def _spell(self, word: int) -> str:
-        spelled = self._spelled.get(word)
-        if spelled is None:
-            if len(self._spelled) >= _MAX_CACHED:
-                self._spelled.clear()
-            text = self._strings[word]
-            if self._rule.as_published:
-                spelled = caption_key(text).lower()
-            else:
-                spelled = " ".join(normalize(text).translate(_SPACES).split())
-            if not any(
-                unicodedata.category(c)[0] in "LN" or unicodedata.category(c) == "So"
-                for c in spelled
-            ):
-                spelled = ""
-            self._spelled[word] = spelled
-        return spelled
+    def _normalized(self, word: int) -> str:
+        text = self._strings[word]
+        if self._rule.as_published:
+            spelled = caption_key(text).lower()
+        else:
+            spelled = " ".join(normalize(text).translate(_SPACES).split())
+        categories = map(unicodedata.category, spelled)
+        return spelled if any(c[0] in "LN" or c == "So" for c in categories) else ""
 
 
 _SPACES = str.maketrans(dict.fromkeys(HYPHENS, " "))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -48,7 +47,7 @@ _PRUNE_ROWS = 400_000
 """Rows held while shards are merged before all but the smallest are let go."""
 
 _Row = tuple[int, int, int, str, int, str, str, str]
-"""Rank, alias, sample, key, start, and the text before, matched and after."""
+"""Rank (negative, in a heap), alias, sample, key, start, and the text before, matched and after."""
 
 
 def limit_of(kind: str, size: int) -> int:
@@ -68,21 +67,6 @@ def _mixed(value: int) -> int:
     return value ^ value >> 31
 
 
-@dataclass(slots=True)
-class _Smallest:
-    """The rows of smallest rank of one concept and kind."""
-
-    rows: list[_Row]
-
-    def add(self, row: _Row, limit: int) -> None:
-        # heapq keeps the smallest in front, and the largest rank is to go first
-        item = (-row[0], *row[1:])
-        if len(self.rows) < limit:
-            heapq.heappush(self.rows, item)
-        else:
-            heapq.heappushpop(self.rows, item)
-
-
 class EvidenceReservoir:
     """Collects the evidence of one shard.
 
@@ -98,7 +82,7 @@ class EvidenceReservoir:
         self._size = size
         # of the names, not of their places in the list: another order keeps the same captions
         self._bases = [_base(name, seed) for name in vocabulary.names]
-        self._kept: dict[tuple[int, str], _Smallest] = {}
+        self._kept: dict[tuple[int, str], list[_Row]] = {}
 
     def add(self, sample_id: int, key: str, caption: str, annotated: Annotated) -> None:
         """Offer one caption."""
@@ -114,18 +98,19 @@ class EvidenceReservoir:
                     continue
                 seen.add(concept)
                 rank = _mixed(sample ^ self._bases[concept])
-                kept = self._kept.setdefault((concept, kind), _Smallest([]))
-                if len(kept.rows) < limit or rank < -kept.rows[0][0]:
+                rows = self._kept.setdefault((concept, kind), [])
+                if len(rows) < limit or rank < -rows[0][0]:
                     context = _context(caption, mention)
-                    row = (rank, mention.alias, sample_id, key, mention.start, *context)
-                    kept.add(row, limit)
+                    # heapq keeps the smallest in front, and the largest rank is to go first
+                    row = (-rank, mention.alias, sample_id, key, mention.start, *context)
+                    (heapq.heappush if len(rows) < limit else heapq.heappushpop)(rows, row)
 
     def table(self) -> pd.DataFrame:
         """Lay the evidence out, sorted by concept, kind and rank; columns `EVIDENCE_COLUMNS`."""
         rows = [
             (concept, kind, row[1], -row[0], *row[2:])
-            for (concept, kind), kept in self._kept.items()
-            for row in kept.rows
+            for (concept, kind), rows in self._kept.items()
+            for row in rows
         ]
         return _typed(pd.DataFrame(sorted(rows), columns=list(EVIDENCE_COLUMNS)))
 

@@ -9,6 +9,7 @@ tagged, and equal captions are tagged once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,8 +51,8 @@ class WholeCaptions:
         )
         self.unmatchable = self._trie.unmatchable
         self._lemmas = _lemma_table(nlp)
-        self._keys: dict[str, str] = {}
-        self._may_match: dict[str, bool] = {}
+        # a corpus repeats its words
+        self._may_match = lru_cache(maxsize=_MAX_CACHED)(self._run_may_match)
 
     def __call__(self, captions: Sequence[str]) -> Found:
         """Find the mentions in captions that have gone through ``caption_text``."""
@@ -81,36 +82,24 @@ class WholeCaptions:
 
     def _passes(self, caption: str) -> bool:
         """Tell whether any word of a caption begins a phrase, as itself or by its lemma."""
-        if self._lemmas is None:
-            return True
-        known = self._may_match
-        for run in caption.split(" "):
-            if run not in known:
-                if len(known) >= _MAX_CACHED:
-                    known.clear()
-                known[run] = self._run_may_match(run)
-            if known[run]:
-                return True
-        return False
+        return self._lemmas is None or any(map(self._may_match, caption.split(" ")))
 
     def _run_may_match(self, run: str) -> bool:
         words = [token.text for token in self._nlp.make_doc(run)]
         lemmas = self._lemmas or _no_lemmas
         return any(
-            self._key(form) in self._trie.root for word in words for form in (word, *lemmas(word))
+            _key(form) in self._trie.root for word in words for form in (word, *lemmas(word))
         )
 
     def _match(self, doc: Doc) -> list[_Row]:
-        words = [(token, self._key(token.text)) for token in doc]
+        words = [(token, _key(token.text)) for token in doc]
         words = [
             (token, key)
             for (token, key), before in zip(words, ["", *(key for _, key in words)], strict=False)
             if key and not is_skipped(before, key)
         ]
         forms = [
-            (key,)
-            if not token.lemma or token.lemma == token.orth
-            else (key, self._key(token.lemma_))
+            (key,) if not token.lemma or token.lemma == token.orth else (key, _key(token.lemma_))
             for token, key in words
         ]
         nouns = [self._any_pos or token.pos_ in {"NOUN", "PROPN"} for token, _ in words]
@@ -141,13 +130,10 @@ class WholeCaptions:
             rows.append((ending.concept_id, ending.alias, first.idx, stop, bool(accepted[i])))
         return sorted(rows, key=lambda row: (row[2], row[3], row[0]))
 
-    def _key(self, word: str) -> str:
-        key = self._keys.get(word)
-        if key is None:
-            if len(self._keys) >= _MAX_CACHED:
-                self._keys.clear()
-            key = self._keys[word] = word_key(word).strip()
-        return key
+
+@lru_cache(maxsize=_MAX_CACHED)
+def _key(word: str) -> str:
+    return word_key(word).strip()
 
 
 def _no_lemmas(word: str) -> Iterable[str]:  # noqa: ARG001 -- as a table gives them

@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ from conceptaudit.errors import ConfigError
 from conceptaudit.records import ConceptVocabulary, Drop, Int64Array, SampleBatch, Tags
 from conceptaudit.store.removing import remove
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
+from conceptaudit.text.batching import gather
 from conceptaudit.text.pipeline import ANY_POS, NounPipeline, assigned, load_pipeline, map_docs
 
 if TYPE_CHECKING:
@@ -106,27 +108,22 @@ class TermsHeld:
         self._nouns = frozenset({NOUN, PROPN})
         self._strings = nlp.vocab.strings
         self._number = {term: i for i, term in enumerate(terms)}
-        self._known: dict[int, int] = {}
+        # a corpus repeats its lemmas
+        self._term_of = lru_cache(maxsize=_MAX_CACHED)(self._term)
 
     def __call__(self, doc: Doc) -> list[int]:
         """Return the ids of the terms that a caption holds, sorted."""
         from spacy.attrs import LEMMA, POS
 
         found = {
-            self._term(lemma)
+            self._term_of(lemma)
             for lemma, pos in doc.to_array([LEMMA, POS]).tolist()
             if pos in self._nouns
         }
         return sorted(found - {-1})
 
     def _term(self, lemma: int) -> int:
-        term = self._known.get(lemma)
-        if term is None:
-            if len(self._known) >= _MAX_CACHED:
-                self._known.clear()
-            term = self._number.get(caption_key(self._strings[lemma]), -1)
-            self._known[lemma] = term
-        return term
+        return self._number.get(caption_key(self._strings[lemma]), -1)
 
 
 def search(
@@ -209,17 +206,15 @@ class PaperIndex:
         rows: list[tuple[int, str, int]] = []
         drops: list[Drop] = []
         n_rows = n_used = 0
-        for batch in batches:
+        for batch in gather(batches, 1):
             drops.extend(batch.drops)
-            n_rows += len(batch)
-            captions = batch.captions if batch.captions is not None else [None] * len(batch)
-            used = {i: caption for i, caption in enumerate(captions) if caption is not None}
-            for i, terms in zip(used, map_docs(nlp, list(used.values()), held), strict=True):
-                sample, key = int(batch.sample_ids[i]), batch.keys[i]
+            n_rows += batch.n_rows
+            for i, terms in enumerate(map_docs(nlp, batch.captions, held)):
                 if isinstance(terms, Exception):
-                    drops.append(failure(sample, key, terms))
+                    drops.append(batch.failure(i, f"{type(terms).__name__}: {terms}"))
                     continue
                 n_used += 1
+                sample, key = int(batch.sample_ids[i]), batch.keys[i]
                 rows.extend((sample, key, term) for term in terms)
         account = part_account(n_rows, drops, part=CAPTION)
         check_account(account, n_used, f"captions of shard {shard.name}")
@@ -228,17 +223,6 @@ class PaperIndex:
             summary={**account, "present": sorted({term for _, _, term in rows})},
             tables={".parquet": table, ".drops.parquet": drop_table(drops)},
         )
-
-
-def failure(sample: int, key: str, error: Exception) -> Drop:
-    """Report a caption that the pipeline failed on."""
-    return Drop(
-        sample_id=sample,
-        key=key,
-        part=CAPTION,
-        reason="tagger_failed",
-        detail=f"{type(error).__name__}: {error}",
-    )
 
 
 _built: dict[tuple[str, str], PaperQueries] = {}

@@ -191,8 +191,8 @@ def head_of(words: Sequence[str]) -> int:
     stop = next((i for i, word in enumerate(words) if i > 0 and word in PREPOSITIONS), len(words))
     fit = [any(map(_is_word_or_picture, word)) and word != OWNED for word in words]
     named = [i for i in range(stop) if fit[i] and not _has_digit(words[i])]
-    if not named and not any(fit[:stop]):
-        named = [i for i in range(len(words)) if fit[i]]
+    # of numbers alone the last is the head, and where a preposition comes first, what follows it
+    named = named or [i for i in range(stop) if fit[i]] or [i for i in range(len(words)) if fit[i]]
     return named[-1] if named else stop - 1
 
 

@@ -15,9 +15,10 @@ from conceptaudit.datasets.base import CAPTION, CAPTION_UNIT, LANGUAGE, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import ConfigError
 from conceptaudit.options.shared import DEFAULT_ERROR, DEFAULT_EVIDENCE
-from conceptaudit.records import ConceptVocabulary, Drop, Int64Array, SampleBatch, Tags
+from conceptaudit.records import ConceptVocabulary, Drop, SampleBatch, Tags
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
 from conceptaudit.text.annotator import ZONE_CAPTIONS, CaptionAnnotator, tag_documents
+from conceptaudit.text.batching import CaptionBatch, gather
 from conceptaudit.text.evidence import EVIDENCE, EvidenceReservoir
 from conceptaudit.text.mentions import LOOK_ALIKES, NO_MENTIONS, UNSPACED, RejectedMentions
 from conceptaudit.text.normalize import NORMALIZER, caption_texts, n_unspaced
@@ -27,64 +28,6 @@ from conceptaudit.text.sampling import CERTAIN, N_KINDS, Pairs
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaptionBatch:
-    """Captions of consecutive samples, and what became of the samples without one."""
-
-    sample_ids: Int64Array
-    # of the samples that have a caption
-    keys: Sequence[str]
-    captions: Sequence[str]
-    drops: Sequence[Drop]  # what the reader could not use
-    n_rows: int  # samples in the batches, with a caption or without
-
-    def failure(self, row: int, why: str) -> Drop:
-        """Say that the pipeline failed on a caption."""
-        return Drop(
-            sample_id=int(self.sample_ids[row]),
-            key=self.keys[row],
-            part=CAPTION,
-            reason="tagger_failed",
-            detail=why,
-        )
-
-
-def gather(batches: Iterator[SampleBatch], at_least: int) -> Iterator[CaptionBatch]:
-    """Put batches together until they hold `at_least` samples; the last may hold fewer."""
-    waiting: list[SampleBatch] = []
-    n_rows = 0
-    for batch in batches:
-        waiting.append(batch)
-        n_rows += len(batch)
-        if n_rows >= at_least:
-            yield _joined(waiting)
-            waiting, n_rows = [], 0
-    if waiting:
-        yield _joined(waiting)
-
-
-def _joined(batches: Sequence[SampleBatch]) -> CaptionBatch:
-    captions: list[str] = []
-    keys: list[str] = []
-    ids: list[Int64Array] = []
-    for batch in batches:
-        found = batch.captions if batch.captions is not None else [None] * len(batch)
-        used = [i for i, caption in enumerate(found) if caption is not None]
-        ids.append(batch.sample_ids[used] if len(used) < len(batch) else batch.sample_ids)
-        captions += [caption for caption in found if caption is not None]
-        keys += [batch.keys[i] for i in used]
-    return CaptionBatch(
-        sample_ids=np.concatenate(ids),
-        keys=keys,
-        captions=captions,
-        drops=[drop for batch in batches for drop in batch.drops],
-        n_rows=sum(map(len, batches)),
-    )
-
-
-__all__ = ["CaptionAnnotator", "TextTagger", "annotator_of", "unmatchable_concepts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +41,11 @@ class TextTagger:
     unit: str = CAPTION_UNIT  # documents are tagged passage by passage and count once
     name: str = field(default="text", init=False)
     parts: frozenset[str] = field(default=frozenset({CAPTION}), init=False)
+
+    def finds_as(self, other: TextTagger) -> bool:
+        """Whether another one finds the same in a caption."""
+        same = (self.pipeline, self.nested) == (other.pipeline, other.nested)
+        return same and self.vocabulary.digest == other.vocabulary.digest
 
     @property
     def settings(self) -> Json:
@@ -159,37 +107,24 @@ class TextTagger:
         )
 
 
-_annotators: dict[tuple[str, str, str, bool], CaptionAnnotator] = {}
 _latest: list[tuple[TextTagger, CaptionAnnotator]] = []
 
 
 def annotator_of(tagger: TextTagger) -> CaptionAnnotator:
-    """Build a tagger's annotator once per process."""
+    """Build a tagger's annotator once per process; one is kept, which may hold much."""
     # a vocabulary's digest takes milliseconds, and the same tagger asks for every shard
     for known, annotator in _latest:
-        if known is tagger:
+        if known is tagger or known.finds_as(tagger):
+            _latest[:] = [(tagger, annotator)]
             return annotator
-    _latest[:] = [(tagger, _annotator(tagger))]
-    return _latest[0][1]
-
-
-def _annotator(tagger: TextTagger) -> CaptionAnnotator:
-    pipeline = tagger.pipeline
-    identity = (pipeline.name, pipeline.pos, tagger.vocabulary.digest, tagger.nested)
-    if identity not in _annotators:
-        _annotators.clear()
-        _annotators[identity] = CaptionAnnotator(
-            load_pipeline(pipeline.name),
-            tagger.vocabulary,
-            any_pos=pipeline.pos == ANY_POS,
-            nested=tagger.nested,
-        )
-    return _annotators[identity]
-
-
-def unmatchable_concepts(tagger: TextTagger) -> list[str]:
-    """List the concepts that no caption can ever name, one sentence each."""
-    return list(annotator_of(tagger).unmatchable.values())
+    annotator = CaptionAnnotator(
+        load_pipeline(tagger.pipeline.name),
+        tagger.vocabulary,
+        any_pos=tagger.pipeline.pos == ANY_POS,
+        nested=tagger.nested,
+    )
+    _latest[:] = [(tagger, annotator)]
+    return annotator
 
 
 OPEN_CAPTIONS = ".open.parquet"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from conceptaudit.text.word_forms import FACTORY
@@ -49,8 +50,9 @@ class NounAsker:
 
     def __init__(self, nlp: Language, *, windows: bool = True) -> None:
         self._nlp = nlp
-        # whole captions are slower and give the same, which tests use
-        self.reach = reach_of(nlp) if windows else None
+        # whole captions are slower and give the same, which tests use; a tokenizer that is not
+        # spaCy's own may split a run differently where others stand around it
+        self.reach = reach_of(nlp) if windows and splits_at_spaces(nlp) else None
         needless = {
             name for name in nlp.pipe_names if nlp.get_pipe_meta(name).factory in _LEMMATIZERS
         }
@@ -59,13 +61,11 @@ class NounAsker:
             needless |= {n for n in nlp.pipe_names if nlp.get_pipe_meta(n).factory == FACTORY}
         self._rulers = _rulers(nlp) if self.reach is not None else ()
         self._needless = [*needless, *self._rulers]
-        self._nouns: dict[tuple[str, str], bool] = {}
-        self._by_run = splits_at_spaces(nlp)
         tokenizer: Any = nlp.tokenizer
-        self._special: frozenset[str] = (
-            frozenset(tokenizer.rules or ()) if self._by_run else frozenset()
-        )
-        self._runs: dict[str, tuple[list[str], list[int]]] = {}
+        self._special = frozenset(getattr(tokenizer, "rules", None) or ())
+        # a corpus repeats its words
+        self._split_run = lru_cache(maxsize=_MAX_CACHED)(self._words_of)
+        self._is_ruled_noun = lru_cache(maxsize=_MAX_CACHED)(self._ruled)
 
     def __call__(self, captions: Sequence[str], words: Sequence[tuple[int, int]]) -> list[Any]:
         """Ask about words."""
@@ -99,10 +99,9 @@ class NounAsker:
         reach = self.reach or 0
         windows: dict[_Window, list[int]] = {}
         answers: list[Any] = [False] * len(words)
-        cut = self._cut_runs if self._by_run else self._cut
         for number, (caption, start) in enumerate(words):
             try:
-                window = cut(captions[caption], start, reach)
+                window = self._cut(captions[caption], start, reach)
             except Exception as error:  # noqa: BLE001 -- any tokenizer may fail on any caption
                 answers[number] = f"{type(error).__name__}: {error}"
             else:
@@ -115,16 +114,7 @@ class NounAsker:
         return answers
 
     def _cut(self, caption: str, start: int, reach: int) -> _Window:
-        """Cut a window out of a caption that is split as a whole."""
-        doc = self._nlp.make_doc(caption)
-        place = 0 if (token := _token_at(doc, start)) is None else token.i
-        part = doc[max(0, place - reach) : place + reach + 1]
-        # the space after a word is one of its features, so the last one's is copied, too
-        spaces = tuple([bool(token.whitespace_) for token in part])
-        return tuple([token.text for token in part]), spaces, min(place, reach)
-
-    def _cut_runs(self, caption: str, start: int, reach: int) -> _Window:
-        """Cut the same window where runs of characters between single spaces are split alone."""
+        """Cut a window: runs of characters between single spaces are split alone."""
         runs = caption.split(" ")
         here = caption.count(" ", 0, start)
         own, places = self._split_run(runs[here])
@@ -148,18 +138,12 @@ class NounAsker:
         low, high = max(0, middle - reach), middle + reach + 1
         return tuple(words[low:high]), tuple(spaces[low:high]), middle - low
 
-    def _split_run(self, run: str) -> tuple[list[str], list[int]]:
-        known = self._runs.get(run)
-        if known is None:
-            if len(self._runs) >= _MAX_CACHED:
-                self._runs.clear()
-            if self._is_one_word(run):
-                known = [run], [0]
-            else:
-                doc = self._nlp.make_doc(run)
-                known = [token.text for token in doc], [token.idx for token in doc]
-            self._runs[run] = known
-        return known
+    def _words_of(self, run: str) -> tuple[list[str], list[int]]:
+        """Split a run of characters; return words and the places where they start."""
+        if self._is_one_word(run):
+            return [run], [0]
+        doc = self._nlp.make_doc(run)
+        return [token.text for token in doc], [token.idx for token in doc]
 
     def _is_one_word(self, run: str) -> bool:
         """Tell that the tokenizer would find nothing to split off: far cheaper than splitting."""
@@ -199,19 +183,13 @@ class NounAsker:
         if not self._rulers:
             return _has_noun_tag(token)
         # the rulers' rules are about single words, so a word and its tag are asked about once
-        key = (token.text, token.tag_)
-        known = self._nouns.get(key)
-        if known is None:
-            if len(self._nouns) >= _MAX_CACHED:
-                self._nouns.clear()
-            known = self._nouns[key] = self._ruled(token)
-        return known
+        return self._is_ruled_noun(token.text, token.tag_, bool(token.whitespace_))
 
-    def _ruled(self, token: Token) -> bool:
+    def _ruled(self, text: str, tag: str, space: bool) -> bool:
         from spacy.tokens import Doc
 
-        doc = Doc(self._nlp.vocab, words=[token.text], spaces=[bool(token.whitespace_)])
-        doc[0].tag_ = token.tag_
+        doc = Doc(self._nlp.vocab, words=[text], spaces=[space])
+        doc[0].tag_ = tag
         for name in self._rulers:
             ruler: Any = self._nlp.get_pipe(name)
             doc = ruler(doc)

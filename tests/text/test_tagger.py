@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from conceptaudit.datasets.base import Shard
 from conceptaudit.errors import ConfigError, MissingDependencyError
 from conceptaudit.records import Concept, ConceptVocabulary, SampleBatch
+from conceptaudit.text.annotator import CaptionAnnotator
 from conceptaudit.text.mentions import NO_MENTIONS, Annotated, Mention
 from conceptaudit.text.normalize import caption_text
 from conceptaudit.text.pipeline import find_pipeline, load_pipeline
-from conceptaudit.text.tagger import CaptionAnnotator, TextTagger, unmatchable_concepts
+from conceptaudit.text.tagger import TextTagger, annotator_of
 
 SHARD = Shard(name="000000", files=(), file_index=0)
 Count = Callable[[str], dict[str, int]]
@@ -185,7 +186,8 @@ def test_what_one_batch_taught_the_pipeline_serves_the_next() -> None:
 
 def test_concepts_that_can_never_match_are_named() -> None:
     words = ConceptVocabulary((Concept(name="dog"), Concept(name="___"), Concept(name="!!!")))
-    notes = unmatchable_concepts(TextTagger(vocabulary=words, pipeline=find_pipeline()))
+    tagger = TextTagger(vocabulary=words, pipeline=find_pipeline())
+    notes = list(annotator_of(tagger).unmatchable.values())
     assert len(notes) == 2
     assert "'___'" in notes[0]
     assert "'!!!'" in notes[1]
