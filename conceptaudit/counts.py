@@ -12,19 +12,18 @@ from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import ConceptFrequencies
 
+# Counts corrected for the image tagger's errors; NA where a concept could not be corrected.
 CORRECTED_COLUMNS = ("n_image_corrected", "n_joint_corrected")
-"""Counts corrected for the image tagger's errors; NA where a concept could not be corrected."""
 
+# Counts in which copies of an image count once, of audits that looked for copies.
 UNIQUE_COLUMNS = ("n_image_unique", "n_joint_unique")
-"""Counts in which copies of an image count once, of audits that looked for copies."""
 
-BOTH = "+"
-"""Joins the names of two counts that stand for frequency together."""
+BOTH = "+"  # joins the names of two counts that stand for frequency together
 
 AUTO_COUNT = "auto"
 
+# Share of the concepts that need a count before `"auto"` takes it for all of them.
 CORRECTED_SHARE = 0.95
-"""Share of the concepts that need a count before ``"auto"`` takes it for all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

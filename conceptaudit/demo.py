@@ -36,17 +36,15 @@ from conceptaudit.store.run_folder import NEW, OVERWRITE, RESUME
 from conceptaudit.zeroshot.evaluate import evaluate
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
+# Folders of a demo that are runs of their own, the data while they are drawn.
 RUNS = (
     "audit", "evaluation", "tail-evaluation", "longtail", ".longtail.building",
     "data", "pool", "test",
 )  # fmt: skip
-"""Folders of a demo that are runs of their own, the data while they are drawn."""
 
-REPORT = "report.html"
-"""Written last: a demo that lacks it was stopped, and starts over."""
+REPORT = "report.html"  # written last: a demo that lacks it was stopped, and starts over
 
-HELD_OUT = 0.25
-"""Share of the classes that the fit does not see."""
+HELD_OUT = 0.25  # share of the classes that the fit does not see
 
 MODEL = "lab-clip"
 TEST_SET = "lab-balanced"

@@ -235,9 +235,10 @@ def _type(column: pd.Series) -> str:
     return "sc:Float" if pd.api.types.is_float_dtype(column) else "sc:Text"
 
 
+# Endings of the names of reference counts by others than the paper, which is cited anyway.
 _REFERENCE_COUNTS = (("/clip-beyond-tail", "wen2024"), ("/swat", "liu2025"))
-"""Endings of the names of reference counts by others than the paper, which is cited anyway."""
 
+# What a part of a model's or its weights' name stands for.
 _WEIGHTS = (
     ("openai", ("radford2021",)),
     ("laion400m", ("schuhmann2021",)),
@@ -249,7 +250,6 @@ _WEIGHTS = (
     ("metaclip", ("xu2024",)),
     ("siglip", ("zhai2023",)),
 )
-"""What a part of a model's or its weights' name stands for."""
 
 
 @cache

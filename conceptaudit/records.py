@@ -17,15 +17,16 @@ import pandas as pd
 from conceptaudit.display import as_html, quantity
 from conceptaudit.errors import ConfigError, DataError
 
+# Low bits of a sample id that hold the row within its file; the bits above hold the file.
 ROW_BITS = 40
-"""Low bits of a sample id that hold the row within its file; the bits above hold the file."""
 
+# What a concept can be counted in: captions, images, or both sides of the same sample.
 MODALITIES = ("text", "image", "joint")
-"""What a concept can be counted in: captions, images, or both sides of the same sample."""
 
+# Count columns of a frequency table, in the order of `MODALITIES`.
 FREQUENCY_COLUMNS = tuple(f"n_{modality}" for modality in MODALITIES)
-"""Count columns of a frequency table, in the order of `MODALITIES`."""
 
+# Columns of a per-concept accuracy table; `n_correct` and `n_images` may be missing (NA).
 ACCURACY_COLUMNS = (
     "model",
     "pretraining",
@@ -36,7 +37,6 @@ ACCURACY_COLUMNS = (
     "accuracy",
     "metric",
 )
-"""Columns of a per-concept accuracy table; ``n_correct`` and ``n_images`` may be missing (NA)."""
 
 Int64Array = npt.NDArray[np.int64]
 Int32Array = npt.NDArray[np.int32]

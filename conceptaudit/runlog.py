@@ -23,8 +23,8 @@ from conceptaudit.artifacts import LOG, STARTED, package_versions, read_json
 from conceptaudit.errors import DataError
 from conceptaudit.progress import Progress, SilentProgress, announce
 
+# Progress within a stage is logged at most once in so many seconds, and at its end.
 TELL_SECONDS = 1.0
-"""Progress within a stage is logged at most once in so many seconds, and at its end."""
 
 PACKAGES = ("torch", "open_clip_torch", "spacy", "faiss-cpu", "faiss-gpu", "numpy", "pyarrow")
 

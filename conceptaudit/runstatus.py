@@ -15,17 +15,16 @@ from datetime import datetime
 from pathlib import Path
 
 from conceptaudit.artifacts import LOG, MANIFEST, STARTED, Json, read_json
-from conceptaudit.engine.part_marks import parts_to_run, read_marks
+from conceptaudit.engine.array_tasks import parts_to_run, read_marks
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.store.layouts import LAYOUTS, LOCK, shard_of
 
 FINISHED, RUNNING, STOPPED = "finished", "running", "stopped"
 
-RECENT_RECORDS = 50
-"""Records over which the rate is taken: the pace of now, and not of last night."""
+RECENT_RECORDS = 50  # records over which the rate is taken: the pace of now, and not of last night
 
+# A run that has written nothing for so long is called stopped: shards should take minutes.
 QUIET_SECONDS = 900.0
-"""A run that has written nothing for so long is called stopped: shards should take minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,7 @@ from conceptaudit.reading import is_text, read_parquet
 from conceptaudit.store.files import is_there
 
 COUNTS = ("n_text", "n_image", "n_joint")
-UNNAMED = (MANIFEST, LOCK, STARTED, LOG)
-"""Files of a run that its manifest need not name."""
+UNNAMED = (MANIFEST, LOCK, STARTED, LOG)  # files of a run that its manifest need not name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

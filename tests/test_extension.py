@@ -14,7 +14,7 @@ from conceptaudit.auditing import audit_part, merge_audit
 from conceptaudit.cli.main import main
 from conceptaudit.curves.families import known_families
 from conceptaudit.datasets.registry import known_layouts
-from conceptaudit.engine.parts import Part
+from conceptaudit.engine.array_tasks import Part
 from conceptaudit.records import Concept
 
 EXTENSION = Path(__file__).parent / "extension"

@@ -22,13 +22,14 @@ from conceptaudit.auditing.plan import KIND, AuditPlan, plan_audit
 from conceptaudit.auditing.results import AuditRun
 from conceptaudit.auditing.run import run_audit, run_audit_part
 from conceptaudit.display import quantity
-from conceptaudit.engine.part_marks import (
+from conceptaudit.engine.array_tasks import (
+    Part,
+    PartRun,
     mark_finished,
     parts_to_run,
     read_marks,
     uncovered,
 )
-from conceptaudit.engine.parts import Part, PartRun
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.options.audit import AuditOptions
 from conceptaudit.progress import Progress, SilentProgress

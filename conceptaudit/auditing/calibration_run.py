@@ -13,8 +13,7 @@ from conceptaudit.auditing.calibration_data import index_images
 from conceptaudit.auditing.plan import AuditPlan, mention_stage, plan_audit
 from conceptaudit.auditing.stages import AuditStages
 from conceptaudit.display import quantity
-from conceptaudit.engine.part_marks import mark_finished
-from conceptaudit.engine.parts import Part, PartRun
+from conceptaudit.engine.array_tasks import Part, PartRun, mark_finished
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.calibration import (
     Calibration,
@@ -29,8 +28,8 @@ from conceptaudit.options.audit import AuditOptions
 from conceptaudit.progress import Progress, SilentProgress
 from conceptaudit.records import ConceptVocabulary
 from conceptaudit.store.outputs import OutputFile
+from conceptaudit.store.partials import ScratchFolder
 from conceptaudit.store.places import check_apart, output_path
-from conceptaudit.store.scratch import ScratchFolder
 from conceptaudit.text.paper import PaperIndex
 from conceptaudit.text.tagger import TextTagger
 

@@ -33,8 +33,8 @@ from conceptaudit.image.calibration.labels import read_labels
 from conceptaudit.reading import concept_names, exact_texts, read_parquet
 from conceptaudit.records import Concept, ConceptVocabulary
 from conceptaudit.store.checking import check_written
+from conceptaudit.store.partials import ScratchFolder
 from conceptaudit.store.run_folder import replace_files
-from conceptaudit.store.scratch import ScratchFolder
 from conceptaudit.store.shards import stage_tables
 
 CELLS_FILE = "image_cells.parquet"

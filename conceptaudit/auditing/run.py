@@ -32,7 +32,7 @@ from conceptaudit.auditing.taggers import UNKNOWN_CONCEPTS, UNKNOWN_KEYS, TagFil
 from conceptaudit.datasets.base import Shard
 from conceptaudit.datasets.changes import change_notes, stamps_of
 from conceptaudit.engine import StageReport, workers_kept
-from conceptaudit.engine.parts import Part
+from conceptaudit.engine.array_tasks import Part
 from conceptaudit.errors import DataError
 from conceptaudit.frequency.counting import CountShard, count_store, shards_to_count
 from conceptaudit.image.stages import ImageTagger

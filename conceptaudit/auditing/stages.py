@@ -11,7 +11,7 @@ from conceptaudit.auditing.calibration_data import CalibrationData, ImageIndex
 from conceptaudit.auditing.plan import AuditPlan
 from conceptaudit.datasets.base import Dataset, Shard
 from conceptaudit.engine import StageReport, run_shards
-from conceptaudit.engine.parts import Part
+from conceptaudit.engine.array_tasks import Part
 from conceptaudit.engine.runner import StageRunner
 from conceptaudit.engine.stage import Stage
 from conceptaudit.errors import ConfigError

@@ -16,16 +16,16 @@ CROISSANT = optional("JSON file to write Croissant metadata of the result to (JS
 AS_JSON = flag("Print JSON.", name="json")
 
 
+# Parameters of verbs that name what is written; `tests/cli` holds that there is no other.
 WRITTEN = frozenset(
     {
         "out", "pairs", "figure", "steps", "work", "save_embeddings", "as_concepts", "review_out",
         "download_list", "contact_sheet", "croissant",
     }
 )  # fmt: skip
-"""Parameters of verbs that name what is written; `tests/cli` holds that there is no other."""
 
+# Parameters that are text, or names of models more often than folders.
 NOT_READ = frozenset({"template", "templates", "clip", "text", "pin", "exclude", "under", "mean"})
-"""Parameters that are text, or names of models more often than folders."""
 
 
 def check_here() -> None:

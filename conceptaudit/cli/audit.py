@@ -31,8 +31,7 @@ from conceptaudit.options.fields import argument, required
 if TYPE_CHECKING:
     from conceptaudit.auditing import AuditRun
 
-SHOWN = 5
-"""Concepts shown from the head and from the tail."""
+SHOWN = 5  # concepts shown from the head and from the tail
 
 
 @takes_options

@@ -16,9 +16,9 @@ from conceptaudit.options.fields import argument, flag, option, optional, requir
 if TYPE_CHECKING:
     from conceptaudit.image.calibration import Calibration
 
-SHOWN = 8
-"""Concepts shown."""
+SHOWN = 8  # concepts shown
 
+# Those of an audit that matter to a calibration, too.
 OPTIONS = Only(
     (
         "dataset_key", "layout", "caption_column", "image_column", "key_column", "spacy_model",
@@ -26,7 +26,6 @@ OPTIONS = Only(
         "workers", "engine", "ray_address",
     )
 )  # fmt: skip
-"""Those of an audit that matter to a calibration, too."""
 
 
 @takes_options

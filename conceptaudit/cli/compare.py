@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from conceptaudit.curate.paired import PairedCaptions
     from conceptaudit.frequency.comparing import Comparison
 
-SHOWN = 8
-"""Concepts shown from each end."""
+SHOWN = 8  # concepts shown from each end
 
-SURE = 0.05
-"""Share of false ones among the concepts that are called different."""
+SURE = 0.05  # share of false ones among the concepts that are called different
 
 
 @takes_options

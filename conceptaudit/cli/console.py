@@ -26,11 +26,10 @@ if TYPE_CHECKING:
     from conceptaudit.runlog import RunLog
 
 
+# Rates are taken over the last minute, or over the last so many units that take longer.
 PACE_MARKS = 60
-"""Rates are taken over the last minute, or over the last so many units that take longer."""
 
-PACE_SETTLES = 2.0
-"""Seconds at the start of a stage that no rate is taken from."""
+PACE_SETTLES = 2.0  # seconds at the start of a stage that no rate is taken from
 
 
 class Pace:
@@ -89,17 +88,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
-LINE_SECONDS = 60.0
-"""Where standard error is no terminal, progress is one line a minute."""
+LINE_SECONDS = 60.0  # where standard error is no terminal, progress is one line a minute
 
+# The first line of anything comes earlier: silence looks like a program that hangs.
 FIRST_SECONDS = 1.0
-"""The first line of anything comes earlier: silence looks like a program that hangs."""
 
 _BEFORE, _BETWEEN = "preparing", "working"
 
 
+# What JSON leaves as it is and a terminal obeys: it is written as an escape, the same value.
 _HIDDEN = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-"""What JSON leaves as it is and a terminal obeys: it is written as an escape, the same value."""
 
 
 def printable(text: str) -> str:

@@ -14,8 +14,7 @@ from conceptaudit.options.fields import argument, optional, required
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = 20
-"""Concepts shown."""
+SHOWN = 20  # concepts shown
 
 
 @takes_options

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from conceptaudit.curate import Curated
     from conceptaudit.curves import Curve
 
-SHOWN = 10
-"""Concepts shown from each end."""
+SHOWN = 10  # concepts shown from each end
 
 
 @takes_options

@@ -30,8 +30,7 @@ from conceptaudit.options.zeroshot import EvaluationOptions
 if TYPE_CHECKING:
     from conceptaudit.zeroshot.results import Evaluation
 
-SHOWN = 5
-"""Classes and confusions shown from each end."""
+SHOWN = 5  # classes and confusions shown from each end
 
 
 @takes_options

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from conceptaudit.curves import Curve, ModelFit
 
 
-SPOKEN = 5
-"""Models whose fit is said in sentences."""
+SPOKEN = 5  # models whose fit is said in sentences
 
 
 def show_curve(curve: Curve, *, binned: bool) -> None:

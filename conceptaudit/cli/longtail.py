@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from conceptaudit.longtail import LongTailOptions, LongTailSet
 
 
-SHOWN = 20
-"""Classes and notes shown; the rest is in the files."""
+SHOWN = 20  # classes and notes shown; the rest is in the files
 
 
 @takes_options
@@ -162,8 +161,7 @@ def _show(made: LongTailSet) -> None:
     )
 
 
-LISTED = 20
-"""Concepts shown, those with fewest images first."""
+LISTED = 20  # concepts shown, those with fewest images first
 
 
 def list_downloads(

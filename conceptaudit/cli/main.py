@@ -25,6 +25,7 @@ from conceptaudit.process import EXIT_INTERRUPTED, INTERRUPTED, interruptible
 EXIT_FAULTS = 1
 EXIT_USER = 2
 
+# In the order in which a user meets them; each is a module with a function of its name.
 VERBS = {
     "demo": "Run everything below on simulated data, offline.",
     "embed": "Embed a dataset's images once, for all that follows.",
@@ -54,7 +55,6 @@ VERBS = {
     "cite": "Print BibTeX of what a run rests on.",
     "lab": "Write simulated data whose true counts are known.",
 }
-"""In the order in which a user meets them; each is a module with a function of its name."""
 
 
 class _Verbs(Mapping[str, Any]):
@@ -207,6 +207,7 @@ def main(arguments: list[str]) -> int:
 
 _PARAMETER = re.compile(r"(?:The )?'(?P<name>\w+)' parameter(?: of [\w.]+)?")
 
+# Parameters of the library whose options have other names; the first that the verb has.
 SYNONYMS = {
     "location": ("dataset", "images", "location"),
     "source": ("concepts", "class_names", "frequencies"),
@@ -215,7 +216,6 @@ SYNONYMS = {
     "model": ("clip", "model"),
     "embedding_array": ("embeddings",),
 }
-"""Parameters of the library whose options have other names; the first that the verb has."""
 
 
 def in_options(message: str, verb: Callable[..., Any]) -> str:

@@ -94,7 +94,7 @@ def merge(
 def _place(named: Path) -> Path | None:
     """Find the folder that the parts of anything but an audit have written to."""
     from conceptaudit.artifacts import STARTED, read_json
-    from conceptaudit.engine.part_marks import read_marks
+    from conceptaudit.engine.array_tasks import read_marks
     from conceptaudit.errors import ConfigError
 
     found = [place for place in places_of(named) if read_marks(place).parts]
@@ -122,7 +122,7 @@ def _ask_again(place: Path, own: list[str], *, compute_missing: bool) -> NoRetur
     import shlex
 
     from conceptaudit.cli.main import main
-    from conceptaudit.engine.part_marks import parts_to_run, read_marks
+    from conceptaudit.engine.array_tasks import parts_to_run, read_marks
     from conceptaudit.errors import DataError
 
     marks = read_marks(place)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from conceptaudit.runlog import RunLog
 
+# Beginnings of warnings that are not shown, and why; --debug shows them.
 HARMLESS = (
     (
         "QuickGELU mismatch",
@@ -26,13 +27,11 @@ HARMLESS = (
     ("No pretrained weights loaded for model", "MODEL/untrained was asked for, and a note says so"),
     ("Failed to download weights", "the error that follows says what to do"),
 )
-"""Beginnings of warnings that are not shown, and why; --debug shows them."""
 
+# Kinds that Python itself does not show to users by default.
 FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
-"""Kinds that Python itself does not show to users by default."""
 
-LONGEST = 400
-"""Characters of a warning that are shown."""
+LONGEST = 400  # characters of a warning that are shown
 
 _PACKAGE = re.compile(r"[/\\](?:site|dist)-packages[/\\]([A-Za-z0-9_]+)")
 _OURS = "conceptaudit"
@@ -91,8 +90,7 @@ class Notices:
             self._log = None
 
 
-NOTICES = Notices()
-"""Of this process."""
+NOTICES = Notices()  # of this process
 
 
 class _Handler(logging.Handler):

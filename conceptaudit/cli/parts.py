@@ -13,21 +13,20 @@ from conceptaudit.cli.console import emit_json, say
 from conceptaudit.display import quantity
 
 if TYPE_CHECKING:
-    from conceptaudit.engine.parts import Part, PartRun
+    from conceptaudit.engine.array_tasks import Part, PartRun
 
+# What the program was called with.
 ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
-"""What the program was called with."""
 
 OWN_VALUES = ("--shard", "--workers", "--engine", "--ray-address", "--threads")
+# What a part is told for itself: no matter for the whole.
 OWN_FLAGS = ("--resume", "--json", "--debug")
-"""What a part is told for itself: no matter for the whole."""
 
+# Whose marks a merge follows; an audit says in its run folder what it is.
 VERBS = ("embed", "calibrate", "vocab", "evaluate", "retrieval", "longtail")
-"""Whose marks a merge follows; an audit says in its run folder what it is."""
 
 PLACES = ("-o", "--out", "--work")
-NEVER = ("--overwrite", "--allow-pickle-weights")
-"""What a merge never does because a file says so."""
+NEVER = ("--overwrite", "--allow-pickle-weights")  # what a merge never does because a file says so
 
 
 def without_own(arguments: Sequence[str]) -> list[str]:
@@ -50,7 +49,7 @@ def without_own(arguments: Sequence[str]) -> list[str]:
 
 def asked_part(shard: str, *, overwrite: bool = False) -> Part:
     """Read which part is asked for, and remember the command for the merge."""
-    from conceptaudit.engine.parts import Part
+    from conceptaudit.engine.array_tasks import Part
     from conceptaudit.errors import ConfigError
 
     if overwrite:

@@ -16,8 +16,7 @@ from conceptaudit.options.fields import argument, flag, option, optional, requir
 if TYPE_CHECKING:
     from conceptaudit.curves.planning import Plan
 
-SHOWN = 15
-"""Classes shown, cheapest gain first."""
+SHOWN = 15  # classes shown, cheapest gain first
 
 
 @takes_options

@@ -20,19 +20,16 @@ if TYPE_CHECKING:
     from conceptaudit.curves.known_results import Anchors
     from conceptaudit.records import ConceptFrequencies
 
-SHOWN = 10
-"""Rows shown from each end of the predictions."""
+SHOWN = 10  # rows shown from each end of the predictions
 
-MOST_LINES = 40
-"""Lines, one per model and dataset, that the predictions end with at most."""
+MOST_LINES = 40  # lines, one per model and dataset, that the predictions end with at most
 
 MODELS_FIRST = (
     "Results of other models on these classes say far more than frequency does (R² on new sets "
     "about 0.74 against 0.15): where there are any, give them with --from-models."
 )
 
-REFERENCE = "reference"
-"""What stands in place of a curve for the published ones."""
+REFERENCE = "reference"  # what stands in place of a curve for the published ones
 
 
 @takes_options

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 ACTIONS = ("list", "show")
 
-SHOWN = 5
-"""Most frequent concepts shown of each evaluation set."""
+SHOWN = 5  # most frequent concepts shown of each evaluation set
 
 
 @takes_options

@@ -113,7 +113,7 @@ def _draw(sheet: Path, names: list[str], keys: list[list[str]], pool: str, k: in
     from conceptaudit.image.index.search import fetch_images
     from conceptaudit.longtail.contact_sheet import ContactSheet
     from conceptaudit.store.outputs import output_files, staged
-    from conceptaudit.store.scratch import ScratchFolder
+    from conceptaudit.store.partials import ScratchFolder
 
     pictures = fetch_images(pool, {key for row in keys for key in row})
     drawn = ContactSheet(names, shown=k)

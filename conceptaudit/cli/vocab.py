@@ -19,8 +19,7 @@ from conceptaudit.display import quantity
 from conceptaudit.options.fields import argument, flag, optional, required
 from conceptaudit.options.vocab import PhraseRule, VocabOptions
 
-SHOWN = 15
-"""Entries shown."""
+SHOWN = 15  # entries shown
 
 
 @takes_options

@@ -48,7 +48,7 @@ from conceptaudit.errors import ConfigError
 from conceptaudit.options.curate import CurateOptions
 from conceptaudit.options.engine import EngineChoice
 from conceptaudit.progress import Progress, SilentProgress
-from conceptaudit.store.scratch import ScratchFolder
+from conceptaudit.store.partials import ScratchFolder
 
 KIND = "curation"
 

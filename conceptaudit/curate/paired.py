@@ -21,7 +21,7 @@ from conceptaudit.frequency.ratios import false_discovery_rate
 from conceptaudit.options.audit import AuditOptions
 from conceptaudit.progress import Progress
 from conceptaudit.reading import read_parquet
-from conceptaudit.store.scratch import ScratchFolder
+from conceptaudit.store.partials import ScratchFolder
 
 FloatArray = npt.NDArray[np.float64]
 

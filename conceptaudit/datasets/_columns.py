@@ -1,4 +1,4 @@
-"""Which column of a table holds the caption, the key, the URL, the image: found through aliases.
+"""Which column of a table holds the caption, the key, the URL, the image, and what else is said.
 
 The schemas of published sets were never written down and vary between releases, so names are
 matched without regard to case, in the order of preference below.
@@ -11,16 +11,15 @@ from typing import Any
 
 from conceptaudit.errors import ConfigError, DataError
 
+# LAION-COCO carries TEXT beside the better top_caption, hence the order of the first three.
+#
+# LLaVA's captions are answers in `conversations`; Flickr30k's table calls them `comment`.
 CAPTION_ALIASES = (
     "caption", "top_caption", "text", "txt", "alt_text", "alt", "captions", "caption_text",
     "raw_caption", "title", "description", "sentence", "raw", "sentences", "comment",
     "all_captions", "blip_caption", "caption_str", "reference_strs", "conversations",
     "conversation", "messages", "texts", "regions",
 )  # fmt: skip
-"""LAION-COCO carries TEXT beside the better top_caption, hence the order of the first three.
-
-LLaVA's captions are answers in ``conversations``; Flickr30k's table calls them ``comment``.
-"""
 
 KEY_ALIASES = (
     "key", "__key__", "uid", "sample_id", "image_path", "image_id", "imageid", "photoid", "id",
@@ -34,12 +33,11 @@ IMAGE_ALIASES = (
 )  # fmt: skip
 
 TEXT, NUMBER, BINARY, IMAGE_STRUCT, OTHER = "text", "number", "binary", "image", "other"
+# Kinds of column that a table format reports.
+#
+# An `IMAGE_STRUCT` is {bytes, path}; a `LIST` holds texts or records with a text, an `IMAGE_LIST`
+# images; a column that is `UNKNOWN` holds nothing but nulls.
 LIST, IMAGE_LIST, UNKNOWN = "list", "images", "null"
-"""Kinds of column that a table format reports.
-
-An `IMAGE_STRUCT` is {bytes, path}; a `LIST` holds texts or records with a text, an `IMAGE_LIST`
-images; a column that is `UNKNOWN` holds nothing but nulls.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +192,8 @@ DIGEST, SIMILARITY, AESTHETIC, WIDTH, HEIGHT = (
     "digest", "similarity", "aesthetic", "width", "height",
 )  # fmt: skip
 
+# LAION-400M has NSFW (a word) and LICENSE, LAION-5B punsafe and pwatermark, COYO the scores; our
+# own embedding folders have the digest of the file that was embedded.
 EXTRA_ALIASES: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         URL: URL_ALIASES,
@@ -213,8 +213,6 @@ EXTRA_ALIASES: Mapping[str, Sequence[str]] = MappingProxyType(
         HEIGHT: ("original_height", "height"),
     }
 )  # fmt: skip
-"""LAION-400M has NSFW (a word) and LICENSE, LAION-5B punsafe and pwatermark, COYO the scores; our
-own embedding folders have the digest of the file that was embedded."""
 
 
 def extra_columns(names: Sequence[str]) -> dict[str, str]:

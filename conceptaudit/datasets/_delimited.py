@@ -22,20 +22,19 @@ _OTHER_MARKS = {
 }
 _PEEK_ROWS = 200
 _PEEK_BYTES = 1 << 20
+# Longer lines, and records of several, are no captions, and no documents of a corpus either.
 MAX_LINE_BYTES = 1 << 26
-"""Longer lines, and records of several, are no captions, and no documents of a corpus either."""
 
 # Python's own limit of 128 KiB is less than documents have; ours is the line's, checked below
 csv.field_size_limit(MAX_LINE_BYTES)
 
+# In a row: a few packed kilobytes can hold billions, and each takes its time.
 MAX_BLANK_LINES = 1_000_000
-"""In a row: a few packed kilobytes can hold billions, and each takes its time."""
 
+# A quotation mark that is open for longer opens no field, in CSV; documents have fewer lines.
 MAX_RECORD_LINES = 10_000
-"""A quotation mark that is open for longer opens no field, in CSV; documents have fewer lines."""
 
-_AHEAD = 100
-"""The same in TSV, where most quotation marks that open a field are bare."""
+_AHEAD = 100  # the same in TSV, where most quotation marks that open a field are bare
 
 _SHOWN = 200
 SWALLOWED, UNBALANCED, TOO_LONG = "rows_swallowed", "unbalanced_quote", "record_too_long"

@@ -1,4 +1,9 @@
-"""Embedding files and their metadata, paired by the index in their names."""
+"""Files of embeddings: arrays paired with metadata by the index in their names, read in blocks.
+
+Arrays are read with a file handle and not a memory map: the same code then serves URLs and
+``.npz``, and the pages of a map count as memory of the process, which grows to the size of the
+file.
+"""
 
 import re
 import tokenize
@@ -176,11 +181,10 @@ _BAD_HEADER = (
 )  # fmt: skip
 
 
+# A header of two dimensions has some hundred bytes; numpy parses 10,000 at most.
 MAX_HEADER_BYTES = 1 << 16
-"""A header of two dimensions has some hundred bytes; numpy parses 10,000 at most."""
 
-MAX_DIMENSION = 1 << 16
-"""Numbers in an embedding; the largest models give some ten thousand."""
+MAX_DIMENSION = 1 << 16  # numbers in an embedding; the largest models give some ten thousand
 
 
 @dataclass(slots=True, kw_only=True)
@@ -324,8 +328,8 @@ def array_names(path: str) -> list[str]:
         return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
+# Names of image embeddings in DataComp's `.npz` files, then in others.
 IMAGE_ARRAYS = ("b32_img", "l14_img", "image_embeddings", "img_emb")
-"""Names of image embeddings in DataComp's ``.npz`` files, then in others."""
 
 
 def choose_array(path: str, wanted: str | None) -> str:

@@ -41,11 +41,11 @@ _DAMAGE = (
     NotImplementedError,
 )  # fmt: skip
 
+# Captions, URLs and JSON shrink to a tenth or a thirtieth when they are packed.
 MAX_UNPACKED_RATIO = 200
-"""Captions, URLs and JSON shrink to a tenth or a thirtieth when they are packed."""
 
+# A file that unpacks to less harms nobody, whatever its ratio: tests repeat one caption.
 MIN_BOMB_BYTES = 1 << 27
-"""A file that unpacks to less harms nobody, whatever its ratio: tests repeat one caption."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,8 +217,7 @@ def reading(path: str, what: str = "file") -> Iterator[None]:
         ) from error
 
 
-_SHOWN = 200
-"""Characters of an unforeseen error: some quote what they failed on."""
+_SHOWN = 200  # characters of an unforeseen error: some quote what they failed on
 
 
 def names_its_file(

@@ -20,8 +20,7 @@ from conceptaudit.records import Drop, SampleBatch, sample_id
 
 IMAGE_ENDINGS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jxl")
 CAPTION_ENDINGS = ("txt", "text", "caption")
-MAX_MEMBER_BYTES = 1 << 28
-"""Larger members are not read: no caption or training photograph is."""
+MAX_MEMBER_BYTES = 1 << 28  # larger members are not read: no caption or training photograph is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,7 @@ from conceptaudit.datasets._sniff import LINES, Dialect
 from conceptaudit.errors import DataError
 
 _PEEK_ROWS = 100
-MAX_JSON_BYTES = 1 << 31
-"""Captions of ten million images; a packed file may claim to hold any size."""
+MAX_JSON_BYTES = 1 << 31  # captions of ten million images; a packed file may claim to hold any size
 
 _LINES = Dialect(delimiter=LINES, quoted=False, header=False, names=("line",))
 _KINDS = {str: TEXT, int: NUMBER, float: NUMBER, bool: NUMBER, type(None): UNKNOWN}
@@ -73,8 +72,8 @@ def _parse(line: str) -> Any:
         return None
 
 
+# Lists in lists that a sample may have; Python's own limit of a thousand is for all callers.
 MAX_DEPTH = 64
-"""Lists in lists that a sample may have; Python's own limit of a thousand is for all callers."""
 
 
 def parse_json(text: str) -> Any:
@@ -152,8 +151,8 @@ def load(path: str) -> Any:
     return _load(stat_file(path))
 
 
+# Where the list of samples lies in a file that says more of itself.
 _WRAPPERS = ("data", "annotations", "images", "samples", "items", "records", "captions", "rows")
-"""Where the list of samples lies in a file that says more of itself."""
 
 
 def table(content: Any, path: str) -> dict[str, list[Any]]:

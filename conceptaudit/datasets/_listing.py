@@ -34,8 +34,8 @@ from conceptaudit.store.files import exists, is_there
 
 _WILDCARDS = frozenset("*?[")
 
+# Questions to a remote file system at a time: a thousand shards one by one take a minute.
 _ASKED_AT_ONCE = 16
-"""Questions to a remote file system at a time: a thousand shards one by one take a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,8 +227,8 @@ def list_folder(folder: str, root: str) -> list[File]:
             ]
 
 
+# More shards than anybody has: a slip such as `{0..99999999}` must not fill the memory.
 MAX_NAMES = 1_000_000
-"""More shards than anybody has: a slip such as ``{0..99999999}`` must not fill the memory."""
 
 _GROUP = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{},]*(?:,[^{},]*)+)\}")
 
@@ -299,6 +299,7 @@ def check_all_there(location: str, wanted: int, missing: list[str]) -> None:
     )
 
 
+# Files that hold no captions by line, whatever their bytes look like.
 _BINARY = frozenset(
     {
         ".bin", ".dat", ".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".safetensors", ".onnx", ".h5",
@@ -308,12 +309,10 @@ _BINARY = frozenset(
         ".yml", ".mp4", ".avi", ".webm", ".wav",
     }
 )  # fmt: skip
-"""Files that hold no captions by line, whatever their bytes look like."""
 
 _ABOUT = frozenset({"readme", "license", "licence", "notice", "copying", "changelog", "checksums"})
 _PEEK_BYTES = 1 << 16
-_MANY = 5
-"""More lines than a caption has."""
+_MANY = 5  # more lines than a caption has
 
 
 def is_text(file: File) -> bool:

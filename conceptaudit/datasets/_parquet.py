@@ -20,25 +20,24 @@ from conceptaudit.datasets._rows import Cut, Rows, even_cuts, struct_has_text
 from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 
+# A range within a row group decodes the rows before it, so more cuts cost more than they save.
 MAX_CUTS_PER_ROW_GROUP = 64
-"""A range within a row group decodes the rows before it, so more cuts cost more than they save."""
 
 _BUFFER_BYTES = 1 << 20
 
+# Writers stop at some megabytes; a value in it may stand in a million rows.
 MAX_DICTIONARY_BYTES = 1 << 28
-"""Writers stop at some megabytes; a value in it may stand in a million rows."""
 
+# Of a column of a row group, whose rows each repeat a value of its dictionary: a minute's work.
 MAX_DECODED_BYTES = 1 << 36
-"""Of a column of a row group, whose rows each repeat a value of its dictionary: a minute's work."""
 
-MAX_BATCH_BYTES = 1 << 29
-"""Of a batch whose rows all hold the whole dictionary."""
+MAX_BATCH_BYTES = 1 << 29  # of a batch whose rows all hold the whole dictionary
 
+# A column that unpacks to more, times its size and in all, holds nothing that was said.
 MAX_RATIO, MIN_BOMB_BYTES = 200, 1 << 30
-"""A column that unpacks to more, times its size and in all, holds nothing that was said."""
 
+# No writer puts four billion rows in one file; a few bytes of nulls can claim any number.
 MAX_ROWS = 1 << 32
-"""No writer puts four billion rows in one file; a few bytes of nulls can claim any number."""
 
 
 @contextmanager

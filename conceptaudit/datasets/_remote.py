@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Seconds before the second, third … try: what lasts longer is no hiccup.
 WAITS = (0.5, 1.0, 2.0, 4.0)
-"""Seconds before the second, third … try: what lasts longer is no hiccup."""
 
 BUFFER_BYTES = 1 << 20
 
+# What no second try mends; anything else that a file system raises may pass.
 _PERMANENT = (
     FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, NotImplementedError,
     ImportError, MemoryError, ConceptAuditError,
 )  # fmt: skip
-"""What no second try mends; anything else that a file system raises may pass."""
 
 
 def retried(action: Callable[[], T], url: str) -> T:

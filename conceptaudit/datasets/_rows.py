@@ -1,4 +1,4 @@
-"""What every table format yields: blocks of rows, and places to cut a file at."""
+"""What every table format yields: blocks of rows and places to cut; rows of several captions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,11 +50,10 @@ def even_cuts(n_rows: int, shard_rows: int) -> list[Cut]:
     return [Cut(start=start, stop=min(start + shard_rows, n_rows)) for start in starts]
 
 
+# Sample ids that a row with a list of captions takes up, so that no cut of the file changes one.
+#
+# Visual Genome has some 300 regions to an image; a row beyond that loses captions, and says so.
 CAPTIONS_PER_ROW = 1 << 10
-"""Sample ids that a row with a list of captions takes up, so that no cut of the file changes one.
-
-Visual Genome has some 300 regions to an image; a row beyond that loses captions, and says so.
-"""
 
 SEVERAL_NOTE = (
     "A row may hold several captions: each is a sample, and an image counts once per caption. "
@@ -62,16 +61,16 @@ SEVERAL_NOTE = (
     "exact adds counts of images."
 )
 
+# Where a record has its text: COCO's `caption`, Karpathy's `raw`, Visual Genome's `phrase`, LLaVA's
+# `value`, OpenAI's `content`, IDEFICS' `assistant`.
 _TEXT_FIELDS = (
     "caption", "raw", "text", "sentence", "phrase", "value", "content", "caption_str", "assistant",
     "description", "answer",
 )  # fmt: skip
-"""Where a record has its text: COCO's ``caption``, Karpathy's ``raw``, Visual Genome's ``phrase``,
-LLaVA's ``value``, OpenAI's ``content``, IDEFICS' ``assistant``."""
 
 _SPEAKERS = ("from", "role")
+# Who does not answer in LLaVA's, ShareGPT's and OpenAI's conversations.
 _ASKING = frozenset({"human", "user", "system", "tool", "function", "question"})
-"""Who does not answer in LLaVA's, ShareGPT's and OpenAI's conversations."""
 
 
 def captions_of(value: Any) -> list[Any]:

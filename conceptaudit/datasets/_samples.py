@@ -13,8 +13,8 @@ from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError
 from conceptaudit.records import Drop, Float32Array, Int64Array, SampleBatch, sample_id
 
+# Longer captions are cut and reported: whole pages that were stored as an alt-text.
 MAX_CAPTION_CHARS = 10_000
-"""Longer captions are cut and reported: whole pages that were stored as an alt-text."""
 
 _SHOWN_CHARS = 80
 

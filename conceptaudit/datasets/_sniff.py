@@ -24,11 +24,10 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _FILE = re.compile(
     r"[^\t]*\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif)(?P<number>#[a-z]*\d+[a-z]*)?", re.IGNORECASE
 )
+# Flickr's token files: `name.jpg#0` is the first caption of `name.jpg`.
 NUMBERED_KEY = re.compile(r"(?i)(.*\.(?:jpe?g|png|webp|gif|bmp|tiff?))#[a-z]*\d+[a-z]*")
-"""Flickr's token files: ``name.jpg#0`` is the first caption of ``name.jpg``."""
 
-_MOST = 0.9
-"""Share of the rows that a habit must cover: real files have a few bad ones."""
+_MOST = 0.9  # share of the rows that a habit must cover: real files have a few bad ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

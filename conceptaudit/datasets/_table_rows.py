@@ -1,4 +1,8 @@
-"""Which rows of a table are samples at all: those in a language asked for, those with a URL."""
+"""Rows of a table as a batch of samples; rows that are none as drops, and why.
+
+Rows are left out by language, without a URL, or because img2dataset did not store them; its
+``{shard}.parquet`` beside a shard of images says what was tried there, and what failed.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +30,7 @@ from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.records import Drop, SampleBatch, sample_id
 
-NO_LANGUAGE = "unknown"
-"""Stands for a language that a row leaves empty."""
+NO_LANGUAGE = "unknown"  # stands for a language that a row leaves empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +107,8 @@ def _slug(code: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", code)[:40]
 
 
+# img2dataset's status of a row whose image was downloaded; only these were trained on.
 SUCCESS = "success"
-"""img2dataset's status of a row whose image was downloaded; only these were trained on."""
 
 
 def table_batch(

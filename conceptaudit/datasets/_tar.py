@@ -24,14 +24,13 @@ from conceptaudit.datasets._groups import CAPTION_ENDINGS, IMAGE_ENDINGS, Group,
 from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 
+# WebDataset's rule: the key ends at the first dot of the base name.
 _NAME = re.compile(r"(?:\./)?((?:.*/)?[^./][^./]*)\.([^/]*)")
-"""WebDataset's rule: the key ends at the first dot of the base name."""
 
 _PARTS = frozenset((*IMAGE_ENDINGS, *CAPTION_ENDINGS, "json"))
 
 _BLOCK = 512
-MAX_RATIO = 100
-"""Images do not shrink when they are packed, and captions by 10 at most."""
+MAX_RATIO = 100  # images do not shrink when they are packed, and captions by 10 at most
 
 MIN_BOMB_BYTES = 1 << 30
 _CHUNK = 1 << 20
@@ -187,8 +186,8 @@ def _members(stream: IO[bytes], path: str) -> Iterator[tuple[str, Member]]:
         _check_end(stream, archive.offset, path)
 
 
+# Raised for sizes that no file has, and for headers about headers about headers.
 _IMPOSSIBLE = (ValueError, OverflowError, RecursionError)
-"""Raised for sizes that no file has, and for headers about headers about headers."""
 
 
 def _opened(stream: IO[bytes], path: str) -> tarfile.TarFile:
@@ -237,15 +236,14 @@ def read_member(stream: IO[bytes], member: Member) -> bytes:
     return stream.read(member.size)
 
 
+# A name has up to 4,096 bytes, and what a file system notes beside it (xattr) some 64 KiB.
 MAX_HEADER_BYTES = 1 << 20
-"""A name has up to 4,096 bytes, and what a file system notes beside it (xattr) some 64 KiB."""
 
-MAX_RECORDS = 1_000
-"""Records of a pax header; tar writes up to twenty."""
+MAX_RECORDS = 1_000  # records of a pax header; tar writes up to twenty
 
 _LENGTH_DIGITS = 8
+# Runs of digits are what tarfile's search is quadratic in; sizes and times have thirty.
 _LONG_NUMBER = re.compile(rb"[0-9]{129}")
-"""Runs of digits are what tarfile's search is quadratic in; sizes and times have thirty."""
 
 _LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _PAX = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)

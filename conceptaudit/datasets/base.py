@@ -19,24 +19,22 @@ PARTS = frozenset({CAPTION, IMAGE, EMBEDDING, LANGUAGE})
 
 CAPTION_UNIT, DOCUMENT_UNIT = shared.UNITS
 
+# What a row says besides (URL, licence, safety, watermark; see `_extra.EXTRA_ALIASES`): may be
+# asked of every dataset, and is empty where it has none, so that no `provides` names it.
 EXTRA = "extra"
-"""What a row says besides (URL, licence, safety, watermark; see `_extra.EXTRA_ALIASES`): may be
-asked of every dataset, and is empty where it has none, so that no `provides` names it."""
 
 DEFAULT_SHARD_ROWS = shared.DEFAULT_SHARD_ROWS
 
+# Rows per batch of captions or embeddings; batches with images are smaller.
 DEFAULT_BATCH_ROWS = 2_048
-"""Rows per batch of captions or embeddings; batches with images are smaller."""
 
-IMAGE_BATCH_ROWS = 128
-"""Rows per batch that carries encoded images: some 10 MB of web photographs."""
+IMAGE_BATCH_ROWS = 128  # rows per batch that carries encoded images: some 10 MB of web photographs
 
-DOCUMENT_BATCH_ROWS = 64
-"""Rows per batch of documents, which may be books."""
+DOCUMENT_BATCH_ROWS = 64  # rows per batch of documents, which may be books
 
 
+# Column of our own embedding folders: the sample id that a row had in the embedded dataset.
 SOURCE_COLUMN = "source_id"
-"""Column of our own embedding folders: the sample id that a row had in the embedded dataset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

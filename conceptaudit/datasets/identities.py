@@ -18,8 +18,8 @@ from conceptaudit.datasets.table import TableDataset
 
 URL = "url"
 MD5, SHA256, PHASH = "md5", "sha256", "phash"
+# Digest columns, by their names in any case; img2dataset and DataComp write the first two.
 DIGESTS = (MD5, SHA256, PHASH)
-"""Digest columns, by their names in any case; img2dataset and DataComp write the first two."""
 
 HASH_BITS = 64
 

@@ -20,8 +20,7 @@ from conceptaudit.datasets.webdataset import WebDataset, named_endings
 from conceptaudit.errors import ConceptAuditError
 from conceptaudit.records import ROW_BITS, SampleBatch
 
-MOST_ARCHIVES = 6
-"""Archives whose index is kept: some 10 MB each where they hold 10,000 samples."""
+MOST_ARCHIVES = 6  # archives whose index is kept: some 10 MB each where they hold 10,000 samples
 
 _ROW = (1 << ROW_BITS) - 1
 

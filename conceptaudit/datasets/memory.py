@@ -23,8 +23,7 @@ from conceptaudit.records import SampleBatch
 if TYPE_CHECKING:
     import pandas as pd
 
-HERE = "captions in memory"
-"""Location of a dataset that lies in no file."""
+HERE = "captions in memory"  # location of a dataset that lies in no file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,8 +25,8 @@ from conceptaudit.plugins import installed
 
 GROUP = "conceptaudit.layouts"
 
+# What every run writes into its folder before anything else.
 _OURS = frozenset({"run.json", "log.jsonl"})
-"""What every run writes into its folder before anything else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,8 +159,7 @@ OWN = (
         takes=frozenset({"caption_column"}),
     ),
 )
-LAYOUTS = tuple(layout.name for layout in OWN)
-"""Names of our own layouts."""
+LAYOUTS = tuple(layout.name for layout in OWN)  # names of our own layouts
 
 
 @cache

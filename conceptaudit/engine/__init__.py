@@ -1,8 +1,8 @@
 """Engines that run one task over many items: in this process, in several, or on a Ray cluster."""
 
 from conceptaudit.engine.base import Engine
-from conceptaudit.engine.choose import open_engine
-from conceptaudit.engine.kept import workers_kept
+from conceptaudit.engine.dispatcher import workers_kept
+from conceptaudit.engine.runner import open_engine
 from conceptaudit.engine.stage import ShardResult, Stage, StageReport, run_shards, run_stage
 from conceptaudit.options.engine import EngineChoice
 

@@ -13,12 +13,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 AnyTask = Callable[[Any], Any]
 
+# Items handed out ahead of each worker: enough to keep it busy, few enough to stay small.
 IN_FLIGHT_PER_WORKER = 3
-"""Items handed out ahead of each worker: enough to keep it busy, few enough to stay small."""
 
 
+# Read by numpy, torch and FAISS when they are first imported in a worker.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Read by numpy, torch and FAISS when they are first imported in a worker."""
 
 
 class Engine(Protocol):

@@ -20,10 +20,9 @@ from conceptaudit.engine.base import (
     Result,
     available_cpus,
 )
-from conceptaudit.engine.crew import Crew
-from conceptaudit.engine.kept import keep, take
-from conceptaudit.engine.lone_process import LoneProcess
-from conceptaudit.engine.nursery import start_context, start_nursery
+from conceptaudit.engine.dispatcher import Dispatcher, keep, take
+from conceptaudit.engine.fork_server import start_context, start_fork_server
+from conceptaudit.engine.worker_process import WorkerProcess
 from conceptaudit.errors import ConceptAuditError
 from conceptaudit.process import claim_process
 
@@ -77,7 +76,7 @@ class ProcessWorker:
         self._task = task
         self._threads = threads
         self._kind = ("process", threads)
-        self._pool: LoneProcess = take(self._kind) or _pool_of_one(threads)
+        self._pool: WorkerProcess = take(self._kind) or _pool_of_one(threads)
         self._pid: Future[int] | None = None
 
     def greet(self) -> Future[Any]:
@@ -118,8 +117,8 @@ class ProcessWorker:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _pool_of_one(threads: int) -> LoneProcess:
-    return LoneProcess(start_context(threads), _prepare)
+def _pool_of_one(threads: int) -> WorkerProcess:
+    return WorkerProcess(start_context(threads), _prepare)
 
 
 @contextmanager
@@ -151,7 +150,7 @@ class ProcessEngine:
         """Begin in the background to load what the workers of later runs will need."""
         if self._threads == 1:
             with _threads_per_worker(1):
-                start_nursery(loaders)
+                start_fork_server(loaders)
 
     def run(
         self, task: Callable[[Item], Result], items: Sequence[Item]
@@ -159,4 +158,4 @@ class ProcessEngine:
         """Yield each item with its result as it is done."""
         with _threads_per_worker(self._threads):
             start = partial(ProcessWorker, task, threads=self._threads)
-            yield from Crew(start, items).run(self.workers)
+            yield from Dispatcher(start, items).run(self.workers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import platform
 import signal
 import socket
 import tempfile
@@ -16,31 +17,68 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from conceptaudit.artifacts import file_digest
+from conceptaudit.artifacts import RUN_PACKAGES, file_digest, package_versions
 from conceptaudit.engine.base import AnyTask, Item, Result, available_cpus
-from conceptaudit.engine.crew import Crew
-from conceptaudit.engine.environment import (
-    check_versions,
-    forwarded_environment,
-    installed_versions,
-)
-from conceptaudit.engine.kept import keep, take
+from conceptaudit.engine.dispatcher import Dispatcher, keep, take
 from conceptaudit.errors import ConceptAuditError, ConfigError, MissingDependencyError
 from conceptaudit.process import claim_process
-from conceptaudit.store.scratch import ScratchFolder
+from conceptaudit.store.partials import ScratchFolder
 
+# Environment variables that mean the same to every worker as to the first process, where set.
+FORWARDED = (
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HF_HUB_OFFLINE",
+    "TORCH_HOME",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+)
+
+
+def forwarded_environment() -> dict[str, str]:
+    """Return the variables that workers on other machines are given."""
+    return {name: os.environ[name] for name in FORWARDED if name in os.environ}
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions that decide what a worker computes: of Python, of us, of packages."""
+    packages = package_versions("conceptaudit", *RUN_PACKAGES)
+    known = {name: str(version) for name, version in packages.items() if version}
+    return {"python": platform.python_version(), **known}
+
+
+def check_versions(first: Mapping[str, str]) -> None:
+    """Refuse to work on a machine whose packages are not those of the first process.
+
+    Examples
+    --------
+    >>> check_versions(installed_versions())
+    """
+    here = installed_versions() if first else {}
+    others = [
+        f"{name} {here.get(name, 'missing')} where the first process has {version}"
+        for name, version in sorted(first.items())
+        if here.get(name) != version
+    ]
+    if others:
+        raise ConfigError(
+            f"The Ray worker on {os.uname().nodename} has other versions: {', '.join(others)}. "
+            "Counts must not depend on which machine counted: install the same environment on all "
+            "machines of the cluster, or submit the job with a Ray runtime environment."
+        )
+
+
+# Read by Ray: nothing is reported to anybody; what the second one says becomes its default.
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-"""Read by Ray: nothing is reported to anybody; what the second one says becomes its default."""
 
+# Of a cluster that is started here: tasks go through it, results are files.
 OBJECT_STORE_BYTES = 256 * 2**20
-"""Of a cluster that is started here: tasks go through it, results are files."""
 
-ADDRESS_SECONDS = 10.0
-"""How long an address may take to answer."""
+ADDRESS_SECONDS = 10.0  # how long an address may take to answer
 
+# Bytes of a path below which Ray's sockets (`conceptaudit.tmp.ABCDEFGH/session_DATE_TIME_PID/
+# sockets/plasma_store`) stay within the 107 that the system allows.
 LONGEST_PLACE = 14
-"""Bytes of a path below which Ray's sockets (``conceptaudit.tmp.ABCDEFGH/session_DATE_TIME_PID/
-sockets/plasma_store``) stay within the 107 that the system allows."""
 
 
 @dataclass(slots=True)
@@ -203,7 +241,7 @@ class RayEngine:
             actor = take(kind) or actors.remote(str(Path.cwd()), environment)
             return RayWorker(actor, kind, sent, witness)
 
-        yield from Crew(start, items).run(max(count, 1))
+        yield from Dispatcher(start, items).run(max(count, 1))
 
     def expect(self, loaders: Sequence[str]) -> None:  # noqa: ARG002 -- an actor loads by itself
         """Begin in the background to join the cluster, or to start one: seconds of waiting."""

@@ -1,8 +1,12 @@
 """Run one stage over a dataset's shards, keeping every finished shard.
 
 A stage maps the batches of one shard to one result and does no I/O. This module reads the shard,
-calls the stage, writes the result whole and skips what is already there and still valid.
+calls the stage, writes the result whole and skips what is already there and still valid. Batches
+are counted on their way to the stage: every sample is used or dropped for a reason, or nothing is
+written.
 """
+
+from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,29 +14,92 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.artifacts import Json, ShardStore, digest_of, write_npy, write_parquet
 from conceptaudit.datasets.base import Dataset, Shard
 from conceptaudit.datasets.changes import check_unchanged, stamps_of
-from conceptaudit.engine.accounting import CountedBatches
+from conceptaudit.display import quantity
 from conceptaudit.engine.base import Engine, available_cpus
-from conceptaudit.errors import DataError
+from conceptaudit.errors import AccountError, DataError
 from conceptaudit.progress import Progress
-from conceptaudit.records import SampleBatch
+from conceptaudit.records import Int64Array, SampleBatch
 from conceptaudit.store.removing import remove
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MAX_CHECKING = 16
-"""Threads that check the records of an earlier run."""
 
-CHECKED_AT_ONCE = 64
-"""Shards checked between two tellings of progress."""
+ACCOUNT = frozenset({"n_samples", "n_used", "dropped"})
+
+
+class CountedBatches:
+    """Batches of one shard, counted as they pass."""
+
+    def __init__(self, batches: Iterator[SampleBatch], shard: str) -> None:
+        self._batches = batches
+        self._shard = shard
+        self._last = -1
+        self._seen: list[Int64Array] = []
+        self.n_samples = 0
+
+    def __iter__(self) -> Iterator[SampleBatch]:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> SampleBatch:
+        """Return the next batch."""
+        batch = next(self._batches)
+        self._check_once(np.asarray(batch.sample_ids))
+        self.n_samples += len(batch) + sum(1 for drop in batch.drops if drop.part == "sample")
+        return batch
+
+    def _check_once(self, ids: Int64Array) -> None:
+        """Readers go on from row to row, so that a look at the order is enough nearly always."""
+        if not len(ids):
+            return
+        rising = int(ids[0]) > self._last and bool((np.diff(ids) > 0).all())
+        if not rising:
+            before = np.concatenate([*self._seen, ids])
+            values, times = np.unique(before, return_counts=True)
+            if (times > 1).any():
+                self._fail(f"sample {int(values[times > 1][0])} is read twice")
+        self._seen.append(ids)
+        self._last = max(self._last, int(ids.max()))
+
+    def check(self, account: Json) -> None:
+        """Hold a stage's account against what was read."""
+        if not isinstance(account, dict) or not account.keys() >= ACCOUNT:
+            return
+        n_read, n_used = account["n_samples"], account["n_used"]
+        n_dropped = sum(account["dropped"].values())
+        if n_read != n_used + n_dropped or min(n_used, n_dropped) < 0:
+            self._fail(
+                f"{quantity(n_read, 'sample')}, but {n_used:,} used and {n_dropped:,} dropped"
+            )
+        if next(self._batches, None) is not None:
+            self._fail(f"the stage stopped reading after {quantity(self.n_samples, 'sample')}")
+        if n_read != self.n_samples:
+            self._fail(
+                f"{quantity(self.n_samples, 'sample was', 'samples were')} read, but {n_read:,} "
+                "accounted for"
+            )
+
+    def _fail(self, what: str) -> NoReturn:
+        raise AccountError(
+            f"The account of shard {self._shard} does not add up: {what}. Nothing was written for "
+            "it. This is a defect of conceptaudit, or the file changed while it was read: run the "
+            "same command again, and report it if it recurs."
+        )
+
+
+MAX_CHECKING = 16  # threads that check the records of an earlier run
+
+CHECKED_AT_ONCE = 64  # shards checked between two tellings of progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +108,7 @@ class ShardResult:
 
     summary: Json  # small numbers that merge by addition
     # tables by file suffix (``".parquet"``, ``".drops.parquet"``); empty ones are not written
-    tables: Mapping[str, "pd.DataFrame | pa.Table"] = field(default_factory=dict)
+    tables: Mapping[str, pd.DataFrame | pa.Table] = field(default_factory=dict)
     # arrays by file suffix (``".npy"``)
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 

@@ -19,7 +19,7 @@ from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.counting import read_tags
 from conceptaudit.frequency.intervals import FloatArray
 from conceptaudit.records import ConceptVocabulary, Int64Array
-from conceptaudit.store.scratch import ScratchFolder
+from conceptaudit.store.partials import ScratchFolder
 
 NAME = "pairs"
 DEFAULT_TOP = 50

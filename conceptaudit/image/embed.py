@@ -31,9 +31,8 @@ from conceptaudit.artifacts import (
 from conceptaudit.datasets.base import CAPTION, IMAGE, SOURCE_COLUMN, Dataset, Shard
 from conceptaudit.datasets.changes import check_unchanged, stamps_of
 from conceptaudit.engine import EngineChoice, StageReport, open_engine, run_shards
-from conceptaudit.engine.accounting import CountedBatches
-from conceptaudit.engine.part_marks import mark_finished
-from conceptaudit.engine.parts import Part
+from conceptaudit.engine.array_tasks import Part, mark_finished
+from conceptaudit.engine.stage import CountedBatches
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.encode import EncodedShard, encode_shard

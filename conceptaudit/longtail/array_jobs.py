@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from conceptaudit.datasets.base import Dataset
 from conceptaudit.engine import EngineChoice
-from conceptaudit.engine.part_marks import mark_finished
-from conceptaudit.engine.parts import Part, PartRun
+from conceptaudit.engine.array_tasks import Part, PartRun, mark_finished
 from conceptaudit.longtail.build import choose_concepts, places_read
 from conceptaudit.longtail.pool_setup import make_pool, open_pool
 from conceptaudit.longtail.set_storage import WORK, work_folder

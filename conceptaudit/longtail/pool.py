@@ -10,7 +10,7 @@ from conceptaudit.artifacts import Json, digest_of
 from conceptaudit.datasets.base import CAPTION, EXTRA, IMAGE, Dataset, Shard
 from conceptaudit.display import quantity
 from conceptaudit.engine import EngineChoice, StageReport, open_engine, run_stage
-from conceptaudit.engine.parts import Part
+from conceptaudit.engine.array_tasks import Part
 from conceptaudit.errors import DataError
 from conceptaudit.longtail.collect import CollectShard
 from conceptaudit.longtail.embedding import EmbeddingSpace

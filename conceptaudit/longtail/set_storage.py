@@ -18,8 +18,8 @@ from conceptaudit.longtail.records import LongTailSet
 from conceptaudit.store.checking import check_written, identify
 from conceptaudit.store.files import is_there
 from conceptaudit.store.layouts import LAYOUTS
+from conceptaudit.store.partials import ScratchFolder
 from conceptaudit.store.removing import contents_of, refuse_links, remove
-from conceptaudit.store.scratch import ScratchFolder
 
 KIND = "longtail"
 OLD = "old"

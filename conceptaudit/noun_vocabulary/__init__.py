@@ -16,8 +16,7 @@ from conceptaudit.artifacts import (
 )
 from conceptaudit.datasets import Dataset, Shard, open_dataset
 from conceptaudit.engine import StageReport
-from conceptaudit.engine.part_marks import mark_finished
-from conceptaudit.engine.parts import Part, PartRun
+from conceptaudit.engine.array_tasks import Part, PartRun, mark_finished
 from conceptaudit.engine.runner import StageRunner
 from conceptaudit.errors import ArtifactMismatchError, DataError
 from conceptaudit.noun_vocabulary.merging import (

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from conceptaudit.artifacts import inert_text, whole_file
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.noun_vocabulary.stage import COUNTS, KEYS, PAIRS
-from conceptaudit.store.scratch import ScratchFolder
+from conceptaudit.store.partials import ScratchFolder
 from conceptaudit.vocabulary import spelling
 
 if TYPE_CHECKING:

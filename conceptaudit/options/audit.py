@@ -24,21 +24,19 @@ if TYPE_CHECKING:
     from conceptaudit.engine import EngineChoice
 
 EXACT, FAST, PAPER = "exact", "fast", "paper"
-TEXT_MODES = (AUTO, EXACT, FAST, PAPER)
-"""How captions can be counted."""
+TEXT_MODES = (AUTO, EXACT, FAST, PAPER)  # how captions can be counted
 
+# Options that change no result.
 NO_MATTER = frozenset({"workers", "engine", "ray_address", "backend"})
-"""Options that change no result."""
 
+# What `AuditOptions.near_duplicates` may be beside a similarity.
 AUTO_DUPLICATES, EXACT_DUPLICATES = "auto", "exact"
-"""What `AuditOptions.near_duplicates` may be beside a similarity."""
 
+# Cosine similarity that counts where the user names none.
+#
+# Best F1 of any single threshold on 100 Flickr8k photographs with CLIP ViT-B/32 and the COCO names
+# (precision 0.17, recall 0.30): a start, not a calibration, and the summary says so.
 DEFAULT_THRESHOLD = 0.23
-"""Cosine similarity that counts where the user names none.
-
-Best F1 of any single threshold on 100 Flickr8k photographs with CLIP ViT-B/32 and the COCO names
-(precision 0.17, recall 0.30): a start, not a calibration, and the summary says so.
-"""
 
 
 @documented

@@ -97,14 +97,11 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-optional = partial(option, None)
-"""An option that need not be given, and then is None."""
+optional = partial(option, None)  # an option that need not be given, and then is None
 
-flag = partial(option, False)
-"""An option that is off unless it is given."""
+flag = partial(option, False)  # an option that is off unless it is given
 
-required = partial(option, dataclasses.MISSING)
-"""An option that must be given."""
+required = partial(option, dataclasses.MISSING)  # an option that must be given
 
 
 def argument(help: str, *, default: Any = dataclasses.MISSING, **about: Any) -> Any:  # noqa: A002

@@ -19,15 +19,15 @@ DEFAULT_K = 50
 
 TEXT_RANK, EXAMPLE_RANK, BOTH_RANKS = RANKS = ("text", "examples", "both")
 
+# Bits of 64 in which near-duplicates may differ, as published (Let It Wag!, arXiv 2404.04125).
 PHASH_DISTANCE = 10
-"""Bits of 64 in which near-duplicates may differ, as published (Let It Wag!, arXiv 2404.04125)."""
 
+# Cosine similarity from which two images count as the same; strict enough to keep siblings.
 EMBEDDING_SIMILARITY = 0.985
-"""Cosine similarity from which two images count as the same; strict enough to keep siblings."""
 
 
+# The limits by which LAION cut its aesthetic subsets from LAION-5B.
 MAX_UNSAFE, MAX_WATERMARK = 0.5, 0.8
-"""The limits by which LAION cut its aesthetic subsets from LAION-5B."""
 
 
 FLAG, REMOVE, OFF = SUSPECTS = ("flag", "remove", "off")

@@ -6,29 +6,25 @@ from conceptaudit.options.fields import option
 
 AUTO = "auto"
 
-LEVEL = 0.9
-"""Coverage of every interval unless the user names another."""
+LEVEL = 0.9  # coverage of every interval unless the user names another
 
+# What one text is: a caption, or a document of any length.
 CAPTION_UNIT, DOCUMENT_UNIT = UNITS = ("caption", "document")
-"""What one text is: a caption, or a document of any length."""
 
+# Rows of a table per shard: seconds of tagging, so a kill costs little and workers balance.
 DEFAULT_SHARD_ROWS = 20_000
-"""Rows of a table per shard: seconds of tagging, so a kill costs little and workers balance."""
 
+# CLIP's own default prompt (Radford et al. 2021, section 3.1.4).
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
-"""CLIP's own default prompt (Radford et al. 2021, section 3.1.4)."""
 
-BUNDLED = "bundled"
-"""Name of the spaCy pipeline that ships with the package."""
+BUNDLED = "bundled"  # name of the spaCy pipeline that ships with the package
 
-NOUN_POS, ANY_POS = POS = ("noun", "any")
-"""What the head of a match in a caption must be."""
+NOUN_POS, ANY_POS = POS = ("noun", "any")  # what the head of a match in a caption must be
 
-DEFAULT_EVIDENCE = 20
-"""Captions kept per concept where the user names no number."""
+DEFAULT_EVIDENCE = 20  # captions kept per concept where the user names no number
 
+# Standard error of every fast count, as a share of it, where the user names none.
 DEFAULT_ERROR = 0.005
-"""Standard error of every fast count, as a share of it, where the user names none."""
 
 layout = partial(
     option,

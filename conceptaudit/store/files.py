@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-Json = Any
-"""A value that `json` can write."""
+Json = Any  # a value that `json` can write
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -64,11 +63,11 @@ def file_digest(path: Path) -> str:
         raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
+# Packages whose version can change a vector, a tag or a search: every manifest names them.
 RUN_PACKAGES = (
     "open_clip_torch", "torch", "torchvision", "timm", "spacy", "faiss-cpu", "faiss-gpu", "pillow",
     "numpy",
 )  # fmt: skip
-"""Packages whose version can change a vector, a tag or a search: every manifest names them."""
 
 
 def package_versions(*names: str) -> dict[str, str]:

@@ -7,25 +7,25 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+# Written last: what a finished run is, and the digest of every file that belongs to it.
 MANIFEST = "manifest.json"
-"""Written last: what a finished run is, and the digest of every file that belongs to it."""
 
+# Written first into a run folder: which run this is, so that it is never mixed with another.
 STARTED = "run.json"
-"""Written first into a run folder: which run this is, so that it is never mixed with another."""
 
 LOCK = ".lock"
+# Begin of the names of files that say which parts of a run are finished; a whole run has none.
 MARK = ".part-"
-"""Begin of the names of files that say which parts of a run are finished; a whole run has none."""
 
+# Written by `runlog`: the only file of a run with clocks in it, so no manifest names it.
 LOG = "log.jsonl"
-"""Written by `runlog`: the only file of a run with clocks in it, so no manifest names it."""
 
 _OWN = re.compile(
     r"run\.json|manifest\.json|log\.jsonl|\.part-\d+-of-\d+\.json|\.lock(-\d+-of-\d+)?"
 )
 _PARTIAL = re.compile(r"\.(?P<name>.+?)(\.\d+)?\.partial")
+# `datasets` names shards by file and row; imported tags are one record of their own.
 _SHARD_FILE = re.compile(r"(?P<shard>\d{7}-\d{13}|tags)(\.\w+)*\.(json|parquet|npy)")
-"""`datasets` names shards by file and row; imported tags are one record of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,7 @@ from conceptaudit.errors import ArtifactMismatchError, DataError
 from conceptaudit.store.layouts import LOCK
 from conceptaudit.store.partials import leads_to
 
-_ATTEMPTS = 20
-"""Times that a lock which another process removes at its own end is taken anew."""
+_ATTEMPTS = 20  # times that a lock which another process removes at its own end is taken anew
 
 
 @contextmanager

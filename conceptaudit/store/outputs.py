@@ -18,8 +18,8 @@ from pathlib import Path
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.store.checking import REPLACES, VERSION, read_bound, record_path
 from conceptaudit.store.files import Json, digest_of, file_digest, write_json
+from conceptaudit.store.partials import ScratchFolder
 from conceptaudit.store.places import output_path
-from conceptaudit.store.scratch import ScratchFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

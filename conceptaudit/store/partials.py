@@ -1,25 +1,29 @@
-"""Files in the making: each is held by the process that writes it, and nobody's if that is dead.
+"""Files and folders in the making: held by the process that writes, and nobody's if it is dead.
 
 A file is written beside its place as ``.NAME.partial`` under a lock that the operating system
 frees when the writer dies, however it dies. Whoever writes NAME next finds what a dead writer
 left by its name, and takes it over; what a living one holds is left alone, and the next name
-(``.NAME.1.partial``) is taken. So nothing half-written piles up, in whatever folder.
+(``.NAME.1.partial``) is taken. Scratch folders lie where `tempfile` puts such things, locked in the
+same way. So what is left over is never more than the last kill left.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import stat
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 
-PARTIAL_SUFFIX = ".partial"
-"""Ending of files being written; nothing reads them."""
+PARTIAL_SUFFIX = ".partial"  # ending of files being written; nothing reads them
 
+# Names after the one taken that are looked at: so many writers of one file died side by side.
 LOOK_AHEAD = 3
-"""Names after the one taken that are looked at: so many writers of one file died side by side."""
 
 
 @contextmanager
@@ -155,3 +159,80 @@ def leads_to(path: Path, handle: int) -> bool:
     with suppress(OSError):
         return os.path.samestat(path.lstat(), os.fstat(handle))
     return False
+
+
+# Short, because Ray puts sockets below it, whose paths the system limits to 107 bytes.
+PREFIX = "conceptaudit.tmp."
+
+MARKER = ".scratch"  # file in such a folder, by which it is told from anybody's folder of that name
+
+_TRIES = 30
+_PAUSE_SECONDS = 0.1
+
+
+class ScratchFolder:
+    """A private, empty folder, until it is closed or the process dies.
+
+    Examples
+    --------
+    >>> with ScratchFolder() as folder:
+    ...     _ = (folder / "a.txt").write_text("a")
+    >>> folder.exists()
+    False
+    """
+
+    def __init__(self, place: Path | None = None) -> None:
+        site = place or Path(tempfile.gettempdir())
+        _remove_abandoned(site)
+        while True:
+            self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=site))
+            self._handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            # another process may have seen it before it was locked, and removed it
+            if lock(self._handle) is not False and leads_to(self.path, self._handle):
+                (self.path / MARKER).touch(0o600)
+                return
+            os.close(self._handle)
+
+    def close(self) -> None:
+        """Remove the folder and what is in it."""
+        if self._handle >= 0:
+            for _ in range(_TRIES):  # while other processes that wrote to it are still ending
+                shutil.rmtree(self.path, ignore_errors=True)
+                if not self.path.exists():
+                    break
+                time.sleep(_PAUSE_SECONDS)
+            os.close(self._handle)
+            self._handle = -1
+
+    def __enter__(self) -> Path:
+        """Return its path."""
+        return self.path
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Remove it."""
+        self.close()
+
+
+def _remove_abandoned(site: Path) -> None:
+    """Remove marked folders whose process is dead; of others, only what is empty."""
+    for path in site.glob(f"{PREFIX}*"):
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            found = os.fstat(handle)
+            own = found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) == stat.S_IRWXU
+            if own and lock(handle) and leads_to(path, handle):
+                if (path / MARKER).is_file():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    with suppress(OSError):  # killed before it was marked, or somebody else's
+                        path.rmdir()
+        finally:
+            os.close(handle)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from conceptaudit.errors import ArtifactMismatchError, ConfigError
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-"""A URL; `Path` takes the second slash away."""
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # a URL; `Path` takes the second slash away
 
 _WILD = re.compile(r"[*?\[{]")
 _BRACES = re.compile(r"\{([^{}]*)\}")

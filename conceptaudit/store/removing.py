@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conceptaudit.errors import ArtifactMismatchError, DataError
+from conceptaudit.store.checking import RecordHead, read_head
 from conceptaudit.store.files import Json, digest_of, read_json
 from conceptaudit.store.layouts import (
     LOCK,
@@ -25,12 +26,10 @@ from conceptaudit.store.layouts import (
     shard_of,
     whole_name,
 )
+from conceptaudit.store.partials import PREFIX as SCRATCH
 from conceptaudit.store.partials import remove_abandoned
-from conceptaudit.store.scratch import PREFIX as SCRATCH
-from conceptaudit.store.sidecars import RecordHead, read_head
 
-SHOWN = 5
-"""Files that are left, as a message names them."""
+SHOWN = 5  # files that are left, as a message names them
 
 _log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conceptaudit.errors import ArtifactMismatchError, DataError
+from conceptaudit.store.checking import RecordHead, read_head
 from conceptaudit.store.files import (
     Json,
     canonical_json,
@@ -26,10 +27,8 @@ from conceptaudit.store.files import (
 from conceptaudit.store.layouts import shard_of, whole_name
 from conceptaudit.store.partials import remove_abandoned
 from conceptaudit.store.removing import read_record, remove
-from conceptaudit.store.sidecars import RecordHead, read_head
 
-FEW = 32
-"""Shards whose files are synced one by one; of more, the file system is asked once for all."""
+FEW = 32  # shards whose files are synced one by one; of more, the file system is asked once for all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.engine import EngineChoice
-from conceptaudit.engine.part_marks import mark_finished
-from conceptaudit.engine.parts import Part, PartRun
+from conceptaudit.engine.array_tasks import Part, PartRun, mark_finished
 from conceptaudit.engine.runner import StageRunner
 from conceptaudit.errors import DataError
 from conceptaudit.image.clip import ClipModel

@@ -9,7 +9,7 @@ from pathlib import Path
 from conceptaudit.artifacts import RunFolder, digest_of
 from conceptaudit.datasets import CAPTION, EMBEDDING, IMAGE, Dataset, Shard
 from conceptaudit.engine import EngineChoice, StageReport
-from conceptaudit.engine.parts import Part
+from conceptaudit.engine.array_tasks import Part
 from conceptaudit.engine.runner import StageRunner
 from conceptaudit.errors import ConfigError
 from conceptaudit.image.clip import ClipModel

@@ -11,8 +11,7 @@ import pandas as pd
 from conceptaudit.artifacts import Json, RunFolder, write_csv, write_json, write_parquet
 from conceptaudit.datasets import Dataset
 from conceptaudit.engine import EngineChoice
-from conceptaudit.engine.part_marks import mark_finished
-from conceptaudit.engine.parts import Part, PartRun
+from conceptaudit.engine.array_tasks import Part, PartRun, mark_finished
 from conceptaudit.engine.runner import StageRunner
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.options.zeroshot import RetrievalOptions

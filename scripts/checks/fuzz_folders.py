@@ -256,7 +256,7 @@ def _mark_seeds() -> list[Files]:
 def _read_marks(folder: Path) -> None:
     """Say what is missing, and which command finishes the rest."""
     from conceptaudit.cli.parts import checked_command
-    from conceptaudit.engine.part_marks import parts_to_run, read_marks
+    from conceptaudit.engine.array_tasks import parts_to_run, read_marks
 
     marks = read_marks(folder)
     parts_to_run(marks.unfinished(), marks.parts).encode()

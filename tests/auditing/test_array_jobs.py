@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from conceptaudit.artifacts import LOCK, STARTED, exclusive
 from conceptaudit.auditing import AuditOptions, audit, audit_part, merge_audit
 from conceptaudit.cli.main import main
-from conceptaudit.engine.part_marks import uncovered
-from conceptaudit.engine.parts import Part
+from conceptaudit.engine.array_tasks import Part, uncovered
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.lab import LabConfig, generate
 from conceptaudit.store.locks import sharing

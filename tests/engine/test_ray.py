@@ -17,13 +17,18 @@ from conceptaudit.artifacts import STARTED, file_digest, write_json
 from conceptaudit.auditing import AuditOptions, audit
 from conceptaudit.engine import EngineChoice, open_engine
 from conceptaudit.engine.base import Engine
-from conceptaudit.engine.crew import TRIES
-from conceptaudit.engine.environment import forwarded_environment, installed_versions
-from conceptaudit.engine.ray_cluster import QUIET, RayEngine, TaskActor
+from conceptaudit.engine.dispatcher import TRIES
+from conceptaudit.engine.ray_cluster import (
+    QUIET,
+    RayEngine,
+    TaskActor,
+    forwarded_environment,
+    installed_versions,
+)
 from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
 from conceptaudit.lab import LabConfig, generate
 from conceptaudit.longtail import LongTailOptions, build_long_tail
-from conceptaudit.store.scratch import ScratchFolder
+from conceptaudit.store.partials import ScratchFolder
 
 from .conftest import MemoryGroup
 from .tasks import Fail, LoseOnce

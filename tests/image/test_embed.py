@@ -14,7 +14,7 @@ from PIL import Image
 from conceptaudit.auditing import AuditOptions, audit
 from conceptaudit.cli.main import main
 from conceptaudit.datasets import open_dataset
-from conceptaudit.engine.parts import Part
+from conceptaudit.engine.array_tasks import Part
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.clip import find_clip
 from conceptaudit.image.embed import embed

@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conceptaudit.store.scratch import PREFIX, ScratchFolder
+from conceptaudit.store.partials import PREFIX, ScratchFolder
 
 HOLDER = """
 import pathlib, sys
-from conceptaudit.store.scratch import ScratchFolder
+from conceptaudit.store.partials import ScratchFolder
 folder = ScratchFolder(pathlib.Path(sys.argv[1]))
 (folder.path / "deep").mkdir()
 (folder.path / "deep" / "a").write_text("a")

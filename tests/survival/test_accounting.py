@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from conceptaudit.datasets import open_dataset
 from conceptaudit.datasets._samples import make_batch
 from conceptaudit.engine import ShardResult, open_engine, run_stage
-from conceptaudit.engine.accounting import CountedBatches
+from conceptaudit.engine.stage import CountedBatches
 from conceptaudit.errors import AccountError, ConceptAuditError
 from conceptaudit.progress import SilentProgress
 from conceptaudit.records import Drop

@@ -15,7 +15,7 @@ import pytest
 from conceptaudit.auditing import AuditOptions, audit
 from conceptaudit.engine import EngineChoice, open_engine, workers_kept
 from conceptaudit.engine.base import SerialEngine
-from conceptaudit.engine.crew import TRIES
+from conceptaudit.engine.dispatcher import TRIES
 from conceptaudit.engine.processes import ProcessEngine
 from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
 

@@ -1,13 +1,19 @@
-"""Hand items to workers, and hand them out again where a worker is lost.
+"""Hand items to workers, again where a worker is lost, and keep workers from run to run.
 
 A worker is lost when its process dies (killed, or by the system where memory runs out) or when
 memory runs out inside it. Workers take their items in order, so the oldest item of a lost worker
 is the one that it was busy with: that one is charged, all go to a new worker.
+
+A worker takes seconds to start, and longer to load a pipeline and to meet the words of a corpus.
+Within `workers_kept` a run that ends well leaves its workers idle for the next.
 """
 
+from __future__ import annotations
+
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol
@@ -15,11 +21,10 @@ from typing import Any, Generic, Protocol
 from conceptaudit.engine.base import IN_FLIGHT_PER_WORKER, Item
 from conceptaudit.errors import ConceptAuditError
 
+# Times that an item may cost a worker, or that a worker may fail to start, before that is told.
 TRIES = 3
-"""Times that an item may cost a worker, or that a worker may fail to start, before that is told."""
 
-PATIENCE = 600.0
-"""Seconds in which at least one worker has to start."""
+PATIENCE = 600.0  # seconds in which at least one worker has to start
 
 
 class Worker(Protocol):
@@ -62,7 +67,7 @@ class _Slot(Generic[Item]):
     lost: list[_Try[Item]] = field(default_factory=list)
 
 
-class Crew(Generic[Item]):
+class Dispatcher(Generic[Item]):
     """Workers for one run over items."""
 
     def __init__(self, start: Callable[[], Worker], items: Sequence[Item]) -> None:
@@ -189,3 +194,56 @@ def item_name(item: object) -> str:
         if isinstance(name, str):
             return f"shard {name}"
     return repr(item)[:80]
+
+
+@dataclass(slots=True)
+class _Idle:
+    """Idle workers by kind, each with the function that ends it."""
+
+    depth: int = 0
+    workers: dict[Hashable, list[tuple[Any, Callable[[], None]]]] = field(default_factory=dict)
+
+
+_idle = _Idle()
+
+
+@contextmanager
+def workers_kept() -> Iterator[None]:
+    """Keep workers from one run to the next until the (outermost) block ends."""
+    _idle.depth += 1
+    try:
+        yield
+    finally:
+        _idle.depth -= 1
+        if not _idle.depth:
+            end_idle()
+
+
+def take(kind: Hashable) -> Any | None:
+    """Return an idle worker of a kind, or None.
+
+    Where there is none, those of other kinds are ended: they hold memory, and on a cluster
+    processors, that new ones need.
+    """
+    found = _idle.workers.get(kind)
+    if found:
+        worker, _ = found.pop()
+        return worker
+    end_idle()
+    return None
+
+
+def keep(kind: Hashable, worker: Any, end: Callable[[], None]) -> bool:
+    """Keep a worker for the next run; False where nobody wants that."""
+    if not _idle.depth:
+        return False
+    _idle.workers.setdefault(kind, []).append((worker, end))
+    return True
+
+
+def end_idle() -> None:
+    """End all idle workers."""
+    workers = [entry for kind in _idle.workers.values() for entry in kind]
+    _idle.workers.clear()
+    for _, end in workers:
+        end()

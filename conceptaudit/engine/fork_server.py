@@ -23,40 +23,39 @@ from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.context import BaseContext
 
 from conceptaudit.engine.base import THREAD_VARIABLES
-from conceptaudit.engine.worker_warnings import collect_warnings
+from conceptaudit.engine.worker_process import collect_warnings
 from conceptaudit.process import is_own_process
-from conceptaudit.store.scratch import ScratchFolder
+from conceptaudit.store.partials import ScratchFolder
 
-_LOADERS = "CONCEPTAUDIT_FORK_SERVER"
-"""Tells the fork server, and nobody after it, what to load."""
+_LOADERS = "CONCEPTAUDIT_FORK_SERVER"  # tells the fork server, and nobody after it, what to load
 
+# Keeps Arrow from starting a thread of its allocator's as soon as it is imported.
 _ALONE = ("JE_ARROW_MALLOC_CONF", "background_thread:false")
-"""Keeps Arrow from starting a thread of its allocator's as soon as it is imported."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(slots=True)
-class _Nursery:
+class _ForkServer:
     """Whether there is a fork server; None while nobody has asked for one."""
 
     runs: bool | None = None
 
 
-_nursery = _Nursery()
+_server = _ForkServer()
 
 
 def start_context(threads: int) -> BaseContext:
     """Return how a worker that may use some threads starts: forked, or afresh."""
-    forked = threads == 1 and start_nursery()
+    forked = threads == 1 and start_fork_server()
     return multiprocessing.get_context("forkserver" if forked else "spawn")
 
 
-def start_nursery(loaders: Sequence[str] = ()) -> bool:
+def start_fork_server(loaders: Sequence[str] = ()) -> bool:
     """Start the fork server in the background, unless there is one."""
-    if _nursery.runs is None:
-        _nursery.runs = _may_fork() and _launch(loaders)
-    return _nursery.runs
+    if _server.runs is None:
+        _server.runs = _may_fork() and _launch(loaders)
+    return _server.runs
 
 
 def _may_fork() -> bool:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from conceptaudit.engine import nursery
+from conceptaudit.engine import fork_server
 from conceptaudit.engine.base import THREAD_VARIABLES, SerialEngine
-from conceptaudit.engine.nursery import start_context
+from conceptaudit.engine.fork_server import start_context
 from conceptaudit.process import claim_process, is_own_process
 
 PROGRAM = """
@@ -57,7 +57,7 @@ def test_workers_come_from_a_process_of_one_thread_that_ends_with_the_program(
 
 @pytest.fixture
 def nothing_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nursery, "_nursery", nursery._Nursery())
+    monkeypatch.setattr(fork_server, "_server", fork_server._ForkServer())
     for name in THREAD_VARIABLES:
         monkeypatch.setenv(name, "1")
 
@@ -83,4 +83,4 @@ def test_what_has_threads_is_not_forked(case: str, monkeypatch: pytest.MonkeyPat
 
 def test_one_process_has_nothing_to_get_ready() -> None:
     SerialEngine().expect(["nothing:there"])
-    assert nursery._LOADERS not in nursery.os.environ
+    assert fork_server._LOADERS not in fork_server.os.environ

@@ -1,17 +1,22 @@
-"""One process that applies functions, told of by futures.
+"""One process that applies functions, whose answers are futures and carry what it warned of.
 
 `concurrent.futures` does the same with queues, whose semaphores have names in the system: a killed
-run leaves them behind. A pipe has none, and ends with the last process that holds it.
+run leaves them behind. A pipe has none, and ends with the last process that holds it. A worker that
+wrote its warnings to standard error itself would say the same as every other one, in the middle of
+the progress line; it collects them instead.
 """
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -22,14 +27,8 @@ from queue import Empty, SimpleQueue
 from traceback import format_exc
 from typing import Any
 
-from conceptaudit.engine.worker_warnings import (
-    collect_warnings,
-    repeat_warnings,
-    take_warnings,
-)
-
+# Wait until a new process has said what it does about them.
 QUIET_AT_START = (signal.SIGINT, signal.SIGTERM)
-"""Wait until a new process has said what it does about them."""
 
 Call = tuple[Callable[[Any], Any], Any]
 
@@ -39,7 +38,7 @@ class _News(Enum):
     DEATH = "the process is gone"
 
 
-class LoneProcess:
+class WorkerProcess:
     """A process that does one thing after another."""
 
     def __init__(self, context: BaseContext, prepare: Callable[[], None]) -> None:
@@ -169,3 +168,75 @@ def _work(pipe: Connection, prepare: Callable[[], None]) -> None:
             except Exception as error:  # noqa: BLE001 -- a result that cannot be sent is an error
                 message = ForkingPickler.dumps((False, TypeError(f"{answer[1]!r}: {error}"), []))
             pipe.send_bytes(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerWarning:
+    """A warning, or a log record of level WARNING or above."""
+
+    message: str
+    category: type[Warning] | None  # none for a log record
+    path: str  # where it came up
+    line: int
+    logger: str = ""  # of a log record
+    level: int = logging.WARNING
+
+
+_collected: list[WorkerWarning] = []
+# Warnings that this process has shown, as `warnings` notes them per module.
+_shown: dict[Any, Any] = {}
+
+
+class _Collector(logging.Handler):
+    """Collects log records."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _collected.append(
+            WorkerWarning(
+                message=record.getMessage(), category=None, path=record.pathname,
+                line=record.lineno, logger=record.name, level=record.levelno,
+            )
+        )  # fmt: skip
+
+
+def _collect(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,  # noqa: ARG001 -- the signature of warnings.showwarning
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    _collected.append(
+        WorkerWarning(message=str(message), category=category, path=filename, line=lineno)
+    )
+
+
+def collect_warnings() -> None:
+    """Collect from here on, in a worker process; once is enough."""
+    if warnings.showwarning is _collect:  # inherited from the process that it was forked from
+        return
+    warnings.showwarning = _collect
+    logging.getLogger().addHandler(_Collector(logging.WARNING))
+
+
+def take_warnings() -> list[WorkerWarning]:
+    """Return what was collected since the last call."""
+    taken = list(_collected)
+    _collected.clear()
+    return taken
+
+
+def repeat_warnings(taken: list[WorkerWarning]) -> None:
+    """Warn in this process of what came up in a worker, each distinct warning once."""
+    for one in taken:
+        if one.category is not None:
+            with suppress(one.category):  # a filter that makes errors of them is the worker's
+                warnings.warn_explicit(
+                    one.message, one.category, one.path, one.line, registry=_shown
+                )
+            continue
+        record = logging.LogRecord(
+            one.logger, one.level, one.path, one.line, one.message, None, None
+        )
+        logging.getLogger(one.logger).handle(record)
