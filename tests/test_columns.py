@@ -21,7 +21,7 @@ from conceptaudit.frequency.comparing import _as_a_whole, _by_concept
 from conceptaudit.frequency.cooccurrence import PARTNER_COLUMNS
 from conceptaudit.frequency.counting import frequency_table
 from conceptaudit.frequency.misclassification import CORRECTED_COLUMNS
-from conceptaudit.frequency.ratios import Counted
+from conceptaudit.frequency.rate_ratios import Counted
 from conceptaudit.frequency.strata import Estimate, with_estimates
 from conceptaudit.longtail.balance import LongTailClass
 from conceptaudit.longtail.export import IMAGE_COLUMNS, REMOVED_COLUMNS

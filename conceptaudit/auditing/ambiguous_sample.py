@@ -14,8 +14,8 @@ import pandas as pd
 from conceptaudit.artifacts import ShardStore
 from conceptaudit.datasets.base import Shard
 from conceptaudit.engine import Engine
-from conceptaudit.frequency.adaptive import RankBounds, places
-from conceptaudit.frequency.open_pairs import Columns, is_joint, read_numbers
+from conceptaudit.frequency.adaptive_sampling import RankBounds, places
+from conceptaudit.frequency.ambiguous_pairs import Columns, is_joint, read_numbers
 from conceptaudit.progress import Progress
 from conceptaudit.records import Int64Array
 from conceptaudit.text.evidence import EvidenceReservoir, merge_evidence

@@ -15,6 +15,7 @@ from conceptaudit.artifacts import Json, ShardStore
 from conceptaudit.auditing.calibration_data import CalibrationData, ImageCells, ImageIndex, sampled
 from conceptaudit.datasets.base import IMAGE, Shard
 from conceptaudit.display import quantity
+from conceptaudit.frequency.ambiguous_pairs import read_pairs, read_shares, with_shares
 from conceptaudit.frequency.misclassification import (
     CORRECTED_COLUMNS,
     MAX_CAPTIONS,
@@ -23,7 +24,6 @@ from conceptaudit.frequency.misclassification import (
     corrected_misalignment,
     named_pairs,
 )
-from conceptaudit.frequency.open_pairs import read_pairs, read_shares, with_shares
 from conceptaudit.image.calibration import (
     Calibration,
     enough_captions,

@@ -15,8 +15,8 @@ from conceptaudit.auditing.stages import CountedShards
 from conceptaudit.datasets.base import Shard
 from conceptaudit.display import quantity
 from conceptaudit.engine import StageReport
-from conceptaudit.frequency.adaptive import AdaptiveSample, RankBounds
-from conceptaudit.frequency.open_pairs import (
+from conceptaudit.frequency.adaptive_sampling import AdaptiveSample, RankBounds
+from conceptaudit.frequency.ambiguous_pairs import (
     CountStrata,
     strata_store,
 )

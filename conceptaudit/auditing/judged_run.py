@@ -276,9 +276,9 @@ def _judge_images(
             stratum_sizes=stratum_sizes,
         )
         count = count_judged(sample, level=level, seed=concept)
-        for side in ("image", "joint"):
-            for end in ("", "_low", "_high"):
-                added[f"n_{side}_judged{end}"][concept] = getattr(count, f"{side}{end}")
+        for side, numbers in (("image", count.image), ("joint", count.joint)):
+            for end, number in zip(("", "_low", "_high"), numbers, strict=True):
+                added[f"n_{side}_judged{end}"][concept] = number
         added["n_image_judged_sample"][concept] = count.n_judged
         added["n_image_judged_shown"][concept] = count.n_present
         added["judged_method"][concept] = count.method

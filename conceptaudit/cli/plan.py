@@ -118,8 +118,7 @@ def shown_interval(low: float, high: float) -> str:
 
 
 def _show(found: Plan, notes: tuple[str, ...], written: list[Path]) -> None:
-    from conceptaudit.curves.budget import CHECK_COUNT, REACHABLE
-    from conceptaudit.curves.planning import ASSUMPTION
+    from conceptaudit.curves.planning import ASSUMPTION, CHECK_COUNT, REACHABLE
 
     ahead = found.table[found.table["status"] == REACHABLE]
     if len(ahead):

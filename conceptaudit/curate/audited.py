@@ -16,8 +16,8 @@ from conceptaudit.auditing.sources import open_source
 from conceptaudit.counts import CORRECTED_COLUMNS, choose_count, counts_of
 from conceptaudit.datasets.base import EMBEDDING, Dataset, Shard
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.frequency.ambiguous_pairs import read_pairs, read_shares, with_shares
 from conceptaudit.frequency.counting import read_tags
-from conceptaudit.frequency.open_pairs import read_pairs, read_shares, with_shares
 from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.image.stages import StoredEmbeddings
 from conceptaudit.options.audit import AuditOptions

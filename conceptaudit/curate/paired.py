@@ -17,7 +17,7 @@ from conceptaudit.datasets.base import CAPTION
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.intervals import LEVEL, normal_reach
-from conceptaudit.frequency.ratios import false_discovery_rate
+from conceptaudit.frequency.rate_ratios import false_discovery_rate
 from conceptaudit.options.audit import AuditOptions
 from conceptaudit.progress import Progress
 from conceptaudit.reading import read_parquet

@@ -12,7 +12,7 @@ Open English WordNet, https://en-word.net, CC BY 4.0.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
 from itertools import chain
 from pathlib import Path
@@ -68,14 +68,7 @@ class ClassNames:
 
     def take(self, index: npt.NDArray[Any] | slice) -> "ClassNames":
         """Return the names at these positions."""
-        return ClassNames(
-            rivals=self.rivals[index],
-            kinds=self.kinds[index],
-            letters=self.letters[index],
-            vectors=self.vectors[index],
-            group=self.group[index],
-            spelt=self.spelt[index],
-        )
+        return ClassNames(**{item.name: getattr(self, item.name)[index] for item in fields(self)})
 
 
 def class_names(names: Sequence[str], group: IntArray, encode: Encode | None = None) -> ClassNames:

@@ -175,8 +175,7 @@ def _over_grid(
         residual = residual * (typical / held.spread)
     # A class that is all wrong (or all right) is so wherever it was expected: moving it with its
     # residual would smear what is a mass at 0, and low levels would step over it.
-    accuracy = held.centre + held.residual
-    none, every = accuracy <= ATOM, accuracy >= 1.0 - ATOM
+    none, every = held.outcome <= ATOM, held.outcome >= 1.0 - ATOM
     low, high, full = np.zeros(len(GRID)), np.ones(len(GRID)), True
     for index, centre in enumerate(GRID):
         outcomes = np.clip(centre + residual, 0.0, 1.0)

@@ -27,7 +27,7 @@ BLOCK = 16_384  # pretraining vectors compared with the test set at a time
 def similar_to_test(
     vectors: npt.NDArray[np.floating], test: npt.NDArray[np.floating], *, threshold: float
 ) -> npt.NDArray[np.bool_]:
-    """Tell which pretraining images resemble any test image.
+    """Return which pretraining images resemble any test image.
 
     Shapes: `vectors` (n, d); `test` (m, d). Returns (n,).
     """

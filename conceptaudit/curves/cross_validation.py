@@ -95,7 +95,7 @@ def compare_families(
 def compare_counts(
     frequencies: ConceptFrequencies, accuracies: ConceptAccuracies, curve: Curve
 ) -> str:
-    """Say whether two counts together predict classes held out better than either alone.
+    """Judge whether two counts together predict classes held out better than either alone.
 
     R² of classes held out by name, mean over the curve's models, and the verdict.
     """

@@ -90,17 +90,10 @@ class FitData:
 
     def take(self, index: IntArray | npt.NDArray[np.bool_]) -> "FitData":
         """Return the rows at these positions, or where the mask holds; names stay whole."""
-        return replace(
-            self,
-            x=self.x[index],
-            y=self.y[index],
-            n_images=self.n_images[index],
-            n_correct=self.n_correct[index],
-            x_sd=self.x_sd[index],
-            dataset=self.dataset[index],
-            concept=self.concept[index],
-            model=self.model[index],
-        )
+        return replace(self, **{name: getattr(self, name)[index] for name in _BY_ROW})
+
+
+_BY_ROW = ("x", "y", "n_images", "n_correct", "x_sd", "dataset", "concept", "model")
 
 
 def fit_data_of(table: pd.DataFrame, zero_policy: str) -> FitData:

@@ -121,8 +121,8 @@ def fit_curve(
     failures: list[str] = []
     keys = accuracies.table[list(KEY_COLUMNS)].astype("str").value_counts().sort_index()
     groups = dict(list(joined.table.groupby(list(KEY_COLUMNS))))
-    told = progress or SilentProgress()
-    told.start("fit", len(keys), unit="models")
+    reported = progress or SilentProgress()
+    reported.start("fit", len(keys), unit="models")
     for (model, origin, metric), total in zip(keys.index, keys, strict=True):
         estimator = Estimator(
             family=chosen, recipe=recipe_for(origin or frequencies.source, metric), seed=seed
@@ -141,10 +141,10 @@ def fit_curve(
             failures.append(f"{'/'.join(filter(None, (model, origin, metric)))}: {error}")
             continue
         finally:
-            told.advance()
+            reported.advance()
         fits.append(fit)
         points.append(used.assign(fit=len(fits) - 1)[list(POINT_COLUMNS)])
-    told.finish()
+    reported.finish()
     if not fits:
         raise FitError(_no_fit_message(joined, failures))
     table = pd.concat(points, ignore_index=True)
@@ -249,18 +249,14 @@ def _no_fit_message(joined: Joined, failures: list[str]) -> str:
         )
     if len(joined.table) >= MIN_POINTS:
         return message
-    names = {
-        side: joined.unmatched.loc[joined.unmatched["side"] == side].head(3)
-        for side in ("accuracies", "frequencies")
-    }
+    unmatched = joined.unmatched.groupby("side").head(3)
     shown = {
-        side: [f"{row.concept!r} of {row.dataset!r}" for row in table.itertuples()]
-        for side, table in names.items()
+        side: ", ".join(f"{row.concept!r} of {row.dataset!r}" for row in rows.itertuples())
+        for side, rows in unmatched.groupby("side")
     }
-    if not any(shown.values()):
+    if not shown:
         return message
     return (
         f"{message} Names that did not meet: in the accuracies "
-        f"{', '.join(shown['accuracies']) or 'none'}; in the frequencies "
-        f"{', '.join(shown['frequencies']) or 'none'}."
+        f"{shown.get('accuracies', 'none')}; in the frequencies {shown.get('frequencies', 'none')}."
     )

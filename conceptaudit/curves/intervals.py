@@ -159,7 +159,7 @@ def _refitted(
 
 
 def units_of(rows: FitData, seed: int) -> tuple[IntArray, int]:
-    """Tell what is left out together: a dataset, or one of `N_GROUPS` groups of concept names."""
+    """Return what is left out together: a dataset, or one of `N_GROUPS` groups of names."""
     if not rows.single:
         return rows.dataset, len(rows.datasets)
     n_concepts = int(rows.concept.max()) + 1

@@ -149,7 +149,7 @@ def join(
 
 
 def sample_note(share: float) -> str:
-    """Say what became of counts of a sample."""
+    """Write the note on what became of counts of a sample."""
     return (
         f"Counts are of a sample of {share:.3g} of the data: each was replaced by what is expected "
         "of the whole, given the counts of all concepts."

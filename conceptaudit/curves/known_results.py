@@ -34,7 +34,7 @@ EDGE = 0.01  # accuracies are kept this far from 0 and 1 on the logit scale
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the anchors say of one dataset."""
+    """Anchors of one dataset."""
 
     mean: float | None  # its mean accuracy
     labelled: IntArray  # positions, among the dataset's rows, of classes whose accuracy is known
@@ -47,7 +47,7 @@ def anchored(
 ) -> tuple[FloatArray, Band]:
     """Move the expectations of one dataset to its anchors, and bound what is left.
 
-    Shapes: `expected` (n,). Returns `expected` (n,); `band`.
+    `expected` is of the rows of the dataset, without anchors.
     """
     held = prepared.by_dataset
     said = []
@@ -104,39 +104,32 @@ def _shrunken(offsets: FloatArray, level_sd: float, row_sd: float) -> float:
 def _with_means(held: HeldOut) -> HeldOut:
     """Residuals of held-out datasets whose means are known."""
     centre = np.empty_like(held.centre)
-    outcome = held.centre + held.residual
     for position in np.unique(held.dataset):
         members = held.dataset == position
-        centre[members] = shifted_to(held.centre[members], float(outcome[members].mean()))
-    return replace(held, centre=centre, residual=outcome - centre)
+        centre[members] = shifted_to(held.centre[members], float(held.outcome[members].mean()))
+    return replace(held, centre=centre, residual=held.outcome - centre)
 
 
 def _with_labels(held: HeldOut, n_labelled: int, seed: int) -> HeldOut:
     """Residuals of held-out datasets of which some classes, drawn at random, are labelled."""
     rng = np.random.default_rng(seed)
     level_sd, row_sd = _spreads(held)
-    outcome = held.centre + held.residual
-    centres, residuals, datasets, chosen = [], [], [], []
+    rest, centres = [], []
     for position in np.unique(held.dataset):
         members = np.flatnonzero(held.dataset == position)
         k = min(n_labelled, len(members) - 1)
-        if k < 1:
-            continue
-        for _ in range(N_DRAWS):
+        for _ in range(N_DRAWS if k > 0 else 0):
             drawn = rng.permutation(members)
-            labelled, rest = drawn[:k], drawn[k:]
-            offset = _shrunken(held.residual[labelled], level_sd, row_sd)
-            centre = np.clip(held.centre[rest] + offset, 0.0, 1.0)
-            centres.append(centre)
-            residuals.append(outcome[rest] - centre)
-            datasets.append(held.dataset[rest])
-            chosen.append(rest)
+            offset = _shrunken(held.residual[drawn[:k]], level_sd, row_sd)
+            rest.append(drawn[k:])
+            centres.append(np.clip(held.centre[drawn[k:]] + offset, 0.0, 1.0))
+    rows, centre = np.concatenate(rest), np.concatenate(centres)
     return replace(
         held,
-        centre=np.concatenate(centres),
-        residual=np.concatenate(residuals),
-        dataset=np.concatenate(datasets),
-        spread=None if held.spread is None else held.spread[np.concatenate(chosen)],
+        centre=centre,
+        residual=held.outcome[rows] - centre,
+        dataset=held.dataset[rows],
+        spread=None if held.spread is None else held.spread[rows],
     )
 
 
@@ -152,7 +145,7 @@ IMAGENET = "imagenet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchors:
-    """What is known of datasets and the model beside frequencies.
+    """Known results of datasets and the model, beside frequencies.
 
     Parameters
     ----------
@@ -226,9 +219,8 @@ class Anchors:
     def _labelled(
         self, queries: Queries, members: npt.NDArray[np.intp], folded: str, name: str
     ) -> tuple[IntArray, FloatArray]:
-        nothing = np.zeros(0, dtype=np.intp), np.zeros(0)
         if self.labelled is None or not name:
-            return nothing
+            return np.zeros(0, dtype=np.intp), np.zeros(0)
         table = self.labelled.table
         models = table[["model", "pretraining", "metric"]].drop_duplicates()
         if len(models) > 1:
@@ -238,21 +230,17 @@ class Anchors:
                 f"{two[0]} and {two[1]}. Give the accuracies of one."
             )
         of_dataset = table[[normalise_name(str(d)) == folded for d in table["dataset"]]]
-        if of_dataset.empty:
-            return nothing
         rows = {normalise_name(queries.concepts[row]): i for i, row in enumerate(members)}
         names = [normalise_name(str(concept)) for concept in of_dataset["concept"]]
-        unknown = [
-            c for c, key in zip(of_dataset["concept"], names, strict=True) if key not in rows
-        ]
-        if unknown:
+        unknown = of_dataset["concept"][[key not in rows for key in names]]
+        if len(unknown):
             raise DataError(
                 f"Labelled classes must be among the classes of {name!r} in the frequencies. "
-                f"{len(unknown)} are not, such as {unknown[0]!r}."
+                f"{len(unknown)} are not, such as {unknown.iloc[0]!r}."
             )
         positions = np.array([rows[key] for key in names], dtype=np.intp)
         usable = np.isfinite(queries.x[members][positions])
-        if usable.sum() < MIN_LABELLED:
+        if len(usable) and usable.sum() < MIN_LABELLED:
             raise DataError(
                 f"At least {MIN_LABELLED} labelled classes with a frequency are needed for "
                 f"{name!r}. Got {int(usable.sum())} instead; label more, or leave them out."

@@ -109,7 +109,7 @@ def fit_meaning(names: ClassNames, residual: FloatArray, seed: int = 0) -> Meani
 def held_out_meaning(
     meaning: Meaning, splits: Sequence[tuple[IntArray, IntArray]], residuals: Sequence[FloatArray]
 ) -> tuple[FloatArray, FloatArray]:
-    """Say what meaning would have added to rows held out, and how sure, without refitting.
+    """Return what meaning would have added to rows held out, and how sure, without refitting.
 
     Shapes: `residuals` (n,). Returns `added, spread` (n,): as of `Meaning.at`; NaN for rows that no
     split tests.

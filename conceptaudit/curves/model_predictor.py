@@ -4,9 +4,9 @@ Nothing is computed before it is asked for, and nothing twice: predictions for n
 residuals within datasets, and the other way round.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,6 @@ from conceptaudit.names import normalise_name
 NAMES_HELP = "; class names among their rivals count as well"
 MEANING_HELPS = "; class names, among their rivals and by their meaning, count as well"
 OTHER_MODEL = "; the fitted model stands for another"
-Made = TypeVar("Made")
 
 ELSEWHERE = (
     "; of another dataset than the only one of the fit: widened by how far levels of published "
@@ -84,38 +83,31 @@ def queries_of(
 
     Shapes: `counts`, `x` (n,).
     """
-    concepts = [str(name) for name in table["concept"]]
-    if "dataset" not in table:
-        nowhere = np.full(len(table), -1, dtype=np.intp)
-        return Queries(
-            counts=counts,
-            x=x,
-            concepts=concepts,
-            dataset=nowhere,
-            group=nowhere,
-            names={},
-            same_model=same_model,
-        )
     known = {normalise_name(s.dataset): index for index, s in enumerate(fit.effects.slopes)}
-    codes, spelt = pd.factorize(table["dataset"].astype("str"))
-    groups = dict(known)
-    for name in spelt:
-        groups.setdefault(normalise_name(str(name)), len(groups))
-    position = np.array([known.get(normalise_name(str(n)), -1) for n in spelt], dtype=np.intp)
-    group = np.array([groups[normalise_name(str(n))] for n in spelt], dtype=np.intp)
-    missing = table["dataset"].isna().to_numpy(dtype=bool)
+    dataset = group = np.full(len(table), NEW_DATASET, dtype=np.intp)
+    names = {}
+    if "dataset" in table:
+        codes, spelt = pd.factorize(table["dataset"])
+        keys = [normalise_name(str(name)) for name in spelt]
+        places = dict(known)
+        for key in keys:
+            places.setdefault(key, len(places))
+        # a row without a set has the code -1, which finds what stands last
+        dataset = np.array([*(known.get(key, -1) for key in keys), -1], dtype=np.intp)[codes]
+        group = np.array([*(places[key] for key in keys), -1], dtype=np.intp)[codes]
+        names = {places[key]: str(name) for key, name in zip(keys, spelt, strict=True)}
     return Queries(
         counts=counts,
         x=x,
-        concepts=concepts,
-        dataset=np.where(missing, -1, position[codes]),
-        group=np.where(missing, -1, group[codes]),
-        names={int(g): str(n) for g, n in zip(group, spelt, strict=True)},
+        concepts=[str(name) for name in table["concept"]],
+        dataset=dataset,
+        group=group,
+        names=names,
         same_model=same_model,
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class ModelPredictor:
     """One model of a curve, ready to predict."""
 
@@ -123,66 +115,58 @@ class ModelPredictor:
     names: ClassNames  # names of the rows and of the queries, each among those of both
     queried: ClassNames
     estimator: Estimator
-    _kept: dict[object, Any] = field(default_factory=dict)
+    _bands: dict[tuple[int, float], Band] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def by_concept(self) -> HeldOut:
         """Residuals of concepts held out in folds."""
-        return self._once(
-            "concept",
-            lambda: held_out_by_concept(self.rows, self.names, self.estimator, self.meaning),
-        )
+        return held_out_by_concept(self.rows, self.names, self.estimator, self.meaning)
 
-    @property
+    @cached_property
     def by_dataset(self) -> HeldOut:
         """Residuals of datasets held out one by one; of concepts where there is one dataset."""
         if self.rows.single:
             return self.by_concept
-        return self._once(
-            "dataset",
-            lambda: held_out_by_dataset(self.rows, self.names, self.estimator, self.meaning),
-        )
+        return held_out_by_dataset(self.rows, self.names, self.estimator, self.meaning)
 
-    @property
+    @cached_property
     def centre(self) -> PointModel:
         """The fit to all rows, without the meaning of names."""
-        return self._once("centre", lambda: fit_point_model(self.estimator, self.rows, self.names))
+        return fit_point_model(self.estimator, self.rows, self.names)
 
-    @property
+    @cached_property
     def meaning(self) -> Meaning | None:
-        """What the names of all rows mean; None where that is not used."""
+        """The meaning of the names of all rows; None where that is not used."""
         if not self.estimator.use_names or len(self.rows) < MIN_NAMED_ROWS:
             return None
-        return self._once("meaning", self._fit_meaning)
+        left = self.rows.y - self.centre.at(self.rows.x, self.rows.dataset, self.names)
+        return fit_meaning(self.names, left, self.estimator.seed)
 
-    def expected(self, queries: Queries, members: npt.NDArray[np.intp]) -> FloatArray:
-        """Expect the accuracy of these query rows, all of one group, shape (len(members),)."""
+    def expected(
+        self, queries: Queries, members: npt.NDArray[np.intp]
+    ) -> tuple[FloatArray, FloatArray | None]:
+        """Expect the accuracy of these query rows, all of one group, shape (len(members),).
+
+        Also how far outcomes scatter about it, as `HeldOut.spread`; None if all alike.
+        """
         position = self._position(queries, members)
         x, dataset = queries.x[members], np.full(len(members), position, dtype=np.intp)
         held = self.by_dataset if position < 0 else self.by_concept
         if not held.names_help:
-            return self.centre.fitted.predict(x, dataset)
+            return self.centre.fitted.predict(x, dataset), None
         names = self.queried.take(members)
         value = self.centre.at(x, dataset, names)
-        if held.meaning_helps and self.meaning is not None:
-            value = np.clip(value + self._meant(members)[0], 0.0, 1.0)
-        return value
-
-    def spread(
-        self, queries: Queries, members: npt.NDArray[np.intp], *, anchored: bool = False
-    ) -> FloatArray | None:
-        """Return how far outcomes of these rows scatter, as `HeldOut.spread`; None if all alike.
-
-        A known dataset that has the interval of a new one (`anchored`, or another model) is surer
-        of its names than those that were held out: its rows count as all alike.
-        """
-        known = self._position(queries, members) >= 0
-        if known and (anchored or self._foreign(queries)):
-            return None
-        held = self.by_concept if known else self.by_dataset
         if not held.meaning_helps or self.meaning is None:
-            return None
-        return self._meant(members)[1]
+            return value, None
+        added, spread = self.meaning.at(names)
+        return np.clip(value + added, 0.0, 1.0), spread
+
+    def is_surer(self, queries: Queries, members: npt.NDArray[np.intp], *, anchored: bool) -> bool:
+        """Whether a known dataset has the interval of a new one: `anchored`, or another model's.
+
+        It is surer of its names than those that were held out.
+        """
+        return self._position(queries, members) >= 0 and (anchored or self._foreign(queries))
 
     def shape(
         self, queries: Queries, members: npt.NDArray[np.intp], grid: FloatArray
@@ -196,24 +180,15 @@ class ModelPredictor:
         """Return the interval for these query rows, all of one group."""
         position = self._position(queries, members)
         position = NEW_DATASET if self._foreign(queries) else position
-        band = self._once((position, level), lambda: self._band(position, level))
+        # sets that are new have one interval, however many they are
+        if (position, level) not in self._bands:
+            self._bands[position, level] = self._band(position, level)
+        band = self._bands[position, level]
         elsewhere = self.rows.single and queries.group[members[0]] > 0
         remark = (ELSEWHERE if elsewhere else "") + ("" if queries.same_model else OTHER_MODEL)
         if elsewhere:
             band = _widened(band, level)
         return replace(band, basis=band.basis + remark)
-
-    def _fit_meaning(self) -> Meaning | None:
-        left = self.rows.y - self.centre.at(self.rows.x, self.rows.dataset, self.names)
-        return fit_meaning(self.names, left, self.estimator.seed)
-
-    def _meant(self, members: npt.NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
-        """Return what meaning adds to these query rows, and their spread."""
-        meaning = self.meaning
-        if meaning is None:
-            return np.zeros(len(members)), np.ones(len(members))
-        key = ("meant", members.tobytes())
-        return self._once(key, lambda: meaning.at(self.queried.take(members)))
 
     def set_mean(
         self,
@@ -254,15 +229,9 @@ class ModelPredictor:
             band = known_dataset(held, position, self.rows.datasets[position], level)
         return replace(band, basis=band.basis + remark_on_names(held))
 
-    def _once(self, key: object, make: Callable[[], Made]) -> Made:
-        if key not in self._kept:
-            self._kept[key] = make()
-        made: Made = self._kept[key]
-        return made
-
 
 def remark_on_names(held: HeldOut) -> str:
-    """Say what class names have to do with a prediction, for its basis."""
+    """Write what class names have to do with a prediction, for its basis."""
     if held.meaning_helps:
         return MEANING_HELPS
     return NAMES_HELP if held.names_help else ""

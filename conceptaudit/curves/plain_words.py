@@ -27,7 +27,7 @@ def has_interval(line: LineFit) -> bool:
 
 
 def fit_sentences(curve: Curve, fit: ModelFit) -> tuple[str, ...]:
-    """Say what a fit means: its slope in points, how far off it is, and what it explains.
+    """Write what a fit means: its slope in points, how far off it is, and what it explains.
 
     Errors are mean absolute errors on classes, and on whole sets, that the fit had not seen.
     """
@@ -53,7 +53,7 @@ def fit_sentences(curve: Curve, fit: ModelFit) -> tuple[str, ...]:
 
 
 def _explained(rows: FitData) -> Iterator[str]:
-    """Say which share of the variance of accuracy is the set's, and which is frequency's."""
+    """Write which share of the variance of accuracy is the set's, and which is frequency's."""
     chosen = above_zero(rows)
     n = len(chosen.datasets)
     level = group_means(chosen.y, chosen.dataset, n)[chosen.dataset]
@@ -96,7 +96,7 @@ def _dataset_line(model: str, dataset: str, rows: pd.DataFrame) -> str:
 
 
 def _mean_interval(rows: pd.DataFrame) -> str:
-    """Say how sure the mean over the classes is."""
+    """Write how sure the mean over the classes is."""
     if "set_low" not in rows or not np.isfinite(rows["set_low"].iloc[0]):
         return ""
     low, high, level = (float(rows[name].iloc[0]) for name in ("set_low", "set_high", "level"))
@@ -104,7 +104,7 @@ def _mean_interval(rows: pd.DataFrame) -> str:
 
 
 def _zeros(rows: pd.DataFrame) -> str:
-    """Say where most classes have no count, and nothing but names tells them apart."""
+    """Write where most classes have no count, and nothing but names tells them apart."""
     share = float((rows["count"] == 0).mean())
     if share < RANKED:
         return ""

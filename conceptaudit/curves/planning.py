@@ -14,14 +14,6 @@ import pandas as pd
 from scipy.special import ndtri
 
 from conceptaudit.counts import counts_of
-from conceptaudit.curves.budget import (
-    CHECK_COUNT,
-    NAMED,
-    REACHABLE,
-    doublings,
-    ordered,
-    spending,
-)
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fit_data import count_at, log_frequency
 from conceptaudit.curves.fitted import above_zero
@@ -59,10 +51,94 @@ ASSUMPTION = (
 N_GRID = 401
 MEDIAN = 0.5  # the examples of a plan are enough with this chance
 
+# A class that is accurate and was never counted: its name was more likely missed than unused.
+CHECK_COUNT = "check the count"
+REACHABLE = "reachable"
+
+# Columns that say which class of which model a row is about, where there are such.
+NAMED = ("model", "pretraining", "metric", "dataset", "concept")
+STEP = float(np.log10(2.0))  # a step of spending doubles the examples of a class
+
+
+def _doublings(
+    rows: pd.DataFrame,
+    members: npt.NDArray[np.intp],
+    shape: FloatArray,
+    grid: FloatArray,
+    x: FloatArray,
+    accuracy: FloatArray,
+    ends: FloatArray,
+    *,
+    zero_policy: str,
+) -> pd.DataFrame:
+    """Cut the way of each class, to its target or the end of the curve, into doublings.
+
+    `members` are the classes of one dataset, whose curve has the values `shape` at `grid`, in
+    decades; `ends` say where each of all classes reaches the target.
+    """
+    last = np.where(np.isfinite(ends[members]), ends[members], grid[-1])
+    length = np.maximum(last - x[members], 0.0)
+    n_steps = np.ceil(length / STEP - 1e-9).astype(np.intp)
+    who = np.repeat(members, n_steps)
+    number = np.arange(len(who)) - np.repeat(np.cumsum(n_steps) - n_steps, n_steps)
+    start = x[who] + number * STEP
+    stop = np.minimum(start + STEP, np.repeat(last, n_steps))
+    # a class keeps its own distance from the curve of its set
+    offset = accuracy[who] - np.interp(x[who], grid, shape)
+    gain = np.clip(np.interp(stop, grid, shape) + offset, 0, 1) - np.clip(
+        np.interp(start, grid, shape) + offset, 0, 1
+    )
+    head = rows.iloc[who][[c for c in NAMED if c in rows]]
+    return head.assign(
+        from_count=np.round(count_at(start, zero_policy)),
+        to_count=np.round(count_at(stop, zero_policy)),
+        examples=np.round(10.0**stop - 10.0**start),
+        gain=gain,
+    )
+
+
+def _ordered(table: pd.DataFrame, cost_per_example: float | None) -> pd.DataFrame:
+    """Put reachable classes first, the cheapest gain at the head, and add up what they take.
+
+    Classes whose count is to be checked come last.
+    """
+    price = np.nan if cost_per_example is None else cost_per_example
+    last = (table["status"] == CHECK_COUNT).to_numpy()
+    ranked = (
+        table.assign(last=last)
+        .sort_values(["last", "gain_per_1000"], ascending=[True, False], kind="stable")
+        .drop(columns="last")
+    )
+    reachable = (ranked["status"] == REACHABLE).to_numpy()
+    order = np.where(reachable, np.cumsum(reachable), 0)
+    total = ranked["examples"].where(reachable).cumsum()
+    return ranked.assign(
+        cost=ranked["examples"] * price,
+        order=pd.array(np.where(reachable, order, 0), dtype="Int64"),
+        cumulative_examples=total,
+        cumulative_cost=total * price,
+    )
+
+
+def _spending(steps: pd.DataFrame, cost_per_example: float | None) -> pd.DataFrame:
+    """Put doublings in the order of gain per example, and add up what they take and give."""
+    if steps.empty:
+        return steps
+    price = np.nan if cost_per_example is None else cost_per_example
+    useful = steps[(steps["gain"] > 1e-12) & (steps["examples"] > 0)]
+    rate = useful["gain"] / useful["examples"]
+    ranked = useful.iloc[np.argsort(-rate.to_numpy(), kind="stable")]
+    total = ranked["examples"].cumsum()
+    return ranked.assign(
+        cumulative_examples=total,
+        cumulative_cost=total * price,
+        cumulative_gain=ranked["gain"].cumsum(),
+    )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a target would take.
+    """The examples that a target would take, class by class.
 
     Parameters
     ----------
@@ -170,8 +246,8 @@ def plan(
     for index, fit in enumerate(curve.select(model)):
         rows = predicted.iloc[index * n : (index + 1) * n].reset_index(drop=True)
         one, spent = _of_model(curve, fit, frequencies.table, rows, target)
-        tables.append(ordered(one, cost_per_example))
-        steps.append(spending(spent, cost_per_example))
+        tables.append(_ordered(one, cost_per_example))
+        steps.append(_spending(spent, cost_per_example))
     return Plan(
         table=pd.concat(tables, ignore_index=True),
         steps=pd.concat(steps, ignore_index=True),
@@ -218,7 +294,7 @@ def _of_model(
             ends[members] = _position(shape, grid, start, gain, here, fit.line.x_min)
         lacking = np.where(accuracy >= target, x, at[0])
         steps.append(
-            doublings(
+            _doublings(
                 rows, members, shape, grid, x, accuracy, lacking, zero_policy=curve.zero_policy
             )
         )

@@ -27,7 +27,7 @@ SURE_GAIN = 2.0  # standard errors that the gain of meaning must lie above zero 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointModel:
-    """What is expected of a concept."""
+    """Expected accuracy of a concept."""
 
     fitted: FittedFamily
     effects: FeatureEffects | None  # None where names are not used
@@ -35,7 +35,7 @@ class PointModel:
     def at(self, x: FloatArray, dataset: IntArray, names: ClassNames) -> FloatArray:
         """Return the expected accuracy in [0, 1], shape (n,); NaN where x is.
 
-        Shapes: `x`, `dataset` (n,).
+        `dataset` is a position in the fitted rows' datasets, -1 for a new one.
         """
         value = self.fitted.predict(x, dataset)
         if self.effects is not None:
@@ -55,7 +55,7 @@ def fit_point_model(estimator: Estimator, rows: FitData, names: ClassNames) -> P
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """What was expected of rows that a fit had not seen, and what they came to."""
+    """Expectations of rows that a fit had not seen, and their errors."""
 
     centre: FloatArray  # (n,): the expectation, and accuracy minus it
     residual: FloatArray
@@ -70,6 +70,11 @@ class HeldOut:
     # r² of held-out rows, of all their variance: the family alone, with names among their rivals,
     # with their meaning as well (NaN where that was not tried)
     explained: tuple[float, float, float] = (np.nan, np.nan, np.nan)
+
+    @property
+    def outcome(self) -> FloatArray:
+        """The accuracies of the rows, shape (n,)."""
+        return self.centre + self.residual
 
 
 def held_out_by_concept(

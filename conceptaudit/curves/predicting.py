@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.counts import available_counts, counts_of, holds_count
-from conceptaudit.curves.class_names import Encode, class_names, near_classes
+from conceptaudit.curves.class_names import Encode, near_classes
 from conceptaudit.curves.count_errors import expected_counts
 from conceptaudit.curves.curve import Curve
 from conceptaudit.curves.fit_data import log_frequency
@@ -182,13 +182,10 @@ def near(curve: Curve, rows: pd.DataFrame, *, encode: Encode | None = None) -> l
         asked = rows[of_fit & (rows["metric"] == fit.metric)]
         if asked.empty:
             continue
-        data, concepts = curve.rows(fit), curve.names(fit)
         counts = asked["count"].to_numpy(np.float64)
-        queries = queries_of(fit, asked, counts, counts)
-        group = np.concatenate([data.dataset, queries.group])
-        both = class_names([*concepts, *queries.concepts], group, encode)
-        known, queried = both.take(slice(len(data))), both.take(slice(len(data), None))
-        result.update(zip(asked.index, near_classes(known, data.y, queried), strict=True))
+        prepared = prepare(curve, fit, queries_of(fit, asked, counts, counts), encode)
+        classes = near_classes(prepared.names, prepared.rows.y, prepared.queried)
+        result.update(zip(asked.index, classes, strict=True))
     return list(result.values())
 
 
@@ -229,14 +226,16 @@ def expectations(
 ) -> tuple[FloatArray, FloatArray, FloatArray, str]:
     """Predict the rows of one dataset, or those that name none, given what is known of it.
 
-    Returns `expected, low, high` (len(members); `basis`.
+    Returns what is expected of them, the ends of its interval, and what that rests on.
     """
-    expected = prepared.expected(queries, members)
+    expected, spread = prepared.expected(queries, members)
     if known is not None:
         expected, band = anchored(prepared, known, expected, level)
     else:
         band = prepared.band(queries, members, level)
-    low, high = band.at(expected, prepared.spread(queries, members, anchored=known is not None))
+    if prepared.is_surer(queries, members, anchored=known is not None):
+        spread = None  # its rows count as all alike
+    low, high = band.at(expected, spread)
     return expected, low, high, band.basis
 
 

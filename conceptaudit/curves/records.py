@@ -121,7 +121,7 @@ class DatasetEffects:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountError:
-    """What the error of the counts does to the slope within datasets.
+    """Effect of the error of the counts on the slope within datasets.
 
     A count with an error in it flattens the slope. Regression calibration replaces each x by what
     is expected of the true one, given its dataset; see `errors_in_variables` for what it assumes.

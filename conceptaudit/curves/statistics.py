@@ -177,7 +177,7 @@ ROUNDING = 1e-9  # a feature that varies by less is the same everywhere
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureEffects:
-    """What features add to a curve: an effect for all datasets, and one for each."""
+    """Effects of features on top of a curve: one for all datasets, and one for each."""
 
     # (k,): standard deviation of each feature over the fitted rows; 1 where it is 0 but for
     # rounding

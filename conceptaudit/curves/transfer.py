@@ -56,7 +56,7 @@ NOT_WIDENED = "; outside the fitted range of frequencies: the level is not assur
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDataset:
-    """What is expected in a dataset of which no class is known."""
+    """Expected accuracies in a dataset of which no class is known."""
 
     level: float  # mean over datasets of their mean accuracies
     centre: FloatArray  # (k,): the same of the predictors

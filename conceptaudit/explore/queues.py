@@ -236,9 +236,10 @@ class Queue:
             strata=strata, stratum_sizes=strata_sizes,
         )  # fmt: skip
         count = count_judged(sample, level=run.record.level, seed=concept)
+        value, low, high = count.image
         return Estimate(
-            what="images that show it", value=count.image, low=count.image_low,
-            high=count.image_high, share=False, n=count.n_judged, n_yes=count.n_present,
+            what="images that show it", value=value, low=low, high=high, share=False,
+            n=count.n_judged, n_yes=count.n_present,
         )  # fmt: skip
 
 

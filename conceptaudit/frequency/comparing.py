@@ -14,7 +14,7 @@ import pandas as pd
 from conceptaudit.display import as_html, quantity, show
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.intervals import FloatArray, normal_reach
-from conceptaudit.frequency.ratios import (
+from conceptaudit.frequency.rate_ratios import (
     Counted,
     difference_p,
     false_discovery_rate,
@@ -32,7 +32,7 @@ CLUSTERED = 1.05  # mean dispersion above which counts are called clustered in t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What audits have in common, and what not.
+    """Differences and likenesses of audits, concept by concept and as a whole.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def _common(audits: Sequence[Side]) -> tuple[list[str], dict[str, str], list[str
 
 
 def _clusters(count: str, names: Sequence[str], found: Sequence[Counted]) -> list[str]:
-    """Say where samples come in clusters, and what was done about it."""
+    """Note where samples come in clusters, and what was done about it."""
     means = [float(np.average(c.dispersion, weights=c.count + 1e-9)) for c in found]
     return [
         f"{count} of {name} varies {mean:.1f} times as much as independent samples would, as "

@@ -18,14 +18,14 @@ import pandas as pd
 
 from conceptaudit.artifacts import Json, ShardStore, digest_of, file_digest, write_npy
 from conceptaudit.datasets.base import Shard
-from conceptaudit.frequency.intervals import LEVEL, poisson_interval, wilson_interval
-from conceptaudit.frequency.open_pairs import (
+from conceptaudit.frequency.ambiguous_pairs import (
     expected_agreement,
     read_pairs,
     read_shares,
     sparse_counts,
     with_shares,
 )
+from conceptaudit.frequency.intervals import LEVEL, poisson_interval, wilson_interval
 from conceptaudit.records import (
     FREQUENCY_COLUMNS,
     MODALITIES,
@@ -112,7 +112,7 @@ def frequency_table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alignment:
-    """How well captions and pictures name the same concepts."""
+    """How well captions and images name the same concepts."""
 
     n_samples: int  # all samples read
     # samples with at least one concept on that side; None where it was not audited
@@ -160,7 +160,7 @@ class CountShard:
     text: ShardStore | None  # the stages' results; None for a side that was not audited
     image: ShardStore | None
     store: ShardStore  # where the counts go
-    shares: Path | None = None  # estimated shares of open pairs, where the text tags hold such
+    shares: Path | None = None  # estimated shares of ambiguous pairs, where the text tags hold such
 
     def __call__(self, shard: Shard) -> None:
         """Count a shard and write its record."""

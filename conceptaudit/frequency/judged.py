@@ -38,7 +38,7 @@ EXACT_UP_TO = 2_000  # captions that were not judged, up to which each is decide
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedSample:
-    """What is known of one concept."""
+    """Judged images of one concept, and the sizes of its cells."""
 
     sizes: FloatArray  # (4,): images in each cell
     # (4,): share of each cell that shows the concept, as far as a model knows, in [0, 1]
@@ -60,19 +60,18 @@ class JudgedSample:
         return np.asarray(self.stratum_sizes[self.strata] / np.maximum(drawn[self.strata], 1))
 
 
+Interval = tuple[float, float, float]  # an estimate, and the ends of its interval
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedCount:
     """Images that show a concept, and those of which a caption names it too, with intervals."""
 
-    image: float
-    image_low: float
-    image_high: float
-    joint: float
-    joint_low: float
-    joint_high: float
+    image: Interval
+    joint: Interval
     method: str  # {"difference", "posterior"}
-    n_judged: int  # judged images, and those that show it
-    n_present: int
+    n_judged: int
+    n_present: int  # judged images that show it
 
 
 def count_judged(sample: JudgedSample, *, level: float = LEVEL, seed: int = 0) -> JudgedCount:
@@ -97,25 +96,12 @@ def count_judged(sample: JudgedSample, *, level: float = LEVEL, seed: int = 0) -
     else:
         image, joint = _posterior(sample, level, np.random.default_rng(seed))
         method = POSTERIOR
-    return JudgedCount(
-        image=float(image[0]),
-        image_low=float(image[1]),
-        image_high=float(image[2]),
-        joint=float(joint[0]),
-        joint_low=float(joint[1]),
-        joint_high=float(joint[2]),
-        method=method,
-        n_judged=n,
-        n_present=n_present,
-    )
-
-
-_Count = tuple[float, float, float]
+    return JudgedCount(image=image, joint=joint, method=method, n_judged=n, n_present=n_present)
 
 
 def _difference(
     sample: JudgedSample, present: np.ndarray, predicted: FloatArray, level: float
-) -> _Count:
+) -> Interval:
     """Estimate by predictions plus what they miss in the sample, both weighted by tuning."""
     y, p = present.astype(np.float64), predicted[sample.cells]
     n_strata = len(sample.stratum_sizes)
@@ -133,7 +119,7 @@ def _difference(
     seen, unseen = float(y.sum()), float((1 - y).sum())
     most = float(sample.sizes.sum()) - unseen
     total = min(max(total, seen), most)
-    return total, max(total - reach, seen), min(total + reach, most)
+    return float(total), float(max(total - reach, seen)), float(min(total + reach, most))
 
 
 def _covariance(a: FloatArray, b: FloatArray, strata: np.ndarray, n_strata: int) -> FloatArray:
@@ -148,7 +134,7 @@ def _covariance(a: FloatArray, b: FloatArray, strata: np.ndarray, n_strata: int)
 
 def _posterior(
     sample: JudgedSample, level: float, rng: np.random.Generator
-) -> tuple[_Count, _Count]:
+) -> tuple[Interval, Interval]:
     """Estimate from the posterior of cells' shares; named and other cells shift on their own."""
     weights = sample.weights
     total_weight = np.bincount(sample.cells, weights, minlength=N_CELLS)
@@ -218,7 +204,7 @@ def _drawn(mean: FloatArray, variance: FloatArray, rng: np.random.Generator) -> 
     return np.asarray(rng.gamma(np.maximum(mean, 1e-9) / scale, scale))
 
 
-def _summary(known: float, drawn: FloatArray, level: float) -> _Count:
+def _summary(known: float, drawn: FloatArray, level: float) -> Interval:
     """Return the median of a count and its interval, in whole images.
 
     The median and not the mean: of a rare concept the posterior has a long upper tail, and its
@@ -256,17 +242,14 @@ def predicted_shares(rates: dict[str, FloatArray], prevalence: FloatArray) -> Fl
     said = rates.get("caption_recall", np.full((len(recall), 1), 0.7))[:, 0]
     mistaken = rates.get("caption_mistake", 0.1 * prevalence[:, None])[:, 0]
     columns = []
+    # in the order of the cells: named and tagged, named alone, tagged alone, neither
     for named in (True, False):
         for tagged in (True, False):
             shown = (said if named else 1 - said) * (recall if tagged else 1 - recall)
             other = (mistaken if named else 1 - mistaken) * (alarm if tagged else 1 - alarm)
-            columns.append(
-                prevalence
-                * shown
-                / np.maximum(prevalence * shown + (1 - prevalence) * other, 1e-12)
-            )
-    both, named_alone, tagged_alone, neither = columns
-    return np.clip(np.stack([both, named_alone, tagged_alone, neither], axis=1), 1e-3, 1 - 1e-3)
+            both = prevalence * shown
+            columns.append(both / np.maximum(both + (1 - prevalence) * other, 1e-12))
+    return np.clip(np.stack(columns, axis=1), 1e-3, 1 - 1e-3)
 
 
 # Shares of the cells where no calibration predicts them; the sample puts them right.

@@ -154,7 +154,7 @@ MAX_CAPTIONS = 50_000  # captions that are looked at, about and at most: a rando
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedPairs:
-    """The concepts that captions name, and whether the picture is tagged with them."""
+    """The concepts that captions name, and whether the image is tagged with them."""
 
     starts: Int64Array  # (n_captions,): where each caption's concepts begin
     concept_ids: Int64Array  # (n,)
@@ -189,7 +189,7 @@ def corrected_misalignment(
     *,
     level: float = LEVEL,
 ) -> Json:
-    """Estimate the share of captions that name concepts none of which the picture shows.
+    """Estimate the share of captions that name concepts none of which the image shows.
 
     Shapes: `rates` (n_concepts, 1 + n_draws); `prevalence` (n_concepts,). ``n_captions``,
     ``unrelated_captions`` (share), ``mistaken_mentions`` (share of mentions in other captions),

@@ -20,7 +20,7 @@ from conceptaudit.artifacts import MANIFEST, Json, read_json
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.intervals import FloatArray, poisson_interval
-from conceptaudit.frequency.ratios import Counted
+from conceptaudit.frequency.rate_ratios import Counted
 from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.frequency.reference import PREFIX, ReferenceCounts, reference_counts
 from conceptaudit.names import normalise_name

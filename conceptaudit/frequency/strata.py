@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.artifacts import Json
+from conceptaudit.frequency.ambiguous_pairs import UNIT
 from conceptaudit.frequency.intervals import LEVEL, FloatArray
-from conceptaudit.frequency.open_pairs import UNIT
 from conceptaudit.records import ConceptFrequencies, Int64Array
 
 PILOT = 100  # pairs of a form that are tagged before anything is known of it
 
-# A form with fewer open pairs is tagged completely, so that small corpora are counted exactly.
+# A form with fewer ambiguous pairs is tagged completely, so that small corpora are counted exactly.
 ALL_BELOW = 200
 
 # A context with fewer tagged pairs is pooled with the other small ones of its form.
@@ -38,7 +38,7 @@ _NEUTRAL = 1 / 3
 class Estimate:
     """Estimated numbers per concept."""
 
-    total: FloatArray  # (n_concepts,): open pairs that name the concept
+    total: FloatArray  # (n_concepts,): ambiguous pairs that name the concept
     variance: FloatArray  # (n_concepts,): of `total`; 0 where every pair was tagged
     found: FloatArray  # (n_concepts,): tagged pairs that name the concept
     left: FloatArray  # (n_concepts,): pairs that were not tagged
@@ -73,7 +73,7 @@ class Estimate:
 
 
 def estimate_cells(strata: pd.DataFrame, tagged: pd.DataFrame) -> pd.DataFrame:
-    """Estimate the share of open pairs that name their concept, context by context.
+    """Estimate the share of ambiguous pairs that name their concept, context by context.
 
     A row per form and pooled context: ``n``, ``n_joint``, ``m`` (tagged), ``k`` (named),
     ``m_joint``, ``k_joint``, ``share``, ``careful`` (kept off 0 and 1), and ``share_joint``,
@@ -108,7 +108,7 @@ def estimate_cells(strata: pd.DataFrame, tagged: pd.DataFrame) -> pd.DataFrame:
 def _with_joint_shares(cells: pd.DataFrame, *, fallback: FloatArray) -> pd.DataFrame:
     """Estimate the same shares among the pairs whose image has the tag, from these pairs alone.
 
-    A picture of a watch makes it likelier that "watch" is a noun: drawing these shares towards
+    An image of a watch makes it likelier that "watch" is a noun: drawing these shares towards
     those of all pairs would count too few.
     """
     columns = ("n_joint", "m_joint", "k_joint")
@@ -185,7 +185,7 @@ def add_cells(cells: pd.DataFrame, n_concepts: int, *, joint: bool = False) -> E
 
 
 def wanted_sizes(cells: pd.DataFrame, certain: Int64Array, *, error: float, most: int) -> pd.Series:
-    """Say how many pairs of each form to tag for the wanted error of every count.
+    """Work out how many pairs of each form to tag for the wanted error of every count.
 
     Shapes: `certain` (n_concepts,). Number of pairs by form, never fewer than were tagged already.
     See J. Neyman, "On the two different aspects of the representative method", JRSS 97 (1934): for
@@ -225,7 +225,7 @@ def with_estimates(
     *,
     level: float,
 ) -> ConceptFrequencies:
-    """Say in a frequency table which counts are estimates, and widen their intervals.
+    """Mark in a frequency table which counts are estimates, and widen their intervals.
 
     Shapes: `certain` (n_concepts,). With ``n_*_se`` (0 where the count is what tagging every
     caption would give) and ``n_*_full_low``, ``n_*_full_high``: where that count lies. ``n_*_low``

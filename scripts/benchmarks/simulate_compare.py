@@ -16,7 +16,12 @@ import json
 import numpy as np
 
 from conceptaudit.frequency.intervals import poisson_interval
-from conceptaudit.frequency.ratios import Counted, difference_p, false_discovery_rate, rate_ratio
+from conceptaudit.frequency.rate_ratios import (
+    Counted,
+    difference_p,
+    false_discovery_rate,
+    rate_ratio,
+)
 from conceptaudit.frequency.sides import dispersion_of
 
 N_CONCEPTS = 2_000

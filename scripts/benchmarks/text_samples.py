@@ -52,7 +52,7 @@ def sample_once(
     pairs: pd.DataFrame, certain: npt.NDArray[np.int64], *, error: float, seed: int
 ) -> pd.DataFrame:
     """Estimate every concept from one sample; a row per concept."""
-    from conceptaudit.frequency.adaptive import AdaptiveSample
+    from conceptaudit.frequency.adaptive_sampling import AdaptiveSample
     from conceptaudit.frequency.strata import add_cells
     from conceptaudit.text.sampling import ranks
     from conceptaudit.text.tagger import sample_limit

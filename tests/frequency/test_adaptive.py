@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conceptaudit.frequency.adaptive import AdaptiveSample, RankBounds, places
+from conceptaudit.frequency.adaptive_sampling import AdaptiveSample, RankBounds, places
 from conceptaudit.frequency.strata import ALL_BELOW, PILOT, add_cells
 
 BY = ["concept_id", "form", "context"]

@@ -16,7 +16,7 @@ from conceptaudit.cli.main import main
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.comparing import compare_audits
 from conceptaudit.frequency.intervals import poisson_interval
-from conceptaudit.frequency.ratios import (
+from conceptaudit.frequency.rate_ratios import (
     Counted,
     difference_p,
     false_discovery_rate,

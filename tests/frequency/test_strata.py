@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conceptaudit.frequency.open_pairs import UNIT, Shares, expected_agreement, with_shares
+from conceptaudit.frequency.ambiguous_pairs import UNIT, Shares, expected_agreement, with_shares
 from conceptaudit.frequency.strata import (
     ALL_BELOW,
     Estimate,

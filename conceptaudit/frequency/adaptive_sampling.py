@@ -1,4 +1,4 @@
-"""Sampling open pairs until every count is known well enough.
+"""Sampling ambiguous pairs until every count is known well enough.
 
 First the pairs of lowest rank of each form are tagged. What they show says how many more to tag of
 each: few where a word's reading hardly varies, many where it does. Ranks are hashes, so that the
@@ -37,13 +37,13 @@ class RankBounds:
         self._bounds = (np.minimum(share, 1.0) * np.iinfo(np.int64).max).astype(np.uint64)
 
     def hold(self, pairs: pd.DataFrame) -> npt.NDArray[np.bool_]:
-        """Tell which pairs (``form``, ``rank``) are to be read."""
+        """Return which pairs (``form``, ``rank``) are to be read."""
         at = np.searchsorted(self._forms, pairs["form"].to_numpy(np.int64))
         held: npt.NDArray[np.bool_] = pairs["rank"].to_numpy().astype(np.uint64) <= self._bounds[at]
         return held
 
 
-# Gives the open pairs within bounds: ``sample_id``, ``form``, ``context``, ``rank`` and more.
+# Gives the ambiguous pairs within bounds: ``sample_id``, ``form``, ``context``, ``rank`` and more.
 Read = Callable[[RankBounds], pd.DataFrame]
 
 Tag = Callable[[pd.DataFrame], pd.DataFrame]  # adds ``named`` and ``joint`` to pairs, in any order
@@ -51,7 +51,7 @@ Tag = Callable[[pd.DataFrame], pd.DataFrame]  # adds ``named`` and ``joint`` to 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptiveSample:
-    """Tags as many open pairs as the counts need."""
+    """Tags as many ambiguous pairs as the counts need."""
 
     read: Read  # where pairs come from, and who reads them
     tag: Tag
@@ -101,7 +101,7 @@ class AdaptiveSample:
 
 
 def places(rows: pd.DataFrame, by: str) -> Int64Array:
-    """Tell the place of each pair in its group, by rank, from 0; shape (n_rows,)."""
+    """Return the place of each pair in its group, by rank, from 0; shape (n_rows,)."""
     groups = rows[by].to_numpy(np.int64)
     order = np.lexsort((rows["sample_id"].to_numpy(), rows["rank"].to_numpy(), groups))
     first = np.flatnonzero(np.diff(groups[order], prepend=groups[order][:1] - 1))

@@ -1,4 +1,4 @@
-"""Counting a shard whose text tags are open in part: certain pairs, strata, expected agreement."""
+"""Counts of a shard with ambiguous text tags: certain pairs, strata, expected agreement."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sparse_counts(concept_ids: npt.ArrayLike) -> list[list[int]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountStrata:
-    """Counts one shard's open pairs by form and context."""
+    """Counts one shard's ambiguous pairs by form and context."""
 
     text: ShardStore  # tags with ``form`` and ``context``
     image: ShardStore | None  # None where images were not audited
@@ -108,7 +108,7 @@ def read_numbers(path: Path, columns: Sequence[str]) -> Columns:
 
 
 def is_joint(pairs: Columns, image: ShardStore | None, shard: str) -> npt.NDArray[np.bool_]:
-    """Tell of which pairs the image has the tag, too."""
+    """Return of which pairs the image has the tag, too."""
     path = None if image is None else image.path(shard, ".parquet")
     n_pairs = len(pairs["sample_id"])
     if path is None or not path.exists() or not n_pairs:
