@@ -1,13 +1,17 @@
 """Rows of CSV and TSV files, with or without a header, cut at record boundaries by byte."""
 
+import ast
 import codecs
 import csv
+import io
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import IO
+from typing import IO, Any
 
-from conceptaudit.datasets._columns import TEXT
+from conceptaudit.datasets._columns import LIST, TEXT
 from conceptaudit.datasets._files import is_packed, open_unpacked, reading, suffix
 from conceptaudit.datasets._rows import Cut, Fault, Rows
 from conceptaudit.datasets._sniff import LINES, NUMBERED_KEY, TABS, Dialect, find_dialect
@@ -70,12 +74,41 @@ def inspect(path: str, named: Sequence[str] = ()) -> Dialect:
         raise DataError(
             f"The columns of {path} must have different names. Got {list(dialect.names)} instead."
         )
-    return dialect
+    return replace(dialect, lists=_printed_lists(dialect, lines, path))
 
 
 def columns_of(dialect: Dialect) -> dict[str, str]:
-    """Each column's name and kind: everything in such a file is text."""
-    return dict.fromkeys(dialect.names, TEXT)
+    """Each column's name and kind: everything in such a file is text, or a printed list of it."""
+    return {name: LIST if name in dialect.lists else TEXT for name in dialect.names}
+
+
+def _printed_lists(dialect: Dialect, lines: Sequence[str], path: str) -> frozenset[str]:
+    """Name the columns of printed lists, such as the captions of Flickr30k's table."""
+    if not any("[" in line for line in lines):
+        return frozenset()
+    head = io.BytesIO("\n".join(lines).encode("utf-8", "surrogateescape"))
+    rows = [fields for _, fields, _ in records(head, dialect, path)][int(dialect.header) :]
+    rows = [fields for fields in rows if len(fields) == len(dialect.names)]
+    values = dict(zip(dialect.names, zip(*rows, strict=True), strict=False))
+    return frozenset(
+        name
+        for name, texts in values.items()
+        if any(texts) and all(isinstance(_from_print(text), list) for text in texts if text)
+    )
+
+
+def _from_print(text: str) -> Any:
+    """Read a list of texts as JSON or Python prints it; any other text stays as it is."""
+    if not (text.startswith("[") and text.endswith("]")):
+        return text
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            items = parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            continue
+        if isinstance(items, list) and items and all(isinstance(item, str) for item in items):
+            return items
+    return text
 
 
 class _Lines:
@@ -310,8 +343,10 @@ def _faults(block: Sequence[tuple[int, list[str], str]], first: int, width: int)
             yield Fault(row=first + i, reason=remark, detail=detail[:_SHOWN], part="note")
 
 
-def _column(values: list[str], name: str, dialect: Dialect) -> list[str]:
-    """Take the caption's number off the keys of Flickr's token files."""
+def _column(values: list[str], name: str, dialect: Dialect) -> list[Any]:
+    """Read printed lists, and take the caption's number off the keys of Flickr's token files."""
+    if name in dialect.lists:
+        return [_from_print(value) for value in values]
     if name != "key" or dialect.header:
         return values
     return [match[1] if (match := NUMBERED_KEY.fullmatch(value)) else value for value in values]

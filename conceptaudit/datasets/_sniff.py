@@ -44,6 +44,8 @@ class Dialect:
     rest: bool = False
     # what each column's values look like: ``"url"``, ``"file"``, ``"number"`` or ``""``
     shapes: tuple[str, ...] = ()
+    # columns whose every value is a list of texts as JSON or Python prints it
+    lists: frozenset[str] = frozenset()
 
     def is_record(self, line: str) -> bool:
         """Whether a line, taken alone, looks like a row of this file."""

@@ -85,8 +85,9 @@ def index_samples(
     Only headers are read. The first dot of a name ends the key, as in webdataset. Where no member
     is then an image or a caption, the ending is what stands behind the last dot; the key still
     ends at the first, unless it would join several images or captions (``St. Peter 0.jpg``,
-    ``St. Peter 1.jpg``): then it ends at the last dot too. Where a key comes again with an ending
-    that it already has, the members belong to a repeated sample.
+    ``St. Peter 1.jpg``): then it ends at the last dot too; or, where most samples have the same
+    ones (``1.img.png``, ``1.seg.png``), the user has to choose. Where a key comes again with an
+    ending that it already has, the members belong to a repeated sample.
     """
     members = [
         (match[1], match[2], member)
@@ -94,7 +95,7 @@ def index_samples(
         if (match := _NAME.fullmatch(name)) is not None
     ]
     if not named and members and not any(_is_part(ending.lower()) for _, ending, _ in members):
-        members = _by_last_dot(members)
+        members = _by_last_dot(members, path)
     groups: dict[tuple[str, int], Group] = {}
     times: Counter[tuple[str, str]] = Counter()
     names: dict[int, list[str]] = {}
@@ -138,13 +139,22 @@ def _complete(group: Group, named: Sequence[str]) -> None:
             group.members.setdefault(_last(others[0]), group.members[others[0]])
 
 
-def _by_last_dot(members: Sequence[_Named]) -> list[_Named]:
+def _by_last_dot(members: Sequence[_Named], path: str) -> list[_Named]:
     parts = [(key, _last(ending)) for key, ending, _ in members if _is_part(_last(ending))]
     kinds = Counter((key, ending in IMAGE_ENDINGS) for key, ending in parts)
     if not kinds:
         return list(members)
     if max(kinds.values()) == 1:
         return [(key, _last(ending), member) for key, ending, member in members]
+    times = Counter(ending for _, ending, _ in members if _is_part(_last(ending)))
+    shared = sorted(ending for ending, n in times.items() if n > 1)
+    if 2 * sum(times[ending] for ending in shared) > times.total():
+        # every sample has them: not dots within names, as in "St. Peter 0.jpg"
+        shown = ", ".join(f".{ending}" for ending in shared[:6])
+        raise DataError(
+            f"The samples of {path} hold several images or captions ({shown}). Name those to read "
+            "with --image-column and --caption-column, without the first dot; a key ends there."
+        )
     return [(f"{key}.{_stem(ending)}", _last(ending), member) for key, ending, member in members]
 
 

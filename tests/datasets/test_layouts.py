@@ -10,6 +10,7 @@ import json
 import lzma
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -315,6 +316,34 @@ def test_members_that_are_named(tmp_path, write_tar, read_all):
         open_dataset(path)
     found = read_all(open_dataset(path, image_column="pic", caption_column="words"))
     assert (found.keys, found.images, found.captions) == (["a"], [b"i"], ["a dog"])
+
+
+def test_several_images_of_a_sample_are_named(tmp_path, write_tar, read_all):
+    """Not keys with dots: every sample has the same endings."""
+    content = [
+        (f"{key}.{ending}", ending.encode())
+        for key in "ab"
+        for ending in ("seg.png", "img.png", "caption.txt")
+    ]
+    path = write_tar(tmp_path / "a.tar", content)
+    with pytest.raises(DataError, match=r"\.caption\.txt, \.img\.png, \.seg\.png.*--image-column"):
+        open_dataset(path)
+    found = read_all(open_dataset(path, image_column="img.png", caption_column="caption.txt"))
+    assert (found.keys, found.images) == (["a", "b"], [b"img.png"] * 2)
+    assert found.captions == ["caption.txt"] * 2
+
+
+@pytest.mark.parametrize("show", [json.dumps, repr])
+def test_printed_lists_of_captions_in_a_table(show, tmp_path, read_all):
+    """Hugging Face's Flickr30k table; a caption in brackets is one caption."""
+    rows = [("1.jpg", [DOG, CAT]), ("2.jpg", ["it's a dog"])]
+    table = pd.DataFrame({"filename": [r[0] for r in rows], "raw": [show(r[1]) for r in rows]})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    found = read_all(open_dataset(tmp_path / "a.csv"))
+    assert found.captions == [DOG, CAT, "it's a dog"]
+    assert found.keys == ["1.jpg", "1.jpg", "2.jpg"]
+    table.assign(raw=["[a dog]", show([DOG])]).to_csv(tmp_path / "b.csv", index=False)
+    assert read_all(open_dataset(tmp_path / "b.csv")).captions == ["[a dog]", show([DOG])]
 
 
 def test_lists_of_captions_in_archives(tmp_path, write_tar, read_all):
