@@ -16,6 +16,7 @@ from conceptaudit.curves import fit_curve, intervals, model_fitting, plan, predi
 from conceptaudit.curves.cross_validation import COMPARED_COLUMNS
 from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
 from conceptaudit.curves.simulated import World, simulate
+from conceptaudit.datasets.memory import CaptionDataset
 from conceptaudit.frequency.by_column import SUMMARY_COLUMNS, VALUE_COLUMNS
 from conceptaudit.frequency.comparing import _as_a_whole, _by_concept
 from conceptaudit.frequency.cooccurrence import PARTNER_COLUMNS
@@ -30,14 +31,13 @@ from conceptaudit.longtail.review import Review
 from conceptaudit.longtail.select import COLUMNS as SELECTION
 from conceptaudit.records import Concept, ConceptAccuracies, ConceptFrequencies, ConceptVocabulary
 from conceptaudit.text.mentions import look_alike_columns
-from conceptaudit.zeroshot.evaluate import _per_class
-from conceptaudit.zeroshot.measures import Score, confusions, tally
-from conceptaudit.zeroshot.results import ModelResult
-from conceptaudit.zeroshot.retrieval import recall_by_concept
-from conceptaudit.zeroshot.retrieve import _overall
+from conceptaudit.zeroshot.classify import Predictions
+from conceptaudit.zeroshot.evaluation_set import EvaluationSet
+from conceptaudit.zeroshot.measures import recall_by_concept
+from conceptaudit.zeroshot.results import Evaluation, ModelResult
+from conceptaudit.zeroshot.retrieve import overall_recall
 
 DOCS = Path(__file__).parents[1] / "docs" / "columns.md"
-KEYS = ("model", "pretraining", "dataset")
 
 
 def told() -> dict[str, set[str]]:
@@ -97,26 +97,23 @@ def curve_tables() -> dict[str, set[str]]:
 
 
 def results() -> dict[str, set[str]]:
-    guesses = pd.DataFrame({"class_index": [0, 0], "guess_1": [0, 1]})
-    labels = ("m", "w", "zoo")
-    score = Score(value=1.0, low=0.5, high=1.0)
-    wrong = confusions(guesses, ["a", "b"])
-    for name in ("pretraining", "model"):
-        wrong.insert(0, name, "")
-    found = ModelResult(
-        model="m",
-        pretraining="w",
-        per_class=_per_class(tally(guesses, 2), ["a", "b"], labels),
-        scores={"acc1": score},
-        confusions=wrong,
-        account={},
+    opened = EvaluationSet(
+        name="zoo",
+        location="zoo",
+        class_names=("a", "b"),
+        templates=("a {}",),
+        dataset=CaptionDataset(captions=("a",), shard_rows=1),
     )
+    guesses = Predictions(
+        table=pd.DataFrame({"class_index": [0, 0], "guess_1": [0, 1]}), account={}
+    )
+    found = ModelResult.of(guesses, opened, ("m", "w"), 0.9)
+    whole = Evaluation(folder=Path(), evaluation_set=opened, results=(found,), notes=())
     hits = np.array([True])
     retrieval = recall_by_concept(hits, [["dog"]], "recall@1")
     return {
         "accuracies.csv": {*found.per_class, *retrieval},
-        "overall.csv": {*KEYS, "metric", "value", "low", "high"}
-        | set(_overall({"recall@1": hits}, dict.fromkeys(KEYS, ""))),
+        "overall.csv": {*whole.overall, *overall_recall({"recall@1": hits})},
         "confusions.csv": set(found.confusions),
     }
 

@@ -107,11 +107,9 @@ def evaluate(
 
 
 def _summary(found: Evaluation) -> dict[str, object]:
-    from conceptaudit.zeroshot.results import overall_table
-
     return {
         "run": str(found.folder),
-        "overall": overall_table(found).to_dict("records"),
+        "overall": found.overall.to_dict("records"),
         "accounts": [result.account for result in found.results],
         "notes": list(found.notes),
     }

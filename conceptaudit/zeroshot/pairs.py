@@ -18,7 +18,7 @@ from conceptaudit.image.encode import OomSafeEncoder
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Drop, Float32Array, SampleBatch
 from conceptaudit.tagtable import check_account, drop_table, part_account
-from conceptaudit.zeroshot.retrieval import PairedVectors
+from conceptaudit.zeroshot.measures import PairedVectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from conceptaudit.artifacts import Json, RunFolder, write_csv, write_json, write_parquet
+from conceptaudit.artifacts import Json, RunFolder, write_csv, write_parquet
+from conceptaudit.errors import DataError
 from conceptaudit.records import ConceptAccuracies
-from conceptaudit.zeroshot.evaluation_run import finish_run, slug
+from conceptaudit.zeroshot.classify import Predictions
 from conceptaudit.zeroshot.evaluation_set import EvaluationSet
-from conceptaudit.zeroshot.measures import Score
+from conceptaudit.zeroshot.measures import (
+    Score,
+    confusions,
+    overall,
+    per_class,
+    tally,
+    with_labels,
+)
+from conceptaudit.zeroshot.model_run import finish_run, write_benchmark_record
 
 METRIC = "acc1"
 TASK = "zeroshot_classification"
@@ -33,6 +42,31 @@ class ModelResult:
     confusions: pd.DataFrame  # ``model, pretraining, concept, predicted, n, share``
     account: Json  # images read, used, and dropped by reason
 
+    @classmethod
+    def of(
+        cls,
+        guesses: Predictions,
+        evaluation_set: EvaluationSet,
+        labels: tuple[str, str],
+        level: float,
+    ) -> ModelResult:
+        """Count what of a model's guesses is right; `labels` are its architecture and weights."""
+        if guesses.table.empty:
+            dropped = guesses.account["dropped"]
+            reasons = ", ".join(f"{n:,} {why}" for why, n in dropped.items()) or "no images"
+            raise DataError(f"No image of {evaluation_set.location} could be evaluated: {reasons}.")
+        names = evaluation_set.concepts.names
+        counts = tally(guesses.table, len(names))
+        of_model = dict(zip(("model", "pretraining"), labels, strict=True))
+        of_set = {**of_model, "dataset": evaluation_set.name}
+        return cls(
+            **of_model,
+            per_class=with_labels(of_set, per_class(counts, names)),
+            scores=overall(counts, level=level),
+            confusions=with_labels(of_model, confusions(guesses.table, names)),
+            account=guesses.account,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
@@ -49,6 +83,24 @@ class Evaluation:
         return pd.concat([result.per_class for result in self.results], ignore_index=True)
 
     @property
+    def overall(self) -> pd.DataFrame:
+        """Scores over all classes: ``model, pretraining, dataset, metric, value, low, high``."""
+        rows = [
+            {
+                "model": result.model,
+                "pretraining": result.pretraining,
+                "dataset": self.evaluation_set.name,
+                "metric": metric,
+                "value": score.value,
+                "low": score.low,
+                "high": score.high,
+            }
+            for result in self.results
+            for metric, score in result.scores.items()
+        ]
+        return pd.DataFrame(rows)
+
+    @property
     def accuracies(self) -> ConceptAccuracies:
         """The per-class results as `fit_curve` takes them."""
         table = self.table.rename(columns={"acc1": "accuracy"}).assign(metric=METRIC)
@@ -60,60 +112,37 @@ def write_results(
     found: Evaluation, run: RunFolder, level: float, listed: Sequence[Path] = ()
 ) -> None:
     """Write tables, CLIP_benchmark's record and, last, the manifest."""
-    records = list(listed)
-    folder = found.folder
+    folder, opened = found.folder, found.evaluation_set
     write_parquet(folder / "accuracies.parquet", found.table)
     write_csv(folder / "accuracies.csv", found.table)
     wrong = pd.concat([result.confusions for result in found.results], ignore_index=True)
     write_csv(folder / "confusions.csv", wrong)
-    write_csv(folder / "overall.csv", overall_table(found))
-    for result in found.results:
-        record = benchmark_record(result, found.evaluation_set.name)
-        name = slug(f"{result.model}_{result.pretraining}")
-        records.append(folder / "clip_benchmark" / f"{name}.json")
-        write_json(records[-1], record)
+    write_csv(folder / "overall.csv", found.overall)
+    records = [
+        write_benchmark_record(
+            folder,
+            model=result.model,
+            pretraining=result.pretraining,
+            dataset=opened.name,
+            task=TASK,
+            metrics={
+                name: score.value
+                for name, score in result.scores.items()
+                if not np.isnan(score.value)
+            },
+        )
+        for result in found.results
+    ]
     finish_run(
         run,
         {
-            "dataset": found.evaluation_set.location,
-            "name": found.evaluation_set.name,
-            "classes": list(found.evaluation_set.class_names),
-            "templates": list(found.evaluation_set.templates),
+            "dataset": opened.location,
+            "name": opened.name,
+            "classes": list(opened.class_names),
+            "templates": list(opened.templates),
             "level": level,
             "accounts": [result.account for result in found.results],
             "notes": list(found.notes),
         },
-        records,
+        [*listed, *records],
     )
-
-
-def overall_table(found: Evaluation) -> pd.DataFrame:
-    """Lay the overall scores out: ``model, pretraining, dataset, metric, value, low, high``."""
-    rows = [
-        (
-            result.model,
-            result.pretraining,
-            found.evaluation_set.name,
-            metric,
-            s.value,
-            s.low,
-            s.high,
-        )
-        for result in found.results
-        for metric, s in result.scores.items()
-    ]
-    columns = ["model", "pretraining", "dataset", "metric", "value", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def benchmark_record(result: ModelResult, dataset: str) -> Json:
-    """Lay a model's overall scores out as CLIP_benchmark writes them."""
-    scores = {name: s.value for name, s in result.scores.items() if not np.isnan(s.value)}
-    return {
-        "dataset": dataset,
-        "model": result.model,
-        "pretrained": result.pretraining,
-        "task": TASK,
-        "metrics": scores,
-        "language": "en",
-    }

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from conceptaudit.artifacts import MANIFEST
+from conceptaudit.artifacts import MANIFEST, read_json
+from conceptaudit.datasets import CAPTION, Dataset, open_dataset
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.concept_vectors import DEFAULT_TEMPLATES
-from conceptaudit.zeroshot.class_folders import folders_of_classes, says_nothing
-from conceptaudit.zeroshot.class_names import SHOWN, ClassNames, DatasetKey, named_classes
-from conceptaudit.zeroshot.class_prompts import named_prompts, prompts_by_class
-from conceptaudit.zeroshot.evaluation_set import EvaluationSet
-from conceptaudit.zeroshot.layouts import (
-    open_embeddings,
-    open_folders,
-    open_long_tail,
-    open_parquet,
-    open_webdataset,
+from conceptaudit.zeroshot.class_labels import (
+    Labels,
+    folders_of_classes,
+    ordered_folders,
+    read_label_column,
+    says_nothing,
 )
+from conceptaudit.zeroshot.class_names import (
+    CLASS_NAMES,
+    SHOWN,
+    ClassNames,
+    DatasetKey,
+    listed_names,
+    named_classes,
+)
+from conceptaudit.zeroshot.class_prompts import named_prompts, own_templates, prompts_by_class
+from conceptaudit.zeroshot.embedded import embedding_drops
+from conceptaudit.zeroshot.evaluation_set import EvaluationSet, grouped
 
-__all__ = ["EvaluationSet", "open_evaluation_set"]
+SHARD_IMAGES = 512
+"""Images per shard of a folder: what a killed evaluation may lose."""
+
+SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "dev"})
+"""Names of folders that are parts of a set, and no classes."""
+
+Names = ClassNames | None
+"""Class names that the user gave; None where the set's own are wanted."""
 
 
 def open_evaluation_set(
@@ -95,18 +110,193 @@ def _opened(
 ) -> EvaluationSet:
     """Open a set in the layout that is found there."""
     if (root / MANIFEST).is_file() and (root / "images").is_dir():
-        return open_long_tail(root, title)
+        return _open_long_tail(root, title)
     if root.suffix == ".tar" or any(any(place.glob("*.tar")) for place in (root / split, root)):
-        return open_webdataset(root, title, split, given)
+        return _open_webdataset(root, title, split, given)
     if root.is_dir() and any(root.glob("img_emb/*.npy")):
-        return open_embeddings(root, title, label_column, given)
+        return _open_embeddings(root, title, label_column, given)
     if root.suffix == ".parquet" or (root.is_dir() and any(root.rglob("*.parquet"))):
-        return open_parquet(root, title, split, label_column, given)
+        return _open_parquet(root, title, split, label_column, given)
     if root.is_dir():
-        return open_folders(root, title, split)
+        return _open_folders(root, title, split)
     raise ConfigError(
         f"An evaluation set is a folder, a .tar or a parquet file. Got {root} instead."
     )
+
+
+def _open_folders(root: Path, name: str, split: str) -> EvaluationSet:
+    """Open a folder of images per class, or one of such folders per split."""
+    folders = _class_folders(root)
+    if folders and set(folders) <= SPLITS:
+        if split not in folders:
+            raise DataError(
+                f"{root} has no split {split!r}. Name one with --split: {', '.join(folders)}."
+            )
+        root /= split
+        folders = _class_folders(root)
+    if not folders:
+        raise DataError(f"{root} has no folders: an image folder holds one per class.")
+    return _of_folders(_open_images(root), root, name, folders)
+
+
+def _class_folders(root: Path) -> tuple[str, ...]:
+    """List the folders that stand for classes, leaving out what other programs leave behind."""
+    folders = (entry.name for entry in root.iterdir() if entry.is_dir())
+    return ordered_folders(f for f in folders if not f.startswith((".", "__MACOSX")))
+
+
+def _of_folders(dataset: Dataset, root: Path, name: str, folders: tuple[str, ...]) -> EvaluationSet:
+    """Make a set whose classes are the first parts of its keys."""
+    listed = root / CLASS_NAMES
+    names = tuple(folder.replace("_", " ") for folder in folders)
+    if listed.is_file():
+        names = listed_names(listed).names
+        if len(names) != len(folders):
+            raise DataError(
+                f"{listed} names {quantity(len(names), 'class')}, but there are "
+                f"{quantity(len(folders), 'folder')}."
+            )
+    return EvaluationSet(
+        name=name,
+        location=str(root),
+        class_names=names,
+        templates=own_templates(root),
+        dataset=dataset,
+        folders=folders,
+        names_from_labels=not listed.is_file(),
+    )
+
+
+def _key_folders(dataset: Dataset) -> tuple[str, ...] | None:
+    """Return the first parts of all keys; None where a key has only one part."""
+    keys: Iterable[str] = (
+        key
+        for shard in dataset.shards()
+        for batch in dataset.read(shard, frozenset())
+        for key in batch.keys
+    )
+    folders = {key.partition("/")[0] if "/" in key else "" for key in keys}
+    return None if not folders or "" in folders else ordered_folders(folders)
+
+
+def _open_long_tail(root: Path, name: str) -> EvaluationSet:
+    """Open a long-tail set: an image folder whose manifest says which class a folder is."""
+    record = read_json(root / MANIFEST)
+    listed = record.get("classes") if isinstance(record, dict) else None
+    listed = listed if isinstance(listed, list) else []
+    classes = [one for one in listed if isinstance(one, dict) and _is_index(one.get("class_index"))]
+    ordered = sorted(classes, key=lambda one: int(one["class_index"]))
+    if not ordered:
+        raise DataError(f"{root / MANIFEST} lists no classes; is it a finished long-tail set?")
+    for one in ordered:
+        if not isinstance(one.get("concept"), str) or not isinstance(one.get("folder"), str):
+            raise DataError(
+                f"{root / MANIFEST} is damaged: class {one['class_index']} lacks a concept or a "
+                "folder."
+            )
+    return EvaluationSet(
+        name=name,
+        location=str(root),
+        class_names=tuple(str(one["concept"]) for one in ordered),
+        templates=own_templates(root),
+        dataset=_open_images(root / "images"),
+        folders=tuple(str(one["folder"]) for one in ordered),
+    )
+
+
+def _is_index(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _open_images(root: Path) -> Dataset:
+    opened = open_dataset(root, layout="files", shard_rows=SHARD_IMAGES)
+    return grouped(opened, SHARD_IMAGES)
+
+
+def _open_webdataset(root: Path, name: str, split: str, given: Names) -> EvaluationSet:
+    """Open archives of images: with labels, as CLIP_benchmark has them, or a folder per class."""
+    beside = root if root.is_dir() else root.parent
+    archives = root / split if (root / split).is_dir() else root
+    dataset = open_dataset(archives, layout="webdataset", caption_column="cls")
+    if CAPTION not in dataset.provides:
+        folders = _key_folders(dataset)
+        if folders is None:
+            raise DataError(
+                f"The archives of {archives} hold neither labels (.cls) nor a folder per class."
+            )
+        return _of_folders(dataset, beside, name, folders)
+    if given is None and not (beside / CLASS_NAMES).is_file():
+        raise DataError(
+            f"{beside} has no {CLASS_NAMES}: give the classes' names with --class-names."
+        )
+    return EvaluationSet(
+        name=name,
+        location=str(root),
+        class_names=(given or listed_names(beside / CLASS_NAMES)).names,
+        templates=own_templates(beside),
+        dataset=dataset,
+    )
+
+
+def _open_parquet(
+    root: Path, name: str, split: str, label_column: str | None, given: Names
+) -> EvaluationSet:
+    """Open parquet with images and labels; of files named after splits only those of one."""
+    files = [root] if root.is_file() else sorted(root.rglob("*.parquet"))
+    of_split = [file for file in files if file.name.startswith(f"{split}-")]
+    files = of_split or files
+    labels = read_label_column(files, label_column, given.names if given else None)
+    if not isinstance(labels, Labels):
+        raise DataError(
+            f"{files[0]} has no label column: it has {labels}. Name one with --label-column."
+        )
+    pattern = files[0] if len(files) == 1 else files[0].parent / f"{split}-*.parquet"
+    location = pattern if of_split or root.is_file() else root
+    dataset = open_dataset(
+        location, layout="table", caption_column=labels.column, shard_rows=SHARD_IMAGES
+    )
+    return _of_table(dataset, root, name, labels)
+
+
+def _of_table(dataset: Dataset, root: Path, name: str, labels: Labels) -> EvaluationSet:
+    """Make a set whose labels are a column."""
+    return EvaluationSet(
+        name=name,
+        location=str(root),
+        class_names=labels.names,
+        templates=own_templates(root if root.is_dir() else root.parent),
+        dataset=dataset,
+        first_label=labels.first,
+        labels_are_names=labels.are_names,
+        names_from_labels=labels.from_labels,
+        notes=labels.notes,
+    )
+
+
+def _open_embeddings(
+    root: Path, name: str, label_column: str | None, given: Names
+) -> EvaluationSet:
+    """Open a folder of embeddings: labels from the metadata, or the folder that keys begin with."""
+    files = sorted(root.glob("metadata/*.parquet"))
+    if not files:
+        raise DataError(f"{root} has no metadata/*.parquet, so nothing names its images' classes.")
+    labels = read_label_column(files, label_column, given.names if given else None)
+    n_dropped = len(embedding_drops(root))
+    told = f"Images that are not in this folder, could not be embedded: {n_dropped:,}."
+    notes = (told,) if n_dropped else ()
+    if isinstance(labels, Labels):
+        dataset = open_dataset(root, layout="embeddings", caption_column=labels.column)
+        opened = _of_table(dataset, root, name, labels)
+        return replace(opened, notes=(*opened.notes, *notes))
+    dataset = open_dataset(root, layout="embeddings")
+    folders = None if label_column is not None else _key_folders(dataset)
+    if folders is None:
+        raise DataError(
+            f"The metadata of {root} have no label column: they have {labels}, and not every "
+            "key begins with a class's folder. Name a column with --label-column, or name the "
+            "labelled images and these embeddings with --embeddings."
+        )
+    return replace(_of_folders(dataset, root, name, folders), notes=notes)
 
 
 def _renamed(opened: EvaluationSet, given: ClassNames) -> EvaluationSet:

@@ -13,9 +13,9 @@ from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.clip import find_clip
 from conceptaudit.image.embed import embed
 from conceptaudit.vocabulary import read_concepts
-from conceptaudit.zeroshot.answers import class_scores, count_ties
-from conceptaudit.zeroshot.class_folders import folders_of_classes, ordered_folders
+from conceptaudit.zeroshot.class_labels import folders_of_classes, ordered_folders
 from conceptaudit.zeroshot.class_names import ClassNames, listed_names, named_classes
+from conceptaudit.zeroshot.classify import class_scores, count_ties
 from conceptaudit.zeroshot.evaluate import evaluate
 from conceptaudit.zeroshot.sets import open_evaluation_set
 

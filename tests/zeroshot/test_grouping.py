@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from conceptaudit.datasets import IMAGE, open_dataset
-from conceptaudit.zeroshot.layouts import grouped
+from conceptaudit.zeroshot.evaluation_set import grouped
 
 
 @pytest.mark.parametrize("size", [1, 7, 1_000])

@@ -7,9 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.zeroshot.answers import top_classes
-from conceptaudit.zeroshot.measures import Tally, confusions, overall, tally
-from conceptaudit.zeroshot.retrieval import PairedVectors, recall_by_concept, retrieved
+from conceptaudit.zeroshot.classify import top_classes
+from conceptaudit.zeroshot.measures import (
+    PairedVectors,
+    Tally,
+    confusions,
+    overall,
+    recall_by_concept,
+    retrieved,
+    tally,
+)
 
 GUESSES = pd.DataFrame(
     {
