@@ -93,6 +93,7 @@ LATE = {
     "options": {"engine", "store"},
     "curves": {"text"},
     "image": {"lab"},
+    "report": {"auditing"},
     "explore": {"auditing", "zeroshot"},
     "demo": {"engine"},
     "cli": set(ROOMS) - {"cli"},

@@ -34,18 +34,7 @@ KIND = "answers"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One thing to be judged.
-
-    Parameters
-    ----------
-    id : str
-        Digest of what is asked, so that answers find their question in a table of another order.
-    place : int
-        Row of the table.
-    concept : str
-    given : str
-        Answer that the table holds already; empty where it holds none.
-    """
+    """One thing to be judged."""
 
     id: str
     place: int
@@ -54,23 +43,7 @@ class Question:
 
 
 class AnswerBook:
-    """The answers to a table's questions, as they are on disk.
-
-    Parameters
-    ----------
-    path : Path
-        The table.
-    questions : sequence of Question
-    fill : callable
-        Returns the table with answers filled in, from answers by question id.
-
-    Raises
-    ------
-    ConfigError
-        There is no place to write to beside the table.
-    ArtifactMismatchError
-        The file of filled-in answers is somebody's.
-    """
+    """The answers to a table's questions, as they are on disk."""
 
     def __init__(
         self,
@@ -145,13 +118,7 @@ class AnswerBook:
             order.append(question)
 
     def answer(self, question: str, answer: str, judge: str) -> None:
-        """Append an answer, and write the table with all of them; both are on disk on return.
-
-        Raises
-        ------
-        DataError
-            There is no such question or answer, or the disk does not take it.
-        """
+        """Append an answer, and write the table with all of them; both are on disk on return."""
         if question not in self._place or answer not in (*ANSWERS, UNDO):
             raise DataError("There is no such question, or no such answer.")
         row = {"question": question, "answer": answer, "judge": judge}

@@ -55,20 +55,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Guard:
-    """Lets through only who knows the token, under a host name that is ours.
-
-    Parameters
-    ----------
-    app : callable
-        What answers.
-    token : str
-        First part of every address.
-    hosts : set of str
-        Values of the ``Host`` header that are answered, so that no other site's name, made to
-        point here, reaches the pages (DNS rebinding).
-    framed : bool
-        Whether a notebook on this machine may show the pages in a frame.
-    """
+    """Lets through only who knows the token, under a host name that is ours."""
 
     def __init__(
         self, app: Callable[..., Any], *, token: str, hosts: frozenset[str], framed: bool
@@ -132,18 +119,7 @@ class Guard:
 
 
 def make_app(session: Session, *, token: str, hosts: frozenset[str], framed: bool) -> Guard:
-    """Put pages and guard together.
-
-    Parameters
-    ----------
-    session : Session
-        What is shown.
-    token : str
-    hosts : frozenset of str
-        ``"127.0.0.1:8080"`` and other names under which the server is reached.
-    framed : bool
-        Whether a notebook may show it in a frame.
-    """
+    """Put pages and guard together."""
     return Guard(_starlette(session), token=token, hosts=hosts, framed=framed)
 
 

@@ -46,26 +46,7 @@ SHARES = (
 
 @dataclass(slots=True, kw_only=True)
 class ConceptFacts:
-    """What the page of a concept says before its samples.
-
-    Parameters
-    ----------
-    name : str
-    aliases : tuple of str
-    rank : int
-    tier : str
-    counts : list of (str, dict)
-        What was counted, with ``n``, ``low`` and ``high``.
-    shares : list of (str, float, float or None, float or None)
-        Meaning, value and interval.
-    reason : str
-        Why there is no corrected count; empty where there is one, or none was to be expected.
-    n_senses : int or None
-    evidence : dict of str to list of dict
-        Captions by kind (counted, rejected): ``before``, ``matched``, ``after``, ``key``.
-    elsewhere : list of (OpenRun, int, dict)
-        The other runs that have it: run, concept id, row.
-    """
+    """What the page of a concept says before its samples."""
 
     name: str
     aliases: tuple[str, ...]

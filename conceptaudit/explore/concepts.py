@@ -39,14 +39,7 @@ SHARES = ("text_rejected_share", "text_undecided_share", "tag_precision", "tag_r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column that may be shown.
-
-    Parameters
-    ----------
-    id, name, meaning : str
-    share : bool
-        Whether it is one, shown as per cent.
-    """
+    """A column that may be shown."""
 
     id: str
     name: str
@@ -91,20 +84,7 @@ class ConceptQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConceptPage:
-    """One page of the list.
-
-    Parameters
-    ----------
-    rows : list of dict
-        ``id``, ``name``, ``tier``, ``rank`` and ``cells``.
-    n : int
-        Concepts that meet the conditions.
-    page, pages : int
-    columns : tuple of Column
-        Those that are shown.
-    kind_known : bool
-        False where the noun of `ConceptQuery.kind` is no noun of the lexicon.
-    """
+    """One page of the list."""
 
     rows: list[dict[str, Any]]
     n: int
@@ -159,13 +139,7 @@ def values_of(run: OpenRun, column: str) -> np.ndarray:
 def _conditions(run: OpenRun, query: ConceptQuery) -> Iterator[np.ndarray]:
     table = run.table
     if text := query.q.strip().casefold():
-        yield (
-            table["concept"]
-            .astype("str")
-            .str.casefold()
-            .str.contains(text, regex=False)
-            .to_numpy(bool)
-        )
+        yield run.folded_names.str.contains(text, regex=False).to_numpy(bool)
     known = {column.id for part in columns_of(run) for column in part}
     of = query.of if query.of in known else run.record.strictest
     for end, keeps in ((query.min, np.greater_equal), (query.max, np.less_equal)):
@@ -202,7 +176,7 @@ def matching(run: OpenRun, query: ConceptQuery) -> np.ndarray:
         keep &= condition
     rows = np.flatnonzero(keep)
     if query.sort == "concept":
-        names = run.table["concept"].astype("str").str.casefold().to_numpy(object)[rows]
+        names = run.folded_names.to_numpy(object)[rows]
         order = np.argsort(names, kind="stable")
         return rows[order[::-1] if query.dir == "desc" else order]
     known = {column.id for part in columns_of(run) for column in part}

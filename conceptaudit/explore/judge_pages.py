@@ -36,8 +36,12 @@ class JudgePages(Site):
         ]
 
     def queues(self, request: Request) -> Response:
-        """List the files of questions, and how to make one."""
-        told = [
+        """List the files of questions, or how to make one; of a single file ask at once."""
+        from starlette.responses import RedirectResponse
+
+        if len(self.session.queues) == 1:
+            return RedirectResponse(f"{request.scope['root_path']}/judge/0")
+        counts = [
             {
                 "queue": queue,
                 "n": len(queue.book.questions),
@@ -46,7 +50,7 @@ class JudgePages(Site):
             }
             for queue in self.session.queues
         ]
-        return self.page(request, "judge.html", queues=told)
+        return self.page(request, "judge.html", queues=counts)
 
     def _queue(self, request: Request) -> tuple[int, Queue]:
         number: int = request.path_params["queue"]

@@ -1,33 +1,29 @@
-"""Captions and small pictures of an audit's samples, read from its dataset one at a time.
+"""Captions and small images of an audit's samples, read from its dataset one at a time.
 
-Only samples of the audit are ever looked up, and a picture is decoded and encoded anew: nothing of
-a stranger's file but its pixels leaves the server.
+Only samples of the audit are ever looked up.
 """
 
 from __future__ import annotations
 
-import io
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from conceptaudit.artifacts import STARTED, read_json
-from conceptaudit.datasets import CAPTION, EXTRA, IMAGE, open_dataset
-from conceptaudit.datasets.lookup import FoundSample, SampleLookup
+from conceptaudit.datasets import CAPTION, EXTRA, IMAGE
+from conceptaudit.datasets.lookup import FoundSample
 from conceptaudit.errors import ConceptAuditError, ConfigError
 from conceptaudit.image.decode import UndecodableImageError, decode_quietly
-from conceptaudit.report.pictures import EMBEDDING_LAYOUT
+from conceptaudit.report.pictures import AuditedSamples, webp_thumbnail
 
 if TYPE_CHECKING:
-    from conceptaudit.datasets import Dataset
     from conceptaudit.explore.opened import OpenRun
 
 SMALL, LARGE = 208, 640
-"""Longest sides of pictures: of a thumbnail on a dense screen, and of one looked at alone."""
+"""Longest sides of images: of a thumbnail on a dense screen, and of one looked at alone."""
 
 KEPT_BYTES = 48_000_000
-"""Pictures that are kept in memory, as WebP."""
+"""Thumbnails that are kept in memory, as WebP."""
 
 CAPTIONS = frozenset({CAPTION, EXTRA})
 
@@ -35,16 +31,7 @@ CAPTIONS = frozenset({CAPTION, EXTRA})
 class Media:
     """What a run's dataset holds for its samples.
 
-    Parameters
-    ----------
-    run : OpenRun
-    location : str or None
-        Where the dataset is now; None for where the audit found it.
-
-    Attributes
-    ----------
-    missing : str
-        Why captions and pictures cannot be shown, for a person; empty where they can.
+    `missing` says for a person why captions and images cannot be shown; empty where they can.
     """
 
     def __init__(self, run: OpenRun, location: str | None) -> None:
@@ -53,92 +40,49 @@ class Media:
         self._kept: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
-        self._own: SampleLookup | None = None
-        self._other: SampleLookup | None = None
-        """The dataset whose images were embedded: found by key."""
-        recorded = str(run.record.manifest.get("dataset", ""))
         try:
-            self._open(location, recorded)
+            self._samples = AuditedSamples.open(run.record, location)
         except (ConceptAuditError, OSError, ValueError) as error:
             if location is not None:
                 raise ConfigError(f"--dataset {location} cannot be shown: {error}") from error
+            recorded = run.record.manifest.get("dataset", "")
             self.missing = (
                 f"The dataset is not at {recorded} any more; --dataset says where it is now."
             )
-        if not self.missing and self._own is None and self._other is None:
+            self._samples = AuditedSamples(None)
+        if not self.missing and self._samples.own is None and self._samples.embedded is None:
             self.missing = "These captions were audited in memory: there is no dataset to show."
-
-    def _open(self, location: str | None, recorded: str) -> None:
-        from conceptaudit.auditing.sources import open_source
-        from conceptaudit.options.audit import AuditOptions
-
-        layout = self.run.record.manifest["reading"].get("layout")
-        if location is None and layout == "memory":
-            return
-        started = read_json(self.run.folder / STARTED)
-        options = AuditOptions.restored(started.get("options", {}))
-        if location is not None and layout == EMBEDDING_LAYOUT:
-            other = open_dataset(location)
-            if IMAGE in other.provides:
-                self._other = SampleLookup(other)
-                location = None
-        try:
-            own: Dataset = open_source(location or recorded, options)
-        except (ConceptAuditError, OSError):
-            if self._other is None:
-                raise
-            return
-        # a part of a dataset that was drawn has the ids of the whole
-        self._own = SampleLookup(getattr(own, "whole", own))
-        self._own.shards()
 
     @property
     def has_images(self) -> bool:
-        """Whether the dataset holds pictures."""
-        return self._images() is not None
-
-    def _images(self) -> SampleLookup | None:
-        if self._other is not None:
-            return self._other
-        own = self._own
-        return own if own is not None and IMAGE in own.dataset.provides else None
+        """Whether the dataset holds images."""
+        return self._samples.images is not None
 
     def look(self, samples: Iterable[int]) -> dict[int, FoundSample]:
         """Read captions, addresses and licences of samples; those that are gone are left out."""
-        wanted = list(samples)
-        if self._own is not None:
-            return self._own.read(wanted, CAPTIONS)
-        return self._by_key(wanted, CAPTIONS)
+        if self._samples.own is not None:
+            return self._samples.own.read(samples, CAPTIONS)
+        if self._samples.embedded is None:
+            return {}
+        return self._samples.by_key(self.run.keys_of(list(samples)), CAPTIONS)
 
     def ids_of(self, keys: list[str]) -> dict[str, int]:
         """Find the run's samples with some keys, by reading all keys of its dataset once."""
-        return self._own.ids_of(keys) if keys and self._own is not None else {}
-
-    def _by_key(self, samples: list[int], parts: frozenset[str]) -> dict[int, FoundSample]:
-        if self._other is None:
-            return {}
-        keys = self.run.keys_of(samples)
-        places = self._other.ids_of(keys.values())
-        found = self._other.read(places.values(), parts)
-        return {
-            sample: found[places[key]]
-            for sample, key in keys.items()
-            if key in places and places[key] in found
-        }
+        own = self._samples.own
+        return own.ids_of(keys) if keys and own is not None else {}
 
     def original(self, sample: int) -> bytes | None:
         """Read a sample's image file; None where it is gone."""
         parts = frozenset({IMAGE})
-        if self._other is not None:
-            found = self._by_key([sample], parts)
-        elif self._own is not None and IMAGE in self._own.dataset.provides:
-            found = self._own.read([sample], parts)
-        else:
-            return None
+        found: dict[int, FoundSample] = {}
+        if self._samples.embedded is not None:
+            found = self._samples.by_key(self.run.keys_of([sample]), parts)
+        elif self._samples.images is not None:
+            found = self._samples.images.read([sample], parts)
         return found[sample].image if sample in found else None
 
     def picture(self, sample: int, side: int = SMALL) -> bytes | None:
-        """Return a sample's picture as WebP; None where it is gone or cannot be decoded."""
+        """Return a sample's image as WebP; None where it is gone or cannot be decoded."""
         with self._lock:
             if (sample, side) in self._kept:
                 self._kept.move_to_end((sample, side))
@@ -160,7 +104,5 @@ def thumbnail(data: bytes, side: int) -> bytes | None:
         picture = decode_quietly(data)
     except UndecodableImageError:
         return None
-    picture.thumbnail((side, side))
-    stream = io.BytesIO()
-    picture.save(stream, "WEBP", quality=78, method=2)
-    return stream.getvalue()
+    # somebody waits for it: a little less dense than in a file, but sooner there
+    return webp_thumbnail(picture, side, quality=78, method=2)

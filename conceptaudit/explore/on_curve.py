@@ -18,16 +18,7 @@ if TYPE_CHECKING:
 def place_on_curve(
     session: Session, run: OpenRun, concept: str
 ) -> tuple[Chart | None, list[dict[str, Any]]]:
-    """Draw the curve's first model with one concept marked, and predict it by every model.
-
-    Returns
-    -------
-    figure : Chart or None
-        None where the run lacks the curve's count.
-    predictions : list of dict
-        A row per model: ``model``, ``accuracy``, ``low``, ``high``, ``observed`` (None where the
-        fit has not seen the class), ``basis``.
-    """
+    """Draw the curve's first model with one concept marked, and predict it by every model."""
     curve = session.curve
     every = session.predictions(run)
     if curve is None or every is None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from conceptaudit.artifacts import read_json
 from conceptaudit.errors import ConceptAuditError, DataError
@@ -28,8 +32,17 @@ MEMORY = "200MB"
 MOST_TAGS = 2_000_000
 """Tags of a concept that are looked at: of more, the first."""
 
+MOST_LOADED = 10_000_000
+"""Tags that are kept in memory, 160 MB; of larger runs the files are read for every concept."""
+
 KEPT_CONCEPTS = 24
 """Concepts whose tags are kept in memory."""
+
+SIDES = ("text", "image")
+STAGES = (*SIDES, "mentions")
+"""Tables of tags that a run may have."""
+
+Columns = dict[str, np.ndarray]
 
 HEAD, MIDDLE, TAIL, NEVER = "head", "middle", "tail", "never"
 TAIL_HOLDS = 0.01
@@ -44,19 +57,11 @@ class GoneError(DataError):
 
 @dataclass(frozen=True, kw_only=True)  # no slots: `both` is computed once
 class ConceptTags:
-    """The samples of one concept.
-
-    Parameters
-    ----------
-    text, image : numpy.ndarray of int64, sorted
-        Ids of samples whose caption names it, whose image is tagged with it.
-    scores : numpy.ndarray of float32, shape of `image`
-        Cosine similarity, or whatever the tagger gave.
-    """
+    """The samples of one concept: sorted ids of those named and of those tagged."""
 
     text: Int64Array
     image: Int64Array
-    scores: Float32Array
+    scores: Float32Array  # of the images: cosine similarity, or whatever the tagger gave
 
     @cached_property
     def both(self) -> Int64Array:
@@ -64,21 +69,48 @@ class ConceptTags:
         return np.intersect1d(self.text, self.image, assume_unique=True)
 
 
+@dataclass(slots=True)
+class SampleTags:
+    """The tags of one sample: scores by concept id on either side."""
+
+    text: dict[int, float] = field(default_factory=dict)
+    image: dict[int, float] = field(default_factory=dict)
+
+
+class LoadedTags:
+    """All tags of one side, so that those of a concept are slices: some of every file."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._files = []
+        for path in paths:
+            table = pq.read_table(path, columns=["concept_id", "sample_id", "score"])
+            concepts, samples, scores = (column.to_numpy() for column in table.columns)
+            order = np.argsort(concepts, kind="stable")
+            scores = scores[order].astype(np.float32)
+            self._files.append((concepts[order], samples[order], scores))
+
+    def of(self, concept: int) -> tuple[Int64Array, Float32Array]:
+        """Find the samples with a concept and their scores."""
+        samples, scores = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+        for concepts, ids, values in self._files:
+            first, end = np.searchsorted(concepts, [concept, concept + 1])
+            samples.append(ids[first:end])
+            scores.append(values[first:end])
+        return np.concatenate(samples), np.concatenate(scores)
+
+    def of_samples(self, wanted: Sequence[int]) -> Columns:
+        """Find the tags of some samples."""
+        parts: list[list[np.ndarray]] = [[np.empty(0, np.int64)] for _ in range(3)]
+        for file in self._files:
+            rows = np.isin(file[1], wanted)
+            for part, column in zip(parts, file, strict=True):
+                part.append(column[rows])
+        names = ("concept_id", "sample_id", "score")
+        return {n: np.concatenate(part) for n, part in zip(names, parts, strict=True)}
+
+
 class OpenRun:
-    """One finished audit, read-only.
-
-    Parameters
-    ----------
-    folder : Path
-        Its run folder.
-    slug : str
-        Its name in addresses.
-
-    Raises
-    ------
-    ConfigError, DataError
-        The folder holds no finished audit, or is damaged.
-    """
+    """One finished audit, read-only."""
 
     def __init__(self, folder: Path, slug: str) -> None:
         self.record: RunRecord = read_run(folder)
@@ -86,8 +118,13 @@ class OpenRun:
         self.slug = slug
         self._lock = threading.Lock()
         self._tags: OrderedDict[int, ConceptTags] = OrderedDict()
+        self._loaded: dict[str, LoadedTags] = {}
+        self._is_loading = False
         self._kinds: dict[str, np.ndarray] = {}
-        self._connection: duckdb.DuckDBPyConnection | None = None
+        # now, so that the first page with tags does not wait for it
+        self._connection = _connect()
+        rows = read_json(folder / "concepts.json")
+        self._spellings = [(row["concept"], *map(str, row.get("aliases") or ())) for row in rows]
 
     @property
     def name(self) -> str:
@@ -114,11 +151,6 @@ class OpenRun:
         """Concept ids by name."""
         return {name: place for place, name in enumerate(self.record.concepts)}
 
-    @cached_property
-    def _spellings(self) -> list[tuple[str, ...]]:
-        rows = read_json(self.folder / "concepts.json")
-        return [(row["concept"], *map(str, row.get("aliases") or ())) for row in rows]
-
     def phrases(self, concept: int) -> tuple[str, ...]:
         """Name and aliases of a concept."""
         return self._spellings[concept]
@@ -126,9 +158,13 @@ class OpenRun:
     @cached_property
     def row_of(self) -> np.ndarray:
         """Row of the frequency table by concept id."""
-        rows = np.zeros(len(self.record.concepts), dtype=np.int64)
-        rows[[self.ids[str(name)] for name in self.table["concept"]]] = np.arange(len(self.table))
-        return rows
+        names = pd.Index(self.table["concept"].astype("str"))
+        return names.get_indexer(pd.Index(self.record.concepts))
+
+    @cached_property
+    def folded_names(self) -> pd.Series[str]:
+        """Names by row of the table, in lower case, as a search compares them."""
+        return self.table["concept"].astype("str").str.casefold()
 
     def row(self, concept: int) -> dict[str, Any]:
         """Return the counts of one concept; what is not known is None."""
@@ -174,26 +210,12 @@ class OpenRun:
 
     # -- tags ----------------------------------------------------------------------------------
 
-    def query(
-        self, sql: str, parameters: list[Any] | dict[str, Any] | None = None
-    ) -> dict[str, np.ndarray]:
-        """Ask DuckDB, in a cursor of this call's own; columns as arrays.
-
-        Raises
-        ------
-        GoneError
-            The run's files are no longer what they were.
-        """
+    def query(self, sql: str, parameters: list[Any] | dict[str, Any] | None = None) -> Columns:
+        """Ask DuckDB, in a cursor of this call's own; columns as arrays."""
         import duckdb
 
-        with self._lock:
-            if self._connection is None:
-                self._connection = duckdb.connect(":memory:")
-                self._connection.execute(f"SET memory_limit = '{MEMORY}'")
-                self._connection.execute("SET threads = 2")
-                self._connection.execute("SET enable_object_cache = true")
-            cursor = self._connection.cursor()
         try:
+            cursor = self._connection.cursor()
             found = cursor.execute(sql, parameters or []).fetchnumpy()
         except duckdb.Error as error:
             if (self.folder / "manifest.json").is_file():
@@ -201,8 +223,6 @@ class OpenRun:
                     f"The tags of {self.folder} cannot be read: {str(error).splitlines()[0]}"
                 ) from error
             raise GoneError(f"{self.folder} is no longer there.") from error
-        finally:
-            cursor.close()
         return {name: np.asarray(column) for name, column in found.items()}
 
     def files(self, stage: str) -> list[str]:
@@ -212,7 +232,26 @@ class OpenRun:
 
     @cached_property
     def _sides(self) -> dict[str, list[str]]:
-        return {stage: self.files(stage) for stage in ("text", "image", "mentions")}
+        return {stage: self.files(stage) for stage in STAGES}
+
+    def _tagged(self, stages: Sequence[str], columns: str, where: str, *values: Any) -> Columns:
+        """Ask the tag tables of some stages at once; ``stage`` says where a row is from."""
+        stages = [stage for stage in stages if self._sides[stage]]
+        if not stages:
+            return {name: np.empty(0, np.int64) for name in ("stage", *columns.split(", "))}
+        parts = (  # only names and numbers of ours are put into the text
+            f"(SELECT {STAGES.index(stage)} AS stage, {columns} FROM read_parquet(?) WHERE {where})"  # noqa: S608
+            for stage in stages
+        )
+        parameters = [one for stage in stages for one in (self._sides[stage], *values)]
+        return self.query(" UNION ALL ".join(parts), parameters)
+
+    def load_tags(self) -> None:
+        """Read all tags into memory where they are few enough; pages do not wait for it."""
+        with suppress(OSError, pa.ArrowException):  # pages say what is wrong with the run
+            n_tags = sum(pq.read_metadata(path).num_rows for s in SIDES for path in self._sides[s])
+            if n_tags <= MOST_LOADED:
+                self._loaded = {stage: LoadedTags(self._sides[stage]) for stage in SIDES}
 
     def tags(self, concept: int) -> ConceptTags:
         """Find the samples of a concept."""
@@ -220,90 +259,66 @@ class OpenRun:
             if concept in self._tags:
                 self._tags.move_to_end(concept)
                 return self._tags[concept]
-        text, _ = self._side("text", concept)
-        image, scores = self._side("image", concept)
-        tags = ConceptTags(text=text, image=image, scores=scores)
+            if not self._is_loading:  # who looks at one concept will look at more
+                self._is_loading = True
+                threading.Thread(target=self.load_tags, daemon=True).start()
+        sides = []
+        for stage in SIDES:
+            if self._loaded:
+                samples, scores = self._loaded[stage].of(concept)
+            else:
+                where = f"concept_id = ? LIMIT {MOST_TAGS}"
+                rows = self._tagged([stage], "sample_id, score", where, concept)
+                samples, scores = rows["sample_id"].astype(np.int64), rows["score"]
+            order = np.argsort(samples)
+            sides.append((samples[order], scores[order].astype(np.float32)))
+        tags = ConceptTags(text=sides[0][0], image=sides[1][0], scores=sides[1][1])
         with self._lock:
             self._tags[concept] = tags
             while len(self._tags) > KEPT_CONCEPTS:
                 self._tags.popitem(last=False)
         return tags
 
-    def _side(self, stage: str, concept: int) -> tuple[Int64Array, Float32Array]:
-        files = self._sides[stage]
-        if not files:
-            return np.empty(0, np.int64), np.empty(0, np.float32)
-        found = self.query(
-            "SELECT sample_id, score FROM read_parquet(?) WHERE concept_id = ? LIMIT ?",
-            [files, concept, MOST_TAGS],
-        )
-        ids, places = np.unique(found["sample_id"].astype(np.int64), return_index=True)
-        return ids, found["score"].astype(np.float32)[places]
-
-    def tags_of(self, samples: list[int]) -> dict[int, dict[str, dict[int, float]]]:
-        """All concepts of some samples: by sample, side and concept id."""
-        found: dict[int, dict[str, dict[int, float]]] = {
-            sample: {"text": {}, "image": {}} for sample in samples
-        }
-        for stage in ("text", "image"):
-            files = self._sides[stage]
-            if not files or not samples:
-                continue
-            rows = self.query(
-                "SELECT sample_id, concept_id, score FROM read_parquet(?) "
-                "WHERE sample_id IN (SELECT unnest(?::BIGINT[]))",
-                [files, samples],
-            )
-            for sample, concept, score in zip(
-                rows["sample_id"].tolist(),
-                rows["concept_id"].tolist(),
-                rows["score"].tolist(),
-                strict=True,
-            ):
-                found[sample][stage][concept] = score
+    def tags_of(self, samples: Sequence[int]) -> dict[int, SampleTags]:
+        """All concepts of some samples, on both sides."""
+        found = {sample: SampleTags() for sample in samples}
+        for stage in SIDES:
+            if self._loaded:
+                rows = self._loaded[stage].of_samples(samples)
+            else:
+                columns = "sample_id, concept_id, score"
+                rows = self._tagged([stage], columns, _is_one_of(samples))
+            names = ("sample_id", "concept_id", "score")
+            for sample, concept, score in zip(*(rows[n].tolist() for n in names), strict=True):
+                side = found[sample].text if stage == "text" else found[sample].image
+                side[concept] = score
         return found
 
-    def keys_of(self, samples: list[int]) -> dict[int, str]:
+    def keys_of(self, samples: Sequence[int]) -> dict[int, str]:
         """Look up external keys of tagged samples."""
         keys: dict[int, str] = {}
-        for stage in ("text", "image", "mentions"):
+        for (
+            stage
+        ) in STAGES:  # one after the other: most samples are in the first, and keys are long
             missing = [sample for sample in samples if sample not in keys]
-            if not missing or not self._sides[stage]:
-                continue
-            rows = self.query(
-                "SELECT DISTINCT sample_id, key FROM read_parquet(?) "
-                "WHERE sample_id IN (SELECT unnest(?::BIGINT[]))",
-                [self._sides[stage], missing],
-            )
-            keys.update(zip(rows["sample_id"].tolist(), map(str, rows["key"]), strict=True))
+            if missing:
+                rows = self._tagged([stage], "sample_id, key", _is_one_of(missing))
+                keys.update(zip(rows["sample_id"].tolist(), map(str, rows["key"]), strict=True))
         return keys
 
     def keys_with(self, concept: int, keys: list[str]) -> tuple[frozenset[str], frozenset[str]]:
         """Find those of some keys whose captions name a concept or a kind, and those tagged."""
-        sides = []
-        for stages in (("text", "mentions"), ("image",)):
-            found: set[str] = set()
-            for files in (self._sides[stage] for stage in stages):
-                if files:
-                    rows = self.query(
-                        "SELECT DISTINCT key FROM read_parquet(?) "
-                        "WHERE concept_id = ? AND key IN (SELECT unnest(?::VARCHAR[]))",
-                        [files, concept, keys],
-                    )
-                    found.update(map(str, rows["key"]))
-            sides.append(frozenset(found))
-        return sides[0], sides[1]
+        where = "concept_id = ? AND key IN (SELECT unnest(?::VARCHAR[]))"
+        named, tagged = (
+            self._tagged(stages, "key", where, concept, keys)["key"]
+            for stages in (("text", "mentions"), ("image",))
+        )
+        return frozenset(map(str, named)), frozenset(map(str, tagged))
 
     def sample_of(self, key: str) -> int | None:
         """Find a tagged sample by its key."""
-        for files in self._sides.values():
-            if files:
-                rows = self.query(
-                    "SELECT min(sample_id) AS s FROM read_parquet(?) WHERE key = ?", [files, key]
-                )
-                if not np.ma.is_masked(rows["s"]) and not pd.isna(rows["s"][0]):
-                    return int(rows["s"][0])
-        return None
+        found = self._tagged(STAGES, "sample_id", "key = ?", key)["sample_id"]
+        return int(found.min()) if len(found) else None
 
     def together(self, concept: int, *, most: int = 12) -> list[tuple[int, int]]:
         """Find the concepts that captions (or images) have most beside one, with counts."""
@@ -344,7 +359,23 @@ class OpenRun:
 
     def close(self) -> None:
         """Let DuckDB go."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        self._connection.close()
+
+
+def _connect() -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    connection = duckdb.connect(":memory:")
+    connection.execute(f"SET memory_limit = '{MEMORY}'")
+    connection.execute("SET threads = 2")
+    connection.execute("SET enable_object_cache = true")
+    return connection
+
+
+def _is_one_of(samples: Sequence[int]) -> str:
+    """Write a condition on sample ids.
+
+    The numbers stand in the text: DuckDB then skips the blocks whose range holds none of them,
+    which it does not for a list that is a parameter.
+    """
+    return f"sample_id IN ({', '.join(str(int(sample)) for sample in samples) or 'NULL'})"

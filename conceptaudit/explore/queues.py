@@ -23,18 +23,7 @@ IMAGE, TEXT, REVIEW = "image", "text", "review"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What the answers on a concept say so far.
-
-    Parameters
-    ----------
-    what : str
-        What is estimated, in words.
-    value, low, high : float
-    share : bool
-        Whether it is a share, and not a count.
-    n, n_yes : int
-        Answers, and those that are yes.
-    """
+    """What the answers on a concept say so far."""
 
     what: str
     value: float
@@ -46,22 +35,7 @@ class Estimate:
 
 
 class Queue:
-    """A file of questions, opened to be answered.
-
-    Parameters
-    ----------
-    path : Path
-        A table of `conceptaudit judge`, or a review file of a long-tail set.
-    runs : list of OpenRun
-        One of which counted the concepts that are asked for.
-    longtail : LongTailSet or None
-        The set that a review file belongs to.
-
-    Raises
-    ------
-    ConfigError, DataError
-        The file cannot be read, or belongs to none of these.
-    """
+    """A file of questions, opened to be answered."""
 
     def __init__(self, path: Path, runs: list[OpenRun], longtail: LongTailSet | None) -> None:
         self.path = path

@@ -19,7 +19,7 @@ from conceptaudit.report.samples import mixed
 if TYPE_CHECKING:
     from conceptaudit.datasets.lookup import FoundSample
     from conceptaudit.explore.media import Media
-    from conceptaudit.explore.opened import ConceptTags, OpenRun
+    from conceptaudit.explore.opened import ConceptTags, OpenRun, SampleTags
 
 PER_PAGE = 24
 BINS = 32
@@ -43,24 +43,7 @@ ORDERS = {"": "random", "high": "highest score", "low": "lowest score"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One sample on a page.
-
-    Parameters
-    ----------
-    id : int
-    key : str
-    caption : str or None
-    pieces : list of (str, bool)
-        The caption in pieces, and whether each names the concept.
-    url : str
-        Address of the image, as text.
-    license : str
-    score : float or None
-    tags : list of (int, str, bool)
-        Concepts of the image: id, name, and whether the caption names it too.
-    gone : bool
-        Whether the dataset has no such sample any more.
-    """
+    """One sample on a page."""
 
     id: int
     key: str
@@ -133,15 +116,7 @@ def chosen(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """Scores of a concept's images.
-
-    Parameters
-    ----------
-    low, high : float
-        Ends of the axis.
-    bars : list of (float, float, int, int)
-        Left and right end of each bin, images of it that the caption names too, and others.
-    """
+    """Scores of a concept's images."""
 
     low: float
     high: float
@@ -173,9 +148,8 @@ def histogram(tags: ConceptTags) -> Histogram | None:
 def cards(run: OpenRun, media: Media, samples: Sequence[int], concept: int | None) -> list[Card]:
     """Look some samples up: in the dataset, and in the tags of the run."""
     found = media.look(samples)
-    tags = run.tags_of(list(samples))
-    lost = [sample for sample in samples if sample not in found]
-    keys = run.keys_of(lost)
+    tags = run.tags_of(samples)
+    keys = run.keys_of([sample for sample in samples if sample not in found])
     phrases = () if concept is None else run.phrases(concept)
     return [
         _card(run, sample, found.get(sample), tags[sample], keys.get(sample, ""), phrases, concept)
@@ -187,15 +161,15 @@ def _card(
     run: OpenRun,
     sample: int,
     found: FoundSample | None,
-    tags: Mapping[str, Mapping[int, float]],
+    tags: SampleTags,
     key: str,
     phrases: Sequence[str],
     concept: int | None,
 ) -> Card:
     names = run.record.concepts
-    sides = {
-        side: [(one, names[one]) for one, _ in _by_score(tags[side])] for side in ("text", "image")
-    }
+    text, image = (
+        [(one, names[one]) for one, _ in _by_score(side)] for side in (tags.text, tags.image)
+    )
     key = found.key if found is not None else key
     extra: Mapping[str, Any] = found.extra if found is not None else {}
     url = str(extra.get("url") or (key if is_url(key) else ""))
@@ -206,9 +180,9 @@ def _card(
         pieces=[] if found is None or not found.caption else marked(found.caption, phrases),
         url=url,
         license=str(extra.get("license") or ""),
-        score=tags["image"].get(concept) if concept is not None else None,
-        text=sides["text"],
-        image=sides["image"],
+        score=tags.image.get(concept) if concept is not None else None,
+        text=text,
+        image=image,
         gone=found is None,
     )
 
@@ -231,8 +205,6 @@ def _pattern(phrases: tuple[str, ...]) -> re.Pattern[str] | None:
 def marked(caption: str, phrases: Sequence[str]) -> list[tuple[str, bool]]:
     """Cut a caption where phrases stand in it: pieces, and whether each is one.
 
-    Examples
-    --------
     >>> marked("Two dogs and a hot dog", ["dog"])
     [('Two ', False), ('dogs', True), (' and a hot ', False), ('dog', True)]
     """
@@ -253,15 +225,7 @@ def marked(caption: str, phrases: Sequence[str]) -> list[tuple[str, bool]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """Where a concept's samples come from.
-
-    Parameters
-    ----------
-    n : int
-        Samples that were looked at.
-    hosts, licenses : list of (str, int)
-        The most frequent; empty where rows do not say.
-    """
+    """Where a concept's samples come from."""
 
     n: int
     hosts: list[tuple[str, int]]
@@ -287,8 +251,6 @@ def survey(media: Media, tags: ConceptTags) -> Survey:
 def host_of(url: str) -> str:
     """Host of an address; the address itself where it has none.
 
-    Examples
-    --------
     >>> host_of("https://img.example.org:8080/a.jpg"), host_of("http://[oops")
     ('img.example.org', 'http://[oops')
     """

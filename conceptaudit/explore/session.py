@@ -66,17 +66,7 @@ class Opened:
 
 
 class Session:
-    """Everything that a server shows; opened at once, so that a wrong path is said at once.
-
-    Parameters
-    ----------
-    options : ExploreOptions
-
-    Raises
-    ------
-    ConfigError, DataError
-        One of the inputs cannot be opened.
-    """
+    """Everything that a server shows; opened at once, so that a wrong path is said at once."""
 
     def __init__(self, options: ExploreOptions) -> None:
         if not options.runs:
@@ -101,13 +91,7 @@ class Session:
         return Opened(run=run, media=Media(run, location), stamp=_stamp(folder))
 
     def opened(self, slug: str) -> Opened | None:
-        """Return a run by its name in addresses; opened anew where its audit was made again.
-
-        Raises
-        ------
-        GoneError
-            Its folder was removed, or its audit is being made again.
-        """
+        """Return a run by its name in addresses; opened anew where its audit was made again."""
         one = self._opened.get(slug)
         if one is None:
             return None

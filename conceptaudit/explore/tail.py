@@ -28,12 +28,7 @@ MOST_REMOVED = 200
 
 
 class TailResults:
-    """What `evaluate` wrote about a set.
-
-    Parameters
-    ----------
-    folder : Path
-    """
+    """What `evaluate` wrote about a set."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -45,12 +45,7 @@ class NotThereError(DataError):
 
 
 class Site:
-    """What all pages share: the session, and how a page is laid out.
-
-    Parameters
-    ----------
-    session : Session
-    """
+    """What all pages share: the session, and how a page is laid out."""
 
     def __init__(self, session: Session) -> None:
         self.session = session

@@ -42,15 +42,7 @@ Y_TICKS: tuple[Tick, ...] = tuple((q / 4, f"{25 * q} %") for q in range(5))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classes:
-    """The classes of one chart.
-
-    Parameters
-    ----------
-    fitted : pandas.DataFrame
-        ``concept, count, accuracy``: what the line was fitted to.
-    held : pandas.DataFrame
-        ``concept, count, accuracy, low, high, observed``: what the fit never saw.
-    """
+    """The classes of one chart."""
 
     fitted: pd.DataFrame
     held: pd.DataFrame

@@ -39,16 +39,7 @@ MEANINGS = {
 
 
 def concept_data(run: RunRecord) -> dict[str, Any]:
-    """Lay the table out in columns, most frequent first.
-
-    Returns
-    -------
-    dict
-        ``names``; ``sides``, the counts that are always shown, and ``extra``, those shown on
-        demand, each with ``id, name, n, low, high`` (None where unknown; ``low`` and ``high``
-        are None where there is no interval); ``share``, the share of captions naming the concept
-        whose image shows it too, or None.
-    """
+    """Lay the table out in columns, most frequent first."""
     table = run.table.sort_values(
         [run.strictest, *run.counted, "concept"],
         ascending=[False, *([False] * len(run.counted)), True],

@@ -54,27 +54,7 @@ def count_name(count: str) -> str:
 
 
 def draw_curve(curve: Curve, path: Path | str) -> Path:
-    """Draw a curve, one panel per model.
-
-    Parameters
-    ----------
-    curve : Curve
-        Of more than `MAX_PANELS` models the first are drawn, and the figure says so.
-    path : Path or str
-        File to write; its ending (``.png``, ``.svg``, ``.pdf``) is the format.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    ConfigError
-        The ending is none of `FORMATS`.
-    DataError
-        The file cannot be written.
-    """
+    """Draw a curve, one panel per model."""
     fits = curve.fits[:MAX_PANELS]
     columns = {1: 1, 2: 2, 4: 2}.get(len(fits), 3)
     styles = dataset_styles(curve.points["dataset"])

@@ -47,29 +47,7 @@ _SETTINGS: Any = {
 def write_figure(
     path: Path | str, size: tuple[float, float], draw: "Callable[[Figure], None]"
 ) -> Path:
-    """Draw a figure and write it whole, in the format that the file's ending names.
-
-    Parameters
-    ----------
-    path : Path or str
-        File to write, ending in one of `FORMATS`.
-    size : tuple of float
-        Width and height in inches.
-    draw : callable
-        Fills the empty figure.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    ConfigError
-        The ending is none of `FORMATS`.
-    DataError
-        The file cannot be written.
-    """
+    """Draw a figure and write it whole, in the format that the file's ending names."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -125,16 +103,7 @@ def tidy_axes(axis: "Axes", *, grid: Literal["x", "y", "both"] = "y") -> None:
 
 
 def count_places(counts: FloatArray) -> tuple[FloatArray, float, float | None]:
-    """Place counts on a log axis, zeros in a strip of their own at its left.
-
-    Returns
-    -------
-    places : numpy.ndarray of float64, shape (n,)
-    lowest : float
-        Decade at which the axis begins.
-    strip : float or None
-        Middle of the strip; None without zeros.
-    """
+    """Place counts on a log axis, zeros in a strip of their own at its left."""
     positive = counts > 0
     lowest = np.floor(np.log10(counts[positive].min())) if positive.any() else 0.0
     if positive.all():
@@ -149,17 +118,7 @@ def count_places(counts: FloatArray) -> tuple[FloatArray, float, float | None]:
 
 
 def log_axis(axis: "Axes", lowest: float, highest: float, strip: float | None) -> None:
-    """Label decades of a frequency axis, with a strip for zeros at its left where there are any.
-
-    Parameters
-    ----------
-    axis : Axes
-        Its x is log10 of a count.
-    lowest, highest : float
-        Ends of the decades.
-    strip : float or None
-        Where zeros stand; None without them.
-    """
+    """Label decades of a frequency axis, with a strip for zeros at its left where there are any."""
     decades = np.arange(lowest, np.floor(highest) + 1)
     step = max(1, -(-len(decades) // 8))
     ticks = [(float(d), f"$10^{{{int(d)}}}$") for d in decades[::step]]

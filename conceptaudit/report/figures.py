@@ -37,11 +37,6 @@ def figures_of(inputs: Sequence[str | Path], *, width: float = COLUMN) -> Mappin
     """List the figures of an audit (or of several), of a curve, of a long-tail set, by name.
 
     `width` is in millimetres, of the figures that a page has too.
-
-    Raises
-    ------
-    ConfigError, DataError
-        They are none of these.
     """
     if len(inputs) > 1:
         return {"comparison": lambda path: draw_comparison(compare_audits(inputs), path)}
@@ -85,13 +80,7 @@ def _first_fit(curve: Curve) -> Chart:
 
 
 def named_figures(figures: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Check names of figures; all of them where none is named.
-
-    Raises
-    ------
-    ConfigError
-        There is no figure of a name.
-    """
+    """Check names of figures; all of them where none is named."""
     unknown = [name for name in names if name not in figures]
     if unknown:
         raise ConfigError(

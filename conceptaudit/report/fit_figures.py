@@ -30,28 +30,7 @@ MAX_MODELS = 12
 
 
 def draw_datasets(curve: Curve, path: Path | str, *, model: str | None = None) -> Path:
-    """Draw one panel per dataset: its concepts, its own line, and the curve of all datasets.
-
-    Parameters
-    ----------
-    curve : Curve
-    path : Path or str
-        File to write; its ending (``.png``, ``.svg``, ``.pdf``) is the format.
-    model : str, optional
-        Model of the curve; its first by default.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    ConfigError
-        The ending is another, or the curve has no such model.
-    DataError
-        The file cannot be written.
-    """
+    """Draw one panel per dataset: its concepts, its own line, and the curve of all datasets."""
     fit = curve.select(model)[0]
     rows = curve.points_of(fit)
     slopes = fit.effects.slopes
@@ -125,27 +104,7 @@ def _draw_dataset(
 
 
 def draw_slopes(curve: Curve, path: Path | str) -> Path:
-    """Draw a forest plot: the slope of every dataset, within datasets, between them, and pooled.
-
-    Parameters
-    ----------
-    curve : Curve
-        Of more than `MAX_MODELS` models the first are drawn, and the figure says so.
-    path : Path or str
-        File to write; its ending (``.png``, ``.svg``, ``.pdf``) is the format.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    ConfigError
-        The ending is another.
-    DataError
-        The file cannot be written.
-    """
+    """Draw a forest plot: the slope of every dataset, within datasets, between them, and pooled."""
     fits = curve.fits[:MAX_MODELS]
     columns = min(3, len(fits))
     n_lines = max(len(fit.effects.slopes) for fit in fits) + 4

@@ -30,17 +30,7 @@ Source = str | Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """A finished audit, as its folder tells it.
-
-    Parameters
-    ----------
-    folder : Path
-    frequencies : ConceptFrequencies
-    alignment, manifest : dict
-        ``alignment.json`` and ``manifest.json``.
-    concepts : tuple of str
-        Names by concept id.
-    """
+    """A finished audit, as its folder tells it."""
 
     folder: Path
     frequencies: ConceptFrequencies
@@ -101,15 +91,7 @@ def read_inputs(
     truth: Source | None,
     pool_truth: Source | None,
 ) -> ReportInputs:
-    """Read all inputs of a report.
-
-    Raises
-    ------
-    ConfigError
-        `run` is no folder of an audit.
-    DataError
-        A file is missing or damaged.
-    """
+    """Read all inputs of a report."""
     record = read_run(run)
     if isinstance(curve, str | Path):
         curve = Curve.load(curve)
@@ -173,19 +155,7 @@ def read_run(folder: Source) -> RunRecord:
 
 
 def read_predictions(source: Source | pd.DataFrame) -> pd.DataFrame:
-    """Read predictions; ``observed`` and ``held_out`` are optional.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``concept, accuracy, low, high`` and whatever else the table has; ``held_out`` (bool) is
-        there always, ``observed`` is NaN where unknown.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, or a column is missing or outside [0, 1].
-    """
+    """Read predictions; ``observed`` and ``held_out`` are optional."""
     if isinstance(source, pd.DataFrame):
         table, where = source, "The predictions"
     else:

@@ -1,21 +1,23 @@
-"""Captions and small pictures of chosen samples, fetched from the audited dataset.
+"""Captions and small images of an audit's samples, looked up in its dataset.
 
-Pictures are decoded and encoded anew: nothing of a stranger's file but its pixels enters the page.
+Images are decoded and encoded anew: nothing of a stranger's file but its pixels enters a page.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from conceptaudit.datasets import CAPTION, IMAGE, Dataset, Shard, open_dataset
-from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.artifacts import STARTED, read_json
+from conceptaudit.datasets import CAPTION, IMAGE, open_dataset
+from conceptaudit.datasets.lookup import FoundSample, SampleLookup
+from conceptaudit.errors import ConceptAuditError, ConfigError, DataError
 from conceptaudit.image.decode import UndecodableImageError, decode_image
 from conceptaudit.progress import Progress
-from conceptaudit.records import ROW_BITS
 from conceptaudit.report.inputs import RunRecord
 from conceptaudit.report.samples import Shown
 
@@ -27,32 +29,19 @@ SIDE = 208
 QUALITY = 72
 
 MAX_BYTES = 6_000_000
-"""Room for all pictures of a page, as base64 text."""
+"""Room for all images of a page, as base64 text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What the dataset holds for a sample.
-
-    Parameters
-    ----------
-    caption : str or None
-    picture : str or None
-        A ``data:`` URI; None where there is no picture, or none that can be shown.
-    """
+    """What a page shows of a sample: its caption, and its image as a ``data:`` URI."""
 
     caption: str | None
     picture: str | None
 
 
 class PictureBudget:
-    """Makes thumbnails until the room for pictures is used up.
-
-    Parameters
-    ----------
-    limit : int
-        Characters of all data URIs together.
-    """
+    """Makes thumbnails until the characters of all data URIs together reach a limit."""
 
     def __init__(self, limit: int = MAX_BYTES) -> None:
         self._left = limit
@@ -64,10 +53,8 @@ class PictureBudget:
             picture = decode_image(data)
         except UndecodableImageError:
             return None
-        picture.thumbnail((SIDE, SIDE))
-        stream = io.BytesIO()
-        picture.save(stream, "WEBP", quality=QUALITY, method=4)
-        uri = f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+        encoded = webp_thumbnail(picture, SIDE, quality=QUALITY, method=4)
+        uri = f"data:image/webp;base64,{base64.b64encode(encoded).decode('ascii')}"
         if len(uri) > self._left:
             self.n_refused += 1
             return None
@@ -82,6 +69,75 @@ class PictureBudget:
             return None
 
 
+def webp_thumbnail(picture: Any, side: int, *, quality: int, method: int) -> bytes:
+    """Shrink a Pillow image to a longest side and encode it."""
+    picture.thumbnail((side, side))
+    stream = io.BytesIO()
+    picture.save(stream, "WEBP", quality=quality, method=method)
+    return stream.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedSamples:
+    """The samples of an audit, looked up in its dataset.
+
+    `own` is what was audited; `embedded` the images of audited embeddings, which have sample ids
+    of their own and are found by key.
+    """
+
+    own: SampleLookup | None
+    embedded: SampleLookup | None = None
+
+    @classmethod
+    def open(cls, record: RunRecord, location: str | None) -> AuditedSamples:
+        """Open the dataset with the options of the audit, so that sample ids agree."""
+        # looking at a dataset needs what reading it for an audit needs, and only then
+        from conceptaudit.auditing.sources import open_source
+        from conceptaudit.options.audit import AuditOptions
+
+        embedded = None
+        layout = record.manifest["reading"].get("layout")
+        if layout == "memory" and location is None:
+            return cls(None)
+        if layout == EMBEDDING_LAYOUT and location is not None:
+            images = open_dataset(location)
+            if IMAGE in images.provides:
+                embedded, location = SampleLookup(images), None
+        options = AuditOptions.restored(read_json(record.folder / STARTED).get("options", {}))
+        # of another layout it would open too, and give every sample another id
+        options = replace(options, layout=layout or options.layout)
+        try:
+            dataset = open_source(location or str(record.manifest.get("dataset", "")), options)
+        except (ConceptAuditError, OSError):
+            if embedded is None:
+                raise
+            return cls(None, embedded)
+        # a part of a dataset that was drawn has the ids of the whole
+        own = SampleLookup(getattr(dataset, "whole", dataset))
+        own.shards()
+        return cls(own, embedded)
+
+    @property
+    def images(self) -> SampleLookup | None:
+        """What holds images; None where nothing does."""
+        if self.embedded is not None:
+            return self.embedded
+        has_images = self.own is not None and IMAGE in self.own.dataset.provides
+        return self.own if has_images else None
+
+    def by_key(self, keys: Mapping[int, str], parts: frozenset[str]) -> dict[int, FoundSample]:
+        """Look samples up, by their ids here, in the images of the embeddings."""
+        if self.embedded is None:
+            return {}
+        places = self.embedded.ids_of(keys.values())
+        found = self.embedded.read(places.values(), parts)
+        return {
+            sample: found[places[key]]
+            for sample, key in keys.items()
+            if key in places and places[key] in found
+        }
+
+
 def fetch_samples(
     run: RunRecord,
     location: str,
@@ -90,143 +146,52 @@ def fetch_samples(
     budget: PictureBudget,
     progress: Progress,
 ) -> dict[int, Seen]:
-    """Read the chosen samples' captions and pictures.
+    """Read the chosen samples' captions and images, by sample id.
 
-    An audit of embeddings may be shown with the images that were embedded: those are found by
-    key, and a sample whose image is gone is left out.
-
-    Returns
-    -------
-    dict of int to Seen
-        By sample id.
-
-    Raises
-    ------
-    DataError
-        The dataset is not the one that was audited: a sample has another key, or is gone.
+    An audit of embeddings may be shown with the images that were embedded; a sample whose image
+    is gone is then left out.
     """
-    wanted = {one.sample_id: one.key for one in samples}
-    if run.manifest["reading"].get("layout") == EMBEDDING_LAYOUT:
-        images = open_dataset(location)
-        if IMAGE in images.provides:
-            return _fetch_by_key(run, images, wanted, budget, progress)
-    dataset = _open_as_audited(run, location)
-    parts = frozenset({CAPTION, IMAGE}) & dataset.provides
-    by_shard = list(_by_shard(dataset.shards(), wanted))
-    found: dict[int, Seen] = {}
-    progress.start("fetch samples", len(by_shard))
-    for shard, keys in by_shard:
-        found.update(_read(dataset, shard, keys, parts, budget))
-        progress.advance()
-    progress.finish()
-    lost = [key for sample, key in wanted.items() if sample not in found]
-    if lost:
-        raise _another_dataset(run, location, f"the sample {lost[0]!r} is not there")
-    return found
-
-
-def _fetch_by_key(
-    run: RunRecord,
-    dataset: Dataset,
-    wanted: Mapping[int, str],
-    budget: PictureBudget,
-    progress: Progress,
-) -> dict[int, Seen]:
-    """Find samples of embeddings in the dataset that was embedded; its own sample ids differ."""
-    keys = frozenset(wanted.values())
-    parts = frozenset({CAPTION, IMAGE}) & dataset.provides
-    captions: dict[str, list[str]] = {}
-    pictures: dict[str, str | None] = {}
-    shards = dataset.shards()
-    progress.start("fetch samples", len(shards))
-    for shard in shards:
-        # keys alone are cheap: only shards that hold one of them are read
-        if any(not keys.isdisjoint(batch.keys) for batch in dataset.read(shard, frozenset())):
-            for batch in dataset.read(shard, parts):
-                for position, key in enumerate(batch.keys):
-                    if key not in keys:
-                        continue
-                    caption = batch.captions[position] if batch.captions is not None else None
-                    captions.setdefault(key, []).extend([caption] if caption else [])
-                    data = batch.images[position] if batch.images is not None else None
-                    if data is not None and pictures.get(key) is None:
-                        pictures[key] = budget.thumbnail(data)
-        progress.advance()
-    progress.finish()
-    if keys and not pictures:
-        raise _another_dataset(
-            run, dataset.location, f"none of the audit's keys, such as {min(keys)!r}, is found"
-        )
-    return {
-        sample: Seen(
-            caption=" / ".join(dict.fromkeys(captions[key])) or None, picture=pictures[key]
-        )
-        for sample, key in wanted.items()
-        if key in pictures
-    }
-
-
-def _open_as_audited(run: RunRecord, location: str) -> Dataset:
-    """Open the dataset with the columns that the audit read, so that sample ids agree."""
-    reading = run.manifest["reading"]
-    columns = {
-        name: reading[name]
-        for name in ("caption_column", "key_column", "url_column")
-        if not str(reading.get(name) or "auto").startswith("auto")
-    }
-    layout = reading.get("layout", "auto")
+    keys = {one.sample_id: one.key for one in samples}
+    parts = frozenset({CAPTION, IMAGE})
+    progress.start("fetch samples", 1, "datasets")
     try:
-        return open_dataset(location, layout=layout, **columns)
+        audited = AuditedSamples.open(run, location)
     except ConfigError as error:
+        layout = run.manifest["reading"].get("layout", "auto")
         if layout == "auto" or not Path(location).exists():
             raise
         why = f"nothing of its layout ({layout}) lies"
         raise _another_dataset(run, location, why) from error
+    if audited.embedded is not None:
+        found = audited.by_key(keys, parts)
+        if keys and not found:
+            why = f"none of the audit's keys, such as {min(keys.values())!r}, is found"
+            raise _another_dataset(run, location, why)
+    else:
+        found = {} if audited.own is None else audited.own.read(keys, parts)
+        _check_keys(run, location, keys, found)
+    progress.advance()
+    progress.finish()
+    return {
+        sample: Seen(
+            caption=found[sample].caption,
+            picture=None if (data := found[sample].image) is None else budget.thumbnail(data),
+        )
+        for sample in sorted(found)
+    }
 
 
-def _by_shard(
-    shards: tuple[Shard, ...], wanted: Mapping[int, str]
-) -> Iterator[tuple[Shard, dict[int, str]]]:
-    rows: dict[int, list[int]] = {}
-    for sample in wanted:
-        rows.setdefault(sample >> ROW_BITS, []).append(sample)
-    for shard in shards:
-        mine = {
-            sample: wanted[sample]
-            for sample in rows.get(shard.file_index, ())
-            if shard.holds(sample)
-        }
-        if mine:
-            yield shard, mine
-
-
-def _read(
-    dataset: Dataset,
-    shard: Shard,
-    keys: Mapping[int, str],
-    parts: frozenset[str],
-    budget: PictureBudget,
-) -> Iterator[tuple[int, Seen]]:
-    left = dict(keys)
-    for batch in dataset.read(shard, parts):
-        for position, sample in enumerate(batch.sample_ids.tolist()):
-            if sample not in left:
-                continue
-            if left.pop(sample) != batch.keys[position]:
-                raise DataError(
-                    f"{dataset.location} must be the dataset that was audited. Sample {sample} "
-                    f"has the key {batch.keys[position]!r}; the audit saw {keys[sample]!r}."
-                )
-            data = batch.images[position] if batch.images is not None else None
-            yield (
-                sample,
-                Seen(
-                    caption=batch.captions[position] if batch.captions is not None else None,
-                    picture=None if data is None else budget.thumbnail(data),
-                ),
+def _check_keys(
+    run: RunRecord, location: str, keys: Mapping[int, str], found: Mapping[int, FoundSample]
+) -> None:
+    for sample, key in keys.items():
+        if sample not in found:
+            raise _another_dataset(run, location, f"the sample {key!r} is not there")
+        if found[sample].key != key:
+            raise DataError(
+                f"{location} must be the dataset that was audited. Sample {sample} has the key "
+                f"{found[sample].key!r}; the audit saw {key!r}."
             )
-        if not left:
-            return
 
 
 def _another_dataset(run: RunRecord, location: str, why: str) -> DataError:

@@ -32,27 +32,7 @@ NAME_LENGTH = 26
 
 
 def draw_predicted(held: pd.DataFrame, path: Path | str) -> Path:
-    """Draw predicted against observed accuracy, a panel per model.
-
-    Parameters
-    ----------
-    held : pandas.DataFrame
-        From `curves.diagnostics.held_out_predictions`.
-    path : Path or str
-        File to write; its ending (``.png``, ``.svg``, ``.pdf``) is the format.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    ConfigError
-        The ending is another.
-    DataError
-        There is nothing to draw, or the file cannot be written.
-    """
+    """Draw predicted against observed accuracy, a panel per model."""
 
     def panel(axis: "Axes", rows: pd.DataFrame, styles: Styles) -> None:
         _points(axis, rows["predicted"], rows, "accuracy", styles)
@@ -69,25 +49,7 @@ def draw_predicted(held: pd.DataFrame, path: Path | str) -> Path:
 
 
 def draw_residuals(held: pd.DataFrame, path: Path | str) -> Path:
-    """Draw residuals against frequency, with their mean and the band that holds nine in ten.
-
-    Parameters
-    ----------
-    held : pandas.DataFrame
-        From `curves.diagnostics.held_out_predictions`.
-    path : Path or str
-        As in `draw_predicted`.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    ConfigError, DataError
-        As in `draw_predicted`.
-    """
+    """Draw residuals against frequency, with their mean and the band that holds nine in ten."""
 
     def panel(axis: "Axes", rows: pd.DataFrame, styles: Styles) -> None:
         counts = rows["count"].to_numpy(np.float64)
@@ -122,29 +84,7 @@ def _bin_place(
 
 
 def draw_calibration(coverage: pd.DataFrame, path: Path | str, *, level: float = 0.9) -> Path:
-    """Draw how often intervals hold: over levels, and dataset by dataset at one level.
-
-    Parameters
-    ----------
-    coverage : pandas.DataFrame
-        From `curves.diagnostics.calibration_table`.
-    path : Path or str
-        As in `draw_predicted`.
-    level : float
-        The level shown by dataset; must be one of the table's.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    ConfigError
-        The file's ending is none that can be written.
-    DataError
-        The table holds no row of this level, or the file cannot be written.
-    """
+    """Draw how often intervals hold: over levels, and dataset by dataset at one level."""
     models = list(dict.fromkeys(coverage["model"]))[:MAX_MODELS]
     single = coverage[(coverage["dataset"] != "") & np.isclose(coverage["level"], level)]
     if single.empty:

@@ -51,13 +51,7 @@ def write_chart(chart: Chart, path: Path | str, *, width: float = COLUMN) -> Pat
 def write_charts(
     charts: Sequence[Chart], path: Path | str, *, width: float = COLUMN, columns: int = 1
 ) -> Path:
-    """Draw charts side by side, each as wide as `width` (in millimetres) says.
-
-    Raises
-    ------
-    ConfigError, DataError
-        The ending names no format, or the file cannot be written.
-    """
+    """Draw charts side by side, each as wide as `width` (in millimetres) says."""
     size = WIDE if width >= WIDE_FROM else NARROW
     heads = [LEGEND_ROW * len(chart.legend) + (6 if chart.legend else 0) for chart in charts]
     rows = -(-len(charts) // columns)

@@ -24,13 +24,7 @@ _CORRECTED = tuple(f"nothing_named_is_shown{end}" for end in ("", "_low", "_high
 
 
 def check_manifest(path: Path, manifest: dict[str, Json]) -> None:
-    """Refuse an audit's manifest that lacks what the report takes from it.
-
-    Raises
-    ------
-    DataError
-        Names what is missing or of another kind.
-    """
+    """Refuse an audit's manifest that lacks what the report takes from it."""
     wrong = [name for name, kind in _KINDS.items() if not isinstance(manifest.get(name), kind)]
     level = manifest.get("level")
     wrong += [] if isinstance(level, float) and 0.0 < level < 1.0 else ["level"]
@@ -44,13 +38,7 @@ def check_manifest(path: Path, manifest: dict[str, Json]) -> None:
 
 
 def check_alignment(path: Path, alignment: Json) -> None:
-    """Refuse numbers of agreement that lack what the report takes from them.
-
-    Raises
-    ------
-    DataError
-        Names what is missing or of another kind.
-    """
+    """Refuse numbers of agreement that lack what the report takes from them."""
     if not isinstance(alignment, dict):
         _refuse(path, ["n_misaligned"])
     wrong: list[str] = []
@@ -67,13 +55,7 @@ def check_alignment(path: Path, alignment: Json) -> None:
 
 
 def check_counts(path: Path, frequencies: ConceptFrequencies) -> None:
-    """Refuse an audit's counts where one is missing: an audit counts every concept or none.
-
-    Raises
-    ------
-    DataError
-        Names the first column and row without a count.
-    """
+    """Refuse an audit's counts where one is missing: an audit counts every concept or none."""
     for column in frequencies.counted:
         missing = frequencies.table[column].isna().to_numpy(bool)
         if missing.any():

@@ -24,15 +24,7 @@ PER_KIND = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """One sample to show, with what was found on each side.
-
-    Parameters
-    ----------
-    sample_id : int
-    key : str
-    text, image : tuple of (int, float)
-        Concept ids with their scores (mentions; cosine similarity).
-    """
+    """One sample to show, with what was found on each side."""
 
     sample_id: int
     key: str
@@ -42,15 +34,7 @@ class Shown:
 
 @dataclass(slots=True, kw_only=True)
 class Choice:
-    """The samples that were chosen.
-
-    Parameters
-    ----------
-    by_concept : dict of int to list of Shown
-        For the contact sheets.
-    agreeing, misaligned : list of Shown
-        Pairs with concepts on both sides: with one in common, and with none.
-    """
+    """The samples that were chosen."""
 
     by_concept: dict[int, list[Shown]] = field(default_factory=dict)
     agreeing: list[Shown] = field(default_factory=list)
@@ -78,11 +62,6 @@ def choose_samples(
     """Choose the samples of the contact sheets and of the pairs.
 
     A concept's samples come from those counted as `RunRecord.strictest` says.
-
-    Raises
-    ------
-    DataError
-        A tag table of the run cannot be read.
     """
     wanted = frozenset(concept_ids)
     kept: dict[tuple[str, int], list[tuple[int, Shown]]] = {}

@@ -23,13 +23,7 @@ TRUTH_COLUMNS = ("key", *MODALITIES, *FLAGS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagQuality:
-    """How right the tags of single samples are.
-
-    Parameters
-    ----------
-    n_tags, n_true, n_right : int
-        (sample, concept) pairs that were tagged, that are true, and both.
-    """
+    """How right the tags of single samples are."""
 
     n_tags: int
     n_true: int
@@ -48,17 +42,7 @@ class TagQuality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TruthComparison:
-    """One count against its truth.
-
-    Parameters
-    ----------
-    column : str
-        ``"n_text"``, ``"n_image"`` or ``"n_joint"``.
-    table : pandas.DataFrame
-        ``concept, true, counted``.
-    tags : TagQuality or None
-        For the sides that have tags of their own.
-    """
+    """One count against its truth."""
 
     column: str
     table: pd.DataFrame
@@ -107,11 +91,6 @@ def measure(run: RunRecord, truth: Path) -> tuple[TruthComparison, ...]:
 
     The truth counts what an auditor without fault could find: sides that are damaged, and samples
     that were never downloaded, do not count.
-
-    Raises
-    ------
-    DataError
-        There is no truth, or it knows none of the audited concepts.
     """
     from conceptaudit.lab import read_truth
 
@@ -183,13 +162,7 @@ def _quality(
 def tail_truth(
     tail: LongTailSet, *, pool_truth: Path | None, measured: tuple[TruthComparison, ...] | None
 ) -> tuple[str, ...]:
-    """Say in sentences how pure a set is and how rare its classes truly are; none if unknown.
-
-    Raises
-    ------
-    DataError
-        `pool_truth` is not the truth of the pool that the set was taken from.
-    """
+    """Say in sentences how pure a set is and how rare its classes truly are; none if unknown."""
     sentences = []
     if pool_truth is not None:
         n_right, n = _right_images(tail, pool_truth)

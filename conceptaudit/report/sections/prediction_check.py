@@ -26,15 +26,7 @@ FEWEST_DEGREES = 3.0
 
 
 def prediction_checks(inputs: ReportInputs) -> dict[str, Any]:
-    """Lay out the comparison for its template; no checks where no results were given.
-
-    Raises
-    ------
-    ConfigError
-        There is no curve to compare them with.
-    DataError
-        The curve has seen these results, or is of other models and classes.
-    """
+    """Lay out the comparison for its template; no checks where no results were given."""
     checks: tuple[PredictionCheck, ...] = ()
     if inputs.tail_results is not None:
         if inputs.curve is None:
