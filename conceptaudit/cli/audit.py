@@ -66,25 +66,21 @@ def audit(
     from conceptaudit.auditing import audit_part
 
     check_croissant(croissant)
-    if shard is not None:
-        part = asked_part(shard, overwrite=overwrite)
-        with logged_progress(out, "audit") as progress:
+    with logged_progress(out, "audit") as progress:
+        if shard is not None:
+            part = asked_part(shard, overwrite=overwrite)
             done = audit_part(
                 dataset, concepts, out, part, options=options, resume=resume, progress=progress
             )
+        else:
+            run = run_audit(
+                dataset, concepts, out, options=options, resume=resume, overwrite=overwrite,
+                progress=progress,
+            )  # fmt: skip
+            progress.account(run.account, run.redone)
+    if shard is not None:
         show_part(done, merged=out, as_json=as_json)
         return
-    with logged_progress(out, "audit") as progress:
-        run = run_audit(
-            dataset,
-            concepts,
-            out,
-            options=options,
-            resume=resume,
-            overwrite=overwrite,
-            progress=progress,
-        )
-        progress.account(run.account, run.redone)
     put_croissant(run.folder, croissant)
     show_run(run, options.level, as_json=as_json)
 

@@ -63,27 +63,20 @@ def calibrate(
     from conceptaudit.auditing import calibrate_part
     from conceptaudit.errors import ConfigError
 
-    if shard is not None:
-        if work is None:
-            raise ConfigError("Parts need one folder for their work: name it with --work.")
-        part = asked_part(shard)
-        with progress_bar() as progress:
+    if shard is not None and work is None:
+        raise ConfigError("Parts need one folder for their work: name it with --work.")
+    with progress_bar() as progress:
+        if shard is not None and work is not None:
+            part = asked_part(shard)
             done = calibrate_part(dataset, concepts, work, part, options=options, progress=progress)
+        else:
+            found = run_calibrate(
+                dataset, concepts, out, options=options, labels=labels, image_folder=image_folder,
+                scores_only=scores_only, rule=rule, work=work, progress=progress,
+            )  # fmt: skip
+    if shard is not None:
         show_part(done, merged=work, as_json=as_json)
         return
-    with progress_bar() as progress:
-        found = run_calibrate(
-            dataset,
-            concepts,
-            out,
-            options=options,
-            labels=labels,
-            image_folder=image_folder,
-            scores_only=scores_only,
-            rule=rule,
-            work=work,
-            progress=progress,
-        )
     if as_json:
         emit_json(summary(found, out))
     else:

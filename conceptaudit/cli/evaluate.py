@@ -96,10 +96,14 @@ def evaluate(
         if shard is not None:
             part = asked_part(shard, overwrite=overwrite)
             done = evaluate_part(opened, clip, out, part, progress=progress, **shared)
-            show_part(done, merged=out, as_json=as_json)
-            return
-        found = run_evaluation(opened, clip, out, overwrite=overwrite, progress=progress, **shared)
-        progress.account([result.account for result in found.results])
+        else:
+            found = run_evaluation(
+                opened, clip, out, overwrite=overwrite, progress=progress, **shared
+            )
+            progress.account([result.account for result in found.results])
+    if shard is not None:
+        show_part(done, merged=out, as_json=as_json)
+        return
     if as_json:
         emit_json(_summary(found))
     else:

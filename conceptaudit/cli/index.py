@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +75,9 @@ def index(
       conceptaudit index build embeddings/ -o indexes/mine --memory 6GB
       conceptaudit index search indexes/mine --text "a photo of a heron" --contact-sheet heron.png
     """
+    from conceptaudit.cli.searching import search_index
     from conceptaudit.errors import ConfigError
+    from conceptaudit.image.index import build_index, merge_indexes, open_index
 
     if action not in ACTIONS:
         raise ConfigError(f"The action must be one of {list(ACTIONS)}. Got {action!r} instead.")
@@ -82,18 +86,20 @@ def index(
     if action != "merge" and len(target) > 1:
         raise ConfigError(f"'index {action}' takes one folder. Got {len(target)} instead.")
     if action == "merge" and out is not None:
-        _merge(target, out, embeddings=embeddings, overwrite=overwrite, as_json=as_json)
+        with _ending_on_lost_recall():
+            built = merge_indexes(target, out, embeddings=embeddings, overwrite=overwrite)
+        _show(built, as_json=as_json)
         return
     if action == "build" and out is not None:
-        _build(
-            target[0], out, part=part, trained=trained, preset=preset, memory=memory,
-            device=device, recall=recall, clip=clip,
-            seed=seed or 0, resume=resume, overwrite=overwrite, as_json=as_json,
-        )  # fmt: skip
+        with _ending_on_lost_recall(), progress_bar() as progress:
+            built = build_index(
+                target[0], out, part=parse_part(part), trained=trained, preset=preset,
+                memory=None if memory is None else parse_size(memory), device=device,
+                recall=recall, clip=clip, seed=seed or 0, resume=resume, overwrite=overwrite,
+                progress=progress,
+            )  # fmt: skip
+        _show(built, as_json=as_json)
         return
-    from conceptaudit.cli.searching import search_index
-    from conceptaudit.image.index import open_index
-
     if action == "info":
         _info(Path(target[0]), as_json=as_json)
         return
@@ -142,58 +148,16 @@ def parse_part(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _build(
-    target: str,
-    out: Path,
-    *,
-    part: str,
-    trained: str | None,
-    preset: str,
-    memory: str | None,
-    device: str,
-    recall: float | None,
-    clip: str | None,
-    seed: int,
-    resume: bool,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    from conceptaudit.image.index import RecallError, build_index
+@contextmanager
+def _ending_on_lost_recall() -> Iterator[None]:
+    """End the program with exit code 1 where an index finds less than it promises."""
+    from conceptaudit.image.index import RecallError
 
     try:
-        with progress_bar() as progress:
-            built = build_index(
-                target,
-                out,
-                part=parse_part(part),
-                trained=trained,
-                preset=preset,
-                memory=None if memory is None else parse_size(memory),
-                device=device,
-                recall=recall,
-                clip=clip,
-                seed=seed,
-                resume=resume,
-                overwrite=overwrite,
-                progress=progress,
-            )
+        yield
     except RecallError as error:
         complain(f"error: {error}")
         sys.exit(EXIT_FAULTS)
-    _show(built, as_json=as_json)
-
-
-def _merge(
-    targets: list[str], out: Path, *, embeddings: str | None, overwrite: bool, as_json: bool
-) -> None:
-    from conceptaudit.image.index import RecallError, merge_indexes
-
-    try:
-        built = merge_indexes(targets, out, embeddings=embeddings, overwrite=overwrite)
-    except RecallError as error:
-        complain(f"error: {error}")
-        sys.exit(EXIT_FAULTS)
-    _show(built, as_json=as_json)
 
 
 def _show(built: IndexBuilt, *, as_json: bool) -> None:

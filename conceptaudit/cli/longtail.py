@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conceptaudit.cli.arguments import (
     AS_JSON,
@@ -78,6 +78,7 @@ def longtail(
     """  # noqa: D301 -- the escape is meant: it keeps the example's lines apart
     from conceptaudit.errors import ConfigError
     from conceptaudit.longtail import build_long_tail
+    from conceptaudit.longtail.array_jobs import collect_part
     from conceptaudit.longtail.review import write_review
     from conceptaudit.store.outputs import output_files, staged
 
@@ -92,26 +93,15 @@ def longtail(
 
         list_downloads(run, images, download_list, out, options, workers, as_json=as_json)
         return
+    with logged_progress(out, "longtail", beside=out) as progress:
+        shared: Any = {"options": options, "workers": workers, "progress": progress}
+        if shard is not None:
+            done = collect_part(run, images, out, asked_part(shard), **shared)
+        else:
+            made = build_long_tail(run, images, out, overwrite=overwrite, **shared)
     if shard is not None:
-        from conceptaudit.longtail.array_jobs import collect_part
-
-        part = asked_part(shard)
-        with logged_progress(out, "longtail", beside=out) as progress:
-            done = collect_part(
-                run, images, out, part, options=options, workers=workers, progress=progress
-            )
         show_part(done, merged=out, as_json=as_json)
         return
-    with logged_progress(out, "longtail", beside=out) as progress:
-        made = build_long_tail(
-            run,
-            images,
-            out,
-            options=options,
-            overwrite=overwrite,
-            workers=workers,
-            progress=progress,
-        )
     with staged(judged) as files:
         for place in files.places.values():
             write_review(made, place, seed=options.seed)

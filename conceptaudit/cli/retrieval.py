@@ -76,12 +76,14 @@ def retrieval(
         if shard is not None:
             part = asked_part(shard, overwrite=overwrite)
             done = retrieval_part(opened, clip, out, part, progress=progress, **shared)
-            show_part(done, merged=out, as_json=as_json)
-            return
-        found = evaluate_retrieval(
-            opened, clip, out, overwrite=overwrite, progress=progress, **shared
-        )
-        progress.account(found.account)
+        else:
+            found = evaluate_retrieval(
+                opened, clip, out, overwrite=overwrite, progress=progress, **shared
+            )
+            progress.account(found.account)
+    if shard is not None:
+        show_part(done, merged=out, as_json=as_json)
+        return
     notes = (*(read.notes if read is not None else ()), *found.notes)
     if as_json:
         record = {

@@ -54,15 +54,18 @@ def vocab(
     options = replace(options, rule=rule)
     parts = parts_of(out)
     listed = output_files("concepts", [as_concepts])
-    if shard is not None:
-        part = asked_part(shard, overwrite=overwrite)
-        with logged_progress(parts, "vocab", beside=out) as progress:
+    with logged_progress(parts, "vocab", beside=out) as progress:
+        if shard is not None:
+            part = asked_part(shard, overwrite=overwrite)
             done = list_part(dataset, out, part, options=options, progress=progress)
+        else:
+            run = list_vocabulary(
+                dataset, out, options=options, overwrite=overwrite, progress=progress
+            )
+            progress.account(run.account)
+    if shard is not None:
         show_part(done, merged=out, as_json=as_json)
         return
-    with logged_progress(parts, "vocab", beside=out) as progress:
-        run = list_vocabulary(dataset, out, options=options, overwrite=overwrite, progress=progress)
-        progress.account(run.account)
     n_concepts = None
     with staged(listed) as files:
         for place in files.places.values():
