@@ -24,8 +24,10 @@ from conceptaudit.frequency.counting import frequency_table
 from conceptaudit.frequency.misclassification import CORRECTED_COLUMNS
 from conceptaudit.frequency.rate_ratios import Counted
 from conceptaudit.frequency.strata import Estimate, with_estimates
-from conceptaudit.longtail.balance import LongTailClass
-from conceptaudit.longtail.export import IMAGE_COLUMNS, REMOVED_COLUMNS
+from conceptaudit.longtail import LongTailOptions, select_concepts
+from conceptaudit.longtail.balance import balance_classes
+from conceptaudit.longtail.export import IMAGE_COLUMNS
+from conceptaudit.longtail.records import REMOVED_COLUMNS
 from conceptaudit.longtail.review import COLUMNS as REVIEW
 from conceptaudit.longtail.review import Review
 from conceptaudit.longtail.select import COLUMNS as SELECTION
@@ -119,15 +121,19 @@ def results() -> dict[str, set[str]]:
 
 
 def tail() -> dict[str, set[str]]:
-    none = Review(verdicts={}).purity("dog")
-    one = LongTailClass(
-        concept="dog", folder="dog", index=0, images=(), n_clean=0, n_missing=0, facts=none
+    counts = ConceptFrequencies(pd.DataFrame({"concept": ["dog"], "n_text": [3]}))
+    image = {"class_id": 0, "rank": 1, "score": 0.5, "margin": 0.1, "suspect": "", "reason": ""}
+    [one], _ = balance_classes(
+        pd.DataFrame([image]),
+        select_concepts(counts),
+        LongTailOptions(min_per_class=1),
+        Review(verdicts={}),
     )
     facts = {*SELECTION, "n_judged"} - {"concept"}
     return {
         "manifest.csv": set(IMAGE_COLUMNS),
         "removed.csv": set(REMOVED_COLUMNS),
-        "classes.csv": {*one.as_json(), *facts},
+        "classes.csv": {*one, *facts},
         "selection.csv": set(SELECTION),
         "Reviews": set(REVIEW),
     }

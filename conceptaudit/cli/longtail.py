@@ -78,7 +78,7 @@ def longtail(
     """  # noqa: D301 -- the escape is meant: it keeps the example's lines apart
     from conceptaudit.errors import ConfigError
     from conceptaudit.longtail import build_long_tail
-    from conceptaudit.longtail.array_jobs import collect_part
+    from conceptaudit.longtail.build import collect_part
     from conceptaudit.longtail.review import write_review
     from conceptaudit.store.outputs import output_files, staged
 

@@ -1,119 +1,85 @@
 """The same number of images per class, as far as the pool goes."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from conceptaudit.artifacts import Json
 from conceptaudit.counts import CORRECTED_COLUMNS
 from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
+from conceptaudit.longtail.candidates import mark, remaining
 from conceptaudit.longtail.filters import COUNT_ERROR, REJECTED_SHARE, SENSES
-from conceptaudit.longtail.records import LEFT_OUT, SURPLUS, Candidate, Removal
+from conceptaudit.longtail.records import LEFT_OUT, SURPLUS
 from conceptaudit.longtail.review import Review
 from conceptaudit.longtail.safe_filenames import folder_names
 from conceptaudit.longtail.select import Selection
 from conceptaudit.options.longtail import LongTailOptions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LongTailClass:
-    """One selected concept and its images."""
-
-    concept: str  # its name
-    folder: str  # safe name, unique in the set
-    index: int | None  # line in ``classnames.txt``, from 0; None where the class is left out
-    images: tuple[Candidate, ...]  # best first; empty where the class is left out
-    n_clean: int  # candidates that passed every check
-    n_missing: int  # images short of `per_class`
-    facts: dict[str, Any]  # counts, stratum and reason from the selection
-
-    def as_json(self) -> Json:
-        """Say what ``manifest.json`` and ``classes.csv`` tell about the class."""
-        scores = [image.entry.score for image in self.images]
-        return {
-            "class_index": self.index,
-            "concept": self.concept,
-            "folder": self.folder,
-            "included": self.index is not None,
-            "n_images": len(self.images),
-            "n_missing": self.n_missing,
-            "n_clean": self.n_clean,
-            "lowest_score": round(min(scores), 6) if scores else None,
-            "n_runner_up_leads": sum(image.margin < 0 for image in self.images),
-            "n_suspect": sum(bool(image.suspect) for image in self.images),
-            **self.facts,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Balanced:
-    """Classes in the order of their folders, those left out last, and what was removed."""
-
-    classes: tuple[LongTailClass, ...]
-    removals: tuple[Removal, ...]
-
-    @property
-    def included(self) -> tuple[LongTailClass, ...]:
-        """The classes that the set has, in the order of their indexes."""
-        return tuple(one for one in self.classes if one.index is not None)
-
-
 def balance_classes(
-    candidates: Sequence[Candidate],
+    table: pd.DataFrame,
     selection: Selection,
     options: LongTailOptions,
     review: Review | None = None,
-) -> Balanced:
-    """Take the best `per_class` images of each class.
+) -> tuple[list[Json], pd.DataFrame]:
+    """Take the best `per_class` images of each class, and mark the others.
 
     Class indexes follow the sorted folder names, because that is how readers of image folders
-    number classes.
+    number classes. Returns the classes as ``classes.csv`` has them, those left out last, and the
+    images of the set with their class and their number in it.
     """
     names = selection.concepts
     folders = folder_names(names)
-    ranked: list[list[Candidate]] = [[] for _ in names]
-    for candidate in sorted(candidates, key=lambda c: c.priority):
-        ranked[candidate.class_id].append(candidate)
+    clean = remaining(table)
+    rows = {class_id: part.index for class_id, part in clean.groupby("class_id")}
+    n_clean = [len(rows.get(i, ())) for i in range(len(names))]
     order = sorted(range(len(names)), key=lambda i: folders[i])
-    kept = [i for i in order if len(ranked[i]) >= options.min_per_class]
-    if not kept:
-        most = max(len(found) for found in ranked)
+    included = [i for i in order if n_clean[i] >= options.min_per_class]
+    if not included:
         raise DataError(
             f"No concept has the {options.min_per_class} images that a class must have; the best "
-            f"one has {most}. Name a larger pool, or relax --min-per-class, --min-score, "
+            f"one has {max(n_clean)}. Name a larger pool, or relax --min-per-class, --min-score, "
             "--min-side or --require-text."
         )
-    classes: list[LongTailClass] = []
-    removals: list[Removal] = []
-    for i in (*kept, *(i for i in order if i not in set(kept))):
-        index = len(classes) if len(classes) < len(kept) else None
+    classes: list[Json] = []
+    parts: list[pd.DataFrame] = []
+    for i in (*included, *(i for i in order if i not in set(included))):
+        index = len(classes) if len(classes) < len(included) else None
         n_taken = options.per_class if index is not None else 0
-        reason = SURPLUS if index is not None else LEFT_OUT
-        for candidate in ranked[i][n_taken:]:
-            entry = candidate.entry
-            removals.append(
-                Removal(
-                    key=entry.key,
-                    source=entry.source,
-                    concept=names[i],
-                    reason=reason,
-                    detail=f"candidate {candidate.rank}, score {entry.score:.4f}",
-                )
-            )
+        images = clean.loc[rows[i]] if i in rows else clean.iloc[:0]
+        others = images.iloc[n_taken:]
+        ranks = zip(others["rank"], others["score"], strict=True)
+        details = [f"candidate {rank}, score {score:.4f}" for rank, score in ranks]
+        mark(table, others.index, LEFT_OUT if index is None else SURPLUS, details)
+        images = images.iloc[:n_taken]
+        facts = _facts(selection, i)
         classes.append(
-            LongTailClass(
-                concept=names[i],
+            {
+                "class_index": index,
+                "concept": names[i],
+                "folder": folders[i],
+                "included": index is not None,
+                "n_images": len(images),
+                "n_missing": max(options.per_class - n_clean[i], 0),
+                "n_clean": n_clean[i],
+                "lowest_score": round(float(images["score"].min()), 6) if len(images) else None,
+                "n_runner_up_leads": int((images["margin"] < 0).sum()),
+                "n_suspect": int((images["suspect"] != "").sum()),
+                **facts,
+                **(review.purity(names[i]) if review else {}),
+            }
+        )
+        parts.append(
+            images.assign(
+                class_index=index,
+                number=range(1, len(images) + 1),
                 folder=folders[i],
-                index=index,
-                images=tuple(ranked[i][:n_taken]),
-                n_clean=len(ranked[i]),
-                n_missing=max(options.per_class - len(ranked[i]), 0),
-                facts=_facts(selection, i) | (review.purity(names[i]) if review else {}),
+                why=facts["why"],
             )
         )
-    return Balanced(classes=tuple(classes), removals=tuple(removals))
+    return classes, pd.concat(parts[: len(included)], ignore_index=True)
 
 
 def _facts(selection: Selection, row: int) -> dict[str, Any]:
@@ -137,29 +103,32 @@ def _facts(selection: Selection, row: int) -> dict[str, Any]:
     }
 
 
-def balance_notes(balanced: Balanced, options: LongTailOptions) -> list[str]:
+def balance_notes(
+    classes: Sequence[Json], images: pd.DataFrame, options: LongTailOptions
+) -> list[str]:
     """Say which classes are short, left out, or doubtful."""
     notes = []
-    short = [one for one in balanced.included if one.n_clean < options.per_class]
+    included = [one for one in classes if one["included"]]
+    short = [one for one in included if one["n_clean"] < options.per_class]
     if short:
-        told = ", ".join(f"{one.concept} ({one.n_clean})" for one in short[:10])
+        told = ", ".join(f"{one['concept']} ({one['n_clean']})" for one in short[:10])
         more = f" and {len(short) - 10} more" if len(short) > 10 else ""
         notes.append(
-            f"{len(short)} of {quantity(len(balanced.included), 'class')} have fewer than "
+            f"{len(short)} of {quantity(len(included), 'class')} have fewer than "
             f"{options.per_class} images: {told}{more}."
         )
-    absent = [one for one in balanced.classes if one.index is None]
+    absent = [one for one in classes if not one["included"]]
     if absent:
-        told = ", ".join(f"{one.concept} ({one.n_clean})" for one in absent[:10])
+        told = ", ".join(f"{one['concept']} ({one['n_clean']})" for one in absent[:10])
         more = f" and {len(absent) - 10} more" if len(absent) > 10 else ""
         notes.append(
-            f"{len(absent)} of {quantity(len(balanced.classes), 'concept')} were left out, with "
+            f"{len(absent)} of {quantity(len(classes), 'concept')} were left out, with "
             f"fewer than {options.min_per_class} images: {told}{more}."
         )
-    rivals = Counter(image.margin < 0 for one in balanced.included for image in one.images)
-    if rivals[True]:
+    n_doubtful = int((images["margin"] < 0).sum())
+    if n_doubtful:
         notes.append(
-            f"For {rivals[True]} of {rivals.total()} images another concept of the audit fits "
+            f"For {n_doubtful} of {len(images)} images another concept of the audit fits "
             "better (column runner_up, margin below 0): look at them first. --min-margin or "
             "--min-score drops such images."
         )

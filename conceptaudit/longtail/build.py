@@ -1,48 +1,54 @@
-"""From an audit and a pool of images to a clean, balanced test set of the rare concepts."""
+"""From an audit and a pool of images to a clean, balanced test set of the rare concepts.
+
+The search for candidates may be spread over an array of tasks, each with its share of the pool.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from conceptaudit.artifacts import RUN_PACKAGES, Json, digest_of, package_versions
 from conceptaudit.datasets.base import Dataset
 from conceptaudit.display import quantity
 from conceptaudit.engine import EngineChoice, workers_kept
+from conceptaudit.engine.array_tasks import Part, PartRun, mark_finished
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.intervals import wilson_interval
 from conceptaudit.image.clip import find_clip
-from conceptaudit.longtail.balance import Balanced, LongTailClass, balance_notes
-from conceptaudit.longtail.cleaning import Cleaned, Cleaning
+from conceptaudit.longtail.balance import balance_classes, balance_notes
+from conceptaudit.longtail.clean import Cleaning
 from conceptaudit.longtail.collect import named_in_captions
 from conceptaudit.longtail.contact_sheet import SHOWN, ContactSheet
 from conceptaudit.longtail.export import (
     place_images,
+    write_archives,
+    write_card,
     write_images,
     write_manifest,
     write_names,
     write_tables,
 )
-from conceptaudit.longtail.gather import Collected
 from conceptaudit.longtail.homonyms import Senses, embed_senses, read_other_senses
-from conceptaudit.longtail.layouts import write_archives, write_card
 from conceptaudit.longtail.leaks import leak_hint
-from conceptaudit.longtail.pool import Pool
-from conceptaudit.longtail.pool_setup import make_pool, open_pool
+from conceptaudit.longtail.pool import Pool, make_pool, open_pool
 from conceptaudit.longtail.pretraining import Pretraining, open_pretraining
-from conceptaudit.longtail.records import LongTailSet
+from conceptaudit.longtail.records import REMOVED_COLUMNS, LongTailSet
 from conceptaudit.longtail.review import Review, read_review
 from conceptaudit.longtail.select import Selection, select_concepts
 from conceptaudit.longtail.selection_file import read_selection
 from conceptaudit.longtail.set_storage import (
     KIND,
+    WORK,
     building,
     check_target,
     discard_work,
     find_finished,
     read_long_tail,
+    work_folder,
 )
 from conceptaudit.longtail.source import AuditSource, read_audit
 from conceptaudit.options.longtail import LongTailOptions
@@ -52,8 +58,6 @@ from conceptaudit.store.places import check_apart, folder_of, output_path
 
 if TYPE_CHECKING:
     from conceptaudit.image.clip import ClipModel
-    from conceptaudit.longtail.balance import LongTailClass
-    from conceptaudit.text.tagger import TextTagger
 
 
 RANKED_BY_MODEL = (
@@ -219,83 +223,77 @@ class _Job:
     @workers_kept()
     def execute(self, site: Path, work: Path, identity: Json) -> None:
         """Collect, clean, balance, and write every file into `site`."""
-        collector = self.pool.collect(work, workers=self.workers, progress=self.progress)
-        cleaned = self._cleaned(collector)
-        balanced = cleaned.balanced
-        removals = (*collector.account.removals, *cleaned.removals)
-        placed = place_images(balanced)
-        dataset, pictures = self.pool.dataset, self.pool.picture_set
-        notes = [*dataset.notes, *self.selection.notes, RANKED_BY_MODEL]
+        options, progress, workers = self.options, self.progress, self.workers
+        collected = self.pool.collect(work, workers=workers, progress=progress)
+        cleaning = Cleaning(
+            concepts=self.pool.space.concepts,
+            ids=self.pool.ids,
+            names=self.audit.vocabulary.names,
+            against=self.against,
+            senses=self.senses,
+            review=self.review,
+            options=options,
+            hint=leak_hint(self.audit),
+        )
+        table, leaks, clean_notes = cleaning(
+            collected.table, collected.vectors, progress=progress, workers=workers
+        )
+        classes, images = balance_classes(table, self.selection, options, self.review)
+        lost = table.loc[table["reason"] != "", list(REMOVED_COLUMNS)]
+        removed = pd.concat([collected.removed, lost], ignore_index=True)
+        images = place_images(images)
+        pictures = self.pool.picture_set
         if pictures is not None:
-            titles = [_title(one) for one in balanced.included]
-            sheet = ContactSheet(titles, shown=min(SHOWN, self.options.per_class))
-            write_images(
-                site,
-                placed,
-                pictures=pictures,
-                places=collector.places,
-                sheet=sheet,
-                progress=self.progress,
-            )
+            titles = [_title(one) for one in classes if one["included"]]
+            sheet = ContactSheet(titles, shown=min(SHOWN, options.per_class))
+            write_images(site, images, pictures, sheet, progress)
             sheet.save(site)
-            write_archives(site, placed)
-        account = collector.account
-        notes += [*collector.notes, *cleaned.notes]
-        captions = self._caption_check(balanced)
-        notes += captions.notes if captions else []
-        write_tables(site, placed, balanced, removals, selection=self.selection)
-        write_names(site, balanced, self.options.templates)
-        told = {
+            write_archives(site, images)
+        captions = self._caption_counts(images)
+        facts = {
             "kind": KIND,
             "version": VERSION,
             "digest": digest_of(identity),
             **identity,
             "audited": self.audit.dataset,
-            "pool_location": dataset.location,
-            "pool_reading": {"layout": dataset.layout, **dataset.settings},
             **self.pool.told,
-            "clip_name": self.pool.space.name,
             "account": {
-                "n_samples": account.n_samples,
-                "n_compared": account.n_compared,
-                "n_unreadable_files": account.n_unreadable_files,
-                "unusable": dict(sorted(account.dropped.items())),
+                "n_samples": collected.counts.n_samples,
+                "n_compared": collected.counts.n_compared,
+                "n_unreadable_files": collected.counts.n_unreadable_files,
+                "unusable": dict(sorted(collected.counts.dropped.items())),
             },
-            "leaks": list(cleaned.leaks),
-            "captions": captions.as_json() if captions else None,
-            "notes": [*notes, *balance_notes(balanced, self.options)],
+            "leaks": leaks,
+            "captions": captions,
+            "notes": [
+                *self.pool.dataset.notes,
+                *self.selection.notes,
+                RANKED_BY_MODEL,
+                *collected.notes,
+                *clean_notes,
+                *(caption_notes(**captions) if captions else []),
+                *balance_notes(classes, images, options),
+            ],
         }
-        write_card(site, balanced, removals, told)
-        write_manifest(site, balanced, removals, told)
+        write_tables(site, images, classes, removed, self.selection.table)
+        write_names(site, classes, options.templates)
+        write_card(site, images, classes, removed, facts)
+        write_manifest(site, classes, removed, facts)
 
-    def _caption_check(self, balanced: Balanced) -> CaptionCheck | None:
+    def _caption_counts(self, images: pd.DataFrame) -> dict[str, int] | None:
+        """Count images with a caption, and those whose caption names their class."""
         if self.pool.tagger is None:
             return None
-        ids = dict(zip(self.selection.concepts, self.pool.ids, strict=True))
-        return check_captions(
-            balanced.included,
-            self.pool.tagger,
-            [ids[one.concept] for one in balanced.included],
-        )
-
-    def _cleaned(self, collector: Collected) -> Cleaned:
-        cleaning = Cleaning(
-            concepts=self.pool.space.concepts,
-            concept_ids=self.pool.ids,
-            vocabulary=self.audit.vocabulary,
-            selection=self.selection,
-            against=self.against,
-            senses=self.senses,
-            review=self.review,
-            options=self.options,
-            hint=leak_hint(self.audit),
-        )
-        return cleaning(collector.candidates, progress=self.progress, workers=self.workers)
+        captioned = images[images["caption"] != ""]
+        n_named = 0
+        for class_id, captions in captioned.groupby("class_id")["caption"]:
+            concept = self.pool.ids[int(str(class_id))]
+            n_named += int(named_in_captions(self.pool.tagger, captions.tolist(), [concept]).sum())
+        return {"n_captioned": len(captioned), "n_named": n_named}
 
 
-def _title(one: LongTailClass) -> str:
-    n_images = len(one.images)
-    return f"{one.concept}  ({n_images} image{'' if n_images == 1 else 's'})"
+def _title(one: Json) -> str:
+    return f"{one['concept']}  ({quantity(one['n_images'], 'image')})"
 
 
 FEW_NAMED = 0.8
@@ -303,41 +301,46 @@ FEW_NAMED = 0.8
 photographs whose captions name the class are 98 % right, sets with a share of 0.3 are 31 % pure."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaptionCheck:
-    """Captions of a set's images against their classes."""
-
-    # images with a caption, and those whose caption names their class
-    n_captioned: int
-    n_named: int
-
-    @property
-    def notes(self) -> list[str]:
-        """What the user should know; nothing where captions support the set."""
-        if not self.n_captioned or self.n_named >= FEW_NAMED * self.n_captioned:
-            return []
-        low, high = wilson_interval(self.n_named, self.n_captioned)
-        note = (
-            f"The captions of only {self.n_named:,} of {quantity(self.n_captioned, 'image')} name "
-            f"their class ({self.n_named / self.n_captioned:.0%}, interval {low:.0%} to "
-            f"{high:.0%}). Where the pool's captions say what is shown, the others are probably "
-            "wrong: --require-text takes only images whose caption names the class, "
-            "--min-margin 0.05 drops doubtful ones, and --review-out writes a list to judge."
-        )
-        return [note]
-
-    def as_json(self) -> Json:
-        """Lay out for the manifest."""
-        return {"n_captioned": self.n_captioned, "n_named": self.n_named}
+def caption_notes(n_captioned: int, n_named: int) -> list[str]:
+    """Say that captions do not support the set; nothing where they do."""
+    if not n_captioned or n_named >= FEW_NAMED * n_captioned:
+        return []
+    low, high = wilson_interval(n_named, n_captioned)
+    note = (
+        f"The captions of only {n_named:,} of {quantity(n_captioned, 'image')} name "
+        f"their class ({n_named / n_captioned:.0%}, interval {low:.0%} to "
+        f"{high:.0%}). Where the pool's captions say what is shown, the others are probably "
+        "wrong: --require-text takes only images whose caption names the class, "
+        "--min-margin 0.05 drops doubtful ones, and --review-out writes a list to judge."
+    )
+    return [note]
 
 
-def check_captions(
-    classes: Sequence[LongTailClass], tagger: TextTagger, concept_ids: Sequence[int]
-) -> CaptionCheck:
-    """Look for each image's class in its caption."""
-    n_captioned = n_named = 0
-    for tail_class, concept in zip(classes, concept_ids, strict=True):
-        captions = [image.entry.caption for image in tail_class.images if image.entry.caption]
-        n_captioned += len(captions)
-        n_named += int(named_in_captions(tagger, captions, [concept]).sum())
-    return CaptionCheck(n_captioned=n_captioned, n_named=n_named)
+def collect_part(
+    run: str | Path,
+    pool: str | Path | Dataset,
+    out: str | Path,
+    part: Part,
+    *,
+    options: LongTailOptions | None = None,
+    clip: ClipModel | None = None,
+    workers: int | EngineChoice | None = 1,
+    progress: Progress | None = None,
+) -> PartRun:
+    """Look for candidates in one part's share of a pool; `build_long_tail` does the rest.
+
+    Parts may run side by side, be killed and run again. What they find is kept beside `out`, which
+    appears when `build_long_tail` with the same arguments has finished the set.
+    """
+    options = options or LongTailOptions()
+    audit = read_audit(run)
+    opened = open_pool(pool, options.layout) if isinstance(pool, str | Path) else pool
+    made = make_pool(opened, audit, choose_concepts(audit, options).concepts, options, clip)
+    folder, n_all = output_path(out), len(made.looked_at)
+    check_apart([folder], (run, *places_read(pool, options)))
+    held = work_folder(folder, [shard.name for shard in made.looked_at])
+    site, told = held.path, progress or SilentProgress()
+    with held.hold_part(str(part), resume=True):
+        report = made.look(site / WORK, workers=workers, progress=told, part=part)
+        mark_finished(site, part, n_all)
+    return PartRun.of(site, part, n_all, {made.stage.name: report})

@@ -1,225 +1,175 @@
-"""Which candidates are the same image: by pixels, hash, altered versions, embedding.
+"""Clean: give each image to one class, then mark duplicates, leaks, suspects, rejected images.
 
-Each check goes through the candidates from the best to the worst, within and across classes, and
-removes those that equal or resemble one that stays.
+Every step fills the columns ``reason``, ``detail`` and ``duplicate_of`` of the table of candidates.
 """
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 
-from conceptaudit.image.altered import copies_among
-from conceptaudit.image.duplicates import first_occurrence
-from conceptaudit.image.vectors import pair_scores, reaches
-from conceptaudit.longtail.alike import Looks
-from conceptaudit.longtail.records import (
-    NEAR_ALTERED,
-    NEAR_EMBEDDING,
-    NEAR_PHASH,
-    SAME_PIXELS,
-    Candidate,
-    Picture,
-    Removal,
+from conceptaudit.artifacts import Json
+from conceptaudit.datasets.base import EMBEDDING
+from conceptaudit.engine import EngineChoice
+from conceptaudit.image.duplicates import LEAST, null_threshold
+from conceptaudit.longtail.candidates import (
+    MAX_REPEATS,
+    PRIORITY,
+    mark,
+    remaining,
+    vectors_of,
 )
-from conceptaudit.options.longtail import LongTailOptions
-from conceptaudit.records import Float32Array, Int64Array
+from conceptaudit.longtail.duplicates import remove_duplicates
+from conceptaudit.longtail.flagged_images import find_suspects
+from conceptaudit.longtail.homonyms import Senses
+from conceptaudit.longtail.leak_search import least_similarity
+from conceptaudit.longtail.leaks import NOT_CHECKED, find_leaks
+from conceptaudit.longtail.pretraining import Pretraining
+from conceptaudit.longtail.records import NEAR_EMBEDDING, NEARER_OTHER, OTHER_CLASS, REPEATED
+from conceptaudit.longtail.review import Review
+from conceptaudit.options.longtail import OFF, LongTailOptions
+from conceptaudit.progress import Progress
+from conceptaudit.records import Float32Array
 
-BLOCK = 512
-"""Candidates compared at once with those that stay."""
-
-TILE = 2048
-"""Of those that stay, so many at once: a block of scores stays in a processor's cache."""
-
-UNSURE = 1e-5
-"""Well above the float32 error of a block's products: what comes this near is decided pair by pair,
-so that no answer depends on the block that a pair is in."""
-
-SHORT_AXES = 63
-"""Principal axes that near embeddings are looked for on, before the whole vectors decide."""
-
-AXIS_SAMPLE = 4096
-"""Vectors that the axes are taken from; others would only make more pairs worth a second look."""
-
-Resemblance = Callable[[Int64Array, Int64Array], npt.NDArray[np.bool_]]
-"""Tells which of the rows (first axis) resemble which of the others (second axis)."""
-
-_Check = tuple[str, Callable[[Int64Array], Int64Array], Callable[[int, int], str]]
-"""A reason; what each of some candidates duplicates among them, or -1; how a pair is described."""
+BLOCK = 1024
+"""Images compared with the whole vocabulary at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cleaned:
-    """Candidates that differ from each other, best first, and what was removed."""
+class Cleaning:
+    """What candidates are cleaned with."""
 
-    candidates: tuple[Candidate, ...]
-    removals: tuple[Removal, ...]
+    concepts: Float32Array  # shape (n_concepts, dimension): all concepts of the audit
+    ids: Sequence[int]  # positions of the selected ones
+    names: Sequence[str]  # of all concepts
+    against: tuple[Pretraining, ...]  # what the set must not overlap with
+    senses: Senses | None  # what else the selected names mean
+    review: Review | None  # what people said
+    options: LongTailOptions
+    hint: str = ""  # how the user can have leaks looked for, where `against` is empty
 
+    def __call__(
+        self,
+        table: pd.DataFrame,
+        vectors: Float32Array,
+        *,
+        progress: Progress,
+        workers: int | EngineChoice | None = 1,
+    ) -> tuple[pd.DataFrame, list[Json], list[str]]:
+        """Assign, then mark duplicates, leaks, suspects and rejected images.
 
-def first_resembling(n: int, resemble: Resemblance, *, block: int = BLOCK) -> Int64Array:
-    """For each item, the first better item that stays and resembles it, or -1 where it stays.
-
-    Shapes: result (n,).
-
-    >>> values = np.array([1.0, 5.0, 1.2, 1.4])
-    >>> near = lambda rows, others: np.abs(values[rows][:, None] - values[others]) < 0.3
-    >>> first_resembling(4, near).tolist()
-    [-1, -1, 0, -1]
-    """
-    owner = np.full(n, -1, dtype=np.int64)
-    stay = np.empty(n, dtype=np.int64)
-    n_stay = 0
-    for start in range(0, n, block):
-        rows = np.arange(start, min(start + block, n), dtype=np.int64)
-        for first in range(0, n_stay, TILE):
-            others = stay[first : min(first + TILE, n_stay)]
-            alike = resemble(rows, others)
-            hit = alike.any(axis=1)
-            if hit.any():  # of earlier tiles none resembled, so this is the first
-                owner[rows[hit]] = others[alike[hit].argmax(axis=1)]
-                rows = rows[~hit]
-        alike = resemble(rows, rows)
-        for i in np.flatnonzero(np.triu(alike, 1).any(axis=1)).tolist():
-            if owner[rows[i]] < 0:
-                later = rows[i + 1 :][alike[i, i + 1 :]]
-                owner[later[owner[later] < 0]] = rows[i]
-        free = rows[owner[rows] < 0]
-        stay[n_stay : n_stay + len(free)] = free
-        n_stay += len(free)
-    return owner
-
-
-def remove_duplicates(
-    candidates: Sequence[Candidate],
-    vectors: Float32Array,
-    names: Sequence[str],
-    options: LongTailOptions,
-) -> Cleaned:
-    """Keep one of every group of duplicates: the one that ranks best.
-
-    Shapes: `vectors` (n_candidates, dimension).
-    """
-    removals: list[Removal] = []
-    stay = np.arange(len(candidates), dtype=np.int64)
-    seen = [candidate.picture for candidate in candidates]
-    pictures = [picture for picture in seen if picture is not None]
-    checks: list[_Check] = []
-    if len(pictures) == len(candidates):
-        checks.append(_by_pixels(pictures))
-        if options.phash_distance >= 0:
-            looks = Looks.of(pictures)
-            checks.append(_by_hash(pictures, looks, options.phash_distance))
-            checks.append(_by_altered_version(looks))
-    if options.embedding_similarity <= 1.0 + UNSURE:
-        checks.append(_by_embedding(vectors, options.embedding_similarity))
-    for reason, find, describe in checks:
-        owner = find(stay)
-        pairs = zip(stay[owner >= 0].tolist(), stay[owner[owner >= 0]].tolist(), strict=True)
-        for loser, winner in pairs:
-            lost, kept = candidates[loser], candidates[winner]
-            other = "" if lost.class_id == kept.class_id else f", in {names[kept.class_id]}"
-            removals.append(
-                Removal(
-                    key=lost.entry.key,
-                    source=lost.entry.source,
-                    concept=names[lost.class_id],
-                    reason=reason,
-                    detail=describe(loser, winner) + other,
-                    duplicate_of=kept.entry.key,
-                )
+        Returns the table, what was compared for leaks, and what the user must know.
+        """
+        options = self.options
+        table = assign_classes(table, vectors, self)
+        candidates = remaining(table).index
+        remove_duplicates(table, vectors, options)
+        # of embeddings alone it is not known yet whether near ones are copies
+        distinct = table.loc[candidates]
+        distinct = distinct[distinct["reason"].isin(["", NEAR_EMBEDDING])]
+        leaks: list[Json] = []
+        notes = [NOT_CHECKED.format(hint=self.hint)]
+        if self.against:
+            # after duplicates, so that few images are compared, and before classes are balanced, so
+            # that the next best take their places
+            leaks, notes = find_leaks(
+                table, vectors, self.against, options, progress=progress, workers=workers
             )
-        stay = stay[owner < 0]
-    return Cleaned(candidates=tuple(candidates[i] for i in stay.tolist()), removals=tuple(removals))
+        notes += self._nearness(vectors_of(distinct, vectors))
+        if options.suspects != OFF:
+            names = [self.names[concept] for concept in self.ids]
+            notes += find_suspects(table, vectors, names, options, self.senses)
+        if self.review is not None:
+            self.review.apply(table, candidates)
+        return table, leaks, notes
 
-
-def _by_pixels(pictures: Sequence[Picture]) -> _Check:
-    def find(stay: Int64Array) -> Int64Array:
-        first = first_occurrence([pictures[i].pixels for i in stay.tolist()])
-        return np.where(first == np.arange(len(first)), -1, first)
-
-    return (
-        SAME_PIXELS,
-        find,
-        lambda loser, _: f"{pictures[loser].width} x {pictures[loser].height} pixels",
-    )
-
-
-def _by_hash(pictures: Sequence[Picture], looks: Looks, distance: int) -> _Check:
-    def find(stay: Int64Array) -> Int64Array:
-        here = looks[stay]
-        return first_resembling(
-            len(here), lambda rows, others: here[rows].alike(here[others], distance)[0]
+    def _nearness(self, vectors: Float32Array) -> list[str]:
+        """Warn where different images come as near to each other as copies are taken to."""
+        limits = [self.options.embedding_similarity]
+        if any(source.compared[:1] == (EMBEDDING,) for source in self.against):
+            limits.append(least_similarity(self.options))
+        lowest = min(limits)
+        if lowest > 1.0 or len(vectors) < LEAST:
+            return []
+        null = null_threshold(vectors)
+        if null <= lowest:
+            return []
+        note = (
+            f"Under this model one in a hundred different images comes as near to another as "
+            f"{null:g}, so that some are taken for copies at {lowest:g}: raise "
+            "--embedding-similarity or --leak-similarity, or switch the check off with 2."
         )
-
-    return (
-        NEAR_PHASH,
-        find,
-        lambda loser, winner: f"distance {_bits(pictures[loser], pictures[winner])}",
-    )
+        return [note]
 
 
-def _bits(left: Picture, right: Picture) -> int:
-    return (left.phash ^ right.phash).bit_count()
+def assign_classes(table: pd.DataFrame, vectors: Float32Array, cleaning: Cleaning) -> pd.DataFrame:
+    """Give every image to the concept where its rank is best (then score, then order).
 
+    Rank decides and not score, because cosine similarities of different concepts are not on one
+    scale: rare names tend to score low even on their own images.
 
-def _by_altered_version(looks: Looks) -> _Check:
-    pairs: dict[tuple[int, int], str] = {}
-
-    def find(stay: Int64Array) -> Int64Array:
-        found = copies_among(looks.thumbnails[stay])
-        owner = np.full(len(stay), -1, dtype=np.int64)
-        for number, (later, earlier) in enumerate(
-            zip(found.rows.tolist(), found.columns.tolist(), strict=True)
-        ):  # in order of row: whether the earlier one stays is known by then
-            if owner[later] < 0 and owner[earlier] < 0:
-                owner[later] = earlier
-                pairs[int(stay[later]), int(stay[earlier])] = found.describe(number)
-        return owner
-
-    return NEAR_ALTERED, find, lambda loser, winner: pairs[loser, winner]
-
-
-def _by_embedding(vectors: Float32Array, similarity: float) -> _Check:
-    def find(stay: Int64Array) -> Int64Array:
-        here = vectors[stay]
-        short = shortened(here)
-
-        def similar(rows: Int64Array, others: Int64Array) -> npt.NDArray[np.bool_]:
-            alike = short[rows] @ short[others].T >= np.float32(similarity - UNSURE)
-            i, j = np.divmod(np.flatnonzero(alike), max(len(others), 1))
-            alike[i, j] = reaches(pair_scores(here, rows[i], here, others[j]), similarity)
-            return alike
-
-        return first_resembling(len(here), similar)
-
-    return (
-        NEAR_EMBEDDING,
-        find,
-        lambda loser, winner: f"similarity {float(vectors[loser] @ vectors[winner]):.4f}",
-    )
-
-
-def shortened(vectors: Float32Array, n_axes: int = SHORT_AXES) -> Float32Array:
-    """Shorten unit vectors so that their products are never below those of the whole vectors.
-
-    The vectors' coordinates on their principal axes, and the length of what is left: by Cauchy and
-    Schwarz the product of two remainders is at most that of their lengths. So a pair whose short
-    product stays below a limit is below it, and only the others need a second look.
-
-    Shapes: `vectors` (n, dimension), result (n, n_axes + 1).
-
-    >>> vectors = np.array([[0.6, 0.8, 0], [0, 0.6, 0.8]], dtype=np.float32)
-    >>> short = shortened(vectors, 1)
-    >>> short.shape, bool((short @ short.T)[0, 1] >= 0.48 - 1e-6)
-    ((2, 2), True)
+    Returns the table with the best candidates first, then what lost and copies of the same file.
     """
-    if vectors.shape[1] <= n_axes + 1 or not len(vectors):
-        return vectors
-    sample = vectors[:: max(len(vectors) // AXIS_SAMPLE, 1)].astype(np.float64)
-    _, axes = np.linalg.eigh(sample.T @ sample)
-    kept = vectors @ axes[:, : -n_axes - 1 : -1].astype(np.float32)
-    whole = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    left = whole - np.einsum("ij,ij->i", kept, kept, dtype=np.float64)
-    rest = np.sqrt(np.maximum(left, 0.0)).astype(np.float32)
-    return np.ascontiguousarray(np.column_stack([kept, rest]))
+    names = [cleaning.names[concept] for concept in cleaning.ids]
+    copies = table[table["copy"].astype(bool)]
+    claims = table[~table["copy"].astype(bool)].sort_values(
+        PRIORITY, ascending=[True, False, True, True, True]
+    )
+    claims["concept"] = [names[class_id] for class_id in claims["class_id"]]
+    best = claims.drop_duplicates("content").copy()
+    others = claims[claims.duplicated("content")].copy()
+    winner = best.set_index("content")
+    ranks = zip(
+        winner.loc[others["content"], "rank"],
+        winner.loc[others["content"], "concept"],
+        others["rank"],
+        strict=True,
+    )
+    details = [f"ranks {won} for {concept}, {rank} here" for won, concept, rank in ranks]
+    mark(others, others.index, OTHER_CLASS, details)
+    owners = [cleaning.ids[class_id] for class_id in best["class_id"]]
+    rivals = runners_up(vectors_of(best, vectors), cleaning.concepts, owners)
+    best["runner_up"] = [cleaning.names[rival] if rival >= 0 else "" for rival, _ in rivals]
+    best["margin"] = [margin for _, margin in rivals]
+    if cleaning.options.min_margin is not None:
+        doubtful = best[best["margin"] < cleaning.options.min_margin]
+        leads = zip(doubtful["runner_up"], doubtful["margin"], strict=True)
+        details = [f"{rival} leads by {-margin:.4f}" for rival, margin in leads]
+        mark(best, doubtful.index, NEARER_OTHER, details)
+    # a row of the pool is a copy once, whatever the number of concepts that it is near to
+    copies = copies.sort_values(["score", "key", "sample_id"], ascending=[False, True, True])
+    copies = copies.drop_duplicates(["content", "sample_id"]).groupby("content").head(MAX_REPEATS)
+    own = winner.loc[copies["content"]]
+    copies = copies.assign(concept=own["concept"].to_numpy())
+    mark(copies, copies.index, REPEATED, "identical content", own["key"])
+    copies = copies[copies["sample_id"].to_numpy() != own["sample_id"].to_numpy()]
+    whole: pd.DataFrame = pd.concat([best, others, copies], ignore_index=True)
+    return whole
+
+
+def runners_up(
+    vectors: Float32Array, concepts: Float32Array, owners: Sequence[int]
+) -> list[tuple[int, float]]:
+    """Find the concept that fits each image best among all but its own.
+
+    Shapes: `vectors` (n, dimension), `concepts` (n_concepts, dimension), `owners` (n,).
+
+    >>> runners_up(np.array([[0.6, 0.8]], dtype=np.float32), np.eye(2, dtype=np.float32), [0])
+    [(1, -0.2)]
+    """
+    if len(concepts) < 2:
+        return [(-1, float("inf"))] * len(vectors)
+    found: list[tuple[int, float]] = []
+    for start in range(0, len(vectors), BLOCK):
+        block, own = vectors[start : start + BLOCK], np.array(owners[start : start + BLOCK])
+        rows = np.arange(len(block))
+        scores = block @ concepts.T
+        mine = scores[rows, own].astype(np.float64)
+        scores[rows, own] = -np.inf
+        rivals = scores.argmax(axis=1)
+        leads = np.round(mine - scores[rows, rivals], 6)
+        found.extend(zip(rivals.tolist(), leads.tolist(), strict=True))
+    return found

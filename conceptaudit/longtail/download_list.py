@@ -22,8 +22,8 @@ from conceptaudit.display import quantity
 from conceptaudit.engine import EngineChoice, open_engine
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.longtail.build import choose_concepts
-from conceptaudit.longtail.embedding_blocks import text_of
-from conceptaudit.longtail.safety import unsafe_rows
+from conceptaudit.longtail.collect import text_of
+from conceptaudit.longtail.pool_counts import unsafe_rows
 from conceptaudit.longtail.source import read_audit
 from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.progress import Progress, SilentProgress

@@ -2,53 +2,41 @@
 
 What is asked of an image, in this order: does another sense of the name fit it better, where the
 user has said what those are; does its class fall into two parts, of which it is in the smaller;
-does it lie far from its class?
-
-Images that lie far from the rest of their class, and classes that fall into two parts.
-
-Both look at the embeddings of a class's best images alone and need no name, so they see what
-ranking by the name cannot: all of these images fit the name.
+does it lie far from its class? The last two look at the embeddings of a class's best images alone
+and need no name, so they see what ranking by the name cannot: all of these images fit the name.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from conceptaudit.display import quantity
+from conceptaudit.longtail.candidates import mark, remaining, vectors_of
 from conceptaudit.longtail.homonyms import Senses
-from conceptaudit.longtail.records import OTHER_SENSE, OUTLIER, Candidate, Removal
+from conceptaudit.longtail.records import OTHER_SENSE, OUTLIER
 from conceptaudit.options.longtail import REMOVE, LongTailOptions
 from conceptaudit.records import Float32Array, Int64Array
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suspected:
-    """Candidates with their suspicions (or without the suspects), and what was removed."""
-
-    candidates: tuple[Candidate, ...]  # in the order given
-    removals: tuple[Removal, ...]  # empty unless suspects are removed
-    notes: tuple[str, ...]  # how many there are, and which classes are too small to tell
-
-
 def find_suspects(
-    candidates: Sequence[Candidate],
+    table: pd.DataFrame,
     vectors: Float32Array,
     names: Sequence[str],
     options: LongTailOptions,
     senses: Senses | None = None,
-) -> Suspected:
-    """Find images that may not show what their class is about.
+) -> list[str]:
+    """Flag (or mark as removed) images that may not show what their class is about.
 
-    The `per_class` best candidates of a class are its core, with which all are compared.
-
-    Shapes: `vectors` (n_candidates, dimension).
+    The `per_class` best candidates of a class are its core, with which all are compared; `vectors`
+    are those that the table's column ``vector`` points into. Returns notes for the user.
     """
-    by_class = np.array([candidate.class_id for candidate in candidates], dtype=np.int64)
+    candidates = remaining(table)
+    own, by_class = vectors_of(candidates, vectors), candidates["class_id"].to_numpy()
     suspicions: dict[int, str] = {}
     in_two: list[str] = []
     n_small = 0
@@ -57,30 +45,16 @@ def find_suspects(
         if not len(rows):
             continue
         n_small += min(len(rows), options.per_class) < LEAST
-        told, falls_apart = _suspicions(class_id, rows, vectors[rows], options.per_class, senses)
+        odd, falls_apart = _suspicions(class_id, rows, own[rows], options.per_class, senses)
         in_two += [name] * falls_apart
-        suspicions |= told
+        suspicions |= odd
+    labels, why = candidates.index[list(suspicions)], list(suspicions.values())
     removing = options.suspects == REMOVE
-    removals = [
-        Removal(
-            key=candidates[i].entry.key,
-            source=candidates[i].entry.source,
-            concept=names[candidates[i].class_id],
-            reason=_reason(why),
-            detail=why.partition(": ")[2],
-        )
-        for i, why in sorted(suspicions.items())
-    ]
-    kept = [
-        replace(candidate, suspect=suspicions.get(i, ""))
-        for i, candidate in enumerate(candidates)
-        if not (removing and i in suspicions)
-    ]
-    return Suspected(
-        candidates=tuple(kept),
-        removals=tuple(removals) if removing else (),
-        notes=tuple(_notes(suspicions, in_two, n_small, removing=removing)),
-    )
+    if removing:
+        mark(table, labels, map(_reason, why), [text.partition(": ")[2] for text in why])
+    else:
+        table.loc[labels, "suspect"] = why
+    return _notes(suspicions, in_two, n_small, removing=removing)
 
 
 def _suspicions(

@@ -14,7 +14,7 @@ from conceptaudit.display import quantity
 from conceptaudit.errors import ArtifactMismatchError, ConfigError
 from conceptaudit.image.index.source import reading_digest
 from conceptaudit.image.index.store import VectorIndex, open_index
-from conceptaudit.longtail.pool_counts import PoolAccount
+from conceptaudit.longtail.pool_counts import PoolCounts
 from conceptaudit.records import Float32Array, Int64Array, sample_id
 
 SPARE = 4
@@ -68,11 +68,11 @@ class Proposals:
         first, last = np.searchsorted(self.sample_ids, [start, stop])
         return bool(last > first)
 
-    def count(self, account: PoolAccount) -> None:
-        """Put what the index holds in the account, whose shards were read in part only."""
-        account.dropped.update(self.n_dropped)
-        account.n_samples = len(self.index) + sum(self.n_dropped.values())
-        account.n_compared = account.n_samples - account.dropped.total()
+    def count(self, counts: PoolCounts) -> None:
+        """Put what the index holds in the counts, whose shards were read in part only."""
+        counts.dropped.update(self.n_dropped)
+        counts.n_samples = len(self.index) + sum(self.n_dropped.values())
+        counts.n_compared = counts.n_samples - counts.dropped.total()
 
 
 def propose(

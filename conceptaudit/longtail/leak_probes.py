@@ -6,22 +6,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 
 from conceptaudit.datasets.base import IMAGE, Dataset, Shard
 from conceptaudit.datasets.identities import PHASH, URL, read_identities
 from conceptaudit.errors import DataError
 from conceptaudit.image.altered import AlteredSearch
 from conceptaudit.image.decode import UndecodableImageError, decode_image
-from conceptaudit.longtail.alike import Looks
-from conceptaudit.longtail.picture import describe_picture
+from conceptaudit.image.thumbnails import Thumbnails
+from conceptaudit.longtail.fingerprints import Fingerprint, Looks, fingerprint_of
 from conceptaudit.longtail.records import (
     LEAK_ALTERED,
     LEAK_HASH,
     LEAK_PHASH,
     LEAK_PIXELS,
     LEAK_URL,
-    Picture,
 )
 from conceptaudit.records import SampleBatch
 
@@ -30,14 +29,14 @@ HASH_DIGITS = 16
 Positions = Mapping[str, tuple[int, ...]]
 
 
-def positions(pairs: Iterable[tuple[str, int]]) -> Positions:
-    """Gather the candidates that share a value; an empty value is none.
+def positions(values: Iterable[str]) -> Positions:
+    """Gather the positions of each value; an empty value is none.
 
-    >>> positions([("a", 0), ("", 1), ("a", 2)])
+    >>> positions(["a", "", "a"])
     {'a': (0, 2)}
     """
     found: dict[str, tuple[int, ...]] = {}
-    for value, i in pairs:
+    for i, value in enumerate(values):
         if value:
             found[value] = (*found.get(value, ()), i)
     return found
@@ -77,32 +76,29 @@ class PictureProbe:
     """Compares the images of a shard by file, pixels and perceptual hash."""
 
     dataset: Dataset  # with images
-    # candidates (by position) by the SHA-256 of their file and of their pixels
+    # candidates, by position, by the SHA-256 of their file and of their pixels
     files: Positions
     pixels: Positions
-    rows: npt.NDArray[np.int64]  # shape (n,): candidates that have an image
-    looks: Looks  # their perceptual hashes and thumbnails
+    looks: Looks  # perceptual hashes and thumbnails of the candidates
     altered: AlteredSearch | None  # finds altered copies of them; None for no check
     distance: int  # bits in which hashes of copies may differ; negative for no check
-    skip_unreadable: bool = False  # whether a damaged file is told instead of raised
+    skip_unreadable: bool = False  # whether a damaged file is reported instead of raised
 
     @classmethod
     def of(
         cls,
         dataset: Dataset,
-        pictures: Sequence[Picture | None],
+        images: pd.DataFrame,
         *,
         distance: int,
         skip_unreadable: bool = False,
     ) -> PictureProbe:
-        """Prepare a probe for candidates' images, in their order."""
-        seen = [(i, picture) for i, picture in enumerate(pictures) if picture is not None]
-        looks = Looks.of([picture for _, picture in seen])
+        """Prepare a probe for a table of candidates with the columns of `Fingerprint`."""
+        looks = Looks.of(images)
         return cls(
             dataset=dataset,
-            files=positions((picture.sha256, i) for i, picture in seen),
-            pixels=positions((picture.pixels, i) for i, picture in seen),
-            rows=np.array([i for i, _ in seen], dtype=np.int64),
+            files=positions(images["sha256"]),
+            pixels=positions(images["pixels"]),
             looks=looks,
             altered=AlteredSearch.of(looks.thumbnails) if distance >= 0 else None,
             distance=distance,
@@ -123,32 +119,33 @@ class PictureProbe:
 
     def _batch(self, batch: SampleBatch) -> Probed:
         keys: list[str] = []
-        pictures: list[Picture] = []
+        images: list[Fingerprint] = []
         n_given = 0
         for key, data in zip(batch.keys, batch.images or (), strict=False):
             if data is None:
                 continue
             n_given += 1
             try:
-                pictures.append(describe_picture(data, decode_image(data)))
+                images.append(fingerprint_of(data, decode_image(data)))
             except UndecodableImageError:
                 continue
             keys.append(key)
-        hits = [*self._equal(keys, pictures), *self._near(keys, pictures)]
-        return Probed(
-            hits=tuple(hits), n_compared=len(pictures), n_unusable=n_given - len(pictures)
-        )
+        hits = [*self._equal(keys, images), *self._near(keys, images)]
+        return Probed(hits=tuple(hits), n_compared=len(images), n_unusable=n_given - len(images))
 
-    def _equal(self, keys: Sequence[str], pictures: Sequence[Picture]) -> Iterator[Hit]:
-        for key, picture in zip(keys, pictures, strict=True):
-            same = self.files.get(picture.sha256, ())
-            for i in self.pixels.get(picture.pixels, ()):
+    def _equal(self, keys: Sequence[str], images: Sequence[Fingerprint]) -> Iterator[Hit]:
+        for key, image in zip(keys, images, strict=True):
+            same = self.files.get(image.sha256, ())
+            for i in self.pixels.get(image.pixels, ()):
                 detail = "the same file" if i in same else "the same pixels"
                 yield Hit(candidate=i, reason=LEAK_PIXELS, key=key, detail=detail)
 
-    def _near(self, keys: Sequence[str], pictures: Sequence[Picture]) -> Iterator[Hit]:
-        looks = Looks.of(pictures)
-        yield from near_looks(self.rows, self.looks, keys, looks, self.distance)
+    def _near(self, keys: Sequence[str], images: Sequence[Fingerprint]) -> Iterator[Hit]:
+        looks = Looks(
+            hashes=np.array([image.phash for image in images], dtype=np.uint64),
+            thumbnails=Thumbnails.of([image.thumbnail for image in images]),
+        )
+        yield from near_looks(self.looks, keys, looks, self.distance)
         if self.altered is None:
             return
         pairs = self.altered.copies_of(looks.thumbnails)
@@ -156,7 +153,7 @@ class PictureProbe:
             zip(pairs.rows.tolist(), pairs.columns.tolist(), strict=True)
         ):
             yield Hit(
-                candidate=int(self.rows[candidate]),
+                candidate=candidate,
                 reason=LEAK_ALTERED,
                 key=keys[image],
                 distance=1.0 - float(pairs.scores[i]),
@@ -165,7 +162,6 @@ class PictureProbe:
 
 
 def near_looks(
-    rows: npt.NDArray[np.int64],
     looks: Looks,
     keys: Sequence[str],
     trained: Looks,
@@ -177,7 +173,7 @@ def near_looks(
     alike, bits = trained.alike(looks, distance)
     for image, column in zip(*np.nonzero(alike), strict=True):
         yield Hit(
-            candidate=int(rows[column]),
+            candidate=int(column),
             reason=LEAK_PHASH,
             key=keys[int(image)],
             distance=float(bits[image, column]),
@@ -191,8 +187,7 @@ class TableProbe:
 
     dataset: Dataset  # A table
     known: Mapping[str, Positions]  # by kind, candidates (by position) by their address or digest
-    # perceptual hashes of the candidates, where the table has some
-    hashes: Mapping[int, int] | None
+    hashes: Sequence[int] | None  # perceptual hashes of the candidates, where the table has some
     distance: int
     skip_unreadable: bool = False
 
@@ -221,14 +216,13 @@ class TableProbe:
         return probed
 
     def _near(self, keys: Sequence[str], values: Sequence[str | None]) -> Iterator[Hit]:
-        told = [(i, code) for i, code in enumerate(map(_hash, values)) if code is not None]
-        if self.hashes is None or not told:
+        known = [(i, code) for i, code in enumerate(map(_hash, values)) if code is not None]
+        if self.hashes is None or not known:
             return
         yield from near_looks(
-            np.fromiter(self.hashes, dtype=np.int64),
-            Looks.of_hashes(np.array(list(self.hashes.values()), dtype=np.uint64)),
-            [keys[i] for i, _ in told],
-            Looks.of_hashes(np.array([code for _, code in told], dtype=np.uint64)),
+            Looks.of_hashes(self.hashes),
+            [keys[i] for i, _ in known],
+            Looks.of_hashes([code for _, code in known]),
             self.distance,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pandas as pd
 
 from conceptaudit.datasets.base import Shard
 from conceptaudit.datasets.identities import MD5, PHASH, SHA256, URL, is_url, plain_url
@@ -21,7 +22,7 @@ from conceptaudit.longtail.leak_probes import (
     positions,
 )
 from conceptaudit.longtail.pretraining import Pretraining
-from conceptaudit.longtail.records import LEAK_EMBEDDING, Candidate, Entry
+from conceptaudit.longtail.records import LEAK_EMBEDDING
 from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.progress import Progress
 from conceptaudit.records import Float32Array
@@ -34,7 +35,7 @@ def least_similarity(options: LongTailOptions) -> float:
 
 
 def compare(
-    candidates: Sequence[Candidate],
+    candidates: pd.DataFrame,
     vectors: Float32Array,
     source: Pretraining,
     options: LongTailOptions,
@@ -47,20 +48,21 @@ def compare(
         yield _by_index(vectors, source, similarity)
     if source.vectors is not None and similarity <= 1.0 and len(candidates):
         yield _by_embedding(vectors, source, similarity, progress)
-    if source.pictures is not None:
+    if source.pictures is not None and "sha256" in candidates:
         probe = PictureProbe.of(
             source.pictures,
-            [candidate.picture for candidate in candidates],
+            candidates,
             distance=options.phash_distance,
             skip_unreadable=options.skip_unreadable,
         )
         shards = source.pictures.shards()
         yield _run(probe, shards, progress, workers, f"leaks: {source.location}")
     if source.table is not None:
+        hashes = candidates["phash"].tolist() if "phash" in candidates else []
         table = TableProbe(
             dataset=source.table,
             known={kind: _known(kind, candidates) for kind in source.kinds if kind != PHASH},
-            hashes=_hashes(candidates) if PHASH in source.kinds else None,
+            hashes=hashes if PHASH in source.kinds else None,
             distance=options.phash_distance,
             skip_unreadable=options.skip_unreadable,
         )
@@ -141,24 +143,16 @@ def _alike(candidate: int, key: str, score: float) -> Hit:
     )
 
 
-def _known(kind: str, candidates: Sequence[Candidate]) -> Positions:
-    """Candidates by their address or digest."""
+def _known(kind: str, candidates: pd.DataFrame) -> Positions:
+    """Candidates, by position, by their address or digest."""
     if kind == URL:
-        return positions((url_of(candidate.entry), i) for i, candidate in enumerate(candidates))
+        return positions(urls_of(candidates))
     name = {MD5: "md5", SHA256: "sha256"}[kind]
-    return positions(
-        (getattr(candidate.picture, name), i)
-        for i, candidate in enumerate(candidates)
-        if candidate.picture is not None
-    )
+    return positions(candidates[name]) if name in candidates else {}
 
 
-def _hashes(candidates: Sequence[Candidate]) -> dict[int, int]:
-    return {i: c.picture.phash for i, c in enumerate(candidates) if c.picture is not None}
-
-
-def url_of(entry: Entry) -> str:
-    """Return where an image came from, folded by `plain_url`; empty where it is not known."""
-    if entry.url:
-        return plain_url(entry.url)
-    return plain_url(entry.key) if is_url(entry.key) else ""
+def urls_of(candidates: pd.DataFrame) -> list[str]:
+    """Where images came from, folded by `plain_url`; empty where it is not known."""
+    pairs = zip(candidates["url"], candidates["key"], strict=True)
+    known = (url or (key if is_url(key) else "") for url, key in pairs)
+    return [plain_url(url) if url else "" for url in known]

@@ -7,15 +7,17 @@ at once and the work grows with the pretraining set alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import pandas as pd
 
 from conceptaudit.artifacts import Json
 from conceptaudit.datasets.base import EMBEDDING, IMAGE
 from conceptaudit.datasets.identities import DIGESTS, URL
 from conceptaudit.display import quantity
 from conceptaudit.engine import EngineChoice
+from conceptaudit.longtail.candidates import mark, remaining, vectors_of
 from conceptaudit.longtail.leak_probes import Hit
-from conceptaudit.longtail.leak_search import compare, least_similarity, url_of
+from conceptaudit.longtail.leak_search import compare, least_similarity, urls_of
 from conceptaudit.longtail.pretraining import Pretraining
 from conceptaudit.longtail.records import (
     LEAK_ALTERED,
@@ -24,8 +26,6 @@ from conceptaudit.longtail.records import (
     LEAK_PHASH,
     LEAK_PIXELS,
     LEAK_URL,
-    Candidate,
-    Removal,
 )
 from conceptaudit.longtail.source import AuditSource
 from conceptaudit.options.longtail import LongTailOptions
@@ -48,37 +48,27 @@ def leak_hint(audit: AuditSource) -> str:
     return f"; this audit read {audit.dataset}" if audit.dataset else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeakCheck:
-    """What is left of the candidates, and what was compared."""
-
-    # those that no pretraining image equals or resembles, in their order
-    candidates: tuple[Candidate, ...]
-    removals: tuple[Removal, ...] = ()  # the others
-    # by source: what was compared, how many, how many leaks; for ``manifest.json``
-    told: tuple[Json, ...] = ()
-    notes: tuple[str, ...] = ()  # the same for people, with what could not be compared
-
-
 def find_leaks(
-    candidates: Sequence[Candidate],
+    table: pd.DataFrame,
     vectors: Float32Array,
-    names: Sequence[str],
     against: Sequence[Pretraining],
     options: LongTailOptions,
     *,
     progress: Progress,
     workers: int | EngineChoice | None = 1,
-) -> LeakCheck:
-    """Leave out candidates that pretraining data hold.
+) -> tuple[list[Json], list[str]]:
+    """Mark the candidates that pretraining data hold.
 
-    Shapes: `vectors` (n_candidates, dimension).
+    `vectors` are those that the table's column ``vector`` points into. Returns by source what was
+    compared, for ``manifest.json``, and the same for people, with what could not be compared.
     """
+    candidates = remaining(table)
+    own = vectors_of(candidates, vectors)
     found: dict[int, tuple[Hit, str]] = {}
     told: list[Json] = []
     notes: list[str] = []
     for source in against:
-        probes = list(compare(candidates, vectors, source, options, progress, workers))
+        probes = list(compare(candidates, own, source, options, progress, workers))
         hits = [hit for probed in probes for hit in probed.hits]
         for hit in sorted(hits, key=_surest):
             before = found.get(hit.candidate)
@@ -101,32 +91,27 @@ def find_leaks(
         else:
             notes += _notes(source, candidates, n_compared, n_unusable, len(leaked))
         notes += [f"{source.location}: {why}" for probed in probes for why in probed.skipped]
-    return LeakCheck(
-        candidates=tuple(c for i, c in enumerate(candidates) if i not in found),
-        removals=tuple(_removal(candidates[i], names, *found[i]) for i in sorted(found)),
-        told=tuple(told),
-        notes=tuple(notes),
+    leaks = sorted(found.items())
+    mark(
+        table,
+        candidates.index[[row for row, _ in leaks]],
+        [hit.reason for _, (hit, _) in leaks],
+        [_detail(hit, location) for _, (hit, location) in leaks],
     )
+    return told, notes
 
 
 def _surest(hit: Hit) -> tuple[int, float, str]:
     return (CERTAINTY.index(hit.reason), hit.distance, hit.key)
 
 
-def _removal(candidate: Candidate, names: Sequence[str], hit: Hit, location: str) -> Removal:
-    entry = candidate.entry
-    return Removal(
-        key=entry.key,
-        source=entry.source,
-        concept=names[candidate.class_id],
-        reason=hit.reason,
-        detail=f"{hit.key} of {location}{f', {hit.detail}' if hit.detail else ''}",
-    )
+def _detail(hit: Hit, location: str) -> str:
+    return f"{hit.key} of {location}{f', {hit.detail}' if hit.detail else ''}"
 
 
 def _notes(
     source: Pretraining,
-    candidates: Sequence[Candidate],
+    candidates: pd.DataFrame,
     n_compared: int,
     n_unusable: int,
     n_leaks: int,
@@ -154,14 +139,14 @@ def _notes(
             "not compared."
         )
     if IMAGE in source.compared or set(source.kinds) & set(DIGESTS):
-        blind = sum(candidate.picture is None for candidate in candidates)
+        blind = 0 if "sha256" in candidates else len(candidates)
         if blind:
             yield (
                 f"{quantity(blind, 'candidate has', 'candidates have')} no image to compare "
                 f"with {source.location}."
             )
     if URL in source.kinds:
-        unknown = sum(not url_of(candidate.entry) for candidate in candidates)
+        unknown = sum(not url for url in urls_of(candidates))
         if unknown:
             yield (
                 f"The addresses of {unknown:,} of {quantity(len(candidates), 'candidate')} are "

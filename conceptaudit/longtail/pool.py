@@ -1,4 +1,4 @@
-"""Where candidates come from: a pool, what ranks its images, and where their files are."""
+"""Where candidates come from: open a pool, decide what ranks its images, and search it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
+
 from conceptaudit.artifacts import Json, digest_of
-from conceptaudit.datasets.base import CAPTION, EXTRA, IMAGE, Dataset, Shard
+from conceptaudit.datasets import open_dataset
+from conceptaudit.datasets.base import CAPTION, EMBEDDING, EXTRA, IMAGE, Dataset, Shard
 from conceptaudit.display import quantity
 from conceptaudit.engine import EngineChoice, StageReport, open_engine, run_stage
 from conceptaudit.engine.array_tasks import Part
-from conceptaudit.errors import DataError
-from conceptaudit.longtail.collect import CollectShard
-from conceptaudit.longtail.embedding import EmbeddingSpace
-from conceptaudit.longtail.examples import Examples
-from conceptaudit.longtail.gather import Collected, gather
-from conceptaudit.longtail.index_candidates import Proposals
-from conceptaudit.longtail.pictures import PictureSet, join_pictures
-from conceptaudit.longtail.safety import safety_notes
+from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
+from conceptaudit.image.clip import find_clip
+from conceptaudit.longtail.collect import CollectShard, gather
+from conceptaudit.longtail.embedding import EmbeddingSpace, find_space
+from conceptaudit.longtail.examples import Examples, rank_vectors, read_examples
+from conceptaudit.longtail.index_candidates import Proposals, propose
+from conceptaudit.longtail.pictures import PictureSet, join_pictures, open_pictures
+from conceptaudit.longtail.pool_counts import PoolCounts
+from conceptaudit.longtail.source import AuditSource
 from conceptaudit.options.longtail import EXAMPLE_RANK, LongTailOptions
 from conceptaudit.progress import Progress
 from conceptaudit.records import Float32Array
 
 if TYPE_CHECKING:
+    from conceptaudit.image.clip import ClipModel
     from conceptaudit.text.tagger import TextTagger
 
 NO_PICTURES = (
@@ -65,10 +71,18 @@ class Pool:
 
     @property
     def told(self) -> Json:
-        """What the set's manifest says of where its images come from, besides the dataset."""
-        pictures = self.pictures and {"pictures_location": self.pictures.dataset.location}
-        proposed = self.proposals and {"index": self.proposals.told}
-        return {"rank": self.options.rank, **(pictures or {}), **(proposed or {})}
+        """What the set's manifest says of where its images come from."""
+        facts = {
+            "pool_location": self.dataset.location,
+            "pool_reading": {"layout": self.dataset.layout, **self.dataset.settings},
+            "clip_name": self.space.name,
+            "rank": self.options.rank,
+        }
+        if self.pictures is not None:
+            facts["pictures_location"] = self.pictures.dataset.location
+        if self.proposals is not None:
+            facts["index"] = self.proposals.told
+        return facts
 
     @property
     def picture_set(self) -> PictureSet | None:
@@ -128,29 +142,23 @@ class Pool:
     ) -> Collected:
         """Find the candidates; finished shards are kept in `folder`."""
         report = self.look(folder, workers=workers, progress=progress)
-        collected = gather(self.stage, self.dataset, self.looked_at, report)
-        account = collected.account
+        table, vectors, counts = gather(self.stage, self.dataset, self.looked_at, report)
         if self.proposals is not None:
-            self.proposals.count(account)
-        if account.n_compared == 0:
-            reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(account.dropped.items()))
+            self.proposals.count(counts)
+        if counts.n_compared == 0:
+            reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.dropped.items()))
             raise DataError(
                 f"The pool {self.dataset.location} holds no image that can be used: "
-                f"{quantity(account.n_samples, 'sample')} read{f' ({reasons})' if reasons else ''}."
+                f"{quantity(counts.n_samples, 'sample')} read{f' ({reasons})' if reasons else ''}."
             )
-        collected.notes.extend([*account.notes(), *safety_notes(account, self.options)])
-        collected.notes.extend(self._notes())
+        removed = counts.removed()
         if self.pictures is not None:
-            joined = join_pictures(
-                collected.candidates,
-                self.pictures,
-                self.options,
-                examples=self.stage.examples,
-                progress=progress,
+            table, lost = join_pictures(
+                table, self.pictures, self.options, examples=self.stage.examples, progress=progress
             )
-            collected.places.update(joined.places)
-            account.removals.extend(joined.removals)
-        return collected
+            removed = pd.concat([removed, lost[removed.columns]], ignore_index=True)
+        notes = [*counts.notes(self.options), *self._notes()]
+        return Collected(table=table, vectors=vectors, counts=counts, removed=removed, notes=notes)
 
     def _notes(self) -> list[str]:
         notes = list(self.examples.notes) if self.examples else []
@@ -170,3 +178,106 @@ class Pool:
         if self.picture_set is None:
             notes.append(NO_PICTURES)
         return notes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What a pool has to offer."""
+
+    table: pd.DataFrame  # of candidates, see `conceptaudit.longtail.candidates`
+    vectors: Float32Array  # shape (n_images, dimension): the table's column ``vector`` points here
+    counts: PoolCounts
+    removed: pd.DataFrame  # rows of ``removed.csv`` for images that cannot be used
+    notes: list[str]
+
+
+PICTURE_ROWS, VECTOR_ROWS = 1_024, 100_000
+"""Rows per shard of pools that can be cut."""
+
+
+def open_pool(location: str | Path, layout: str) -> Dataset:
+    """Open a pool, cut so that a stopped run loses minutes: images take longer than vectors."""
+    pool = open_dataset(location, layout=layout, shard_rows=VECTOR_ROWS)
+    if IMAGE not in pool.provides:
+        return pool
+    return open_dataset(location, layout=layout, shard_rows=PICTURE_ROWS)
+
+
+def make_pool(
+    dataset: Dataset,
+    audit: AuditSource,
+    concepts: tuple[str, ...],
+    options: LongTailOptions,
+    clip: ClipModel | None = None,
+) -> Pool:
+    """Decide how candidates of the selected concepts are found in a dataset."""
+    positions = {name: i for i, name in enumerate(audit.vocabulary.names)}
+    ids = [positions[name] for name in concepts]
+    space = find_space(audit, dataset, options, clip)
+    shards = dataset.shards()
+    ranked_by = np.ascontiguousarray(space.concepts[ids])
+    examples = None
+    if options.examples is not None:
+        examples = read_examples(options.examples, concepts, audit.vocabulary.names)
+        model = clip or space.clip or _example_model(audit, options)
+        known = space.identity and not space.identity.startswith("file:")
+        if known and model.digest != space.identity:
+            raise ArtifactMismatchError(
+                f"The weights of {model.name} are not those that made the concepts' vectors, so "
+                "examples embedded with it mean nothing among them. Name the right model with "
+                "--clip."
+            )
+        ranked_by = rank_vectors(ranked_by, examples, model, options.rank)
+    proposals = None
+    if options.index is not None:
+        proposals = propose(options.index, dataset, shards, ranked_by, options.n_candidates)
+    return Pool(
+        dataset=dataset,
+        shards=shards,
+        space=space,
+        ids=tuple(ids),
+        ranked_by=ranked_by,
+        options=options,
+        examples=examples,
+        pictures=_pictures(dataset, space, options),
+        proposals=proposals,
+        tagger=_tagger(dataset, audit, options),
+    )
+
+
+def _pictures(
+    dataset: Dataset, space: EmbeddingSpace, options: LongTailOptions
+) -> PictureSet | None:
+    if options.pictures is None:
+        return None
+    if space.part != EMBEDDING:
+        raise ConfigError(
+            f"--pictures is for a pool of embeddings; {dataset.location} ({dataset.layout}) holds "
+            "its images itself. Leave it out."
+        )
+    return open_pictures(str(options.pictures))
+
+
+def _example_model(audit: AuditSource, options: LongTailOptions) -> ClipModel:
+    name = options.clip or audit.clip
+    if name is None:
+        raise ConfigError(
+            "Examples must be embedded with the model that made the pool's embeddings. Name it "
+            "with --clip, for instance ViT-B-32/laion2b_s34b_b79k."
+        )
+    return find_clip(name, device=options.device)
+
+
+def _tagger(dataset: Dataset, audit: AuditSource, options: LongTailOptions) -> TextTagger | None:
+    if CAPTION not in dataset.provides:
+        if options.require_text:
+            raise ConfigError(
+                f"--require-text needs captions, and the pool {dataset.location} has none. "
+                "Leave it out, or name a pool with captions."
+            )
+        return None
+    from conceptaudit.text.pipeline import find_pipeline
+    from conceptaudit.text.tagger import TextTagger
+
+    pipeline = find_pipeline(options.spacy_model)
+    return TextTagger(vocabulary=audit.vocabulary, pipeline=pipeline, evidence=0)

@@ -1,4 +1,4 @@
-"""The values of this room: images, candidates, removals, the finished set."""
+"""Why images are not in a set, and the finished set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,78 +71,8 @@ REASONS: Mapping[str, str] = MappingProxyType(
 """What the reasons in ``removed.csv`` mean. Others come from the reader of the pool."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """What is remembered of a decoded image."""
-
-    sha256: str  # of the file's bytes, in hex
-    pixels: str  # SHA-256 of size and RGB pixels, in hex
-    phash: int  # 64-bit perceptual hash, see `conceptaudit.longtail.picture.perceptual_hash`
-    # in pixels
-    width: int
-    height: int
-    extension: str  # for the file's actual format, without the dot
-    md5: str = ""  # of the file's bytes, in hex: some tables of pretraining data carry it
-    thumbnail: bytes = b""  # see `conceptaudit.image.thumbnails`; empty where unknown
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One image in the list of one concept."""
-
-    score: float  # cosine similarity of image and concept
-    key: str  # external key
-    sample_id: int  # unique in the pool
-    # SHA-256 of the file (of the stored vector where there is no image): what it is, whatever its
-    # key
-    content: str
-    shard: int  # position of its shard in the pool
-    source: str = ""  # file and row of the pool
-    caption: str | None = None  # where the pool has captions
-    # where the pool has such columns, else empty
-    url: str = ""
-    license: str = ""
-    # `conceptaudit.image.encode_shard.image_digest` of the file that a stored vector was made from,
-    # where the pool says, else empty
-    digest: str = ""
-
-    @property
-    def order(self) -> tuple[float, str, int]:
-        """Sorts better entries first; equal scores by key."""
-        return (-self.score, self.key, self.sample_id)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """An image that may serve one class."""
-
-    entry: Entry  # the image and its score
-    class_id: int  # position of the concept in the selection
-    rank: int  # position in the concept's ranking before cleaning, from 1
-    # the concept of the audit that fits best among all others; empty where there is none
-    runner_up: str
-    margin: float  # score minus that of the runner-up; negative where the runner-up fits better
-    picture: Picture | None  # none where the pool has vectors only
-    # why a person should look at it first, beginning with a reason; empty where nothing is odd
-    suspect: str = ""
-
-    @property
-    def priority(self) -> tuple[int, float, int, str, int]:
-        """Sorts the one of two duplicates that stays first: rank, then score."""
-        entry = self.entry
-        return (self.rank, -entry.score, self.class_id, entry.key, entry.sample_id)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Removal:
-    """One image that is not in the set, and why; see `REASONS`."""
-
-    key: str  # external key
-    source: str  # file and row of the pool
-    concept: str  # the class that it was a candidate for; empty where it never was one
-    reason: str  # A short stable code
-    detail: str = ""  # what was found
-    duplicate_of: str = ""  # key of the image that stays in its place
+REMOVED_COLUMNS = ("key", "source", "concept", "reason", "detail", "duplicate_of")
+"""Of ``removed.csv``: one row per image that is not in the set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,8 @@ from conceptaudit.artifacts import Json, digest_of, write_csv, write_json
 from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.frequency.intervals import wilson_interval
-from conceptaudit.longtail.records import REJECTED, Candidate, LongTailSet, Removal
+from conceptaudit.longtail.candidates import mark, remaining
+from conceptaudit.longtail.records import REJECTED, LongTailSet
 from conceptaudit.longtail.safe_filenames import csv_text
 from conceptaudit.store.checking import check_written
 
@@ -77,16 +78,22 @@ class Review:
         ]
         return digest_of(rows)
 
-    def apply(
-        self,
-        candidates: Sequence[Candidate],
-        names: Sequence[str],
-        *,
-        before: Sequence[Candidate] = (),
-    ) -> tuple[tuple[Candidate, ...], tuple[Removal, ...]]:
-        """Leave out what was judged wrong."""
-        known = {_key(candidate, names) for candidate in (*candidates, *before)}
-        unknown = sorted(set(self.verdicts) - known)
+    def apply(self, table: pd.DataFrame, candidates: pd.Index) -> None:
+        """Mark what was judged wrong.
+
+        `candidates` labels the rows that cleaning began with: a verdict on one that is gone by now
+        does no harm.
+        """
+        files = table["sha256"] if "sha256" in table else [""] * len(table)
+        keys = pd.Series(
+            [
+                (concept, image_id(content, key))
+                for concept, content, key in zip(table["concept"], files, table["key"], strict=True)
+            ],
+            index=table.index,
+            dtype=object,
+        )
+        unknown = sorted(set(self.verdicts) - set(keys.loc[candidates]))
         if unknown:
             concept, identity = unknown[0]
             raise DataError(
@@ -96,17 +103,8 @@ class Review:
                 "and options that its set was built from."
             )
         wrong = {key for key, verdict in self.verdicts.items() if verdict is False}
-        removals = tuple(
-            Removal(
-                key=candidate.entry.key,
-                source=candidate.entry.source,
-                concept=names[candidate.class_id],
-                reason=REJECTED,
-            )
-            for candidate in candidates
-            if _key(candidate, names) in wrong
-        )
-        return tuple(c for c in candidates if _key(c, names) not in wrong), removals
+        left = remaining(table).index
+        mark(table, [row for row in left if keys[row] in wrong], REJECTED)
 
     def purity(self, concept: str) -> Json:
         """Share of a class's images that show the concept, with its 90 % interval.
@@ -151,12 +149,6 @@ def _weighted(
         ends += np.array([low, sum(told) / len(told), high]) * (size / total)
     low, share, high = (round(float(end), 6) for end in ends)
     return low, share, high
-
-
-def _key(candidate: Candidate, names: Sequence[str]) -> tuple[str, str]:
-    picture, entry = candidate.picture, candidate.entry
-    identity = image_id(picture.sha256 if picture else "", entry.key)
-    return names[candidate.class_id], identity
 
 
 def read_review(path: str | Path, concepts: Sequence[str]) -> Review:

@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,10 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from conceptaudit.image.decode import decode_image
 from conceptaudit.longtail import LongTailOptions
-from conceptaudit.longtail.clean import remove_duplicates
+from conceptaudit.longtail.duplicates import remove_duplicates
+from conceptaudit.longtail.fingerprints import fingerprint_of
 from conceptaudit.longtail.leaks import find_leaks
-from conceptaudit.longtail.picture import describe_picture
 from conceptaudit.longtail.pretraining import open_pretraining
-from conceptaudit.longtail.records import Candidate, Entry
 from conceptaudit.progress import SilentProgress
 
 Altering = Callable[[Image.Image], Image.Image]
@@ -118,16 +118,12 @@ KINDS: dict[str, Altering] = {
 """How copies are altered."""
 
 
-def candidates_of(files: list[bytes]) -> list[Candidate]:
+def candidates_of(files: list[bytes]) -> pd.DataFrame:
     """Describe files as candidates of one class, named by their position."""
-    made = []
-    for i, data in enumerate(files):
-        image = describe_picture(data, decode_image(data))
-        entry = Entry(score=0.0, key=str(i), sample_id=i, content=image.sha256, shard=0)
-        made.append(
-            Candidate(entry=entry, class_id=0, rank=i + 1, runner_up="", margin=0.0, picture=image)
-        )
-    return made
+    table = pd.DataFrame([asdict(fingerprint_of(data, decode_image(data))) for data in files])
+    table["key"] = [str(i) for i in range(len(files))]
+    texts = dict.fromkeys(("url", "reason", "detail", "duplicate_of"), "")
+    return table.assign(concept="image", class_id=0, vector=range(len(files)), **texts)
 
 
 def leaked(pool: list[bytes], trained: list[bytes]) -> set[tuple[int, int]]:
@@ -139,18 +135,20 @@ def leaked(pool: list[bytes], trained: list[bytes]) -> set[tuple[int, int]]:
         source = open_pretraining(path, "")
         candidates = candidates_of(pool)
         vectors = np.zeros((len(pool), 1), dtype=np.float32)
-        found = find_leaks(
-            candidates, vectors, ["image"], [source], LongTailOptions(), progress=SilentProgress()
-        )
-    return {(int(one.key), int(one.detail.split(" ", 1)[0])) for one in found.removals}
+        find_leaks(candidates, vectors, [source], LongTailOptions(), progress=SilentProgress())
+    lost = candidates[candidates["reason"] != ""]
+    pairs = zip(lost["key"], lost["detail"], strict=True)
+    return {(int(key), int(detail.split(" ", 1)[0])) for key, detail in pairs}
 
 
 def repeated(files: list[bytes]) -> set[tuple[int, int]]:
     """Pairs of positions that the search for duplicates takes for one image."""
     options = LongTailOptions(embedding_similarity=2.0)
     vectors = np.zeros((len(files), 1), dtype=np.float32)
-    made = remove_duplicates(candidates_of(files), vectors, ["image"], options)
-    return {(int(one.duplicate_of), int(one.key)) for one in made.removals}
+    table = candidates_of(files)
+    remove_duplicates(table, vectors, options)
+    lost = table[table["reason"] != ""]
+    return {(int(of), int(key)) for of, key in zip(lost["duplicate_of"], lost["key"], strict=True)}
 
 
 def main(args: argparse.Namespace) -> None:

@@ -6,11 +6,12 @@ import time
 from collections import Counter
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import psutil
 
 from conceptaudit.image.vectors import unit_rows
-from conceptaudit.longtail.clean import remove_duplicates
-from conceptaudit.longtail.records import Candidate, Entry, Picture
+from conceptaudit.longtail.duplicates import remove_duplicates
 from conceptaudit.options.longtail import LongTailOptions
 
 CLASSES = 300
@@ -37,28 +38,22 @@ def main(args: argparse.Namespace) -> None:
     vectors[copies] = unit_rows(vectors[of] + little)
     copies = rng.choice(n, n // COPIES, replace=False)
     hashes[copies] = hashes[rng.integers(0, n, len(copies))] ^ np.uint64(5)
-    candidates = [_candidate(i, int(hashes[i])) for i in range(n)]
-    names = [str(i) for i in range(CLASSES)]
+    table = _candidates(hashes)
     began, used = time.perf_counter(), time.process_time()
-    made = remove_duplicates(candidates, vectors, names, LongTailOptions())
+    remove_duplicates(table, vectors, LongTailOptions())
     result = {
         "candidates": n,
         "seconds": round(time.perf_counter() - began, 2),
         "processor_seconds": round(time.process_time() - used, 2),
-        "removed": dict(Counter(one.reason for one in made.removals)),
+        "removed": dict(Counter(reason for reason in table["reason"] if reason)),
         "peak_rss_gib": round(psutil.Process().memory_info().rss / 2**30, 2),
     }
     print(json.dumps(result))
 
 
-def _candidate(i: int, code: int) -> Candidate:
-    return Candidate(
-        entry=Entry(score=0.3, key=str(i), sample_id=i, content=str(i), shard=0),
-        class_id=i % CLASSES,
-        rank=i // CLASSES + 1,
-        runner_up="",
-        margin=0.0,
-        picture=Picture(
-            sha256=str(i), pixels=str(i), phash=code, width=9, height=9, extension="jpg"
-        ),
-    )
+def _candidates(hashes: npt.NDArray[np.uint64]) -> pd.DataFrame:
+    keys = [str(i) for i in range(len(hashes))]
+    table = pd.DataFrame({"key": keys, "pixels": keys, "phash": hashes, "vector": range(len(keys))})
+    table["concept"] = [str(i % CLASSES) for i in range(len(keys))]
+    table["thumbnail"] = pd.Series([b""] * len(keys), dtype=object)
+    return table.assign(width=9, height=9, reason="", detail="", duplicate_of="")

@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,10 @@ from conceptaudit.lab.config import LabConfig
 from conceptaudit.lab.folders import draw_test_picture
 from conceptaudit.lab.generate import generate
 from conceptaudit.longtail import LongTailOptions, LongTailSet, build_long_tail
+from conceptaudit.longtail.fingerprints import fingerprint_of
 from conceptaudit.longtail.flagged_images import DEVIATIONS, SEPARATION, deviations, split
 from conceptaudit.longtail.leaks import find_leaks
-from conceptaudit.longtail.picture import describe_picture
 from conceptaudit.longtail.pretraining import open_pretraining
-from conceptaudit.longtail.records import Candidate, Entry
 from conceptaudit.progress import SilentProgress
 from conceptaudit.records import Concept, ConceptVocabulary
 
@@ -425,26 +424,19 @@ def cifar(args: argparse.Namespace) -> dict[str, Any]:
     test = pd.read_parquet(args.cifar / "test.parquet", columns=["image"])["image"]
     chosen = np.sort(np.random.default_rng(args.seed).choice(len(trained), args.planted, False))
     pool = [*test, *trained.iloc[chosen]]
-    candidates = []
-    for i, value in enumerate(pool):
-        data = value["bytes"] if isinstance(value, dict) else value
-        picture = describe_picture(data, decode_image(data))
-        entry = Entry(score=0.0, key=str(i), sample_id=i, content=picture.sha256, shard=0)
-        candidates.append(
-            Candidate(
-                entry=entry, class_id=0, rank=i + 1, runner_up="", margin=0.0, picture=picture
-            )
-        )
+    files = [value["bytes"] if isinstance(value, dict) else value for value in pool]
+    candidates = pd.DataFrame([asdict(fingerprint_of(data, decode_image(data))) for data in files])
+    candidates["key"] = [str(i) for i in range(len(files))]
+    texts = dict.fromkeys(("url", "reason", "detail", "duplicate_of"), "")
+    candidates = candidates.assign(vector=range(len(files)), **texts)
     source = open_pretraining(args.cifar / "train.parquet", "")
     vectors = np.zeros((len(candidates), 1), dtype=np.float32)
     result: dict[str, Any] = {"pool": len(pool), "trained": len(trained), "planted": args.planted}
     began = time.perf_counter()
-    found = find_leaks(
-        candidates, vectors, ["image"], [source], LongTailOptions(), progress=SilentProgress()
-    )
-    rows = pd.DataFrame(
-        [(int(one.key), one.reason, one.detail.rpartition(" ")[2]) for one in found.removals],
-        columns=["image", "reason", "distance"],
+    find_leaks(candidates, vectors, [source], LongTailOptions(), progress=SilentProgress())
+    rows = candidates.loc[candidates["reason"] != "", ["key", "reason", "detail"]]
+    rows = rows.assign(
+        image=rows["key"].astype(int), distance=[one.rpartition(" ")[2] for one in rows["detail"]]
     )
     result["seconds"] = round(time.perf_counter() - began, 1)
     planted = rows["image"] >= len(test)

@@ -1,8 +1,10 @@
 """Altered copies of photographs, in both checks that look for them; frames, hashes, thumbnails."""
 
 import io
+from dataclasses import asdict
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +20,8 @@ from conceptaudit.image.altered import (
 from conceptaudit.image.decode import decode_image
 from conceptaudit.image.duplicates import find_duplicates
 from conceptaudit.image.thumbnails import Thumbnails, thumbnail_of, without_frame
+from conceptaudit.longtail.fingerprints import fingerprint_of
 from conceptaudit.longtail.leak_probes import PictureProbe
-from conceptaudit.longtail.picture import describe_picture
 from conceptaudit.records import SampleBatch
 
 N = 12
@@ -101,17 +103,17 @@ def test_near_duplicates_of_an_audit_know_altered_copies(photographs) -> None:
 
 def test_the_leak_check_names_the_alteration(photographs) -> None:
     files = [encoded(image) for image in photographs[:6]]
-    pictures = [describe_picture(data, decode_image(data)) for data in files]
+    images = pd.DataFrame([asdict(fingerprint_of(data, decode_image(data))) for data in files])
     mirrored = encoded(ImageOps.mirror(decode_image(files[4])))
     batch = SampleBatch(
         sample_ids=np.arange(2), keys=["other", "mirror"],
         images=[encoded(photographs[9]), mirrored],
     )  # fmt: skip
     for distance, n_hits in ((10, 1), (-1, 0)):
-        probe = PictureProbe.of(None, pictures, distance=distance)
+        probe = PictureProbe.of(None, images, distance=distance)
         hits = probe._batch(batch).hits
         assert len(hits) == n_hits
-    [hit] = PictureProbe.of(None, pictures, distance=10)._batch(batch).hits
+    [hit] = PictureProbe.of(None, images, distance=10)._batch(batch).hits
     assert (hit.candidate, hit.reason, hit.key) == (4, "leak_altered", "mirror")
     assert hit.detail.startswith("mirrored, correlation ")
 

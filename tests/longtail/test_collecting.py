@@ -13,42 +13,52 @@ from hypothesis import strategies as st
 from conceptaudit.datasets import open_dataset
 from conceptaudit.errors import DataError
 from conceptaudit.longtail import LongTailOptions, build_long_tail
-from conceptaudit.longtail.finder import PoolBlock, TopKSearch
-from conceptaudit.longtail.finds import IMAGES, PAIRS, VECTORS, read_finds
+from conceptaudit.longtail.candidates import (
+    IMAGES,
+    PAIRS,
+    TEXTS,
+    VECTORS,
+    ShardCandidates,
+    TopKSearch,
+)
+from conceptaudit.longtail.fingerprints import fingerprint_of
 from conceptaudit.longtail.set_storage import WORK
 
 OPTIONS = LongTailOptions(k=3, per_class=5, oversample=4)
 
 
 def block_of(vectors, shard, first):
+    """A block of images with keys out of order, as the search takes it."""
     n = len(vectors)
-    nothing = [None] * n
-    return PoolBlock(
-        shard=shard,
-        sample_ids=np.arange(first, first + n),
-        keys=[f"k{(7 * i) % 101:03d}" for i in range(first, first + n)],
-        contents=[hashlib.sha256(vector.tobytes()).hexdigest() for vector in vectors],
-        texts={"caption": nothing, "url": nothing, "license": [str(first)] * n, "digest": nothing},
-        vectors=vectors,
-        describe=lambda row: None,
+    images = pd.DataFrame(
+        {
+            "sample_id": np.arange(first, first + n),
+            "shard": shard,
+            "key": [f"k{(7 * i) % 101:03d}" for i in range(first, first + n)],
+            "content": [hashlib.sha256(vector.tobytes()).hexdigest() for vector in vectors],
+        }
     )
+    for name in TEXTS:
+        images[name] = pd.Series([None] * n, dtype="str")
+    return images, vectors
 
 
-def told(lists):
-    """Everything that later steps read."""
-    copies = {
-        content: sorted((one.key, one.sample_id) for one in found.values())
-        for content, found in lists.repeats.items()
-    }
-    entries = [
-        [(e.score, e.key, e.sample_id, e.content) for e in top.entries] for top in lists.lists
-    ]
-    return entries, copies
+def told(search):
+    """Everything that later steps read: the best images by class, and the copies of each."""
+    table, _ = search.table(lambda shard, sample: "")
+    columns = ["class_id", "rank", "score", "key", "sample_id", "content"]
+    best = table[~table["copy"].astype(bool)][columns].to_numpy().tolist()
+    copies = table[table["copy"].astype(bool)][["class_id", "key", "sample_id", "content"]]
+    return best, copies.to_numpy().tolist()
+
+
+def by_class(best, n):
+    return [[(row[3], row[4]) for row in best if row[0] == i] for i in range(n)]
 
 
 def one_after_another(vectors, concepts, size, min_score):
     """The definition: sort everything, keep the first of each content."""
-    block = block_of(vectors, 0, 0)
+    images, _ = block_of(vectors, 0, 0)
     result = []
     for concept in concepts:
         scores = vectors.astype(np.float64) @ concept.astype(np.float64)
@@ -56,7 +66,7 @@ def one_after_another(vectors, concepts, size, min_score):
         rows = [
             (-s, k, int(i), c)
             for s, k, i, c in zip(
-                scores.round(9), block.keys, block.sample_ids, block.contents, strict=True
+                scores.round(9), images["key"], images["sample_id"], images["content"], strict=True
             )
         ]
         for row in sorted(rows):
@@ -94,65 +104,60 @@ pools = st.builds(
 def test_any_cut_and_order_gives_what_one_pass_gives(vectors, cuts, size, min_score, order):
     concepts = np.array([[1, 0, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 0, 1]], dtype=np.float32)
     whole = TopKSearch(concepts, size, min_score)
-    whole.add(block_of(vectors, 0, 0))
-    expected = told(whole.lists(lambda shard, sample: ""))
+    whole.add(*block_of(vectors, 0, 0))
+    expected = told(whole)
     bounds = [0, *sorted(min(cut, len(vectors)) for cut in cuts), len(vectors)]
     parts = []
     for shard, (start, stop) in enumerate(pairwise(bounds)):
         part = TopKSearch(concepts, size, min_score)
         part._room = 5  # lets surplus go often
         for at in range(start, stop, 7):
-            part.add(block_of(vectors[at : min(at + 7, stop)], shard, at))
-        parts.append(part.finds())
+            part.add(*block_of(vectors[at : min(at + 7, stop)], shard, at))
+        parts += [part.kept()] if part.kept() is not None else []
     order.shuffle(parts)
     merged = TopKSearch(concepts, size, min_score)
     for part in parts:
         merged.merge(part)
-    found = told(merged.lists(lambda shard, sample: ""))
+    found = told(merged)
     assert found == expected
-    keys = [[(key, sample) for _, key, sample, _ in one] for one in found[0]]
+    keys = by_class(found[0], len(concepts))
     assert [len(one) for one in keys] == [
         len(one) for one in one_after_another(vectors, concepts, size, min_score)
     ]
 
 
-def test_finder_finds_what_sorting_finds():
+def test_search_finds_what_sorting_finds():
     rng = np.random.default_rng(3)
     vectors = rng.normal(size=(400, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     concepts = np.eye(16, dtype=np.float32)[:5]
     finder = TopKSearch(concepts, 9, 0.05)
     for start in range(0, 400, 64):
-        finder.add(block_of(vectors[start : start + 64], 0, start))
-    found = told(finder.lists(lambda shard, sample: ""))[0]
-    keys = [[(key, sample) for _, key, sample, _ in one] for one in found]
-    assert keys == one_after_another(vectors, concepts, 9, 0.05)
+        finder.add(*block_of(vectors[start : start + 64], 0, start))
+    assert by_class(told(finder)[0], 5) == one_after_another(vectors, concepts, 9, 0.05)
 
 
-def test_finds_survive_being_written(tmp_path, tools):
+def test_candidates_survive_being_written(tmp_path, tools):
     from conceptaudit.artifacts import write_npy, write_parquet
-    from conceptaudit.longtail.picture import describe_picture
 
     image = tools.picture("green", 3)
-    picture = describe_picture(tools.encoded(image), image)
+    fingerprint = replace(fingerprint_of(tools.encoded(image), image), phash=2**64 - 1)
     vectors = np.eye(4, dtype=np.float32)
-    block = replace(block_of(vectors, 0, 0), describe=lambda row: replace(picture, phash=2**64 - 1))
-    finder = TopKSearch(vectors[:2], 3)
-    finder.add(block)
-    finds = finder.finds()
+    search = TopKSearch(vectors[:2], 3)
+    search.add(*block_of(vectors, 0, 0), describe=lambda row: fingerprint)
+    kept = search.kept()
     paths = {end: tmp_path / f"x{end}" for end in (IMAGES, PAIRS, VECTORS)}
-    for end, table in finds.tables().items():
-        write_parquet(paths[end], table)
-    write_npy(paths[VECTORS], finds.vectors)
-    back = read_finds(paths, 7)
-    assert list(back.pictures) == list(finds.pictures)
-    assert back.texts == finds.texts
-    assert set(back.shards) == {7}
-    assert np.array_equal(back.vectors, finds.vectors)
-    assert np.array_equal(back.scores, finds.scores)
+    write_parquet(paths[IMAGES], kept.images)
+    write_parquet(paths[PAIRS], kept.pairs)
+    write_npy(paths[VECTORS], kept.vectors)
+    back = ShardCandidates.read(paths, 7)
+    pd.testing.assert_frame_equal(back.images, kept.images.assign(shard=7))
+    pd.testing.assert_frame_equal(back.pairs, kept.pairs)
+    assert set(back.images["phash"]) == {2**64 - 1}
+    assert np.array_equal(back.vectors, kept.vectors)
     np.save(paths[VECTORS], vectors[:1])
     with pytest.raises(DataError, match="1 vector"):
-        read_finds(paths, 7)
+        ShardCandidates.read(paths, 7)
 
 
 @pytest.fixture

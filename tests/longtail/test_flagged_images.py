@@ -19,7 +19,6 @@ from conceptaudit.longtail.flagged_images import (
     split,
 )
 from conceptaudit.longtail.homonyms import embed_senses, read_other_senses
-from conceptaudit.longtail.records import Candidate, Entry
 
 OPTIONS = LongTailOptions(per_class=20)
 
@@ -33,17 +32,9 @@ def around(*centres, seed=0, noise=0.1, dimension=16):
 
 
 def candidates(n, class_id=0):
-    return [
-        Candidate(
-            entry=Entry(score=1 - i / 100, key=f"{class_id}-{i}", sample_id=i, content="", shard=0),
-            class_id=class_id,
-            rank=i + 1,
-            runner_up="",
-            margin=0.0,
-            picture=None,
-        )
-        for i in range(n)
-    ]
+    table = pd.DataFrame({"key": [f"{class_id}-{i}" for i in range(n)], "class_id": class_id})
+    texts = dict.fromkeys(("suspect", "reason", "detail", "duplicate_of"), "")
+    return table.assign(vector=range(n), **texts)
 
 
 @pytest.mark.parametrize("place", [0, 3, 19])
@@ -104,28 +95,26 @@ def test_one_cloud_is_not_split_and_two_are():
 
 def test_a_single_stranger_is_an_outlier_and_no_part():
     vectors = around((0, 20), (5, 1), noise=0.05)
-    assert (
-        find_suspects(candidates(21), vectors, ["a"], replace(OPTIONS, per_class=21))
-        .candidates[20]
-        .suspect.startswith("outlier")
-    )
+    table = candidates(21)
+    find_suspects(table, vectors, ["a"], replace(OPTIONS, per_class=21))
+    assert table["suspect"][20].startswith("outlier")
 
 
 def test_suspects_are_flagged_or_removed():
     vectors = np.concatenate([around((0, 14), (5, 6)), around((2, 12), seed=3)])
-    given_ = [*candidates(20), *candidates(12, class_id=1)]
-    flagged = find_suspects(given_, vectors, ["crane", "dog"], OPTIONS)
-    assert [c.entry.key for c in flagged.candidates] == [c.entry.key for c in given_]
-    marked = [c.entry.key for c in flagged.candidates if c.suspect.startswith("other_sense")]
+    given_ = pd.concat([candidates(20), candidates(12, class_id=1)], ignore_index=True)
+    given_["vector"] = range(32)
+    flagged, removed = given_.copy(), given_.copy()
+    notes = find_suspects(flagged, vectors, ["crane", "dog"], OPTIONS)
+    marked = flagged.loc[flagged["suspect"].str.startswith("other_sense"), "key"].tolist()
     assert marked == [f"0-{i}" for i in range(14, 20)]
-    assert not flagged.removals
-    assert "crane" in flagged.notes[1]
-    assert "judged first" in flagged.notes[0]
-    removed = find_suspects(given_, vectors, ["crane", "dog"], replace(OPTIONS, suspects="remove"))
-    assert {one.key for one in removed.removals if one.reason == "other_sense"} == set(marked)
-    assert len(removed.candidates) + len(removed.removals) == 32
-    assert not any(c.suspect for c in removed.candidates)
-    assert "left out" in removed.notes[0]
+    assert not flagged["reason"].any()
+    assert "crane" in notes[1]
+    assert "judged first" in notes[0]
+    notes = find_suspects(removed, vectors, ["crane", "dog"], replace(OPTIONS, suspects="remove"))
+    assert set(removed.loc[removed["reason"] == "other_sense", "key"]) == set(marked)
+    assert not removed["suspect"].any()
+    assert "left out" in notes[0]
 
 
 class Words:
@@ -139,17 +128,17 @@ def test_named_senses_decide_before_the_class_is_looked_at():
     own = np.eye(16, dtype=np.float32)[[0, 1]]
     senses = embed_senses([(0, "machine 5"), (0, "dance 6")], own, Words(), ("a {}", "the {c}"))
     vectors = around((0, 10), (5, 12))  # the other sense has the majority
-    found = find_suspects(candidates(22), vectors, ["crane", "dog"], OPTIONS, senses)
-    assert [bool(c.suspect) for c in found.candidates] == [False] * 10 + [True] * 12
-    assert "'machine 5' fits better by" in found.candidates[15].suspect
+    table = candidates(22)
+    find_suspects(table, vectors, ["crane", "dog"], OPTIONS, senses)
+    assert (table["suspect"] != "").tolist() == [False] * 10 + [True] * 12
+    assert "'machine 5' fits better by" in table["suspect"][15]
     assert senses.nearer(1, vectors)[0] == ("", -np.inf)
 
 
 def test_classes_too_small_to_tell_are_counted():
-    found = find_suspects(candidates(5), around((0, 5)), ["a", "b"], OPTIONS)
-    assert found.notes == (
-        f"1 class has fewer than {LEAST} candidates, too few to tell outliers by.",
-    )
+    assert find_suspects(candidates(5), around((0, 5)), ["a", "b"], OPTIONS) == [
+        f"1 class has fewer than {LEAST} candidates, too few to tell outliers by."
+    ]
 
 
 def test_a_table_of_senses_is_read_and_checked(tmp_path):

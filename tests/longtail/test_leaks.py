@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,9 @@ from conceptaudit.cli import longtail as cli
 from conceptaudit.errors import ArtifactMismatchError, ConfigError, DataError
 from conceptaudit.image.index import build_index
 from conceptaudit.longtail import LongTailOptions, build_long_tail
+from conceptaudit.longtail.fingerprints import fingerprint_of, perceptual_hash
 from conceptaudit.longtail.leaks import find_leaks
-from conceptaudit.longtail.picture import perceptual_hash
 from conceptaudit.longtail.pretraining import open_pretraining
-from conceptaudit.longtail.records import Candidate, Entry
 from conceptaudit.progress import SilentProgress
 
 OPTIONS = LongTailOptions(k=3, per_class=5, oversample=4, phash_distance=4, suspects="off")
@@ -268,38 +267,24 @@ def test_workers_change_no_answer(make_pool, tools):
     folder = make_pool(files, name="trained")
     from conceptaudit.datasets import open_dataset
     from conceptaudit.image.decode import decode_image
-    from conceptaudit.longtail.picture import describe_picture
     from conceptaudit.longtail.pretraining import Pretraining
 
-    candidates = []
-    for i, data in enumerate(
-        [files["3.png"], files["7.png"], tools.encoded(tools.picture("green", 50))]
-    ):
-        entry = Entry(score=1.0, key=str(i), sample_id=i, content=str(i), shard=0)
-        candidates.append(
-            Candidate(
-                entry=entry,
-                class_id=0,
-                rank=i + 1,
-                runner_up="",
-                margin=0.0,
-                picture=describe_picture(data, decode_image(data)),
-            )
-        )
+    given_ = [files["3.png"], files["7.png"], tools.encoded(tools.picture("green", 50))]
+    table = pd.DataFrame([asdict(fingerprint_of(data, decode_image(data))) for data in given_])
+    table = table.assign(key=["0", "1", "2"], url="", vector=range(3), reason="", detail="")
+    table["duplicate_of"] = ""
     dataset = open_dataset(folder, shard_rows=3)
     assert len(dataset.shards()) == 4
     source = Pretraining(location="trained", pictures=dataset)
     vectors = np.eye(3, dtype=np.float32)
-    checks = [
-        find_leaks(
-            candidates, vectors, ["red"], [source], OPTIONS,
-            progress=SilentProgress(), workers=workers,
-        )
-        for workers in (1, 2)
-    ]  # fmt: skip
-    assert checks[0] == checks[1]
-    assert [removal.key for removal in checks[0].removals] == ["0", "1"]
-    assert [removal.detail.split(" ")[0] for removal in checks[0].removals] == ["3", "7"]
+    lost = []
+    for workers in (1, 2):
+        checked = table.copy()
+        find_leaks(checked, vectors, [source], OPTIONS, progress=SilentProgress(), workers=workers)
+        lost.append(checked[checked["reason"] != ""])
+    pd.testing.assert_frame_equal(*lost)
+    assert lost[0]["key"].tolist() == ["0", "1"]
+    assert [detail.split(" ")[0] for detail in lost[0]["detail"]] == ["3", "7"]
 
 
 def test_what_is_no_dataset_is_refused(tmp_path):

@@ -1,21 +1,25 @@
 """The parts: hashes, duplicates, top lists, names."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from conceptaudit.image.thumbnails import Thumbnails
-from conceptaudit.longtail.alike import SURE_BITS, Looks, hamming
-from conceptaudit.longtail.clean import first_resembling, remove_duplicates, shortened
-from conceptaudit.longtail.cleaning import assign_classes, runners_up
-from conceptaudit.longtail.picture import describe_picture, perceptual_hash
-from conceptaudit.longtail.records import Candidate, Entry, Picture
+from conceptaudit.longtail.candidates import TEXTS, TopKSearch, remaining
+from conceptaudit.longtail.clean import Cleaning, assign_classes, runners_up
+from conceptaudit.longtail.duplicates import first_resembling, remove_duplicates, shortened
+from conceptaudit.longtail.fingerprints import (
+    SURE_BITS,
+    Looks,
+    fingerprint_of,
+    hamming,
+    perceptual_hash,
+)
 from conceptaudit.longtail.safe_filenames import MAX_NAME, csv_text, folder_names, safe_part
-from conceptaudit.longtail.topk import CandidateLists, ScoredImage, TopK
 from conceptaudit.options.longtail import LongTailOptions
-from conceptaudit.records import Concept, ConceptVocabulary
 
 RESERVED = {"con", "prn", "aux", "nul"} | {f"{p}{i}" for p in ("com", "lpt") for i in range(10)}
 
@@ -61,12 +65,12 @@ def test_hash_is_kept_by_resizing_and_recompressing(tools):
 def test_picture_is_described_by_its_actual_format(tools):
     image = tools.picture("blue", 5)
     extensions = [
-        describe_picture(tools.encoded(image, kind), image).extension
+        fingerprint_of(tools.encoded(image, kind), image).extension
         for kind in ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
     ]
     assert extensions == ["png", "jpg", "webp", "tif", "gif", "bmp"]
-    assert describe_picture(tools.encoded(image), image).pixels != (
-        describe_picture(tools.encoded(image), image.transpose(Image.Transpose.ROTATE_90)).pixels
+    assert fingerprint_of(tools.encoded(image), image).pixels != (
+        fingerprint_of(tools.encoded(image), image.transpose(Image.Transpose.ROTATE_90)).pixels
     )
 
 
@@ -156,26 +160,23 @@ def test_cleaning_equals_its_definition(seed, n, similarity, distance):
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1)[:, None], 1e-9)
     codes = rng.integers(0, 2**63, 6)[rng.integers(0, 6, n)] ^ rng.integers(0, 256, n)
     pixels = rng.integers(0, max(n, 1), n)
-    given_ = [
-        Candidate(
-            entry=entry(1.0, f"{i:03d}", sample_id=i),
-            class_id=0,
-            rank=i + 1,
-            runner_up="",
-            margin=0.0,
-            picture=Picture(
-                sha256=str(i),
-                pixels=str(pixels[i]),
-                phash=int(codes[i]),
-                width=9,
-                height=9,
-                extension="png",
-            ),
-        )
-        for i in range(n)
-    ]
+    table = pd.DataFrame(
+        {
+            "key": [f"{i:03d}" for i in range(n)],
+            "concept": "a",
+            "vector": range(n),
+            "pixels": [str(number) for number in pixels],
+            "phash": codes.astype(np.uint64),
+            "width": 9,
+            "height": 9,
+            "thumbnail": pd.Series([b""] * n, dtype=object),
+            "reason": "",
+            "detail": "",
+            "duplicate_of": "",
+        }
+    )
     options = LongTailOptions(phash_distance=distance, embedding_similarity=similarity)
-    made = remove_duplicates(given_, vectors, ["a"], options)
+    remove_duplicates(table, vectors, options)
     left, expected = list(range(n)), {}
     exact = vectors.astype(np.float64) @ vectors.astype(np.float64).T
     for reason, alike in (
@@ -191,12 +192,17 @@ def test_cleaning_equals_its_definition(seed, n, similarity, distance):
             else:
                 expected[f"{i:03d}"] = (reason, f"{first:03d}")
         left = stay
-    assert {one.key: (one.reason, one.duplicate_of) for one in made.removals} == expected
-    assert [one.entry.sample_id for one in made.candidates] == left
+    lost = table[table["reason"] != ""]
+    columns = lost[["key", "reason", "duplicate_of"]].itertuples(index=False, name=None)
+    assert {key: (reason, of) for key, reason, of in columns} == expected
+    assert remaining(table).index.tolist() == left
 
 
-def entry(score, key, content=None, sample_id=0):
-    return Entry(score=score, key=key, sample_id=sample_id, content=content or key, shard=0)
+def images(vectors, keys, contents, first=0):
+    table = pd.DataFrame(
+        {"sample_id": range(first, first + len(keys)), "shard": 0, "key": keys, "content": contents}
+    )
+    return table.assign(**dict.fromkeys(TEXTS, "")), np.array(vectors, dtype=np.float32)
 
 
 @given(
@@ -206,56 +212,56 @@ def entry(score, key, content=None, sample_id=0):
     size=st.integers(1, 6),
     order=st.randoms(use_true_random=False),
 )
-def test_top_list_does_not_depend_on_the_order(offers, size, order):
-    entries = [entry(s / 8, f"k{k}", f"{c}{s}", i) for i, (s, k, c) in enumerate(offers)]
-    best: dict[str, Entry] = {}
-    for one in sorted(entries, key=lambda e: e.order):
-        best.setdefault(one.content, one)
-    order.shuffle(entries)
-    top = TopK(size)
-    for one in entries:
-        top.offer(one)
-    assert top.entries == sorted(best.values(), key=lambda e: e.order)[:size]
-
-
-def offer(key, vector):
-    return ScoredImage(
-        key=key,
-        sample_id=int(key),
-        content=key,
-        shard=0,
-        source="",
-        caption=None,
-        vector=np.array(vector, dtype=np.float32),
-        picture=None,
-    )
+def test_best_images_do_not_depend_on_the_order(offers, size, order):
+    rows = [(s / 8, f"k{k}", f"{c}{s}") for s, k, c in offers]
+    best: dict[str, tuple] = {}
+    for i, (_, key, content) in sorted(
+        enumerate(rows), key=lambda row: (-row[1][0], row[1][1], row[0])
+    ):
+        best.setdefault(content, (key, i))
+    numbered = list(enumerate(rows))
+    order.shuffle(numbered)
+    search = TopKSearch(np.ones((1, 1)), size)
+    for i, (score, key, content) in numbered:
+        search.add(*images([[score]], [key], [content], first=i))
+    table, _ = search.table(lambda shard, sample: "")
+    table = table[~table["copy"].astype(bool)]
+    pairs = zip(table["key"], table["sample_id"], strict=True)
+    assert list(pairs) == list(best.values())[:size]
 
 
 def test_memory_holds_only_candidates():
-    lists = CandidateLists(2, 3)
-    lists._most = 10
+    search = TopKSearch(np.array([[1], [-1]]), 3)
     for i in range(500):
-        lists.offer(offer(str(i), [1, 0]), {0: i / 500, 1: -i / 500})
-        assert len(lists.vectors) <= 11
-    assert [e.key for e in lists.lists[0].entries] == ["499", "498", "497"]
-    assert [e.key for e in lists.lists[1].entries] == ["0", "1", "2"]
-    assert {"499", "498", "497", "0", "1", "2"} <= set(lists.vectors)
+        search.add(*images([[i / 500]], [str(i)], [str(i)], first=i))
+        assert sum(len(part.images) for part in search._held) <= 2 * 3 * 3 + 2
+    table, vectors = search.table(lambda shard, sample: "")
+    keys = table.groupby("class_id")["key"].agg(list).tolist()
+    assert keys == [["499", "498", "497"], ["0", "1", "2"]]
+    assert len(vectors) == 6
 
 
 def test_image_goes_where_it_ranks_best_not_where_it_scores_best():
-    lists = CandidateLists(2, 5)
-    scores = {"1": (0.9, 0.1), "2": (0.8, 0.3), "3": (0.7, 0.2)}
-    for key, (first, second) in scores.items():
-        lists.offer(offer(key, [first, second]), {0: first, 1: second})
-    names = ConceptVocabulary((Concept(name="a"), Concept(name="b"), Concept(name="c")))
     concepts = np.array([[1, 0], [0, 1], [0.5, 0.5]], dtype=np.float32)
-    found = assign_classes(lists, concepts, [0, 1], names, LongTailOptions())
-    classes = {c.entry.key: c.class_id for c in found.candidates}
-    assert classes == {"1": 0, "2": 1, "3": 1}
-    rivals = {c.entry.key: (c.runner_up, round(c.margin, 3)) for c in found.candidates}
-    assert rivals["1"] == ("c", 0.4)
-    assert rivals["2"] == ("a", -0.5)
-    assert [r.reason for r in found.removals] == ["other_class"] * 3
+    search = TopKSearch(concepts[:2], 5)
+    search.add(*images([(0.9, 0.1), (0.8, 0.3), (0.7, 0.2)], list("123"), list("123")))
+    cleaning = Cleaning(
+        concepts=concepts,
+        ids=[0, 1],
+        names=["a", "b", "c"],
+        against=(),
+        senses=None,
+        review=None,
+        options=LongTailOptions(),
+    )
+    table = assign_classes(*search.table(lambda shard, sample: ""), cleaning)
+    found = remaining(table).set_index("key")
+    assert found["concept"].to_dict() == {"1": "a", "2": "b", "3": "b"}
+    assert found.loc["1", "runner_up"] == "c"
+    assert round(found.loc["1", "margin"], 3) == 0.4
+    assert found.loc["2", "runner_up"] == "a"
+    assert round(found.loc["2", "margin"], 3) == -0.5
+    assert table.loc[table["reason"] != "", "reason"].tolist() == ["other_class"] * 3
 
 
 def test_runner_up_of_a_single_concept_is_nobody():
