@@ -5,7 +5,7 @@ from pathlib import Path
 import house
 import pytest
 
-MOST_ENTERED = {house.text_audit: (71, 376), house.image_audit: (118, 591)}
+MOST_ENTERED = {house.text_audit: (58, 370), house.image_audit: (89, 584)}
 """Modules and functions that an audit may enter; lower them when it enters fewer."""
 
 

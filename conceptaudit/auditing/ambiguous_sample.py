@@ -246,6 +246,7 @@ def _lowest(tables: Iterable[pd.DataFrame], n_concepts: int, most: int) -> pd.Da
     for pairs in tables:
         if not len(pairs):
             continue
+        # a pair of higher rank than a concept's last cannot be chosen any more
         kept.append(pairs[pairs["rank"].to_numpy() <= bound[pairs["concept_id"].to_numpy()]])
         n_rows += len(kept[-1])
         if n_rows > _PRUNE_ROWS:

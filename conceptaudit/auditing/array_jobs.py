@@ -92,6 +92,7 @@ def _copy_record(source: Path, target: Path) -> int:
                 f"{source} and {there} hold different results for one shard of one run: one was "
                 "made with other packages or on other hardware. Remove the one that is wrong."
             )
+    # files first: a record that is there vouches for them
     for name in record["files"]:
         _copy(source.parent / Path(name).name, target / Path(name).name)
     _copy(source, there)
@@ -194,6 +195,7 @@ def merge_partial(
         )
     partial = {"n_shards": len(shards), "n_all": len(whole.shards), "run": whole.identity}
     chosen = whole.options
+    # unless the whole is a sample already, the shards that are done are one
     if not chosen.is_sample:
         chosen = replace(chosen, share=len(shards) / len(whole.shards))
     remark = (
@@ -241,6 +243,7 @@ def _restored(folder: Path, by: AuditOptions) -> AuditPlan:
         backend=by.backend,
     )
     plan = plan_audit(told["dataset"], told["concepts"], options)
+    # files may have changed since, which their digests tell
     if plan.identity != told.get("digest"):
         raise ArtifactMismatchError(
             f"Data, concepts or models are not those that {folder} was made from. Bring them back, "

@@ -117,6 +117,7 @@ def caption_misalignment(
     `shares` has those of the open pairs where captions were counted fast.
     """
     n_captions = sum(text.read(shard.name)["n_used"] for shard in shards)
+    # a sample by hash: no cutting into shards changes who is in it
     part = min(1.0, MAX_CAPTIONS / max(n_captions, 1))
     pairs = named_pairs(_tagged_both(text, image, shards, part, shares))
     return corrected_misalignment(pairs, calibration.rates, calibration.prevalence, level=level)

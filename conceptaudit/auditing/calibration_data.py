@@ -97,6 +97,7 @@ def usable_rows(source: Dataset, shard: Shard) -> Iterator[tuple[SampleBatch, In
 
 def _vector_hash(vectors: Float32Array) -> np.ndarray:
     """Hash rows by their unit vectors at half precision, shape (n,)."""
+    # half precision, as embeddings are stored: the same image twice differs by rounding at most
     bits = unit_rows(vectors).astype(np.float16).view(np.uint16).astype(np.uint64)
     rng = np.random.default_rng(0)
     weights = rng.integers(1, 2**63, size=bits.shape[1], dtype=np.uint64) | np.uint64(1)

@@ -132,22 +132,20 @@ class FoundDuplicates:
 
 
 def with_unique_counts(
-    counted: CountedShards, frequencies: ConceptFrequencies
+    counted: CountedShards, frequencies: ConceptFrequencies, near: float | str
 ) -> tuple[ConceptFrequencies, tuple[str, ...]]:
-    """Look for duplicates where that was asked for, write them down, count unique images.
+    """Look for duplicates, write them down, count unique images.
 
     With ``n_image_unique`` and ``n_joint_unique`` where they can be had.
     """
     plan, stores, shards = counted.plan, counted.stores, counted.shards
-    if plan.options.near_duplicates is None:
-        return frequencies, ()
     if "embeddings" not in stores and EMBEDDING not in plan.dataset.provides:
         why = "There are no embeddings in which to look for duplicates: unique images"
         return frequencies, (f"{why} were not counted. That needs images and --clip.",)
     names = {shard.name for shard in shards}
     source, embedded = counted.stages.embedded(plan.shards)
     pictures = read_pictures(source, [shard for shard in embedded if shard.name in names])
-    duplicates = look_for_duplicates(pictures, plan.options.near_duplicates)
+    duplicates = look_for_duplicates(pictures, near)
     duplicates.write(counted.folder)
     notes = duplicates.notes
     text = stores.get("text")
@@ -204,6 +202,7 @@ def _table(pictures: Pictures, groups: DuplicateGroups) -> pd.DataFrame:
             "similarity": groups.similarity[rows],
         }
     )
+    # of samples with one key the first in a group is the image, the others are its captions
     kept = rows == centre
     order = np.lexsort((table["sample_id"], ~kept))
     seen = table.iloc[order].duplicated(["group", "key"]).sort_index().to_numpy()
@@ -264,6 +263,7 @@ def count_unique(
             samples = tags["sample_id"].to_numpy(np.int64)
             concepts = tags["concept_id"].to_numpy(np.int64)
             place = np.searchsorted(members, samples)
+            # beyond the last member: any place will do, since the ids differ there
             place[place == len(members)] = 0
             several = members[place] == samples if len(members) else place < 0
             counts[side] += np.bincount(concepts[~several], minlength=len(table))

@@ -73,11 +73,8 @@ class TextEstimate:
         )
 
 
-def estimate_text(counted: CountedShards) -> TextEstimate | None:
-    """Estimate the counts of captions, and write the shares; None where every one is tagged."""
-    tagger = counted.plan.text
-    if not isinstance(tagger, FastTextTagger):
-        return None
+def estimate_text(counted: CountedShards, tagger: FastTextTagger) -> TextEstimate:
+    """Estimate the counts of captions that were not all tagged, and write the shares."""
     store = strata_store(counted.folder)
     text, image = counted.stores["text"], counted.stores.get("image")
     report = counted.stages.over(
@@ -135,6 +132,7 @@ def _merged(
         if path.exists():
             tables.append(pd.read_parquet(path).astype("int64"))
             n_rows += len(tables[-1])
+        # added up now and then, so that memory follows the strata and not the shards
         if n_rows > _MERGE_ROWS:
             tables, n_rows = [pd.concat(tables).groupby(keys, as_index=False).sum()], 0
     strata = pd.concat(tables).groupby(keys, as_index=False).sum()

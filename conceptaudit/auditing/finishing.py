@@ -91,8 +91,9 @@ def finish(counted: CountedShards, reports: Reports, estimate: TextEstimate | No
         notes += plan.image_tags.account_for(
             plan.vocabulary, counted.folder, counted.stores["image"], counted.shards
         )
-    frequencies, more = with_unique_counts(counted, frequencies)
-    notes += more
+    if plan.options.near_duplicates is not None:
+        frequencies, more = with_unique_counts(counted, frequencies, plan.options.near_duplicates)
+        notes += more
     # where images say nothing, nothing of them is missing
     sides = {side: one for side, one in account.items() if side == "text" or not silent}
     first += suspicions(frequencies.table, sides, plan.vocabulary, plan.dataset.settings)

@@ -109,6 +109,7 @@ def read_judged(path: str | Path, names: Sequence[str]) -> Judged:
         )
     answers = table["present"].astype(str).str.strip().str.lower()
     answers = answers.replace({"nan": "", "<na>": "", "none": "", "true": "1", "false": "0"})
+    # a column of numbers with gaps is read as floats
     answers = answers.replace({"1.0": "1", "0.0": "0"})
     wrong = ~answers.isin(["1", "0", ""])
     if bool(wrong.any()):

@@ -201,6 +201,7 @@ def _draw_images(
 
 def _usable_images(run: _Run) -> pd.DataFrame:
     """List images once each, without those that could not be used."""
+    # a dropped image has no tags to be judged against
     samples = run.samples()
     for path in sorted((run.folder / "image").glob("*.drops.parquet")):
         drops = read_parquet(path, columns=["sample_id", "part"])
@@ -272,6 +273,7 @@ def _allocate(difficulty: np.ndarray, strata: np.ndarray, budget: int) -> np.nda
     """Divide the budget among strata: half evenly over images, half after Neyman."""
     sizes = np.bincount(strata).astype(np.float64)
     spread = np.bincount(strata, difficulty)
+    # Neyman: more where images differ more; the even half bounds what a wrong model can cost
     wanted = budget * (EVEN * sizes / sizes.sum() + (1 - EVEN) * spread / spread.sum())
     drawn = np.minimum(np.maximum(np.floor(wanted), np.minimum(2, sizes)), sizes).astype(np.int64)
     while drawn.sum() > budget and (drawn > 1).any():

@@ -157,9 +157,9 @@ def search_as_published(
     """
     shards = stages.plan.shards
     known = [shard for shard in shards if indexed.store.path(shard.name, ".json").exists()]
-    search = PaperSearch.over(indexed.store, queries_of(index), known, folder=stages.folder)
+    search = PaperSearch.over(indexed.store, queries_of(index), known, folder=stages.runner.folder)
     report = stages.over(search, search.store, search.identified(known))
-    write_json(stages.folder / PAPER_TERMS, search.as_json(index.vocabulary))
+    write_json(stages.runner.folder / PAPER_TERMS, search.as_json(index.vocabulary))
     # what could not be indexed was not searched either
     return replace(report, failed=indexed.failed)
 

@@ -144,12 +144,14 @@ def plan_audit(
     opened = open_source(dataset, options)
     shards = opened.shards()
     # what is quickly checked comes before what loads a model
-    foreign = find_taggers((*options.taggers, *taggers), vocabulary, opened)
+    named = (*options.taggers, *taggers)
+    foreign = find_taggers(named, vocabulary, opened) if named else {}
     image_tags = _image_tags(options, foreign)
     calibration = None
     if options.calibration not in (AUTO, NONE):
         calibration = Calibration.load(options.calibration)
     if options.concept_vectors is not None:
+        # read for its errors alone
         read_concept_vectors(options.concept_vectors, len(vocabulary))
     if CAPTION in opened.provides and "text" not in foreign and options.spacy_model == BUNDLED:
         # workers load the pipeline while it is loaded here, too, to plan with it

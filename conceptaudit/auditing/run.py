@@ -41,7 +41,7 @@ from conceptaudit.records import ConceptVocabulary
 from conceptaudit.store.removing import remove
 from conceptaudit.text.paper import PaperIndex
 from conceptaudit.text.pipeline import pipeline_facts
-from conceptaudit.text.tagger import TextTagger
+from conceptaudit.text.tagger import FastTextTagger, TextTagger
 
 CONCEPTS = "concepts.json"
 
@@ -74,8 +74,9 @@ def run_audit(plan: AuditPlan, run: RunFolder, progress: Progress) -> AuditRun:
             f"{next(iter(failed_shards(reports).values()), 'there are none')}"
         )
     counted = CountedShards(stages=stages, shards=shards, stores=stores, index=index)
-    estimate = estimate_text(counted)
-    if estimate is not None:
+    estimate = None
+    if isinstance(plan.text, FastTextTagger):
+        estimate = estimate_text(counted, plan.text)
         reports["strata"] = estimate.report
     reports["counts"] = _count(stages, reports, shards, None if not estimate else estimate.table)
     result = finish(counted, reports, estimate)
@@ -122,13 +123,13 @@ def _joint_stages(stages: AuditStages, reports: Reports, index: ImageIndex | Non
     if isinstance(plan.text, PaperIndex):
         joint["text"] = search_as_published(stages, plan.text, reports[plan.text.name])
     if isinstance(plan.image_tags, TagFile):
-        joint |= stages.run(plan.image_tags.tagger(plan.vocabulary, stages.folder))
+        joint |= stages.run(plan.image_tags.tagger(plan.vocabulary, stages.runner.folder))
     if plan.image is not None and plan.calibrates and plan.background is not None:
         tagger = plan.image
         data = stages.calibration_data(reports)
         calibration = learned_calibration(data, index, stages.runner.progress)
         if calibration is not None:
-            calibration.save(stages.folder / CALIBRATION)
+            calibration.save(stages.runner.folder / CALIBRATION)
             tagger = calibrated_tagger(tagger, calibration)
         joint["image"] = _tag_images(stages, tagger)
     return joint
@@ -154,7 +155,7 @@ def _count(
 ) -> StageReport:
     """Count the tags of every shard; `shares` has those of pairs that were not tagged."""
     text, image = (reports[s].store if s in reports else None for s in ("text", "image"))
-    store = count_store(stages.folder, shares)
+    store = count_store(stages.runner.folder, shares)
     return stages.over(
         CountShard(text=text, image=image, store=store, shares=shares), store, shards
     )

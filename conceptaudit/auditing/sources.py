@@ -53,6 +53,7 @@ class DrawnDataset:
         sizes = [_rows(shard) for shard in shards]
         expected = sum(ROWS_OF_UNKNOWN if size is None else size for size in sizes)
         known = None if None in sizes else expected
+        # rows of one shard resemble one another: few rows each of many shards
         needed = math.ceil(_ROWS_PER_DRAWN * n * len(shards) / max(expected, 1))
         n_shards = min(len(shards), max(_LEAST_SHARDS, needed))
         shard_share = n_shards / max(len(shards), 1)
@@ -173,36 +174,34 @@ Source = str | Path | Dataset | pd.DataFrame | Iterable[str | None]
 
 def open_source(dataset: Source, options: AuditOptions) -> Dataset:
     """Open the dataset as the options say, or the part of it that they draw."""
-    opened = _open(dataset, options)
-    return opened if options.sample is None else DrawnDataset.draw(opened, options.sample)
-
-
-def _open(dataset: Source, options: AuditOptions) -> Dataset:
-    """Open a dataset; one that is open stays as it is."""
-    if isinstance(dataset, pd.DataFrame | Iterable) and not isinstance(dataset, str):
+    opened: Dataset
+    if isinstance(dataset, str | Path):
+        opened = open_dataset(
+            dataset,
+            layout=options.layout,
+            caption_column=options.caption_column,
+            image_column=options.image_column,
+            key_column=options.key_column,
+            url_column=options.url_column,
+            languages=options.languages,
+            language_column=options.language_column,
+            # the published counts are of rows that have a URL
+            require_url=options.text_mode == PAPER,
+            unit=options.unit,
+            shard_rows=options.shard_rows,
+        )
+    elif isinstance(dataset, pd.DataFrame | Iterable):
         _refuse_file_options(dataset, options)
-        return captions_of(
+        opened = captions_of(
             dataset if isinstance(dataset, pd.DataFrame) else tuple(dataset),
             caption_column=options.caption_column,
             key_column=options.key_column,
             unit=options.unit,
             shard_rows=options.shard_rows,
         )
-    if not isinstance(dataset, str | Path):
-        return dataset
-    return open_dataset(
-        dataset,
-        layout=options.layout,
-        caption_column=options.caption_column,
-        image_column=options.image_column,
-        key_column=options.key_column,
-        url_column=options.url_column,
-        languages=options.languages,
-        language_column=options.language_column,
-        require_url=options.text_mode == PAPER,
-        unit=options.unit,
-        shard_rows=options.shard_rows,
-    )
+    else:
+        opened = dataset
+    return opened if options.sample is None else DrawnDataset.draw(opened, options.sample)
 
 
 def _refuse_file_options(

@@ -43,11 +43,6 @@ class AuditStages:
         )
         return cls(plan=plan, runner=runner)
 
-    @property
-    def folder(self) -> Path:
-        """The run folder."""
-        return self.runner.folder
-
     def run(self, *stages: Stage | None) -> Reports:
         """Run those stages that there are, each over this process's shards."""
         shards = self.runner.share(self.plan.shards)
@@ -79,7 +74,7 @@ class AuditStages:
         """Return where the images' vectors are read: from the folder, or from the dataset."""
         if self.plan.encoder is None:
             return self.plan.dataset, shards
-        source = StoredEmbeddings(folder=self.folder / self.plan.encoder.name, source=shards)
+        source = StoredEmbeddings(folder=self.runner.folder / self.plan.encoder.name, source=shards)
         return source, source.shards()
 
     def calibration_data(self, reports: Mapping[str, StageReport]) -> CalibrationData:
@@ -116,7 +111,7 @@ class CountedShards:
     @property
     def folder(self) -> Path:
         """The run folder."""
-        return self.stages.folder
+        return self.stages.runner.folder
 
     def paths(self, stage: str, ending: str) -> list[Path]:
         """Return the files of a stage that there are."""

@@ -65,6 +65,7 @@ def _unmatched(
     for side, what in (("text", "captions"), ("image", "images")):
         n_used = account.get(side, {}).get("n_used", 0)
         n_found = int((table[f"n_{side}"] > 0).sum())
+        # few samples hold few concepts, whatever the list is
         if n_used <= ENOUGH_SAMPLES or n_found * FEW_FOUND >= len(table):
             continue
         missing = table.loc[~(table[f"n_{side}"] > 0), "concept"].head(3)

@@ -165,6 +165,7 @@ class TaggerStage:
         n_rows = n_used = 0
         for batch in batches:
             unusable = self._tag(batch, names, tags)
+            # what the reader dropped is not dropped again by the tagger
             unread = {d.sample_id for d in batch.drops if d.part == SIDES[self.name]}
             drops += [*batch.drops, *(d for d in unusable if d.sample_id not in unread)]
             n_rows += len(batch.sample_ids)
@@ -311,6 +312,7 @@ def _list_unknown_keys(
     )
     seen: set[int] = set()
     rows: Counter[str] = Counter()
+    # hashes, since a file may cover a much larger dataset than memory holds keys of
     for block in read_tag_rows(files):
         keys = [key for key in block.keys if key is not None]
         hashes = key_hashes(keys)

@@ -33,10 +33,10 @@ from conceptaudit.options.vocab import PhraseRule
 from conceptaudit.records import Drop, SampleBatch
 from conceptaudit.tagtable import check_account, drop_table, part_account
 from conceptaudit.text.annotator import by_passage
-from conceptaudit.text.batching import gather
 from conceptaudit.text.normalize import NORMALIZER, caption_text, normalize
 from conceptaudit.text.paper import caption_key
 from conceptaudit.text.pipeline import NounPipeline, load_pipeline, map_docs
+from conceptaudit.text.tagger import gather
 from conceptaudit.text.word_classes import HYPHENS
 from conceptaudit.text.word_forms import common_singular
 

@@ -7,9 +7,9 @@ keeping the smallest again, so no sharding, order or number of workers changes i
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections.abc import Iterable
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -81,7 +81,8 @@ class EvidenceReservoir:
     def __init__(self, vocabulary: ConceptVocabulary, *, size: int, seed: int = 0) -> None:
         self._size = size
         # of the names, not of their places in the list: another order keeps the same captions
-        self._bases = [_base(name, seed) for name in vocabulary.names]
+        texts = (f"{seed}\x1f{name}".encode("utf-8", "surrogatepass") for name in vocabulary.names)
+        self._bases = [int.from_bytes(sha256(text).digest()[:8], "big") for text in texts]
         self._kept: dict[tuple[int, str], list[_Row]] = {}
 
     def add(self, sample_id: int, key: str, caption: str, annotated: Annotated) -> None:
@@ -160,11 +161,6 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     }
     texts = dict.fromkeys(("kind", "key", "before", "matched", "after"), "str")
     return table.astype({**kinds, **texts})
-
-
-def _base(name: str, seed: int) -> int:
-    text = f"{seed}\x1f{name}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
 
 
 def _context(caption: str, mention: Mention) -> tuple[str, str, str]:

@@ -147,12 +147,9 @@ class RejectedMentions:
 
     def as_json(self) -> Json:
         """Lay the sums out sparsely: ids and numbers by kind."""
-        return {
-            "accepted": _sparse(self.accepted),
-            "rejected": _sparse(self.rejected),
-            "asked": _sparse(self.asked),
-            "aliases": _sparse(self.aliases),
-        }
+        kinds = ("accepted", "rejected", "asked", "aliases")
+        sums = {kind: sorted((+getattr(self, kind)).items()) for kind in kinds}
+        return {kind: [[i for i, _ in of], [n for _, n in of]] for kind, of in sums.items()}
 
 
 _ALIAS_BITS = 12
@@ -162,11 +159,6 @@ def alias_key(mention: Mention) -> int:
     """Pack concept and phrase of a mention; phrases past 4,095 share a place."""
     last = (1 << _ALIAS_BITS) - 1
     return (mention.concept_id << _ALIAS_BITS) | min(mention.alias, last)
-
-
-def _sparse(sums: Counter[int]) -> list[list[int]]:
-    ids = sorted(i for i, n in sums.items() if n)
-    return [ids, [sums[i] for i in ids]]
 
 
 class MentionTotals:

@@ -41,8 +41,8 @@ from conceptaudit.errors import ConfigError
 from conceptaudit.records import ConceptVocabulary, Drop, Int64Array, SampleBatch, Tags
 from conceptaudit.store.removing import remove
 from conceptaudit.tagtable import check_account, drop_table, part_account, tag_table
-from conceptaudit.text.batching import gather
 from conceptaudit.text.pipeline import ANY_POS, NounPipeline, assigned, load_pipeline, map_docs
+from conceptaudit.text.tagger import gather
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -143,6 +143,7 @@ def _build(records: Sequence[Record], where: str, remarks: Sequence[str]) -> Con
 def _spelled_out(concepts: Sequence[Concept]) -> list[Concept]:
     """Take the names out of synsets (``hot_dog.n.02``), where every name is one."""
     matches = [SYNSET_NAME.fullmatch(concept.name) for concept in concepts]
+    # one dotted name is a name; a list of nothing else is of synsets
     if not all(matches):
         return list(concepts)
     return [
@@ -202,6 +203,7 @@ def _notes(
             f"{len(conflicts):,} of them had another synset than the concept they were merged into "
             f"({shown}); give them different names to count them apart."
         )
+    # a phrase of two concepts counts for both, which the sum of counts must not hide
     owners: dict[str, list[str]] = {}
     for concept in vocabulary:
         for phrase in concept.phrases:

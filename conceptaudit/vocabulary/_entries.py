@@ -121,6 +121,7 @@ def _is_by_dataset(content: Mapping[str, Any]) -> bool:
         if (isinstance(value, list) and len(value) > 1)
         or (isinstance(value, Mapping) and value and not _is_record(value))
     }
+    # names of known evaluation sets as keys decide, unless what they hold are sentences
     if lists and all(map(_texts, content.values())) and all(map(DATASET_NAMES.search, content)):
         return not _are_sentences(content)  # a set of one class, or of two, is a set still
     if not lists or len(lists) < len(content):
@@ -133,6 +134,7 @@ def _is_by_dataset(content: Mapping[str, Any]) -> bool:
         return False
     named = sum(bool(DATASET_NAMES.search(key)) for key in lists)
     plural = sum(key.lower().endswith("s") and not key.lower().endswith("ss") for key in lists)
+    # half of the lists longer than any list of synonyms
     long = sorted(map(len, lists.values()))[len(lists) // 2] > _LONG_LIST
     return 2 * named >= len(lists) or 2 * plural > len(lists) or long
 
@@ -174,6 +176,7 @@ def _of_mapping(content: Mapping[str, Any], where: str) -> Source:
     lists = {key: value for key, value in lists.items() if _texts(value)}
     described = {key for key in lists if not key.isdigit() and not ENTITY.fullmatch(key)}
     as_prompts = _are_sentences({key: lists[key] for key in described})
+    # an index or an id is no name: the names are what stands under it
     numbered = all(key.isdigit() or ENTITY.fullmatch(key) for key in content)
     texts = [value for value in content.values() if isinstance(value, str)]
     split = numbered and synonymous(texts)
@@ -308,6 +311,7 @@ def _concept(entry: Any, where: str, number: int) -> Concept | None:
             f"Entry {number} of {where} must be a name or a record. Got "
             f"{type(entry).__name__} instead."
         )
+    # an entry without a name keeps its place: later class indexes rest on it
     name = _plain(found["name"])
     if not name:
         return None
@@ -349,6 +353,7 @@ def _with_names_of_synset(entry: Mapping[Any, Any]) -> Mapping[Any, Any]:
 
 def column(names: Sequence[Any], field: str) -> str | None:
     """Find the column or key that holds a field, in any case; its own spelling."""
+    # reversed, so that of two columns that differ in case the first counts
     lower = {str(name).strip().lower(): str(name) for name in reversed(names)}
     return next((lower[name] for name in COLUMNS[field] if name in lower), None)
 

@@ -68,6 +68,7 @@ def read_source(path: Path, dataset_key: str | None = None) -> Source:
     if parse is not None:
         return records_of(parse(text, path), str(path), dataset_key=dataset_key)
     text = _ASSIGNMENT.sub("", text)
+    # lists pasted into a .txt, as JSON or as Python prints them
     if ending not in _TABLES and text.lstrip()[:1] in ("[", "{", "("):
         return records_of(_literal(text), str(path), dataset_key=dataset_key)
     if dataset_key is not None:
@@ -230,6 +231,7 @@ def _read_folder(path: Path) -> Source:
 
 
 def _of_lines(lines: Sequence[str], path: Path, templates: Sequence[str] = ()) -> Source:
+    # empty lines at the end are no classes; those between are, and keep their index
     while lines and not lines[-1].strip():
         lines = lines[:-1]
     names = [line for line in lines if not _COMMENT.match(line)]
@@ -281,6 +283,7 @@ def _table(text: str, path: Path, delimiter: str) -> Source:
         if headerless is None:
             raise _no_names(path, names)
         return records_of(headerless, str(path))
+    # a comma within an unquoted name would shift the columns after it, silently
     wide = next((i for i, row in enumerate(rows) if len(row) > len(names)), None)
     if wide is not None:
         raise DataError(

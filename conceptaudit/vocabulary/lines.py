@@ -51,6 +51,7 @@ def entries_of_lines(lines: Sequence[str]) -> list[Any]:
     entries = indexed_entries(plain)
     if entries is not None:
         return entries
+    # a single line that ends in a number is a name: "boeing 747"
     for habit in (_NUMBERED, _COUNTED):
         matches = _all(habit, plain)
         if matches is not None and (habit is _NUMBERED or len(plain) > 1):
@@ -160,6 +161,7 @@ def _indexed(pattern: re.Pattern[str]) -> Callable[[Sequence[str]], list[Any] | 
         matches = _all(pattern, lines)
         if matches is None or len(lines) < 2:
             return None
+        # counts of occurrences are numbers, too; an index has no gap and no repetition
         numbers = sorted(int(match["index"]) for match in matches if match)
         counts = numbers == list(range(numbers[0], numbers[0] + len(numbers))) and numbers[0] < 2
         if not counts and not (pattern is _INDEX_FIRST and _some_of_a_list(matches)):
