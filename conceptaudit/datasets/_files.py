@@ -12,12 +12,13 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 from conceptaudit.datasets._remote import ReadOnly, info_of, open_remote
 from conceptaudit.datasets.base import Shard
@@ -46,6 +47,12 @@ MAX_UNPACKED_RATIO = 200
 
 # A file that unpacks to less harms nobody, whatever its ratio: tests repeat one caption.
 MIN_BOMB_BYTES = 1 << 27
+
+
+MOST_LOOKED_AT = 20  # files at the start of a dataset, of which the first that is whole tells
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +225,20 @@ def reading(path: str, what: str = "file") -> Iterator[None]:
 
 
 _SHOWN = 200  # characters of an unforeseen error: some quote what they failed on
+
+
+def first_readable(files: Iterable[T], look: Callable[[T], R | None], place: str) -> R:
+    """Return what the first of the files gives; what was wrong with the first, where none does."""
+    problem: DataError | None = None
+    for file in islice(files, MOST_LOOKED_AT):
+        try:
+            result = look(file)
+        except DataError as error:
+            problem = problem or error
+            continue
+        if result is not None:
+            return result
+    raise problem or DataError(f"None of the files of {place} can be read.")
 
 
 def names_its_file(

@@ -10,6 +10,7 @@ from typing import Any
 from conceptaudit.datasets._columns import LICENSE, URL
 from conceptaudit.datasets._files import (
     File,
+    first_readable,
     if_exists,
     is_remote,
     make_shard,
@@ -336,15 +337,7 @@ def open_coco(listing: Listing, location: str, images: str | None, shard_rows: i
             "The 'location' parameter of open_dataset must name a COCO captions JSON file, or a "
             f"folder of them, for layout 'coco'. Got {location!r} instead."
         )
-    rows, path, problem = None, "", None
-    for file in files:
-        try:
-            rows, path = annotations(file.path), file.path
-            break
-        except DataError as error:
-            problem = problem or error
-    if rows is None:
-        raise problem or DataError(f"No captions can be read from {location}.")
+    rows, path = first_readable(files, lambda file: (annotations(file.path), file.path), location)
     folder = find_images(path, rows, images)
     notes = [
         (

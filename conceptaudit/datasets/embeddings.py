@@ -1,6 +1,6 @@
 """Folders of precomputed image embeddings with a metadata row for each: no image is opened."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -15,7 +15,7 @@ from conceptaudit.datasets._embedding_files import (
     require_pairs,
     stray_metadata,
 )
-from conceptaudit.datasets._files import File, make_shard, names_its_file, stat_file
+from conceptaudit.datasets._files import File, first_readable, make_shard, names_its_file, stat_file
 from conceptaudit.datasets._listing import Listing, list_files
 from conceptaudit.datasets._rows import (
     CAPTIONS_PER_ROW,
@@ -213,7 +213,9 @@ def open_embeddings(
 ) -> EmbeddingDataset:
     """Open a folder of embeddings, reporting the first pair that can be read."""
     pairs, notes = require_pairs(listing, location)
-    columns, member, told = _describe(pairs, choice, embedding_array)
+    columns, member, told = first_readable(
+        pairs, lambda pair: _describe(pair, choice, embedding_array, len(pairs)), location
+    )
     captioned = columns is not None and columns.caption is not None
     settings = {
         "layout": "embeddings",
@@ -235,33 +237,27 @@ def open_embeddings(
 
 
 def _describe(
-    pairs: Sequence[Pair], choice: Choice, embedding_array: str | None
+    pair: Pair, choice: Choice, embedding_array: str | None, n_pairs: int
 ) -> tuple[Columns | None, str | None, list[str]]:
-    problem: DataError | None = None
-    for pair in pairs[:20]:
-        path = pair.array.path
-        try:
-            member = choose_array(path, embedding_array) if path.endswith(".npz") else None
-            with open_array(path, member) as array:
-                shape = f"{array.dimension}-dimensional {array.dtype}"
-            columns = metadata_columns(pair.metadata.path, choice) if pair.metadata else None
-        except DataError as error:
-            problem = problem or error
-            continue
-        shape += f" (array {member!r})" if member else ""
-        told = [
-            f"Layout: embeddings, {quantity(len(pairs), 'file')} of {shape}.",
-            "Images are counted from their embeddings; no image is opened.",
-        ]
-        keys = columns.identity if columns and columns.identity else "row numbers"
-        if columns is None or columns.caption is None:
-            told.append(
-                "No captions were found beside them, so only images can be counted; keys from "
-                f"{keys!r}."
-            )
-        else:
-            told.append(f"Captions from {columns.caption!r}, keys from {keys!r}.")
-        if columns is not None and columns.several:
-            told.append(SEVERAL_NOTE)
-        return columns, member, told
-    raise problem or DataError("None of the embedding files can be read.")
+    """Describe a pair: columns of its metadata, name of its array in a .npz, and notes."""
+    path = pair.array.path
+    member = choose_array(path, embedding_array) if path.endswith(".npz") else None
+    with open_array(path, member) as array:
+        shape = f"{array.dimension}-dimensional {array.dtype}"
+    columns = metadata_columns(pair.metadata.path, choice) if pair.metadata else None
+    shape += f" (array {member!r})" if member else ""
+    notes = [
+        f"Layout: embeddings, {quantity(n_pairs, 'file')} of {shape}.",
+        "Images are counted from their embeddings; no image is opened.",
+    ]
+    keys = columns.identity if columns and columns.identity else "row numbers"
+    if columns is None or columns.caption is None:
+        notes.append(
+            "No captions were found beside them, so only images can be counted; keys from "
+            f"{keys!r}."
+        )
+    else:
+        notes.append(f"Captions from {columns.caption!r}, keys from {keys!r}.")
+    if columns is not None and columns.several:
+        notes.append(SEVERAL_NOTE)
+    return columns, member, notes
