@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 _SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015]+")
 
@@ -19,3 +20,13 @@ def normalise_name(name: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", name).casefold()
     return _SEPARATORS.sub(" ", unicodedata.normalize("NFC", folded)).strip()
+
+
+def name_keys(names: Iterable[object]) -> list[str]:
+    """Fold a column of names: tables are joined by these, and not by what is written."""
+    return [normalise_name(str(name)) for name in names]
+
+
+def class_keys(datasets: Iterable[object], concepts: Iterable[object]) -> list[tuple[str, str]]:
+    """Fold the names of classes, each with its evaluation set."""
+    return list(zip(name_keys(datasets), name_keys(concepts), strict=True))

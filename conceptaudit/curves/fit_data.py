@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.curves.statistics import FloatArray, IntArray
-from conceptaudit.names import normalise_name
+from conceptaudit.names import name_keys
 
 # What a user can ask for.
 #
@@ -131,7 +131,7 @@ def _column(table: pd.DataFrame, name: str) -> FloatArray:
 
 def _concepts(names: "pd.Series[str]") -> IntArray:
     spelt, spellings = pd.factorize(names, sort=True)
-    folded, _ = pd.factorize(np.array([normalise_name(str(s)) for s in spellings], dtype=object))
+    folded, _ = pd.factorize(np.array(name_keys(spellings), dtype=object))
     return folded[spelt].astype(np.intp)
 
 

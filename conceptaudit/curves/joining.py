@@ -21,7 +21,7 @@ from conceptaudit.curves.records import FOLDED_COLUMNS, UNMATCHED_COLUMNS
 from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.names import normalise_name
+from conceptaudit.names import name_keys, normalise_name
 from conceptaudit.records import (
     ACCURACY_COLUMNS,
     ConceptAccuracies,
@@ -226,7 +226,7 @@ def _count_rows(
     datasets = _texts(table["dataset"]) if by_dataset else [""] * len(table)
     rows = pd.DataFrame(
         {
-            "key": [normalise_name(name) for name in datasets],
+            "key": name_keys(datasets),
             "dataset": datasets,
             "concept": _texts(table["concept"]),
             "count": counts_of(frequencies, column),

@@ -25,7 +25,7 @@ from conceptaudit.curves.point_model import HeldOut
 from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.statistics import FloatArray, IntArray, group_means
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.names import normalise_name
+from conceptaudit.names import name_keys, normalise_name
 from conceptaudit.records import ConceptAccuracies
 
 N_DRAWS = 5  # draws of labelled classes from each held-out dataset, to calibrate intervals on
@@ -231,7 +231,7 @@ class Anchors:
             )
         of_dataset = table[[normalise_name(str(d)) == folded for d in table["dataset"]]]
         rows = {normalise_name(queries.concepts[row]): i for i, row in enumerate(members)}
-        names = [normalise_name(str(concept)) for concept in of_dataset["concept"]]
+        names = name_keys(of_dataset["concept"])
         unknown = of_dataset["concept"][[key not in rows for key in names]]
         if len(unknown):
             raise DataError(

@@ -36,7 +36,7 @@ from conceptaudit.curves.point_model import (
 )
 from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.statistics import FloatArray, IntArray
-from conceptaudit.names import normalise_name
+from conceptaudit.names import name_keys, normalise_name
 
 NAMES_HELP = "; class names among their rivals count as well"
 MEANING_HELPS = "; class names, among their rivals and by their meaning, count as well"
@@ -88,7 +88,7 @@ def queries_of(
     names = {}
     if "dataset" in table:
         codes, spelt = pd.factorize(table["dataset"])
-        keys = [normalise_name(str(name)) for name in spelt]
+        keys = name_keys(spelt)
         places = dict(known)
         for key in keys:
             places.setdefault(key, len(places))

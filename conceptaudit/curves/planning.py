@@ -32,7 +32,7 @@ from conceptaudit.curves.predicting import predict
 from conceptaudit.curves.records import ModelFit
 from conceptaudit.curves.statistics import FloatArray, check_level
 from conceptaudit.errors import ConfigError, DataError
-from conceptaudit.names import normalise_name
+from conceptaudit.names import class_keys
 from conceptaudit.records import ConceptFrequencies
 
 ALREADY, NOT_REACHABLE, UNKNOWN = "reached", "not reachable by frequency alone", "no prediction"
@@ -338,24 +338,13 @@ def _known(
     Also whether it was never counted, in the table of frequencies that is planned for.
     """
     points = curve.points_of(fit)
-    keys = zip(points["dataset"], points["concept"], strict=True)
     values = zip(points["accuracy"], points["n_images"], strict=True)
-    known = {
-        (normalise_name(str(d)), normalise_name(str(c))): pair
-        for (d, c), pair in zip(keys, values, strict=True)
-    }
-    if "dataset" in rows:
-        datasets = rows["dataset"]
-    else:
-        only = {d for d, _ in known}
-        datasets = pd.Series([only.pop() if len(only) == 1 else ""] * len(rows))
-    found = np.array(
-        [
-            known.get((normalise_name(str(d)), normalise_name(str(c))), (np.nan, np.nan))
-            for d, c in zip(datasets, rows["concept"], strict=True)
-        ],
-        dtype=np.float64,
-    ).reshape(len(rows), 2)
+    known = dict(zip(class_keys(points["dataset"], points["concept"]), values, strict=True))
+    only = {dataset for dataset, _ in known}
+    nameless = [only.pop() if len(only) == 1 else ""] * len(rows)
+    asked = class_keys(rows.get("dataset", nameless), rows["concept"])
+    found = np.array([known.get(key, (np.nan, np.nan)) for key in asked], dtype=np.float64)
+    found = found.reshape(len(rows), 2)
     counted = counts_of(ConceptFrequencies(table), curve.count)
     return found[:, 0], found[:, 1], counted == 0
 

@@ -21,7 +21,7 @@ from conceptaudit.curves.predicting import predict
 from conceptaudit.curves.records import LineFit, ModelFit
 from conceptaudit.display import quantity
 from conceptaudit.errors import DataError, FitError
-from conceptaudit.names import normalise_name
+from conceptaudit.names import name_keys, normalise_name
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 # Two names of one metric: result files that name none are read as the first.
@@ -133,7 +133,7 @@ def _checked(
         level=level,
         model=fit.label,
     )
-    names = {normalise_name(str(name)) for name in points["concept"]}
+    names = name_keys(points["concept"])
     table = pd.DataFrame(
         {
             "concept": rows["concept"].to_numpy(),
@@ -143,7 +143,7 @@ def _checked(
             "high": predicted["high"].to_numpy(),
             "measured": rows["accuracy"].to_numpy(np.float64),
             "n_images": rows["n_images"].to_numpy(np.float64),
-            "known": [normalise_name(str(name)) in names for name in rows["concept"]],
+            "known": pd.Series(name_keys(rows["concept"])).isin(names),
         }
     )
     table["inside"] = table["measured"].between(table["low"], table["high"])
@@ -192,7 +192,7 @@ def _keyed(table: pd.DataFrame) -> pd.DataFrame:
         {
             "dataset": table["dataset"].astype("str"),
             "concept": table["concept"].astype("str"),
-            "key": [normalise_name(str(name)) for name in table["concept"]],
+            "key": name_keys(table["concept"]),
             "accuracy": table["accuracy"].astype("float64"),
             "n_images": n_images.to_numpy(np.float64, na_value=np.nan),
         }

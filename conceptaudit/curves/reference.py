@@ -33,7 +33,7 @@ from conceptaudit.frequency.reference import (
     reference_frequencies,
     registry,
 )
-from conceptaudit.names import normalise_name
+from conceptaudit.names import name_keys
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 PACKED = Path(__file__).parent / "data" / "published.parquet"
@@ -184,11 +184,9 @@ def counted_by_name(
         return frequencies
     scored = accuracies.table[["dataset", "concept"]].drop_duplicates()
     scored = scored[~scored["dataset"].isin(set(table["dataset"]))]
-    counts = pd.Series(
-        table["n_text"].to_numpy(), index=[normalise_name(str(c)) for c in table["concept"]]
-    )
+    counts = pd.Series(table["n_text"].to_numpy(), index=name_keys(table["concept"]))
     counts = counts[~counts.index.duplicated()]
-    keys = [normalise_name(str(name)) for name in scored["concept"]]
+    keys = name_keys(scored["concept"])
     added = scored.assign(n_text=counts.reindex(keys).to_numpy()).dropna()
     columns = ["dataset", "concept", "n_text"]
     both = pd.concat([table[columns], added[columns]], ignore_index=True)
@@ -197,19 +195,15 @@ def counted_by_name(
 
 def _difference(frequencies: ConceptFrequencies, name: str, column: str) -> FloatArray:
     """Decades from the user's count to the published one, for each class name in both."""
-    published = reference_frequencies(name, column).table
-    theirs = pd.Series(
-        numbers(published[column]), index=[normalise_name(str(c)) for c in published["concept"]]
+    published = reference_frequencies(name, column)
+    mine, theirs = (
+        pd.Series(numbers(side.table[column]), index=name_keys(side.table["concept"]))
+        for side in (frequencies, published)
     )
-    mine = pd.Series(
-        numbers(frequencies.table[column]),
-        index=[normalise_name(str(c)) for c in frequencies.table["concept"]],
-    )
-    both = pd.concat(
-        [side[side > 0].groupby(level=0).first() for side in (mine, theirs)], axis=1, join="inner"
-    ).to_numpy(np.float64)
-    logs: FloatArray = np.log10(both)
-    return logs[:, 1] - logs[:, 0]
+    # a name of several sets counts once
+    both = [side[side > 0].groupby(level=0).first() for side in (mine, theirs)]
+    logs = np.log10(pd.concat(both, axis=1, join="inner").to_numpy(np.float64))
+    return np.asarray(logs[:, 1] - logs[:, 0])
 
 
 def _nearest(

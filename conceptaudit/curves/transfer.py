@@ -33,7 +33,7 @@ from conceptaudit.curves.statistics import (
 )
 from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
-from conceptaudit.names import normalise_name
+from conceptaudit.names import class_keys, name_keys
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 MIN_COMMON = 20  # classes that the model and the others must have in common
@@ -222,8 +222,8 @@ def _transferred(
 ) -> pd.DataFrame:
     rows, concepts = curve.rows(fit), curve.names(fit)
     wide = _wide(fit, others)
-    asked = [_key(d, c) for d, c in zip(table["dataset"], table["concept"], strict=True)]
-    known = [_key(rows.datasets[d], c) for d, c in zip(rows.dataset, concepts, strict=True)]
+    asked = class_keys(table["dataset"], table["concept"])
+    known = class_keys([rows.datasets[d] for d in rows.dataset], concepts)
     seen, wanted = wide.reindex(known), wide.reindex(asked)
     used = list(seen.columns[(seen.notna().mean() >= MIN_COVERAGE).to_numpy(dtype=bool)])
     train = seen[used].notna().all(axis=1).to_numpy(dtype=bool)
@@ -239,15 +239,13 @@ def _transferred(
     predictors = np.column_stack([seen[used].to_numpy(np.float64), rows.x])[train]
     accuracy, dataset, concept = rows.y[train], rows.dataset[train], rows.concept[train]
     fitted = fit_transfer(predictors, accuracy, dataset, len(rows.datasets))
-    positions = {normalise_name(name): index for index, name in enumerate(rows.datasets)}
+    positions = {key: index for index, key in enumerate(name_keys(rows.datasets))}
     where = np.array([positions.get(key[0], -1) for key in asked], dtype=np.intp)
     where[~np.isin(where, np.unique(dataset))] = -1
     asked_of = np.column_stack([wanted[used].to_numpy(np.float64), x])
     folds = list(concept_folds(concept, curve.seed))
     by_concept = held_out_transfer(predictors, accuracy, dataset, concept, folds, new=False)
-    names = {
-        normalise_name(name): index for name, index in zip(concepts, rows.concept, strict=True)
-    }
+    names = dict(zip(name_keys(concepts), rows.concept, strict=True))
     n_names = len(names)
     effects = name_effects(fitted, predictors, accuracy, dataset, concept, n_names)
     asked_name = np.array([names.get(key[1], n_names) for key in asked], dtype=np.intp)
@@ -288,10 +286,6 @@ def _fill(
     table.loc[rows[table.loc[rows, "extrapolated"]], "basis"] += NOT_WIDENED
 
 
-def _key(dataset: object, concept: object) -> tuple[str, str]:
-    return normalise_name(str(dataset)), normalise_name(str(concept))
-
-
 def _wide(fit: ModelFit, others: ConceptAccuracies) -> pd.DataFrame:
     """Return other models' accuracies of this fit's metric, a column per model."""
     table = others.table
@@ -303,7 +297,7 @@ def _wide(fit: ModelFit, others: ConceptAccuracies) -> pd.DataFrame:
             f"{sorted(others.table['metric'].unique())} of "
             f"{len(others.table[['model', 'pretraining']].drop_duplicates())} models instead."
         )
-    keys = [_key(d, c) for d, c in zip(table["dataset"], table["concept"], strict=True)]
+    keys = class_keys(table["dataset"], table["concept"])
     label = table["model"].astype("str") + "/" + table["pretraining"].astype("str")
     named = pd.DataFrame(
         {"key": keys, "label": label.to_numpy(), "accuracy": table["accuracy"].to_numpy()}

@@ -23,7 +23,7 @@ from conceptaudit.frequency.intervals import FloatArray, poisson_interval
 from conceptaudit.frequency.rate_ratios import Counted
 from conceptaudit.frequency.readers import read_frequencies
 from conceptaudit.frequency.reference import PREFIX, ReferenceCounts, reference_counts
-from conceptaudit.names import normalise_name
+from conceptaudit.names import name_keys
 from conceptaudit.reading import read_parquet
 from conceptaudit.records import ROW_BITS, ConceptFrequencies
 from conceptaudit.store.shards import stage_tables
@@ -102,7 +102,7 @@ class Side:
     @property
     def keys(self) -> list[str]:
         """Folded names of the concepts, by which they are joined."""
-        return [normalise_name(str(name)) for name in self.frequencies.table["concept"]]
+        return name_keys(self.frequencies.table["concept"])
 
     def held(self, count: str) -> frozenset[str]:
         """Folded names of the concepts that have this count."""
@@ -200,7 +200,7 @@ def _by_name(frequencies: ConceptFrequencies, name: str, *, refuse: bool) -> Con
     """Reduce counts by evaluation set to one row per name: the first that was counted."""
     table = frequencies.table
     counted = [column for column in frequencies.counted if column in table]
-    keys = pd.Series([normalise_name(str(concept)) for concept in table["concept"]])
+    keys = pd.Series(name_keys(table["concept"]))
     if refuse and "dataset" not in table and bool(keys.duplicated().any()):
         twice = table["concept"].iloc[int(keys.duplicated().to_numpy().argmax())]
         raise DataError(f"{name} has the concept {twice!r} more than once. Keep one row of it.")

@@ -19,11 +19,11 @@ import pandas as pd
 from predict_intervals import datasets, intervals, speed
 from predict_models import PLAIN, Model, averaged, load
 
-from conceptaudit.curves import normalise_name
 from conceptaudit.curves.folds import concept_folds, dataset_folds
 from conceptaudit.curves.model_predictor import ModelPredictor
 from conceptaudit.curves.point_model import fit_point_model
 from conceptaudit.curves.transfer import held_out_transfer
+from conceptaudit.names import normalise_name
 from conceptaudit.zeroshot.readers import read_accuracies
 
 PARTS = ("points", "features", "meaning", "transfer", "datasets", "intervals", "speed")

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from conceptaudit.curves import normalise_name
 from conceptaudit.curves.binned import recipe_for
 from conceptaudit.curves.class_names import class_names
 from conceptaudit.curves.families import Estimator, family_named
 from conceptaudit.curves.fit_data import FitData, fit_data_of
 from conceptaudit.frequency.readers import read_frequencies
+from conceptaudit.names import normalise_name
 from conceptaudit.zeroshot.readers import read_accuracies
 
 PRETRAININGS = ("cc3m", "cc12m", "yfcc15m", "synthci30m", "laion400m")

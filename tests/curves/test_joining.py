@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conceptaudit.curves import join, normalise_name
+from conceptaudit.curves import join
 from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.names import normalise_name
 from conceptaudit.records import ConceptFrequencies
 
 NAMES = st.lists(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conceptaudit.curves import join, normalise_name, predict, reference_curve
+from conceptaudit.curves import join, predict, reference_curve
 from conceptaudit.curves.class_names import class_names
 from conceptaudit.curves.families import Estimator, family_named
 from conceptaudit.curves.fit_data import fit_data_of
@@ -19,6 +19,7 @@ from conceptaudit.curves.reference import (
 )
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency.reference import reference_frequencies
+from conceptaudit.names import normalise_name
 from conceptaudit.records import ConceptAccuracies, ConceptFrequencies
 
 PLAIN = Estimator(family=family_named("partial-pooling"), use_names=False)

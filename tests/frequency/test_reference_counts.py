@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from conceptaudit.cli.main import main
-from conceptaudit.curves import normalise_name
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.frequency import reference
 from conceptaudit.frequency.readers import read_frequencies
@@ -18,6 +17,7 @@ from conceptaudit.frequency.reference import (
     reference_frequencies,
     registry,
 )
+from conceptaudit.names import normalise_name
 
 NAMES = (
     "cc3m/paper", "cc12m/paper", "yfcc15m/paper", "synthci30m/paper", "laion400m/paper",
