@@ -36,10 +36,10 @@ KIND = "answers"
 class Question:
     """One thing to be judged."""
 
-    id: str
-    place: int
+    id: str  # digest of what is asked: answers find it in a table of another order
+    place: int  # row of the table
     concept: str
-    given: str = ""
+    given: str = ""  # answer that the table holds already
 
 
 class AnswerBook:

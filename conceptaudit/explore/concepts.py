@@ -44,7 +44,7 @@ class Column:
     id: str
     name: str
     meaning: str = ""
-    share: bool = False
+    share: bool = False  # shown as per cent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +86,11 @@ class ConceptQuery:
 class ConceptPage:
     """One page of the list."""
 
-    rows: list[dict[str, Any]]
-    n: int
+    rows: list[dict[str, Any]]  # `id`, `name`, `tier`, `rank` and `cells`
+    n: int  # that meet the conditions
     page: int
     pages: int
     columns: tuple[Column, ...]
-    kind_known: bool = True
 
 
 def columns_of(run: OpenRun) -> tuple[tuple[Column, ...], tuple[Column, ...]]:

@@ -25,12 +25,12 @@ IMAGE, TEXT, REVIEW = "image", "text", "review"
 class Estimate:
     """What the answers on a concept say so far."""
 
-    what: str
+    what: str  # is estimated, in words
     value: float
     low: float
     high: float
-    share: bool
-    n: int
+    share: bool  # and not a count
+    n: int  # answers
     n_yes: int
 
 

@@ -48,13 +48,15 @@ class Card:
     id: int
     key: str
     caption: str | None = None
+    # the caption in pieces, and whether each names the concept
     pieces: list[tuple[str, bool]] = field(default_factory=list)
-    url: str = ""
+    url: str = ""  # as text: nothing leads to a stranger's address
     license: str = ""
     score: float | None = None
+    # concepts of either side, id and name, the best score first
     text: list[tuple[int, str]] = field(default_factory=list)
     image: list[tuple[int, str]] = field(default_factory=list)
-    gone: bool = False
+    gone: bool = False  # the dataset has no such sample any more
 
 
 def views_of(run: OpenRun, tags: ConceptTags) -> dict[str, int]:
@@ -120,6 +122,7 @@ class Histogram:
 
     low: float
     high: float
+    # ends of each bin, images of it that the caption names too, and others
     bars: list[tuple[float, float, int, int]]
 
     @property

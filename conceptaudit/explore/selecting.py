@@ -1,4 +1,4 @@
-"""The page of the selection, and the files that it leaves as."""
+"""Samples that were picked by hand: kept while the server runs, shown, and taken away as files."""
 
 from __future__ import annotations
 
@@ -138,6 +138,3 @@ async def read_form(request: Request) -> dict[str, str]:
     body = await request.body()
     fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50)
     return {name: values[-1] for name, values in fields.items()}
-
-
-__all__ = ["SelectionPages", "read_form"]

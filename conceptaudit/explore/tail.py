@@ -14,6 +14,8 @@ from conceptaudit.explore.media import LARGE, SMALL, thumbnail
 from conceptaudit.explore.views import NotThereError, Site
 from conceptaudit.longtail import REASONS
 from conceptaudit.reading import exact_texts, read_parquet
+from conceptaudit.report.count_charts import tail_chart
+from conceptaudit.report.sections.longtail import file_inside, removed_by_reason
 from conceptaudit.store.shards import stage_tables
 
 if TYPE_CHECKING:
@@ -112,13 +114,13 @@ class TailPages(Site):
             one["measured"] = measured.get(one["concept"])
             rows = made.images.index[made.images["concept"] == one["concept"]]
             one["rows"] = rows[:4].tolist()
-        removed = sorted(made.manifest["removed"].items(), key=lambda pair: (-pair[1], pair[0]))
         return self.page(
             request,
             "tail.html",
             made=made,
             classes=classes,
-            removed=[(REASONS.get(code, code.replace("_", " ")), n) for code, n in removed],
+            removed=removed_by_reason(made),
+            chart=tail_chart(made),
             pairs=self._pairs(None),
             pictured="file" in made.images,
         )
@@ -225,7 +227,7 @@ class TailPages(Site):
         place = request.path_params["row"]
         if place >= len(made.images) or "file" not in made.images:
             raise NotThereError("The set has no such image.")
-        path = inside(made.folder, str(made.images["file"].iloc[place]))
+        path = file_inside(made.folder, str(made.images["file"].iloc[place]))
         side = LARGE if request.query_params.get("size") == "large" else SMALL
         try:
             data = None if path is None else thumbnail(path.read_bytes(), side)
@@ -236,14 +238,6 @@ class TailPages(Site):
         return Response(
             data, media_type="image/webp", headers={"cache-control": "private, max-age=600"}
         )
-
-
-def inside(root: Path, name: str) -> Path | None:
-    """Path of a set's file; None where the table, which anyone may have edited, leads elsewhere."""
-    if not name or "\0" in name:
-        return None
-    path = (root / name).resolve()
-    return path if path.is_relative_to(root.resolve()) else None
 
 
 def _key_of(file: str) -> str:

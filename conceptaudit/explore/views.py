@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 import numpy as np
 
-from conceptaudit.errors import ConceptAuditError, DataError
+from conceptaudit.errors import DataError
 from conceptaudit.explore import concepts as listing
 from conceptaudit.explore import samples as shown_samples
 from conceptaudit.explore.concepts import ConceptQuery
@@ -307,7 +307,7 @@ class Pages(Site):
 
     def curve(self, request: Request) -> Response:
         """Show where a concept lies on the curve, and what is predicted for it."""
-        from conceptaudit.explore.on_curve import place_on_curve
+        from conceptaudit.explore.concept_facts import place_on_curve
 
         run, _ = self.run(request)
         concept = self.concept(request, run)
@@ -369,6 +369,3 @@ def _score(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if np.isfinite(value) else None
-
-
-__all__ = ["ConceptAuditError", "NotThereError", "Pages", "Site", "download", "is_partial"]

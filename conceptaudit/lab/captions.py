@@ -33,27 +33,13 @@ _TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caption:
-    """A caption and the truth about its words.
-
-    Parameters
-    ----------
-    text : str
-        The caption.
-    mentioned : tuple of str
-        Concepts that it names as a noun, by their English name, plural or alias; the longest
-        name counts ("hot dog" names no dog). In a German, Spanish or French caption a concept
-        counts if its name there is spelled as in English ("ein Tiger").
-    not_noun : tuple of str
-        Concepts whose word occurs in some other role only: as a verb ("they bat first"), as a
-        colour ("an orange car"), or as a foreign word that means something else ("une basket").
-    style : str
-        Which kind of caption it is (``"title"``, ``"file"``, …).
-    language : str
-        ``"en"``, ``"de"``, ``"es"`` or ``"fr"``.
-    """
+    """A caption and the truth about its words."""
 
     text: str
+    # concepts that it names as a noun; the longest name counts ("hot dog" names no dog), and in
+    # other languages a name that is spelled as in English ("ein Tiger")
     mentioned: tuple[str, ...]
+    # whose word occurs in another role only: "they bat first", "an orange car", "une basket"
     not_noun: tuple[str, ...]
     style: str
     language: str = "en"
@@ -79,21 +65,7 @@ def _styles() -> tuple[str, ...]:
 def write_caption(
     config: LabConfig, rng: SampleRng, mentions: Sequence[Mention], *, language: str, verb: bool
 ) -> Caption:
-    """Put the mentions into a caption of some style.
-
-    Parameters
-    ----------
-    config : LabConfig
-        Decides which concepts are in use.
-    rng : SampleRng
-        Where the choices come from.
-    mentions : sequence of Mention
-        What to name, in this order; may be empty.
-    language : str
-        ``"en"`` or one of `LANGUAGES`.
-    verb : bool
-        Also use some concept's word as a verb (English only).
-    """
+    """Put the mentions into a caption of some style."""
     if language != "en":
         return _foreign(config, rng, mentions, language)
     mentioned = tuple(mention.concept.name for mention in mentions)

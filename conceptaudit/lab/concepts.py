@@ -11,34 +11,18 @@ DATA = Path(__file__).parent / "data"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabConcept:
-    """One row of ``data/concepts.csv``: a thing that can be drawn and named.
-
-    Parameters
-    ----------
-    name : str
-        The English name, singular, as results carry it.
-    plural : str
-        Its plural; empty for a mass noun.
-    kind : str
-        ``"count"`` (a mouse, two mice), ``"mass"`` (bread) or ``"plural"`` (scissors).
-    aliases : tuple of (str, str)
-        Other names for the same thing, each with its plural.
-    sprite : str
-        The emoji that pictures it.
-    de, es, fr : str
-        Its name in German, Spanish and French, with the indefinite article.
-    common_rank : float
-        1 for the most everyday thing, 2 for the next …; infinite where the table has none.
-    """
+    """One row of ``data/concepts.csv``: a thing that can be drawn and named."""
 
     name: str
-    plural: str
-    kind: str
+    plural: str  # empty for a mass noun
+    kind: str  # "count" (a mouse, two mice), "mass" (bread) or "plural" (scissors)
+    # other names for the same thing, each with its plural
     aliases: tuple[tuple[str, str], ...]
     sprite: str
     de: str
     es: str
     fr: str
+    # 1 for the most everyday thing, infinite where the table has none
     common_rank: float = math.inf
 
     @property
@@ -52,8 +36,6 @@ class LabConcept:
 def load_concepts() -> tuple[LabConcept, ...]:
     """Read the concept table, sorted by name.
 
-    Examples
-    --------
     >>> [concept.plural for concept in load_concepts() if concept.name in ("goose", "mouse")]
     ['geese', 'mice']
     """

@@ -149,8 +149,6 @@ finite number >= 0. Got -1.0 instead.
     def from_json(cls, text: str) -> "LabConfig":
         """Read what `to_json` wrote.
 
-        Examples
-        --------
         >>> config = LabConfig(seed=3, zero_concepts=("dog",))
         >>> LabConfig.from_json(config.to_json()) == config
         True

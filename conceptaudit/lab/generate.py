@@ -91,11 +91,6 @@ def new_folder(out: Path | str, config: LabConfig, extra: dict[str, Any]) -> Ite
 
     While it is written it is a run folder, whose ``run.json`` says of what: a killed process can
     be run again. ``lab.json`` comes last, and then it is data like anybody's.
-
-    Raises
-    ------
-    ArtifactMismatchError
-        It holds something else, or another process writes to it.
     """
     sprites = json.loads((DATA / "sprites.json").read_text(encoding="utf-8"))
     settings = {

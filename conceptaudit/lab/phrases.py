@@ -15,20 +15,12 @@ ADJECTIVE_SHARE = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """The words that phrases are built from.
-
-    Parameters
-    ----------
-    adjectives, colours, first_names : sequence of str
-        Modifiers and owners of things.
-    taken : frozenset of str
-        All names of all concepts, lower case: an adjective must not turn "apple" into one of
-        them ("green apple").
-    """
+    """The words that phrases are built from."""
 
     adjectives: Sequence[str]
     colours: Sequence[str]
     first_names: Sequence[str]
+    # names of all concepts: an adjective must not turn "apple" into one ("green apple")
     taken: frozenset[str]
 
 
@@ -37,22 +29,13 @@ class Mention:
     """A concept as a caption is to name it: which one, and how many."""
 
     concept: LabConcept
+    # 0 for a mass noun or a plural that cannot be counted
     count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NounPhrase:
-    """A mention put into words, without its determiner.
-
-    Parameters
-    ----------
-    noun : str
-        The name as it stands in the caption, singular or plural.
-    adjective : str
-        A modifier in front of it; may be empty.
-    count : int
-        1 for a singular; 0 for a mass noun or a plural that cannot be counted.
-    """
+    """A mention put into words, without its determiner."""
 
     noun: str
     adjective: str = ""
@@ -110,8 +93,6 @@ def _with_number(phrase: NounPhrase, choice: float) -> str:
 def with_article(text: str) -> str:
     """Put "a" or "an" before a phrase.
 
-    Examples
-    --------
     >>> with_article("orange cat"), with_article("unicorn"), with_article("hourglass")
     ('an orange cat', 'a unicorn', 'an hourglass')
     """
@@ -123,8 +104,6 @@ def with_article(text: str) -> str:
 def enumerate_words(parts: Sequence[str], conjunction: str) -> str:
     """Join parts as a sentence lists them.
 
-    Examples
-    --------
     >>> enumerate_words(["a dog", "two cats", "a bat"], "and")
     'a dog, two cats and a bat'
     """
@@ -141,8 +120,6 @@ def capitalised(text: str) -> str:
 def title_case(text: str) -> str:
     """Make the first letter of every word a capital, also after a hyphen.
 
-    Examples
-    --------
     >>> title_case("blue t-shirt"), title_case("UFO")
     ('Blue T-Shirt', 'UFO')
     """

@@ -34,19 +34,7 @@ def sprite(name: str) -> Image.Image:
 
 
 def draw_scene(config: LabConfig, index: int, names: list[str], purpose: Purpose) -> Image.Image:
-    """Draw the named things, each once per mention, into one RGB picture.
-
-    Parameters
-    ----------
-    config : LabConfig
-        Its seed and image size are used.
-    index : int
-        The sample, or the picture of a test set.
-    names : list of str
-        Concept names; a name that occurs twice is drawn twice.
-    purpose : Purpose
-        The random stream to draw from.
-    """
+    """Draw the named things, each once per mention, into one RGB picture."""
     rng = SampleRng(seed=config.seed, index=index, purpose=purpose)
     # Pixels come from a stream of their own, far away from that of the rng.
     pixels = generator(config.seed, index, purpose)

@@ -46,8 +46,6 @@ class SampleRng:
     Uniform doubles are the one thing that numpy promises to keep; its other distributions may
     change between releases.
 
-    Examples
-    --------
     >>> rng = SampleRng(seed=1, index=2, purpose=Purpose.CAPTION)
     >>> rng.pick(["a", "b"]) in ("a", "b"), 0 <= rng.below(3) < 3
     (True, True)

@@ -9,26 +9,11 @@ from conceptaudit.lab.rng import Purpose, SampleRng
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleFaults:
-    """What happens to a sample, whatever it shows.
+    """What happens to a sample, whatever it shows."""
 
-    Parameters
-    ----------
-    copy_kind : str
-        ``"exact"``, ``"near"`` or empty.
-    source : int
-        The sample whose content it has; its own index unless it is a copy.
-    unrelated : bool
-        The caption describes another scene.
-    corrupt : str
-        One of `CORRUPTIONS`, ``missing_member`` split into ``"missing_image"`` and
-        ``"missing_caption"``; or empty.
-    link_rot : bool
-        It could not be downloaded.
-    """
-
-    copy_kind: str
-    source: int
-    unrelated: bool
+    copy_kind: str  # "exact", "near" or empty
+    source: int  # whose content it has; its own index unless it is a copy
+    unrelated: bool  # the caption describes another scene
     corrupt: str
     link_rot: bool
 

@@ -91,17 +91,7 @@ def scene(config: LabConfig, index: int) -> tuple[Image.Image, str, SampleTruth]
 def make_sample(
     config: LabConfig, index: int, *, picture: bool = True
 ) -> tuple[bytes | None, SampleTruth]:
-    """Make one sample, undamaged: its JPEG file and everything that is true of it.
-
-    Parameters
-    ----------
-    config : LabConfig
-        The knobs.
-    index : int
-        Which sample, from 0.
-    picture : bool
-        False leaves the picture out, which is much faster.
-    """
+    """Make one sample, undamaged: its JPEG file and everything that is true of it."""
     faults = faults_of(config, index)
     things, caption = _content(config, faults.source, unrelated=faults.unrelated)
     copy = SampleRng(seed=config.seed, index=index, purpose=Purpose.COPY)

@@ -35,19 +35,7 @@ Row = dict[str, Any]
 
 
 def write_shard(config: LabConfig, folder: Path, layout: str, shard: int) -> pa.Table:
-    """Write the files of one shard and return its rows of the truth, in order of index.
-
-    Parameters
-    ----------
-    config : LabConfig
-        The knobs.
-    folder : pathlib.Path
-        An existing folder.
-    layout : str
-        One of `FORMATS`.
-    shard : int
-        Which shard, from 0.
-    """
+    """Write the files of one shard and return its rows of the truth, in order of index."""
     start = shard * config.shard_size
     indexes = range(start, min(start + config.shard_size, config.n_samples))
     # Downloads end in any order, and img2dataset's tables keep the order in which they ended.
@@ -172,13 +160,7 @@ def _write_stats(path: Path, samples: Sequence[StoredSample]) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that appears under its name only once it is complete.
-
-    Raises
-    ------
-    DataError
-        The folder cannot be written to, or the disk is full.
-    """
+    """Open a file that appears under its name only once it is complete."""
     with artifacts.whole_file(path) as partial, partial.open("wb") as file:
         yield file
 
@@ -196,19 +178,7 @@ ROT_MESSAGES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSample:
-    """A sample ready to be written.
-
-    Parameters
-    ----------
-    key : str
-        Its name in the shard.
-    image, caption : bytes or None
-        File contents; None where the file is missing.
-    metadata : dict
-        img2dataset's columns, in their order.
-    truth : SampleTruth
-        What is true of it.
-    """
+    """A sample ready to be written."""
 
     key: str
     image: bytes | None
@@ -231,8 +201,6 @@ class StoredSample:
 def sample_key(config: LabConfig, index: int) -> str:
     """Name sample `index` as img2dataset does: shard number, then position in the shard.
 
-    Examples
-    --------
     >>> sample_key(LabConfig(shard_size=1000), 2005)
     '00002005'
     """
@@ -293,20 +261,6 @@ _FRAME_HEADERS = (b"\xff\xc0", b"\xff\xc1", b"\xff\xc2")
 def damage_image(content: bytes, kind: str) -> bytes | None:
     """Damage a JPEG file.
 
-    Parameters
-    ----------
-    content : bytes
-        A valid JPEG file.
-    kind : str
-        A corruption kind; kinds that do not concern images leave it as it is.
-
-    Returns
-    -------
-    bytes or None
-        The damaged file; None where it is missing.
-
-    Examples
-    --------
     >>> damage_image(b"0123456789", "truncated"), damage_image(b"0", "missing_image")
     (b'01234', None)
     """
@@ -322,8 +276,6 @@ def damage_image(content: bytes, kind: str) -> bytes | None:
 def damage_caption(caption: str, kind: str) -> bytes | None:
     r"""Encode a caption as UTF-8 and damage it.
 
-    Examples
-    --------
     >>> damage_caption("a dog", "bad_utf8"), damage_caption("a dog", "empty_caption")
     (b'a dog caf\xe9', b'')
     """

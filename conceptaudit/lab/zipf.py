@@ -20,8 +20,6 @@ _EVERYDAY_ORDER_SEED = 20_240_404
 def ranked_concepts(config: LabConfig) -> tuple[LabConcept, ...]:
     """Order the concepts in use from most to least frequent.
 
-    Examples
-    --------
     >>> [concept.name for concept in ranked_concepts(LabConfig(n_concepts=3))]
     ['dog', 'cat', 'car']
     """

@@ -44,8 +44,8 @@ Y_TICKS: tuple[Tick, ...] = tuple((q / 4, f"{25 * q} %") for q in range(5))
 class Classes:
     """The classes of one chart."""
 
-    fitted: pd.DataFrame
-    held: pd.DataFrame
+    fitted: pd.DataFrame  # concept, count, accuracy: what the line was fitted to
+    held: pd.DataFrame  # concept, count, accuracy, low, high, observed: what it never saw
 
     @property
     def counts(self) -> pd.Series[float]:

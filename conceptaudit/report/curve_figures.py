@@ -18,10 +18,12 @@ from conceptaudit.display import quantity
 from conceptaudit.report.figure_style import (
     Styles,
     count_places,
+    dataset_handles,
     dataset_styles,
     log_axis,
     panel_grid,
     plain,
+    scatter_datasets,
     shortened,
     tidy_axes,
     write_figure,
@@ -76,20 +78,7 @@ def _panel(axis: "Axes", curve: Curve, fit: ModelFit, styles: Styles) -> None:
     rows = curve.points_of(fit)
     x, lowest, strip = count_places(rows["count"].to_numpy(np.float64))
     accuracy = rows["accuracy"].to_numpy(np.float64)
-    datasets = rows["dataset"].to_numpy()
-    for name, (colour, marker) in styles.items():
-        members = datasets == name
-        axis.scatter(
-            x[members],
-            accuracy[members],
-            s=11,
-            c=colour,
-            marker=marker,
-            alpha=0.5,
-            linewidths=0,
-            rasterized=True,
-            zorder=2,
-        )
+    scatter_datasets(axis, x, accuracy, rows["dataset"], styles)
     draw_population(axis, curve, fit, strip)
     _draw_bins(axis, fit)
     _dress(axis, curve, fit, lowest=lowest, strip=strip)
@@ -238,18 +227,7 @@ def _legend(figure: "Figure", curve: Curve, styles: Styles) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles: list[Any] = [
-        Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker=marker,
-            color=colour,
-            markersize=5.5,
-            label=plain(name) or "one dataset",
-        )
-        for name, (colour, marker) in styles.items()
-    ]
+    handles: list[Any] = [*dataset_handles(styles, "one dataset")]
     black: dict[str, Any] = {
         "linestyle": "none",
         "marker": "s",

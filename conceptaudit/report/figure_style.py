@@ -4,7 +4,7 @@ Datasets differ in marker as well as in colour (Okabe and Ito's palette), so tha
 reads in black and white.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,8 +15,10 @@ from conceptaudit.curves.statistics import FloatArray
 from conceptaudit.errors import ConfigError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 FORMATS = (".png", ".svg", ".pdf")
 DPI = 200
@@ -73,6 +75,37 @@ def dataset_styles(datasets: Iterable[object]) -> Styles:
         name: (COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
         for index, name in enumerate(names)
     }
+
+
+def scatter_datasets(
+    axis: "Axes",
+    x: FloatArray,
+    y: FloatArray,
+    datasets: "Sequence[object] | pd.Series[Any]",
+    styles: Styles,
+) -> None:
+    """Draw a mark per row, in the colour and shape of its dataset."""
+    names = np.asarray(datasets).astype(str)
+    for name, (colour, marker) in styles.items():
+        rows = names == name
+        # rasterized: thousands of marks would make a PDF slow to open
+        axis.scatter(
+            x[rows], y[rows], s=11, c=colour, marker=marker, alpha=0.5, linewidths=0,
+            rasterized=True, zorder=2,
+        )  # fmt: skip
+
+
+def dataset_handles(styles: Styles, unnamed: str) -> "list[Line2D]":
+    """Make the legend's entries of datasets; one without a name is called `unnamed`."""
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D(
+            [], [], linestyle="none", marker=marker, color=colour, markersize=5.5,
+            label=plain(name) or unnamed,
+        )
+        for name, (colour, marker) in styles.items()
+    ]  # fmt: skip
 
 
 def panel_grid(figure: "Figure", n_panels: int, columns: int, **shared: Any) -> "list[Axes]":

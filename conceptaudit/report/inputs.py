@@ -34,9 +34,9 @@ class RunRecord:
 
     folder: Path
     frequencies: ConceptFrequencies
-    alignment: Json
-    manifest: Json
-    concepts: tuple[str, ...]
+    alignment: Json  # alignment.json
+    manifest: Json  # manifest.json
+    concepts: tuple[str, ...]  # names by id
 
     @property
     def name(self) -> str:

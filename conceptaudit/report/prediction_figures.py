@@ -14,10 +14,12 @@ from conceptaudit.frequency.intervals import wilson_interval
 from conceptaudit.report.figure_style import (
     Styles,
     count_places,
+    dataset_handles,
     dataset_styles,
     log_axis,
     panel_grid,
     plain,
+    scatter_datasets,
     shortened,
     tidy_axes,
     write_figure,
@@ -147,18 +149,8 @@ def _draw_by_dataset(axis: "Axes", rows: pd.DataFrame, level: float, styles: Sty
 def _points(
     axis: "Axes", x: "pd.Series[float]", rows: pd.DataFrame, column: str, styles: Styles
 ) -> None:
-    for name, (colour, marker) in styles.items():
-        members = rows["dataset"] == name
-        axis.scatter(
-            x[members],
-            rows.loc[members, column],
-            s=10,
-            c=colour,
-            marker=marker,
-            alpha=0.5,
-            linewidths=0,
-            rasterized=True,
-        )
+    places, values = np.asarray(x, np.float64), np.asarray(rows[column], np.float64)
+    scatter_datasets(axis, places, values, rows["dataset"], styles)
 
 
 def _title(axis: "Axes", rows: pd.DataFrame, told: str) -> None:
@@ -177,20 +169,14 @@ def _draw(held: pd.DataFrame, path: Path | str, panel: Any, y_label: str) -> Pat
     columns = min(3, len(shown))
 
     def draw(figure: "Figure") -> None:
-        from matplotlib.lines import Line2D
-
         for number, (axis, model) in enumerate(
             zip(panel_grid(figure, len(shown), columns), shown, strict=True)
         ):
             panel(axis, known[known["model"] == model], styles)
             if number % columns == 0:
                 axis.set_ylabel(y_label)
-        handles = [
-            Line2D([], [], linestyle="none", marker=m, color=c, markersize=5, label=plain(n) or "–")
-            for n, (c, m) in styles.items()
-        ]
         figure.legend(
-            handles=handles,
+            handles=dataset_handles(styles, "–"),
             loc="outside lower center",
             ncols=max(2, int(1.9 * columns)),
             fontsize=7.5,

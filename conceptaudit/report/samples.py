@@ -28,6 +28,7 @@ class Shown:
 
     sample_id: int
     key: str
+    # concept ids with their scores (mentions; cosine similarity), best first
     text: tuple[tuple[int, float], ...] = ()
     image: tuple[tuple[int, float], ...] = ()
 
@@ -37,6 +38,7 @@ class Choice:
     """The samples that were chosen."""
 
     by_concept: dict[int, list[Shown]] = field(default_factory=dict)
+    # pairs with concepts on both sides: with one in common, and with none
     agreeing: list[Shown] = field(default_factory=list)
     misaligned: list[Shown] = field(default_factory=list)
 

@@ -25,6 +25,7 @@ TRUTH_COLUMNS = ("key", *MODALITIES, *FLAGS)
 class TagQuality:
     """How right the tags of single samples are."""
 
+    # (sample, concept) pairs that were tagged, that are true, and both
     n_tags: int
     n_true: int
     n_right: int
@@ -45,8 +46,8 @@ class TruthComparison:
     """One count against its truth."""
 
     column: str
-    table: pd.DataFrame
-    tags: TagQuality | None
+    table: pd.DataFrame  # concept, true, counted
+    tags: TagQuality | None  # of the sides that have tags of their own
 
     @property
     def n_missed(self) -> int:
