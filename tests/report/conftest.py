@@ -255,8 +255,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     def prepare(_: ClipModel, picture: Any) -> Any:
         return torch.tensor(picture.getpixel((0, 0)))
 
-    def encode(_: ClipModel, pixels: Any) -> Any:
-        return np.eye(n, dtype=np.float32)[pixels.argmax(dim=1).numpy()]
+    def launch(_: ClipModel, pixels: Any) -> Any:
+        return lambda: np.eye(n, dtype=np.float32)[pixels.argmax(dim=1).numpy()]
 
     clip = ClipModel(name="colours", digest="colours-1", dimension=n, device="cpu")
     options = AuditOptions(
@@ -265,6 +265,6 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("conceptaudit.auditing.plan.find_clip", lambda *_, **__: clip)
         patch.setattr(ClipModel, "prepare", prepare)
-        patch.setattr(ClipModel, "encode_pixels", encode)
+        patch.setattr(ClipModel, "launch_pixels", launch)
         audit(folder / "set", list(NAMES_OF_CONCEPTS), folder / "run", options=options)
     return folder / "set", folder / "run"
