@@ -2,8 +2,7 @@
 
 from conceptaudit.longtail.build import build_long_tail
 from conceptaudit.longtail.records import REASONS, LongTailSet
-from conceptaudit.longtail.select import Selection, select_concepts
-from conceptaudit.longtail.selection_file import read_selection
+from conceptaudit.longtail.select import Selection, read_selection, select_concepts
 from conceptaudit.longtail.set_storage import read_long_tail
 from conceptaudit.options.longtail import LongTailOptions
 

@@ -10,11 +10,10 @@ from conceptaudit.counts import CORRECTED_COLUMNS
 from conceptaudit.display import quantity
 from conceptaudit.errors import DataError
 from conceptaudit.longtail.candidates import mark, remaining
-from conceptaudit.longtail.filters import COUNT_ERROR, REJECTED_SHARE, SENSES
 from conceptaudit.longtail.records import LEFT_OUT, SURPLUS
 from conceptaudit.longtail.review import Review
 from conceptaudit.longtail.safe_filenames import folder_names
-from conceptaudit.longtail.select import Selection
+from conceptaudit.longtail.select import COUNT_ERROR, REJECTED_SHARE, SENSES, Selection
 from conceptaudit.options.longtail import LongTailOptions
 
 

@@ -19,26 +19,26 @@ from conceptaudit.errors import DataError
 from conceptaudit.longtail.fingerprints import Fingerprint
 from conceptaudit.records import Float32Array, Int64Array
 
+# Endings of a shard's files.
 IMAGES, PAIRS, VECTORS = ".parquet", ".pairs.parquet", ".npy"
-"""Endings of a shard's files."""
 
+# Columns that the pool may or may not have; ``digest`` is of the file that was embedded.
 TEXTS = ("caption", "url", "license", "digest")
-"""Columns that the pool may or may not have; ``digest`` is of the file that was embedded."""
 
+# Of two duplicates the one stays that comes first: by rank, then score, then what is fixed.
 PRIORITY = ["rank", "score", "class_id", "key", "sample_id"]
-"""Of two duplicates the one stays that comes first: by rank, then score, then what is fixed."""
 
+# Copies that are remembered per image; the web has images with millions.
 MAX_REPEATS = 1000
-"""Copies that are remembered per image; the web has images with millions."""
 
+# Above the float32 error of a cosine: proposals are decided by their float64 product.
 SLACK = 1e-4
-"""Above the float32 error of a cosine: proposals are decided by their float64 product."""
 
+# Pairs whose exact score is computed at once: 32 MB at 512 dimensions.
 PAIRS_AT_ONCE = 4096
-"""Pairs whose exact score is computed at once: 32 MB at 512 dimensions."""
 
+# Pairs held, as a multiple of those wanted, before the surplus is let go.
 ROOM = 3
-"""Pairs held, as a multiple of those wanted, before the surplus is let go."""
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -25,8 +25,7 @@ from conceptaudit.longtail.candidates import (
 from conceptaudit.longtail.duplicates import remove_duplicates
 from conceptaudit.longtail.flagged_images import find_suspects
 from conceptaudit.longtail.homonyms import Senses
-from conceptaudit.longtail.leak_search import least_similarity
-from conceptaudit.longtail.leaks import NOT_CHECKED, find_leaks
+from conceptaudit.longtail.leaks import NOT_CHECKED, find_leaks, least_similarity
 from conceptaudit.longtail.pretraining import Pretraining
 from conceptaudit.longtail.records import NEAR_EMBEDDING, NEARER_OTHER, OTHER_CLASS, REPEATED
 from conceptaudit.longtail.review import Review
@@ -34,8 +33,8 @@ from conceptaudit.options.longtail import OFF, LongTailOptions
 from conceptaudit.progress import Progress
 from conceptaudit.records import Float32Array
 
+# Images compared with the whole vocabulary at once.
 BLOCK = 1024
-"""Images compared with the whole vocabulary at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

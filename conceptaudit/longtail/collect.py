@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from conceptaudit.image.clip import ClipModel
     from conceptaudit.text.tagger import TextTagger
 
+# Decoded pixels held at once: 200 MB of RGB, however large the photographs are.
 PIXEL_BUDGET = 1 << 26
-"""Decoded pixels held at once: 200 MB of RGB, however large the photographs are."""
 
 NAME = "pool"
+# Of a shard's files: shards that an older version has finished are not read.
 LAYOUT = 2
-"""Of a shard's files: shards that an older version has finished are not read."""
 
 DROPS = ".drops.parquet"
 
@@ -223,8 +223,8 @@ class CollectShard:
         return named_in_captions(self.tagger, images["caption"].fillna("").tolist(), self.ids)
 
 
+# Images that are compared with the concepts together, their vectors, and their fingerprints.
 Block = tuple[pd.DataFrame, Float32Array, Callable[[int], Fingerprint] | None]
-"""Images that are compared with the concepts together, their vectors, and their fingerprints."""
 
 
 def _image_rows(batch: SampleBatch, rows: Sequence[int], contents: Sequence[str]) -> pd.DataFrame:

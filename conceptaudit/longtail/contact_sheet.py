@@ -14,22 +14,22 @@ from conceptaudit.longtail.safe_filenames import plain_text
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
+# Images per class.
 SHOWN = 6
-"""Images per class."""
 
 SIDE = 96
 GAP = 6
 LINE = 20
+# Classes beside each other.
 STRIPS = 2
-"""Classes beside each other."""
 
+# Classes below each other; further ones go to further pages, which viewers can still open.
 ROWS = 30
-"""Classes below each other; further ones go to further pages, which viewers can still open."""
 
 FONT_SIZE = 13
 MAX_TITLE = 90
+# A strip is wide enough for most names even where it has few images.
 MIN_WIDTH = 320
-"""A strip is wide enough for most names even where it has few images."""
 
 STRIP_HEIGHT = LINE + SIDE + 2 * GAP
 

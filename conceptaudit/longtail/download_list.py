@@ -10,8 +10,9 @@ import hashlib
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -94,121 +95,92 @@ def write_download_list(
         ids=tuple(positions[name] for name in selection.concepts),
         options=options,
     )
-    draw = _drawn(task, dataset.shards(), workers, progress or SilentProgress())
-    if draw.account[NOT_A_URL] == draw.account["n_samples"]:
+    drawn, account = _drawn(task, dataset.shards(), workers, progress or SilentProgress())
+    if account[NOT_A_URL] == account["n_samples"]:
         raise DataError(f"{table} has no column of http(s) URLs, or all of them are empty.")
-    listed = {name: draw.of(i) for i, name in enumerate(selection.concepts)}
-    rows = _rows(listed)
+    names = selection.concepts
+    rows = _rows(drawn, names)
     if rows.empty:
         raise DataError(
-            f"No caption of {table} names one of the {quantity(len(listed), 'selected concept')}. "
+            f"No caption of {table} names one of the {quantity(len(names), 'selected concept')}. "
             "Name a larger table, or other concepts."
         )
     with staged(outputs) as files:
         (write_csv if target.suffix.lower() == ".csv" else write_parquet)(files[target], rows)
+    counts = drawn["concept"].value_counts()
     return DownloadList(
         path=target,
         n_images=len(rows),
-        n_by_concept={name: len(drawn) for name, drawn in listed.items()},
-        account=dict(sorted(draw.account.items())),
+        n_by_concept={name: int(counts.get(i, 0)) for i, name in enumerate(names)},
+        account=dict(sorted(account.items())),
     )
-
-
-def _drawn(
-    task: DrawShard, shards: Sequence[Shard], workers: int | EngineChoice | None, progress: Progress
-) -> Draw:
-    size = task.options.n_candidates
-    progress.start("captions", len(shards))
-    draw = Draw(size)
-    for _, part in open_engine(workers, n_items=len(shards)).run(task, shards):
-        draw.merge(part)
-        progress.advance()
-    progress.finish()
-    return draw
-
-
-def _rows(listed: dict[str, list[Drawn]]) -> pd.DataFrame:
-    """One row per URL, in the order of the table; an image of several concepts names them all."""
-    concepts: dict[str, list[str]] = {}
-    images: dict[str, Drawn] = {}
-    for name, drawn in listed.items():
-        for one in drawn:
-            concepts.setdefault(one[2], []).append(name)
-            images[one[2]] = min(images.get(one[2], one), one)
-    ordered = sorted(images.values(), key=lambda one: one[1])
-    rows = [
-        (url, caption, key, "|".join(concepts[url]), licence)
-        for _, _, url, caption, key, licence in ordered
-    ]
-    return pd.DataFrame(rows, columns=list(COLUMNS), dtype="str")
 
 
 SCHEMES = ("http://", "https://")
 NOT_A_URL, NO_CAPTION, NAMES_NOTHING = "no_http_url", "no_caption", "names_no_selected_concept"
 
-Drawn = tuple[str, int, str, str, str, str]
-"""Rank in the draw, sample id, URL, caption, key, licence."""
+# Columns of what was drawn: position of the concept in the selection, rank in the draw, image.
+DRAWN = ["concept", "rank", "sample_id", "url", "caption", "key", "license"]
 
 
-@dataclass(slots=True)
-class Draw:
-    """The images drawn for each concept so far."""
+def _drawn(
+    task: DrawShard, shards: Sequence[Shard], workers: int | EngineChoice | None, progress: Progress
+) -> tuple[pd.DataFrame, Counter[str]]:
+    """Draw from all shards; also count the rows that are no candidates, by reason."""
+    progress.start("captions", len(shards))
+    drawn, account = pd.DataFrame(columns=DRAWN), Counter[str]()
+    for _, (part, counts) in open_engine(workers, n_items=len(shards)).run(task, shards):
+        drawn = _lowest(pd.concat([drawn, part]), task.options.n_candidates)
+        account.update(counts)
+        progress.advance()
+    progress.finish()
+    return drawn, account
 
-    size: int  # images per concept
-    # the lowest ranks by concept (position in the selection) and URL
-    best: dict[int, dict[str, Drawn]] = field(default_factory=dict)
-    # rows that are not candidates, by reason, and ``"n_samples"``
-    account: Counter[str] = field(default_factory=Counter)
 
-    def add(self, concept: int, drawn: Drawn) -> None:
-        """Let an image take part in the draw; of rows with one URL the first stays."""
-        here = self.best.setdefault(concept, {})
-        here[drawn[2]] = min(here.get(drawn[2], drawn), drawn)
-        if len(here) > 2 * self.size:
-            self._cut(concept)
+def _lowest(drawn: pd.DataFrame, size: int) -> pd.DataFrame:
+    """Keep the images with the lowest ranks of each concept; of rows with one URL the first."""
+    drawn = drawn.sort_values(["concept", "rank", "sample_id"]).drop_duplicates(["concept", "url"])
+    lowest: pd.DataFrame = drawn.groupby("concept").head(size)
+    return lowest
 
-    def merge(self, other: Draw) -> None:
-        """Add what another shard has drawn."""
-        self.account.update(other.account)
-        for concept, found in other.best.items():
-            for drawn in found.values():
-                self.add(concept, drawn)
 
-    def _cut(self, concept: int) -> None:
-        kept = sorted(self.best[concept].values())[: self.size]
-        self.best[concept] = {drawn[2]: drawn for drawn in kept}
-
-    def of(self, concept: int) -> list[Drawn]:
-        """List the images drawn for a concept, in the order of their rows."""
-        kept = sorted(self.best.get(concept, {}).values())[: self.size]
-        return sorted(kept, key=lambda drawn: drawn[1])
+def _rows(drawn: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """One row per URL, in the order of the table; an image of several concepts names them all."""
+    drawn = drawn.sort_values(["concept", "sample_id"])
+    drawn = drawn.assign(concept=[names[concept] for concept in drawn["concept"]])
+    named = drawn.groupby("url")["concept"].agg("|".join)
+    images = drawn.sort_values("sample_id", kind="stable").drop_duplicates("url")
+    images = images.assign(concept=named.reindex(images["url"]).to_numpy())
+    return images[list(COLUMNS)].reset_index(drop=True).astype("str")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawShard:
     """Draws from one shard; what an engine sends to a worker."""
 
-    dataset: Dataset  # A table with captions and URLs
+    dataset: Dataset  # a table with captions and URLs
     tagger: TextTagger  # says which concepts a caption names
     ids: tuple[int, ...]  # positions of the selected concepts in the audit's vocabulary
     # of which `n_candidates`, `seed`, `max_unsafe` and `max_watermark` matter here
     options: LongTailOptions
 
-    def __call__(self, shard: Shard) -> Draw:
+    def __call__(self, shard: Shard) -> tuple[pd.DataFrame, Counter[str]]:
         """Read a shard and draw."""
-        draw = Draw(self.options.n_candidates)
+        drawn, account = pd.DataFrame(columns=DRAWN), Counter[str]()
         for batch in self.dataset.read(shard, frozenset({CAPTION, EXTRA})):
-            self._take(batch, draw)
-        return draw
+            part = pd.DataFrame(self._named(batch, account), columns=DRAWN)
+            # after every batch, so that memory does not grow with the shard
+            drawn = _lowest(pd.concat([drawn, part]), self.options.n_candidates)
+        return drawn, account
 
-    def _take(self, batch: SampleBatch, draw: Draw) -> None:
-        draw.account["n_samples"] += len(batch)
+    def _named(self, batch: SampleBatch, account: Counter[str]) -> Iterator[tuple[Any, ...]]:
+        """Rows of `DRAWN` for the images whose captions name a selected concept."""
+        account["n_samples"] += len(batch)
         for drop in batch.drops:
             if drop.part == "sample":
-                draw.account["n_samples"] += 1
-                draw.account[drop.reason] += 1
-        bad = unsafe_rows(batch.extra, self.options)
-        rows = list(self._usable(batch, draw, bad))
+                account["n_samples"] += 1
+                account[drop.reason] += 1
+        rows = list(self._usable(batch, account))
         found = annotator_of(self.tagger).tag([caption for _, _, caption in rows])
         positions = {concept: position for position, concept in enumerate(self.ids)}
         licences = (batch.extra or {}).get("license", [None] * len(batch))
@@ -216,23 +188,22 @@ class DrawShard:
             counts = {} if isinstance(annotated, str) else annotated.counts
             named = [positions[concept] for concept in counts if concept in positions]
             if not named:
-                draw.account[NAMES_NOTHING] += 1
+                account[NAMES_NOTHING] += 1
             rank = hashlib.sha256(f"{self.options.seed}:{url}".encode()).hexdigest()
             sample, licence = int(batch.sample_ids[i]), text_of(licences[i]) or ""
             for concept in named:
-                draw.add(concept, (rank, sample, url, caption, batch.keys[i], licence))
+                yield concept, rank, sample, url, caption, batch.keys[i], licence
 
-    def _usable(
-        self, batch: SampleBatch, draw: Draw, bad: dict[int, tuple[str, str]]
-    ) -> Iterator[tuple[int, str, str]]:
+    def _usable(self, batch: SampleBatch, account: Counter[str]) -> Iterator[tuple[int, str, str]]:
+        unsafe = unsafe_rows(batch.extra, self.options)
         urls = (batch.extra or {}).get("url", [None] * len(batch))
         for i, caption in enumerate(batch.captions or ()):
             url = text_of(urls[i]) or ""
             if not url.lower().startswith(SCHEMES) or not url.isprintable() or " " in url:
-                draw.account[NOT_A_URL] += 1
+                account[NOT_A_URL] += 1
             elif caption is None:
-                draw.account[NO_CAPTION] += 1
-            elif i in bad:
-                draw.account[bad[i][0]] += 1
+                account[NO_CAPTION] += 1
+            elif i in unsafe:
+                account[unsafe[i][0]] += 1
             else:
                 yield i, url, caption

@@ -24,27 +24,27 @@ from conceptaudit.longtail.records import (
 from conceptaudit.options.longtail import LongTailOptions
 from conceptaudit.records import Float32Array, Int64Array
 
+# Candidates compared at once with those that stay.
 BLOCK = 512
-"""Candidates compared at once with those that stay."""
 
+# Of those that stay, so many at once: a block of scores stays in a processor's cache.
 TILE = 2048
-"""Of those that stay, so many at once: a block of scores stays in a processor's cache."""
 
+# Well above the float32 error of a block's products: what comes this near is decided pair by pair,
+# so that no answer depends on the block that a pair is in.
 UNSURE = 1e-5
-"""Well above the float32 error of a block's products: what comes this near is decided pair by pair,
-so that no answer depends on the block that a pair is in."""
 
+# Principal axes that near embeddings are looked for on, before the whole vectors decide.
 SHORT_AXES = 63
-"""Principal axes that near embeddings are looked for on, before the whole vectors decide."""
 
+# Vectors that the axes are taken from; others would only make more pairs worth a second look.
 AXIS_SAMPLE = 4096
-"""Vectors that the axes are taken from; others would only make more pairs worth a second look."""
 
+# Tells which of the rows (first axis) resemble which of the others (second axis).
 Resemblance = Callable[[Int64Array, Int64Array], npt.NDArray[np.bool_]]
-"""Tells which of the rows (first axis) resemble which of the others (second axis)."""
 
+# A reason; what each of some candidates duplicates among them, or -1; how a pair is described.
 _Check = tuple[str, Callable[[Int64Array], Int64Array], Callable[[int, int], str]]
-"""A reason; what each of some candidates duplicates among them, or -1; how a pair is described."""
 
 
 def first_resembling(n: int, resemble: Resemblance, *, block: int = BLOCK) -> Int64Array:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from conceptaudit.image.clip import ClipModel
 
+# Names that a message lists.
 SHOWN = 5
-"""Names that a message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,19 +41,19 @@ SELECTION_TABLE = "selection.csv"
 MAX_KEY = 60
 
 SPLIT = "test"
+# Images per archive.
 SHARD_IMAGES = 1_000
-"""Images per archive."""
 
+# Endings that CLIP_benchmark decodes; other images go in as PNG, pixel for pixel.
 READABLE = frozenset({"jpg", "jpeg", "png", "webp"})
-"""Endings that CLIP_benchmark decodes; other images go in as PNG, pixel for pixel."""
 
 _MARKUP = {ord(character): f"&#{ord(character)};" for character in "\\`*_{}[]<>#|!&"}
 
+# Licences that the card lists; the rest is in manifest.csv.
 CARD_LICENCES = 50
-"""Licences that the card lists; the rest is in manifest.csv."""
 
+# Classes that the card lists; the rest is in classes.csv.
 CARD_CLASSES = 2_000
-"""Classes that the card lists; the rest is in classes.csv."""
 
 IMAGE_COLUMNS = (
     *("file", "concept", "class_index", "key", "source", "score", "rank", "candidate_rank"),

@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
+# Low frequencies per axis that make up the 64 bits.
 HASH_SIDE = 8
-"""Low frequencies per axis that make up the 64 bits."""
 
+# Pixels per axis that the image is shrunk to before its frequencies are taken.
 SAMPLE_SIDE = 32
-"""Pixels per axis that the image is shrunk to before its frequencies are taken."""
 
+# Decimals kept of coefficients of up to 10⁶: makes the rounding noise of flat images zero.
 ZERO_DIGITS = 6
-"""Decimals kept of coefficients of up to 10⁶: makes the rounding noise of flat images zero."""
 
+# Hashes within so many bits need no thumbnail.
 SURE_BITS = 6
-"""Hashes within so many bits need no thumbnail."""
 
+# Correlation of thumbnails that confirms hashes that differ in more bits.
 SAME_LOOK = 0.9
-"""Correlation of thumbnails that confirms hashes that differ in more bits."""
 
 _EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
 

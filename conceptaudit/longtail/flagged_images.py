@@ -118,24 +118,24 @@ def _notes(
     return notes
 
 
+# Images of a class below which nothing is said: a spread of fewer is mostly chance.
 LEAST = 8
-"""Images of a class below which nothing is said: a spread of fewer is mostly chance."""
 
+# Robust standard deviations from the class's median distance; see docs/benchmarks-longtail.md.
 DEVIATIONS = 4.0
-"""Robust standard deviations from the class's median distance; see docs/benchmarks-longtail.md."""
 
+# Share of the variance along its main axis that splitting a class in two must explain: 0.64 for a
+# normal, 0.75 for a uniform distribution, 1 for two points; see docs/benchmarks-longtail.md.
 SEPARATION = 0.85
-"""Share of the variance along its main axis that splitting a class in two must explain: 0.64 for a
-normal, 0.75 for a uniform distribution, 1 for two points; see docs/benchmarks-longtail.md."""
 
+# Share of a class that counts as a part of it; fewer images are outliers.
 SMALLEST_PART = 0.1
-"""Share of a class that counts as a part of it; fewer images are outliers."""
 
+# Median absolute deviations per standard deviation of a normal distribution, inverted.
 NORMAL = 1.4826
-"""Median absolute deviations per standard deviation of a normal distribution, inverted."""
 
+# Distances below this are rounding.
 FLAT = 1e-6
-"""Distances below this are rounding."""
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from conceptaudit.errors import DataError
 from conceptaudit.image.clip import ClipModel
 from conceptaudit.image.vectors import unit_rows
 from conceptaudit.longtail.safe_filenames import csv_text
-from conceptaudit.longtail.select import close_name
+from conceptaudit.longtail.select import close_name, edited_rows
 from conceptaudit.records import Float32Array, Int64Array
 
 
@@ -51,19 +49,10 @@ class Senses:
 def read_other_senses(path: str | Path, concepts: Sequence[str]) -> list[tuple[int, str]]:
     """Read what else some names mean."""
     source = Path(path)
-    try:
-        text = source.read_text(encoding="utf-8-sig")  # spreadsheets add a byte order mark
-        header = text.split("\n", 1)[0]
-        mark = ";" if "," not in header and ";" in header else ","
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark, restval="")
-        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
-        rows = [(reader.line_num, row) for row in reader]
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"Cannot read the other senses {source}: {error}.") from error
-    if not {"concept", "sense"} <= set(reader.fieldnames or ()):
+    fields, rows = edited_rows(source, "the other senses")
+    if not {"concept", "sense"} <= set(fields):
         raise DataError(
-            f"{source} must have the columns 'concept' and 'sense'. "
-            f"Got {reader.fieldnames} instead."
+            f"{source} must have the columns 'concept' and 'sense'. Got {fields} instead."
         )
     known = {name: i for i, name in enumerate(concepts)}
     known |= {csv_text(name): i for name, i in known.items()}

@@ -17,9 +17,9 @@ from conceptaudit.image.index.store import VectorIndex, open_index
 from conceptaudit.longtail.pool_counts import PoolCounts
 from conceptaudit.records import Float32Array, Int64Array, sample_id
 
+# Neighbours asked for per candidate wanted: copies of one image take places, and scores of a
+# quantised index are only about right.
 SPARE = 4
-"""Neighbours asked for per candidate wanted: copies of one image take places, and scores of a
-quantised index are only about right."""
 
 QUERIES_AT_ONCE = 64
 

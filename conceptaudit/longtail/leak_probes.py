@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from conceptaudit.datasets.base import IMAGE, Dataset, Shard
-from conceptaudit.datasets.identities import PHASH, URL, read_identities
+from conceptaudit.datasets.identities import PHASH, URL, Identities, read_identities
 from conceptaudit.errors import DataError
 from conceptaudit.image.altered import AlteredSearch
 from conceptaudit.image.decode import UndecodableImageError, decode_image
@@ -71,6 +71,19 @@ class Probed:
         )
 
 
+def _added(parts: Iterator[Probed], *, skip_unreadable: bool) -> Probed:
+    """Add up what a shard gives; a damaged file ends it, reported or raised."""
+    probed = Probed()
+    try:
+        for part in parts:
+            probed += part
+    except DataError as error:
+        if not skip_unreadable:
+            raise
+        probed += Probed(skipped=(f"skipped: {error}",))
+    return probed
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureProbe:
     """Compares the images of a shard by file, pixels and perceptual hash."""
@@ -107,15 +120,8 @@ class PictureProbe:
 
     def __call__(self, shard: Shard) -> Probed:
         """Compare one shard."""
-        probed = Probed()
-        try:
-            for batch in self.dataset.read(shard, frozenset({IMAGE})):
-                probed += self._batch(batch)
-        except DataError as error:
-            if not self.skip_unreadable:
-                raise
-            probed += Probed(skipped=(f"skipped: {error}",))
-        return probed
+        batches = self.dataset.read(shard, frozenset({IMAGE}))
+        return _added(map(self._batch, batches), skip_unreadable=self.skip_unreadable)
 
     def _batch(self, batch: SampleBatch) -> Probed:
         keys: list[str] = []
@@ -193,27 +199,23 @@ class TableProbe:
 
     def __call__(self, shard: Shard) -> Probed:
         """Compare one shard."""
-        probed = Probed()
-        try:
-            for block in read_identities(self.dataset, shard):
-                hits = [
-                    Hit(
-                        candidate=candidate,
-                        reason=LEAK_URL if kind == URL else LEAK_HASH,
-                        key=block.keys[row],
-                        detail=f"equal {kind}",
-                    )
-                    for kind in self.known
-                    for row, value in enumerate(block.columns.get(kind, []))
-                    for candidate in (self.known[kind].get(value, ()) if value else ())
-                ]
-                hits += self._near(block.keys, block.columns.get(PHASH, []))
-                probed += Probed(hits=tuple(hits), n_compared=len(block.keys))
-        except DataError as error:
-            if not self.skip_unreadable:
-                raise
-            probed += Probed(skipped=(f"skipped: {error}",))
-        return probed
+        blocks = read_identities(self.dataset, shard)
+        return _added(map(self._block, blocks), skip_unreadable=self.skip_unreadable)
+
+    def _block(self, block: Identities) -> Probed:
+        hits = [
+            Hit(
+                candidate=candidate,
+                reason=LEAK_URL if kind == URL else LEAK_HASH,
+                key=block.keys[row],
+                detail=f"equal {kind}",
+            )
+            for kind in self.known
+            for row, value in enumerate(block.columns.get(kind, []))
+            for candidate in (self.known[kind].get(value, ()) if value else ())
+        ]
+        hits += self._near(block.keys, block.columns.get(PHASH, []))
+        return Probed(hits=tuple(hits), n_compared=len(block.keys))
 
     def _near(self, keys: Sequence[str], values: Sequence[str | None]) -> Iterator[Hit]:
         known = [(i, code) for i, code in enumerate(map(_hash, values)) if code is not None]

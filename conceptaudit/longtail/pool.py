@@ -191,8 +191,8 @@ class Collected:
     notes: list[str]
 
 
+# Rows per shard of pools that can be cut.
 PICTURE_ROWS, VECTOR_ROWS = 1_024, 100_000
-"""Rows per shard of pools that can be cut."""
 
 
 def open_pool(location: str | Path, layout: str) -> Dataset:

@@ -15,13 +15,13 @@ from conceptaudit.display import quantity
 from conceptaudit.longtail.records import REMOVED_COLUMNS, UNREADABLE_FILE, UNSAFE, WATERMARK
 from conceptaudit.options.longtail import LongTailOptions
 
+# Unusable pool images listed per reason; all of them are counted.
 MAX_LISTED = 10_000
-"""Unusable pool images listed per reason; all of them are counted."""
 
 DROP_COLUMNS = ("sample_id", "key", "reason", "detail")
 
+# LAION's NSFW column says UNLIKELY, UNSURE or NSFW; UNSURE is kept.
 UNSAFE_WORDS = frozenset({"nsfw", "true", "yes", "1"})
-"""LAION's NSFW column says UNLIKELY, UNSURE or NSFW; UNSURE is kept."""
 
 
 @dataclass(slots=True)

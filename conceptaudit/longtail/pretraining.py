@@ -20,8 +20,8 @@ from conceptaudit.image.index.store import VectorIndex, open_index
 from conceptaudit.store.files import exists
 
 AUDIT_KIND = "audit"
+# How the origin of concept vectors begins that the user brought; no model is known then.
 FILE = "file:"
-"""How the origin of concept vectors begins that the user brought; no model is known then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

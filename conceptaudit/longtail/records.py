@@ -35,6 +35,7 @@ SURPLUS = "surplus"
 LEFT_OUT = "class_left_out"
 UNREADABLE_FILE = "unreadable_file"
 
+# What the reasons in ``removed.csv`` mean. Others come from the reader of the pool.
 REASONS: Mapping[str, str] = MappingProxyType(
     {
         OTHER_CLASS: "the image ranks better for another selected concept and serves that one",
@@ -68,11 +69,10 @@ REASONS: Mapping[str, str] = MappingProxyType(
         UNREADABLE_FILE: "the pool file could not be read and was skipped",
     }
 )
-"""What the reasons in ``removed.csv`` mean. Others come from the reader of the pool."""
 
 
+# Of ``removed.csv``: one row per image that is not in the set.
 REMOVED_COLUMNS = ("key", "source", "concept", "reason", "detail", "duplicate_of")
-"""Of ``removed.csv``: one row per image that is not in the set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,7 @@ the first few of them is a fair sample, and the purity of the class adds up the 
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,17 +23,18 @@ from conceptaudit.frequency.intervals import wilson_interval
 from conceptaudit.longtail.candidates import mark, remaining
 from conceptaudit.longtail.records import REJECTED, LongTailSet
 from conceptaudit.longtail.safe_filenames import csv_text
+from conceptaudit.longtail.select import edited_rows
 from conceptaudit.store.checking import check_written
 
 COLUMNS = ("id", "concept", "file", "key", "score", "suspect", "verdict", "comment")
 ID_DIGITS = 16
 
+# What a person may write; an empty verdict is no verdict.
 VERDICTS = {
     **dict.fromkeys(("right", "yes", "y", "1", "true"), True),
     **dict.fromkeys(("wrong", "no", "n", "0", "false"), False),
     **dict.fromkeys(("", "unsure", "?"), None),
 }
-"""What a person may write; an empty verdict is no verdict."""
 
 
 def image_id(content: str, key: str) -> str:
@@ -186,19 +185,12 @@ def read_review(path: str | Path, concepts: Sequence[str]) -> Review:
 
 def review_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """Read the rows of a review file with their numbers, the header being row 1."""
+    if path.suffix.lower() != ".json":
+        return edited_rows(path, "the review")[1]
     try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets add a byte order mark
-        if path.suffix.lower() == ".json":
-            records = json.loads(text)
-            if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
-                raise DataError(f"{path} must hold a list of records.")
-            return list(enumerate(records, start=1))
-        header = text.split("\n", 1)[0]
-        mark = ";" if "," not in header and ";" in header else ","
-        reader = csv.DictReader(
-            io.StringIO(text, newline=""), delimiter=mark, restval="", strict=True
-        )
-        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
-        return [(reader.line_num, row) for row in reader]
-    except (OSError, ValueError, RecursionError, csv.Error) as error:
+        records = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"Cannot read the review {path}: {error}.") from error
+    if not isinstance(records, list) or not all(isinstance(row, dict) for row in records):
+        raise DataError(f"{path} must hold a list of records.")
+    return list(enumerate(records, start=1))

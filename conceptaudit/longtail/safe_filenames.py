@@ -6,13 +6,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+# Longest folder or key part: leaves room for the rest of a path on every file system.
 MAX_NAME = 80
-"""Longest folder or key part: leaves room for the rest of a path on every file system."""
 
+# Device names that Windows reserves in every folder, whatever the extension.
 _RESERVED = frozenset(
     {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
 )
-"""Device names that Windows reserves in every folder, whatever the extension."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _FORMULA = re.compile(r"^['\s]*[=+\-@＝＋－＠]")

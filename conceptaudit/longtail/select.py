@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from conceptaudit.counts import CORRECTED_COLUMNS, available_counts, choose_count, counts_of
-from conceptaudit.errors import ConfigError
-from conceptaudit.longtail.filters import (
-    COUNT_ERROR,
-    FILTER_COLUMNS,
-    REJECTED_SHARE,
-    SENSES,
-    apply_filters,
-    count_errors,
-)
+from conceptaudit.display import quantity
+from conceptaudit.errors import ConfigError, DataError
+from conceptaudit.frequency.intervals import normal_reach
+from conceptaudit.longtail.safe_filenames import csv_text
 from conceptaudit.options.longtail import DEFAULT_K, LongTailOptions
 from conceptaudit.options.shared import AUTO
 from conceptaudit.records import (
@@ -27,6 +25,12 @@ from conceptaudit.records import (
     ConceptFrequencies,
     Int64Array,
 )
+
+Mask = npt.NDArray[np.bool_]
+
+COUNT_ERROR, SENSES, REJECTED_SHARE = "count_error", "n_senses", "text_rejected_share"
+# Columns of a selection that say how far a count can be trusted, where the audit knows.
+FILTER_COLUMNS = (COUNT_ERROR, SENSES, REJECTED_SHARE)
 
 COLUMNS = ("concept", *FREQUENCY_COLUMNS, *FILTER_COLUMNS, "stratum", "why")
 ZERO_STRATUM = 0
@@ -41,8 +45,8 @@ class Selection:
     ----------
     table : pandas.DataFrame
         ``concept``, ``n_text``, ``n_image``, ``n_joint`` (NA where not counted), ``count_error``,
-        ``n_senses``, ``text_rejected_share`` (where known, see `filters`), ``stratum`` (NA where
-        none were drawn) and ``why``; one row per concept, rarest first.
+        ``n_senses``, ``text_rejected_share`` (where known), ``stratum`` (NA where none were drawn)
+        and ``why``; one row per concept, rarest first.
     notes : tuple of str
         What the user should know about the choice.
     """
@@ -67,7 +71,7 @@ def select_concepts(
         One row per concept.
     options : LongTailOptions, optional
         Of which `count`, `k`, `below`, `quantile`, `strata`, `pins`, `exclusions`,
-        `include_zero`, `seed` and the filters (see `filters.apply_filters`) matter here; pins
+        `include_zero`, `seed` and the filters (see `apply_filters`) matter here; pins
         pass every filter.
 
     Raises
@@ -227,3 +231,168 @@ def close_name(name: str, names: Sequence[str]) -> str:
     """Suggest a name that was perhaps meant, in brackets; empty where none is close."""
     close = get_close_matches(name, names, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def count_errors(frequencies: ConceptFrequencies, column: str) -> npt.NDArray[np.float64]:
+    """Half the width of each count's 90 % interval as a share of the count, shape (n_concepts,).
+
+    An audit at another level has its intervals scaled to it.
+
+    Infinite for counts of zero, NaN where the audit has no count or no interval.
+
+    >>> table = pd.DataFrame(
+    ...     {"concept": ["a"], "n_text": [50], "n_text_low": [39.0], "n_text_high": [63.0]}
+    ... )
+    >>> count_errors(ConceptFrequencies(table), "n_text").tolist()
+    [0.24]
+    """
+    table = frequencies.table
+    ends = [f"{column}_low", f"{column}_high"]
+    if not set(ends) <= set(table):
+        return np.full(len(table), np.nan)
+    count, low, high = (_numbers(table[name]) for name in (column, *ends))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = np.where(count == 0, np.inf, (high - low) / 2.0 / count)
+    return np.asarray(errors * (normal_reach() / normal_reach(frequencies.level)))
+
+
+def apply_filters(
+    frequencies: ConceptFrequencies, column: str, options: LongTailOptions
+) -> tuple[Mask, list[str]]:
+    """Tell which concepts pass the filters, and how many each one leaves out.
+
+    Shapes: result (n_concepts,).
+    """
+    allowed = np.ones(len(frequencies.table), dtype=bool)
+    notes = []
+    for name, passes, unknown in _filters(frequencies, column, options):
+        dropped = int((allowed & ~passes).sum())
+        note = f"{name} leaves out {dropped:,} of {quantity(int(allowed.sum()), 'concept')}."
+        if unknown:
+            note = f"{note[:-1]}; of {unknown:,} it cannot tell, and keeps them."
+        notes.append(note)
+        allowed &= passes
+    return allowed, notes
+
+
+def _filters(
+    frequencies: ConceptFrequencies, column: str, options: LongTailOptions
+) -> Iterator[tuple[str, Mask, int]]:
+    """Each filter as (what it is called, which concepts pass, of how many it cannot tell)."""
+    if options.max_count_error is not None:
+        errors = count_errors(frequencies, column)
+        if np.isnan(errors).all():
+            raise ConfigError(f"--max-count-error needs the interval of {column}, {_LACKS}.")
+        yield f"--max-count-error {options.max_count_error:g}", errors <= options.max_count_error, 0
+    for flag, limit, name in (
+        ("--max-senses", options.max_senses, SENSES),
+        ("--max-rejected-share", options.max_rejected_share, REJECTED_SHARE),
+    ):
+        if limit is not None:
+            if name not in frequencies.table:
+                raise ConfigError(f"{flag} needs the column {name!r}, {_LACKS}.")
+            values = _numbers(frequencies.table[name])
+            unknown = np.isnan(values)
+            yield f"{flag} {limit:g}", unknown | (values <= limit), int(unknown.sum())
+    if options.under:
+        yield f"--under {', '.join(options.under)}", *_under(frequencies, options.under)
+
+
+_LACKS = (
+    "which the audit does not have. Audit captions again with this version of conceptaudit, "
+    "or leave the filter out"
+)
+
+
+def _under(frequencies: ConceptFrequencies, parents: tuple[str, ...]) -> tuple[Mask, int]:
+    """Concepts one of whose senses is a kind of a parent; unknown ones are left out."""
+    from conceptaudit.text.wordnet import is_hyponym_of, senses_of
+
+    for parent in parents:
+        if not senses_of(parent):
+            raise ConfigError(
+                f"The 'under' parameter must name nouns of Open English WordNet. Got {parent!r} "
+                "instead."
+            )
+    table = frequencies.table
+    synsets = table["synset"].tolist() if "synset" in table else [None] * len(table)
+    passes = [
+        any(
+            is_hyponym_of(name, parent, synset if isinstance(synset, str) else None)
+            for parent in parents
+        )
+        for name, synset in zip(table["concept"], synsets, strict=True)
+    ]
+    return np.array(passes, dtype=bool), 0
+
+
+def _numbers(column: pd.Series[float]) -> npt.NDArray[np.float64]:
+    numbers = pd.to_numeric(column).astype("Float64")
+    return np.asarray(numbers.to_numpy(dtype=float, na_value=np.nan))
+
+
+def read_selection(
+    path: str | Path, frequencies: ConceptFrequencies, *, count: str = AUTO
+) -> Selection:
+    """Read a selection that a person may have edited.
+
+    Only the column ``concept`` is needed; ``stratum`` and ``why`` are kept where they are there,
+    and the counts are taken from the audit; `count` says whose error is told, as
+    `LongTailOptions.count` does.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, has no ``concept`` column or no row, or names a concept that the
+        audit does not know.
+    """
+    fields, rows = edited_rows(Path(path), "the selection")
+    if "concept" not in fields:
+        raise DataError(f"{path} must have a column 'concept'. Got {fields} instead.")
+    rows = [(line, row) for line, row in rows if row["concept"].strip()]
+    if not rows:
+        raise DataError(f"{path} names no concept.")
+    names = frequencies.table["concept"].tolist()
+    known = {name: row for row, name in enumerate(names)}
+    known |= {csv_text(name): row for row, name in enumerate(names)}
+    order: dict[int, tuple[int | None, str]] = {}
+    notes = []
+    for line, row in rows:
+        name = row["concept"]
+        found = known.get(name, known.get(name.strip()))
+        if found is None:
+            raise DataError(
+                f"Line {line} of {path} names {name!r}, which is not a concept of the audit"
+                f"{close_name(name, names)}."
+            )
+        if found in order:
+            notes.append(f"{name!r} stands in {path} more than once (line {line}).")
+            continue
+        stratum = row.get("stratum") or ""
+        order[found] = (
+            int(stratum) if stratum.isascii() and stratum.isdigit() and len(stratum) < 10 else None,
+            row.get("why") or "in the selection file",
+        )
+    return Selection(
+        table=selection_table(
+            frequencies, list(order), list(order.values()), choose_count(frequencies, count).column
+        ),
+        notes=tuple(notes),
+    )
+
+
+def edited_rows(path: Path, what: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Read a CSV file that a person may have edited: its columns, and its rows with their lines."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets add a byte order mark
+        header = text.split("\n", 1)[0]
+        # and write semicolons where the comma is the decimal mark
+        mark = ";" if "," not in header and ";" in header else ","
+        reader = csv.DictReader(
+            io.StringIO(text, newline=""), delimiter=mark, restval="", strict=True
+        )
+        fields = [name.strip().lower() for name in reader.fieldnames or []]
+        reader.fieldnames = fields
+        return fields, [(reader.line_num, row) for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"Cannot read {what} {path}: {error}.") from error

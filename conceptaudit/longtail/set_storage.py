@@ -23,8 +23,8 @@ from conceptaudit.store.removing import contents_of, refuse_links, remove
 
 KIND = "longtail"
 OLD = "old"
+# Folder of the finished shards, which outlives a run that was stopped.
 WORK = "shards"
-"""Folder of the finished shards, which outlives a run that was stopped."""
 
 _log = logging.getLogger(__name__)
 
@@ -209,8 +209,8 @@ _CLASS: dict[str, type | tuple[type, ...]] = {
     "concept": str, "included": bool, "n_images": int, "n_missing": int,
     "n_text": _NUMBER, "n_image": _NUMBER, "n_joint": _NUMBER,
 }  # fmt: skip
+# Columns that are looked at wherever the table names files.
 _SHOWN = ("class_index", "rank", "caption")
-"""Columns that are looked at wherever the table names files."""
 
 
 def check_manifest(path: Path, manifest: Json) -> None:

@@ -234,7 +234,7 @@ def _frequencies() -> Any:
 
 
 def _read_selection(folder: Path) -> object:
-    from conceptaudit.longtail.selection_file import read_selection
+    from conceptaudit.longtail.select import read_selection
 
     return read_selection(only(folder), _frequencies())
 

@@ -9,7 +9,7 @@ import pytest
 from conceptaudit.errors import ConfigError
 from conceptaudit.frequency.intervals import poisson_interval
 from conceptaudit.longtail import LongTailOptions, read_selection, select_concepts
-from conceptaudit.longtail.filters import FILTER_COLUMNS, count_errors
+from conceptaudit.longtail.select import FILTER_COLUMNS, count_errors
 from conceptaudit.records import ConceptFrequencies
 
 COUNTS = {"dhole": 3, "violin": 30, "crane": 40, "tiger": 300, "yeti": 0, "qxqx": 50}
