@@ -15,7 +15,7 @@ import pandas as pd
 from conceptaudit.display import quantity
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.reading import parquet_schema, read_parquet
-from conceptaudit.zeroshot.class_names import SHOWN, ClassNames, folded, whole_number
+from conceptaudit.zeroshot.class_names import SHOWN, ClassNames, folded, some, whole_number
 
 _NUMBERED = re.compile(r"(\D*)(\d{1,9})(?:\.0+)?", re.ASCII)
 _PREFIXED = re.compile(r"\d{1,9}[\s._-]+(\D.*)", re.ASCII)
@@ -203,7 +203,7 @@ def _named(column: str, labels: Sequence[Any], given: Sequence[str] | None) -> L
     note = (
         f"{quantity(len(strange), 'label is', 'labels are')} none of the class names and their "
         "images in no number: "
-        f"{', '.join(map(repr, strange[:SHOWN]))}{' …' if len(strange) > SHOWN else ''}."
+        f"{some(map(repr, strange))}."
     )
     notes = (note,) if strange else ()
     return Labels(column=column, names=tuple(given), are_names=True, notes=notes)

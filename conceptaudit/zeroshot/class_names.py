@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,16 @@ SYNSET_FIELDS = ("synset", "wnid")
 
 SHOWN = 5
 """Names that a message lists."""
+
+
+def some(items: Iterable[object], most: int = SHOWN) -> str:
+    """List the first few of many for a message.
+
+    >>> some([1, 2, 3], most=2)
+    '1, 2 …'
+    """
+    listed = [str(item) for item in items]
+    return ", ".join(listed[:most]) + (" …" if len(listed) > most else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +66,9 @@ class DatasetKey:
             return by_name[wanted]
         if len(content) == 1 and self.asked is None:
             return next(iter(content.values()))
-        shown = ", ".join(list(content)[: 2 * SHOWN]) + (" …" if len(content) > 2 * SHOWN else "")
         raise ConfigError(
-            f"{path} holds {what} of {quantity(len(content), 'dataset')} ({shown}). "
+            f"{path} holds {what} of {quantity(len(content), 'dataset')} "
+            f"({some(content, 2 * SHOWN)}). "
             "Say which with --dataset-key."
             + (f" Got {self.asked!r} instead." if self.asked is not None else "")
         )
@@ -138,11 +148,10 @@ def _complete(names: Sequence[str], where: str, synsets: Sequence[str] = ()) -> 
     """Refuse a list in which a class has no name."""
     nameless = [index for index, name in enumerate(names) if not name.strip()]
     if nameless:
-        shown = ", ".join(str(index) for index in nameless[:SHOWN])
         several = len(nameless) > 1
         raise DataError(
-            f"{where} has no name for the class{'es' if several else ''} with index {shown}"
-            f"{' …' if len(nameless) > SHOWN else ''} (line {nameless[0] + 1} is empty). A name's "
+            f"{where} has no name for the class{'es' if several else ''} with index "
+            f"{some(nameless)} (line {nameless[0] + 1} is empty). A name's "
             "line is its class index, so the line cannot be left out: write the name there."
         )
     return ClassNames(names=tuple(name.strip() for name in names), synsets=tuple(synsets))

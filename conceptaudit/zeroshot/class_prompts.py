@@ -16,6 +16,7 @@ from conceptaudit.zeroshot.class_names import (
     DatasetKey,
     folded,
     parsed_json,
+    some,
     text_of,
 )
 
@@ -118,18 +119,14 @@ def prompts_by_class(
     if bare:
         notes.append(
             f"{len(bare):,} of {quantity(len(class_names), 'class')} have no prompts of their own "
-            f"and take the templates: {_some(bare)}."
+            f"and take the templates: {some(bare)}."
         )
     if strange:
         notes.append(
             f"Prompts were given for {quantity(len(strange), 'name')} that "
-            f"no class has, and left out: {_some(strange)}."
+            f"no class has, and left out: {some(strange)}."
         )
     return of_class, notes
-
-
-def _some(items: Sequence[str]) -> str:
-    return ", ".join(items[:SHOWN]) + (" …" if len(items) > SHOWN else "")
 
 
 def _sentences(value: Any, path: Path) -> tuple[str, ...]:

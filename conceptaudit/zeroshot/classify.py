@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from conceptaudit.artifacts import Json, package_versions
+from conceptaudit.artifacts import Json
 from conceptaudit.datasets.base import IMAGE, Shard
 from conceptaudit.display import quantity
 from conceptaudit.engine.stage import ShardResult
@@ -20,16 +20,15 @@ from conceptaudit.image.decode_pool import Failure
 from conceptaudit.image.encode import OomSafeEncoder
 from conceptaudit.records import Drop, Float32Array, Int32Array, SampleBatch
 from conceptaudit.tagtable import SAMPLE, check_account, drop_table, part_account
+from conceptaudit.zeroshot.class_names import some
 from conceptaudit.zeroshot.evaluation_set import EvaluationSet
+from conceptaudit.zeroshot.model_run import encoding_settings
 
 TOP = 5
 """Answers that are kept per image: what acc5 needs."""
 
 UNKNOWN_CLASS = "unknown_class"
 """Why an image is in no number: its label names no class."""
-
-SHOWN = 5
-"""Labels that a note lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +51,10 @@ class ZeroShotClassifier:
     def settings(self) -> Json:
         """Everything that can change a guess."""
         return {
+            **encoding_settings(self.clip),
             "stage": "zeroshot",
-            "clip": self.clip.digest,
             "classes": hashlib.sha256(self.classes.tobytes()).hexdigest(),
             "set": self.evaluation_set.settings,
-            "device": self.clip.device.split(":")[0],
-            "batch": self.clip.batch,
-            "precision": self.clip.precision,
-            "versions": package_versions("open_clip_torch", "torch", "pillow"),
         }
 
     def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
@@ -196,8 +191,8 @@ def answer_notes(n_tied: int, unknown_labels: Iterable[str]) -> Iterator[str]:
     labels = Counter(unknown_labels)
     if labels:
         n = labels.total()
-        shown = ", ".join(f"{label} ({times:,})" for label, times in labels.most_common(SHOWN))
+        shown = some(f"{label} ({times:,})" for label, times in labels.most_common())
         yield (
             f"{n:,} image{'s are' if n > 1 else ' is'} in no number, having a label that is no "
-            f"class: {shown}{' …' if len(labels) > SHOWN else ''}. Are class names missing?"
+            f"class: {shown}. Are class names missing?"
         )

@@ -42,6 +42,7 @@ from conceptaudit.zeroshot.classify import (
     top_classes,
 )
 from conceptaudit.zeroshot.evaluation_set import EvaluationSet
+from conceptaudit.zeroshot.model_run import check_width
 
 KEY, SAMPLE_ID = "key", "sample_id"
 """What labels and vectors can meet by."""
@@ -192,7 +193,7 @@ class EmbeddingClassifier:
             if batch.embeddings is None or met.empty:
                 continue
             vectors = unit_rows(batch.embeddings[met["row"].to_numpy()])
-            self._check(vectors, shard)
+            check_width(self.clip, vectors.shape[1], shard)
             scores = class_scores(vectors, self.classes)
             guesses = top_classes(scores)
             n_tied += count_ties(scores)
@@ -217,13 +218,6 @@ class EmbeddingClassifier:
         rows = pd.DataFrame({"row": np.arange(len(batch)), "by": by})
         met = rows.merge(wanted.assign(by=wanted[self.join]), on="by", how="inner")
         return met.rename(columns={"sample_id": "image"})
-
-    def _check(self, vectors: Float32Array, shard: Shard) -> None:
-        if vectors.shape[1] != self.classes.shape[1]:
-            raise DataError(
-                f"The embeddings in {shard.files[0]} have {vectors.shape[1]} numbers, those of "
-                f"{self.clip.name!r} {self.classes.shape[1]}: another model made them."
-            )
 
     def _close(self, vectors: Float32Array, guesses: Int32Array) -> int:
         """Count images whose first two classes could change places by float16's rounding."""

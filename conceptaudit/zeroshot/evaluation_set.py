@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from conceptaudit.artifacts import Json, digest_of
 from conceptaudit.datasets import CAPTION, IMAGE, Dataset, Shard
+from conceptaudit.datasets.base import Opened
 from conceptaudit.records import Concept, ConceptVocabulary, SampleBatch
 from conceptaudit.zeroshot.class_names import folded, whole_number
 
@@ -103,36 +104,11 @@ def _unique(names: Sequence[str]) -> dict[str, int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GroupedDataset:
+class GroupedDataset(Opened):
     """A dataset whose consecutive shards are read together; samples and their ids stay the same."""
 
     dataset: Dataset
     groups: tuple[tuple[Shard, ...], ...]  # shards of `dataset`, in reading order
-
-    @property
-    def layout(self) -> str:
-        """As of the dataset."""
-        return self.dataset.layout
-
-    @property
-    def location(self) -> str:
-        """As of the dataset."""
-        return self.dataset.location
-
-    @property
-    def provides(self) -> frozenset[str]:
-        """As of the dataset."""
-        return self.dataset.provides
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """As of the dataset."""
-        return self.dataset.notes
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """As of the dataset."""
-        return self.dataset.settings
 
     def shards(self) -> tuple[Shard, ...]:
         """One shard per group, named after its first."""
@@ -160,4 +136,11 @@ def grouped(dataset: Dataset, n_samples: int) -> GroupedDataset:
         else:
             groups.append([shard])
             room = n_samples - size
-    return GroupedDataset(dataset=dataset, groups=tuple(tuple(group) for group in groups))
+    return GroupedDataset(
+        location=dataset.location,
+        provides=dataset.provides,
+        notes=dataset.notes,
+        settings=dataset.settings,
+        dataset=dataset,
+        groups=tuple(tuple(group) for group in groups),
+    )

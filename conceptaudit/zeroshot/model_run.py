@@ -21,7 +21,7 @@ from conceptaudit.engine import EngineChoice, StageReport
 from conceptaudit.engine.array_tasks import Part, PartRun, mark_finished
 from conceptaudit.engine.runner import StageRunner
 from conceptaudit.engine.stage import Stage
-from conceptaudit.errors import ConfigError
+from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.image.clip import ClipModel, find_clip
 from conceptaudit.image.clip_models import label_of
 from conceptaudit.progress import Progress, SilentProgress
@@ -76,6 +76,26 @@ def run_part(
         reports = {model.stage.name: model.report(runner) for model in models}
         mark_finished(run.path, part, n_all)
     return PartRun.of(run.path, part, n_all, reports)
+
+
+def encoding_settings(clip: ClipModel) -> dict[str, Json]:
+    """Everything of a model and how it runs that can change a vector."""
+    return {
+        "clip": clip.digest,
+        "device": clip.device.split(":")[0],
+        "batch": clip.batch,
+        "precision": clip.precision,
+        "versions": package_versions("open_clip_torch", "torch", "pillow"),
+    }
+
+
+def check_width(clip: ClipModel, width: int, shard: Shard) -> None:
+    """Refuse stored vectors that are wider or narrower than the model's."""
+    if width != clip.dimension:
+        raise DataError(
+            f"The embeddings in {shard.files[0]} have {width} numbers, those of {clip.name!r} "
+            f"{clip.dimension}: another model made them."
+        )
 
 
 def load_models(models: Sequence[str | ClipModel], device: str) -> list[ClipModel]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from conceptaudit.errors import ConfigError, DataError
 from conceptaudit.zeroshot.readers.accuracies import accuracy_files
-from conceptaudit.zeroshot.readers.tidy import ALIASES, TABLE_SUFFIXES, read_table
+from conceptaudit.zeroshot.readers.tidy import TABLE_SUFFIXES, columns_of, read_table
 
 PARAMETERS, SAMPLES_SEEN = "parameters", "samples_seen"
 """Covariates that need no column."""
@@ -44,14 +44,11 @@ def _from_tables(column: str, files: Sequence[str]) -> dict[tuple[str, str], flo
         table = read_table(file)
         if column not in table:
             continue
-        names = {str(name).lower(): name for name in table}
-        keys = {
-            key: next((names[alias] for alias in ALIASES[key] if alias in names), None)
-            for key in ("model", "pretraining")
-        }
-        chosen = [name for name in (*keys.values(), column) if name is not None]
+        names = columns_of(table)
+        keys = [names.get(key) for key in ("model", "pretraining")]
+        chosen = [name for name in (*keys, column) if name is not None]
         for row in table[chosen].drop_duplicates().to_dict("records"):
-            model, tag = (str(row[name]) if name is not None else "" for name in keys.values())
+            model, tag = (str(row[name]) if name is not None else "" for name in keys)
             try:
                 value = float(row[column])
             except (TypeError, ValueError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from conceptaudit.artifacts import Json, ShardStore, package_versions
+from conceptaudit.artifacts import Json, ShardStore
 from conceptaudit.datasets.base import CAPTION, EMBEDDING, IMAGE, Shard
 from conceptaudit.engine.stage import ShardResult
 from conceptaudit.errors import DataError
@@ -19,6 +19,7 @@ from conceptaudit.image.vectors import unit_rows
 from conceptaudit.records import Drop, Float32Array, SampleBatch
 from conceptaudit.tagtable import check_account, drop_table, part_account
 from conceptaudit.zeroshot.measures import PairedVectors
+from conceptaudit.zeroshot.model_run import check_width, encoding_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +46,10 @@ class PairEncoder:
     def settings(self) -> Json:
         """Everything that can change a vector."""
         return {
+            **encoding_settings(self.clip),
             "stage": "retrieval",
-            "clip": self.clip.digest,
-            "device": self.clip.device.split(":")[0],
-            "batch": self.clip.batch,
-            "precision": self.clip.precision,
             "caption_per_line": self.caption_per_line,
             "embedded": self.embedded,
-            "versions": package_versions("open_clip_torch", "torch", "pillow"),
         }
 
     def __call__(self, shard: Shard, batches: Iterator[SampleBatch]) -> ShardResult:
@@ -103,11 +100,7 @@ class PairEncoder:
         """Take the embeddings of the images whose key is new, and note the place of each."""
         if batch.embeddings is None:
             return _stacked([], self.clip.dimension)
-        if batch.embeddings.shape[1] != self.clip.dimension:
-            raise DataError(
-                f"The embeddings in {shard.files[0]} have {batch.embeddings.shape[1]} numbers, "
-                f"those of {self.clip.name!r} {self.clip.dimension}: another model made them."
-            )
+        check_width(self.clip, batch.embeddings.shape[1], shard)
         unusable = {drop.sample_id for drop in batch.drops if drop.part == IMAGE}
         rows = []
         for row, (sample, key) in enumerate(

@@ -21,11 +21,11 @@ from conceptaudit.zeroshot.class_labels import (
 )
 from conceptaudit.zeroshot.class_names import (
     CLASS_NAMES,
-    SHOWN,
     ClassNames,
     DatasetKey,
     listed_names,
     named_classes,
+    some,
 )
 from conceptaudit.zeroshot.class_prompts import named_prompts, own_templates, prompts_by_class
 from conceptaudit.zeroshot.embedded import embedding_drops
@@ -67,15 +67,15 @@ def open_evaluation_set(
         Which part of a CLIP_benchmark folder, of an image folder with a folder per split, or of
         parquet files named ``{split}-….parquet``.
     class_names : str, Path or sequence of str, optional
-        Names by class index, or a file as `naming.named_classes` reads it, or ``"imagenet"`` or
-        ``"lvis"`` for the lists that ship. The set's own by default.
+        Names by class index, or a file as `class_names.named_classes` reads it, or ``"imagenet"``
+        or ``"lvis"`` for the lists that ship. The set's own by default.
     templates : str, Path or sequence of str, optional
         Prompts with ``{}`` or ``{c}``, or a file as `class_prompts.named_prompts` reads it
         (prompts per class, too), or ``"imagenet"`` for open_clip's 80 of ImageNet. The set's own
         by default, else "a photo of a {}.".
     label_column : str, optional
         Label column of parquet tables and of embeddings' metadata; the first of
-        `label_columns.LABEL_COLUMNS` by default.
+        `class_labels.LABEL_COLUMNS` by default.
     dataset_key : str, optional
         Which dataset's entry of JSON files that hold names or templates of several; the one
         called `name` by default.
@@ -337,15 +337,15 @@ def _checked(opened: EvaluationSet, *, asked_templates: bool) -> EvaluationSet:
             raise _no_words(opened)
         notes.append(
             f"{len(wordless):,} of {quantity(len(opened.class_names), 'class name')} are numbers "
-            f"or ids ({_some(wordless)}), of which a prompt such as "
+            f"or ids ({some(map(repr, wordless))}), of which a prompt such as "
             f"{opened.templates[0].replace('{}', wordless[0])!r} says little. Names: --class-names."
         )
     shared = sorted(name for name, n in Counter(opened.class_names).items() if n > 1)
     if shared:
         notes.append(
             f"{quantity(len(shared), 'class name belongs', 'class names belong')} to several "
-            f"classes ({_some(shared)}): no prompt can tell these apart; results carry their class "
-            "index, and the first of them is what the model is taken to answer."
+            f"classes ({some(map(repr, shared))}): no prompt can tell these apart; results carry "
+            "their class index, and the first of them is what the model is taken to answer."
         )
     return replace(opened, notes=(*opened.notes, *notes))
 
@@ -358,7 +358,3 @@ def _no_words(opened: EvaluationSet) -> DataError:
         "per line in the order of the class indices, or 'imagenet' or 'lvis'); where numbers are "
         "what the images show, give --templates that say so ('a photo of the number {}.')."
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:SHOWN])) + (" …" if len(names) > SHOWN else "")

@@ -3,7 +3,6 @@
 import glob
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +19,6 @@ OUR_FILES = ("accuracies.parquet", "accuracies.csv")
 """What an evaluation of ours leaves in its folder; the first that exists is read."""
 
 RESULT_SUFFIXES = (*TABLE_SUFFIXES, ".json", ".jsonl")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overrides:
-    """What the caller says about files that do not say it themselves.
-
-    Parameters
-    ----------
-    dataset, model : str or None
-    percent : bool or None
-        None decides per file from the values.
-    """
-
-    dataset: str | None
-    model: str | None
-    percent: bool | None
 
 
 def read_accuracies(
@@ -89,13 +72,11 @@ def read_accuracies(
             "The 'percent' parameter of read_accuracies must be 'auto', True or False. "
             f"Got {percent!r} instead."
         )
-    overrides = Overrides(
-        dataset=dataset, model=model, percent=None if percent == "auto" else bool(percent)
-    )
+    stated = None if percent == "auto" else bool(percent)
     tables: list[pd.DataFrame] = []
     notes: dict[str, list[str]] = {}
     for file in accuracy_files(paths):
-        table, remarks = _read_file(file, overrides)
+        table, remarks = _read_file(file, dataset, model, percent=stated)
         tables.append(table.assign(file=str(file)))
         for remark in remarks:
             notes.setdefault(remark, []).append(file.name)
@@ -148,21 +129,21 @@ def _in_folder(folder: Path) -> list[Path]:
     return published or files
 
 
-def _read_file(path: Path, overrides: Overrides) -> tuple[pd.DataFrame, list[str]]:
+def _read_file(
+    path: Path, dataset: str | None, model: str | None, *, percent: bool | None
+) -> tuple[pd.DataFrame, list[str]]:
     check_written(path)
     suffix = path.suffix.lower()
     if suffix in TABLE_SUFFIXES:
         table = read_table(path)
         refuse_overall_results(path, [list(table.columns)])
-        return tidy_accuracies(
-            path, table, overrides.dataset, overrides.model, percent=overrides.percent
-        )
+        return tidy_accuracies(path, table, dataset, model, percent=percent)
     if suffix == ".jsonl":
         refuse_overall_results(path, _json_lines(path))
     elif suffix == ".json":
         content = _json(path)
         if is_paper_results(content):
-            return read_paper_results(path, content, overrides.dataset)
+            return read_paper_results(path, content, dataset)
         refuse_overall_results(path, content if isinstance(content, list) else [content])
     raise DataError(
         f"{path} holds no per-concept accuracies that this program knows. Give a table with the "
@@ -200,54 +181,29 @@ def _refuse_repeats(table: pd.DataFrame) -> None:
     )
 
 
-_SIGNS: tuple[tuple[str, tuple[frozenset[str], ...]], ...] = (
-    (
-        "a CLIP_benchmark result",
-        (frozenset({"dataset", "model", "metrics"}), frozenset({"model_fullname", "acc1"})),
+_TOOLS = {
+    "a DataComp eval_results.jsonl": ({"key", "dataset", "metrics"},),
+    "a CLIP_benchmark result": ({"dataset", "model", "metrics"}, {"model_fullname", "acc1"}),
+    "an open_clip results.jsonl": (
+        {"imagenet-zeroshot-val-top1"},
+        {"epoch", "clip_val_loss"},
+        {"imagenetv2-zeroshot-val-top1"},
     ),
-    ("a DataComp eval_results.jsonl", (frozenset({"key", "dataset", "metrics"}),)),
-    (
-        "an open_clip results.jsonl",
-        (
-            frozenset({"imagenet-zeroshot-val-top1"}),
-            frozenset({"epoch", "clip_val_loss"}),
-            frozenset({"imagenetv2-zeroshot-val-top1"}),
-        ),
-    ),
-)
-"""Keys (or columns) that such a file has, from the tools' own source."""
-
-_ORDER = ("a DataComp eval_results.jsonl", "a CLIP_benchmark result", "an open_clip results.jsonl")
+}
+"""Keys (or columns) that files of overall accuracies have, from the tools' own source."""
 
 
 def refuse_overall_results(path: Path, records: Iterable[Any]) -> None:
-    """Raise if a file holds only overall accuracies.
-
-    Parameters
-    ----------
-    path : Path
-        For the message.
-    records : iterable
-        JSON objects, or lists of column names.
-
-    Raises
-    ------
-    DataError
-        It is such a file.
-    """
-    signs = dict(_SIGNS)
+    """Raise if JSON objects, or lists of column names, are of a file of overall accuracies."""
     for record in records:
-        keys = set(record) if isinstance(record, dict | list) and _hashable(record) else set()
+        named = isinstance(record, dict | list) and all(isinstance(key, str) for key in record)
+        keys = set(record) if named else set()
         if "concept" in keys:
             continue
-        for tool in _ORDER:
-            if any(sign <= keys for sign in signs[tool]):
+        for tool, signs in _TOOLS.items():
+            if any(sign <= keys for sign in signs):
                 raise DataError(
                     f"{path} is {tool}: it holds overall accuracy, not accuracy per class, which "
                     "a curve needs. Evaluate the model class by class with conceptaudit, or give "
                     "a table with the columns model, dataset, concept, n_correct, n_images."
                 )
-
-
-def _hashable(record: dict[str, Any] | list[Any]) -> bool:
-    return all(isinstance(key, str) for key in record)

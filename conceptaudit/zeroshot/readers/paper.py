@@ -50,26 +50,9 @@ def is_paper_results(content: Any) -> bool:
 def read_paper_results(
     path: Path, content: dict[str, dict[str, Any]], dataset: str | None
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Turn a published result file into `ACCURACY_COLUMNS`.
+    """Turn a published result file into `ACCURACY_COLUMNS`, with notes.
 
-    Parameters
-    ----------
-    path : Path
-        Its name tells the dataset and the metric.
-    content : dict
-        What the file holds.
-    dataset : str or None
-        The evaluation set; needed where the name is not one of the published form.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-    notes : list of str
-
-    Raises
-    ------
-    DataError
-        The name, a model key or a value is not of the published form.
+    The file's name tells the dataset and the metric; `dataset` is needed where it does not.
     """
     retrieval = any("conceptwise" in value for value in content.values())
     evaluated, metric = _described(path, retrieval=retrieval, dataset=dataset)

@@ -1,5 +1,6 @@
 """Tables with a row per model, dataset and concept: ours, or anybody's with the same columns."""
 
+from collections.abc import Hashable
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +30,7 @@ ROUNDING = 0.006
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV, TSV or parquet file; names such as ``NA`` and ``null`` stay text.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read as such, or is empty.
-    """
+    """Read a CSV, TSV or parquet file; names such as ``NA`` and ``null`` stay text."""
     try:
         if path.suffix.lower() == ".parquet":
             table = read_parquet(path)
@@ -61,28 +56,10 @@ def tidy_accuracies(
     *,
     percent: bool | None,
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Turn a table into `ACCURACY_COLUMNS`, checked row by row.
+    """Turn a table of `read_table` into `ACCURACY_COLUMNS`, checked row by row, with notes.
 
-    Parameters
-    ----------
-    path : Path
-        For messages.
-    table : pandas.DataFrame
-        As `read_table` gives it.
-    dataset, model : str or None
-        Values for tables without these columns.
-    percent : bool or None
-        None decides from the values; see `as_fractions`.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-    notes : list of str
-
-    Raises
-    ------
-    DataError
-        A column is missing, or a row is impossible; the message names the row.
+    `dataset` and `model` are values for tables without these columns; `percent` as `as_fractions`
+    takes it.
     """
     columns = _named_columns(path, table)
     concept = _text(columns, "concept", None, path)
@@ -141,14 +118,21 @@ def _pool_namesakes(
     return pooled.reset_index()[table.columns.tolist()], notes
 
 
+def columns_of(table: pd.DataFrame) -> dict[str, Hashable]:
+    """Find the table's column for each of `ALIASES`."""
+    folded = {str(name).strip().casefold(): name for name in table.columns}
+    found = {
+        name: next((folded[alias] for alias in aliases if alias in folded), None)
+        for name, aliases in ALIASES.items()
+    }
+    return {name: column for name, column in found.items() if column is not None}
+
+
 def _named_columns(path: Path, table: pd.DataFrame) -> dict[str, "pd.Series[str]"]:
     """Map our column names to the table's columns."""
-    found: dict[str, pd.Series[str]] = {}
-    folded = {str(name).strip().casefold(): name for name in table.columns}
-    for name, aliases in ALIASES.items():
-        column = next((folded[alias] for alias in aliases if alias in folded), None)
-        if column is not None:
-            found[name] = table[column].reset_index(drop=True)
+    found = {
+        name: table[column].reset_index(drop=True) for name, column in columns_of(table).items()
+    }
     if "concept" not in found:
         raise DataError(
             f"{path} must have a 'concept' column ({', '.join(ALIASES['concept'])}). It has "
@@ -260,39 +244,19 @@ def as_fractions(
     *,
     percent: bool | None,
 ) -> tuple["pd.Series[float]", str]:
-    """Bring the accuracies of one file to [0, 1].
+    """Bring the accuracies of one file, shape (n,), to [0, 1], and say what was decided.
 
-    Parameters
-    ----------
-    path : Path
-        For messages.
-    values : pandas.Series of float, shape (n,)
-        All fractions or all per cent.
-    concept : pandas.Series of str, shape (n,)
-        For messages.
-    percent : bool or None
-        None: any value above 1 means per cent, unless most values lie strictly between 0 and 1,
-        which percentages of whole images hardly do.
-
-    Returns
-    -------
-    fractions : pandas.Series of float
-    note : str
-        What was decided.
-
-    Raises
-    ------
-    DataError
-        A value is out of range, or the file could be either.
+    Where `percent` is None, any value above 1 means per cent, unless most values lie strictly
+    between 0 and 1, which percentages of whole images hardly do.
     """
     highest = float(values.max())
     bound = 1.0 if percent is False else 100.0
     outside = (values < 0) | (values > bound * (1 + WITHIN_ROUNDING))
     if bool(outside.any()):
-        row = int(np.flatnonzero(outside.to_numpy(dtype=bool))[0])
+        row = _first(outside)
         raise DataError(
-            f"{path}, row {row + 1}: accuracies must lie in [0, 1], or in [0, 100] as per cent. "
-            f"Got {values.iloc[row]:g} for concept {concept.iloc[row]!r} instead."
+            f"{path}, row {row}: accuracies must lie in [0, 1], or in [0, 100] as per cent. "
+            f"Got {values.iloc[row - 1]:g} for concept {concept.iloc[row - 1]!r} instead."
         )
     inside = int(((values > 0) & (values < 1)).sum())
     if percent is None and highest > 1 and inside > len(values) / 2:
