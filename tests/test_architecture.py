@@ -50,7 +50,7 @@ ROOMS: dict[str, set[str]] = {
         "plugins",
     },
     "auditing": {
-        "plugins", "tagtable", "errors", "records", "artifacts", "reading",
+        "names", "plugins", "tagtable", "errors", "records", "artifacts", "reading",
         "progress",
         "datasets",
         "engine", "text", "image", "frequency", "vocabulary",

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from conceptaudit.auditing import AuditOptions, audit
+from conceptaudit.cli.main import main
 from conceptaudit.errors import ArtifactMismatchError, ConfigError
+from conceptaudit.records import Concept, ConceptVocabulary
 from conceptaudit.text import tagger as text_tagger
 
 CONCEPTS = ["dog", "hot_dog", "watch", "t-shirt", "ball"]
@@ -74,6 +76,19 @@ def test_evidence_ambiguity_and_pairs_by_hand(captions: Path, tmp_path: Path) ->
         ("watch", "t-shirt"): 1, ("t-shirt", "watch"): 1,
         ("ball", "t-shirt"): 1, ("t-shirt", "ball"): 1,
     }  # fmt: skip
+
+
+def test_evidence_is_found_by_alias_case_and_plural(captions: Path, tmp_path: Path, capsys) -> None:
+    dog = Concept(name="dog", aliases=("hound",))
+    listed = ConceptVocabulary((dog, Concept(name="hot_dog"), Concept(name="watch")))
+    audit(captions, listed, tmp_path / "run")
+    for asked in ("dog", "Dogs", "HOUNDS"):
+        main(["evidence", str(tmp_path / "run"), asked])
+        assert "dog, counted as a noun" in capsys.readouterr().out
+    main(["evidence", str(tmp_path / "run"), "hot dogs"])
+    assert "hot_dog, counted" in capsys.readouterr().out
+    assert main(["evidence", str(tmp_path / "run"), "doge"]) == 2
+    assert "Did you mean 'dog'?" in capsys.readouterr().err
 
 
 def test_pairs_can_be_asked_for_later_and_evidence_declined(captions: Path, tmp_path: Path) -> None:

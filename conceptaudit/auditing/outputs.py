@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from conceptaudit.artifacts import ShardStore, digest_of, write_csv, write_json, write_parquet
+from conceptaudit.artifacts import (
+    ShardStore,
+    digest_of,
+    read_json,
+    write_csv,
+    write_json,
+    write_parquet,
+)
 from conceptaudit.auditing.ambiguous_sample import open_evidence
 from conceptaudit.auditing.sources import with_columns
 from conceptaudit.auditing.stages import AuditStages, CountedShards
@@ -25,6 +32,7 @@ from conceptaudit.frequency.by_column import (
 from conceptaudit.frequency.cooccurrence import CountPairs, cooccurrence_table, pair_store
 from conceptaudit.frequency.counting import BY_LANGUAGE as LANGUAGE_COUNTS
 from conceptaudit.frequency.counting import CountByLanguage, language_table, shards_to_count
+from conceptaudit.names import normalise_name
 from conceptaudit.reading import concept_names, read_parquet
 from conceptaudit.records import ConceptFrequencies, Int64Array
 from conceptaudit.store.checking import check_written
@@ -38,6 +46,7 @@ from conceptaudit.text.mentions import (
 from conceptaudit.text.paper import PaperIndex, PaperSearch, queries_of
 from conceptaudit.text.pipeline import load_pipeline
 from conceptaudit.text.tagger import FastTextTagger
+from conceptaudit.text.word_forms import english_singular
 from conceptaudit.text.wordnet import ambiguity_note, noun_senses
 
 EVIDENCE_FILE = "evidence.parquet"
@@ -137,15 +146,44 @@ def read_run_table(run: Path, what: str, concept: str) -> pd.DataFrame:
         )
     for name in (file, "concepts.json"):
         check_written(run / name)
-    names = concept_names(run / "concepts.json")
-    if concept not in names:
-        near = ", ".join(map(repr, get_close_matches(concept, names, n=3)))
-        raise DataError(
-            f"{concept!r} is not in the concept list of {run}."
-            + (f" Did you mean {near}?" if near else "")
-        )
-    table = read_parquet(run / file, filters=[(column, "==", concept)])
+    name = name_in_run(run, concept)
+    table = read_parquet(run / file, filters=[(column, "==", name)])
     return table.reset_index(drop=True)
+
+
+def name_in_run(run: Path, asked: str) -> str:
+    """Find the concept of a run by its name, another name of it, in any case, also in the plural.
+
+    Raises
+    ------
+    DataError
+        None of the run's concepts has the name, or several have.
+    """
+    if not (run / "concepts.json").exists():
+        raise DataError(f"{run} is no audit's folder: it holds no concepts.json.")
+    names = concept_names(run / "concepts.json")
+    if asked in names:
+        return asked
+    rows = read_json(run / "concepts.json")
+    known: dict[str, set[str]] = {}
+    for name, row in zip(names, rows, strict=True):
+        for other in (name, *(row.get("aliases") or ())):
+            for spelling in _spellings(other):
+                known.setdefault(spelling, set()).add(name)
+    matches = sorted(set().union(*(known.get(one, set()) for one in _spellings(asked))))
+    if len(matches) == 1:
+        return matches[0]
+    near = matches or get_close_matches(asked, names, n=3)
+    raise DataError(
+        f"{asked!r} is {'several concepts' if matches else 'not in the concept list'} of {run}."
+        + (f" Did you mean {', '.join(map(repr, near[:5]))}?" if near else "")
+    )
+
+
+def _spellings(name: str) -> set[str]:
+    folded = normalise_name(name)
+    *before, last = folded.split(" ")
+    return {folded, " ".join([*before, english_singular(last)])}
 
 
 def search_as_published(

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 @takes_options
 def evidence(
     run: Path = argument("Run folder of a text audit.", metavar="RUN"),
-    concepts: list[str] = argument("Concepts by name.", metavar="CONCEPT..."),
+    concepts: list[str] = argument(
+        "Concepts by name or another name, in any case, also in the plural.", metavar="CONCEPT..."
+    ),
     *,
     n: int = option(10, "Captions shown of each kind.", flags=("-n",), within="[1, inf)"),
     together: bool = flag("Show also what is named together with the concept."),
@@ -31,8 +33,9 @@ def evidence(
     Example:
       conceptaudit evidence runs/text watch orange
     """
-    from conceptaudit.auditing.outputs import read_run_table
+    from conceptaudit.auditing.outputs import name_in_run, read_run_table
 
+    concepts = list(dict.fromkeys(name_in_run(run, name) for name in concepts))
     shown = {name: read_run_table(run, "evidence", name) for name in concepts}
     pairs = {name: read_run_table(run, "cooccurrence", name) for name in concepts if together}
     if as_json:
