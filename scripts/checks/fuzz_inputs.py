@@ -208,7 +208,7 @@ def _counted() -> Any:
 
 
 def _read_truth(folder: Path) -> object:
-    from conceptaudit.report.measured import measure
+    from conceptaudit.report.truth import measure
 
     [found] = measure(_counted(), only(folder))
     if (found.table["true"] < 0).any():
