@@ -33,6 +33,7 @@ from conceptaudit.store.checking import identify
 from conceptaudit.store.layouts import LAYOUTS
 from conceptaudit.store.removing import contents_of, remove
 from conceptaudit.store.run_folder import NEW, OVERWRITE, RESUME
+from conceptaudit.validation import HOLDS
 from conceptaudit.zeroshot.evaluate import evaluate
 from conceptaudit.zeroshot.sets import open_evaluation_set
 
@@ -41,6 +42,9 @@ RUNS = (
     "audit", "evaluation", "tail-evaluation", "longtail", ".longtail.building",
     "data", "pool", "test",
 )  # fmt: skip
+
+# Those that a finished demo holds and that have a manifest of their own.
+FINISHED = ("audit", "evaluation", "tail-evaluation", "longtail")
 
 REPORT = "report.html"  # written last: a demo that lacks it was stopped, and starts over
 
@@ -72,7 +76,7 @@ class DemoResult:
     curve: Curve  # fitted without the held-out classes
     held_out: pd.DataFrame  # ``concept, count, accuracy (predicted), low, high, observed``
     tail: LongTailSet  # the long-tail set
-    foretold: PredictionCheck  # what the curve had predicted for it, and what came out
+    tail_check: PredictionCheck  # what the curve had predicted for it, and what came out
     report: Path  # the page
 
     @property
@@ -102,7 +106,9 @@ def run_demo(
     with run.hold(overwrite=overwrite) as state:
         if state != NEW:
             _forget(run)
-        return _run(run.path, size, seed, workers, progress or SilentProgress())
+        result = _run(run.path, size, seed, workers, progress or SilentProgress())
+        run.finish({"size": asdict(size), "seed": seed, HOLDS: list(FINISHED)})
+    return result
 
 
 def _run(
@@ -147,7 +153,7 @@ def _run(
         curve=curve,
         held_out=held_out,
         tail=tail,
-        foretold=check_predictions(curve, run.frequencies, tail_results)[0],
+        tail_check=check_predictions(curve, run.frequencies, tail_results)[0],
         report=report,
     )
 

@@ -27,6 +27,7 @@ from conceptaudit.store.files import is_there
 
 COUNTS = ("n_text", "n_image", "n_joint")
 UNNAMED = (MANIFEST, LOCK, STARTED, LOG)  # files of a run that its manifest need not name
+HOLDS = "holds"  # the manifest's list of folders below it that are runs of their own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,12 @@ def validate(folder: str | Path) -> Validation:
     except (DataError, KeyError, AttributeError, TypeError) as error:
         fault = Fault(file=MANIFEST, what=f"cannot be read: {error}")
         return Validation(folder=root, kind="unknown", n_files=0, n_records=0, faults=(fault,))
-    faults = [*_files(root, named), *_strays(root, named)]
+    holds = _runs_inside(manifest)
+    inner = {name: validate(root / name) for name in holds if (root / name / MANIFEST).is_file()}
+    faults = [*_files(root, named), *_strays(root, named, holds)]
+    faults += [
+        Fault(file=f"{name}/{MANIFEST}", what="missing") for name in holds if name not in inner
+    ]
     records = [name for name in named if name.endswith(".json") and "/" in name]
     n_records = 0
     for name in records:
@@ -114,12 +120,30 @@ def validate(folder: str | Path) -> Validation:
     accounts = manifest.get("account") or manifest.get("accounts") or {}
     faults += _accounts(accounts)
     faults += _counts(root / "frequencies.parquet")
+    for name, checked in inner.items():
+        faults += [Fault(file=f"{name}/{one.file}", what=one.what) for one in checked.faults]
     return Validation(
         folder=root,
         kind=str(manifest.get("kind", "unknown")),
-        n_files=len(named),
-        n_records=n_records,
+        n_files=len(named) + sum(checked.n_files for checked in inner.values()),
+        n_records=n_records + sum(checked.n_records for checked in inner.values()),
         faults=tuple(faults),
+    )
+
+
+def _runs_inside(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Folders directly below a run that its manifest calls runs of their own, as a demo's does."""
+    names = manifest.get(HOLDS)
+    if not isinstance(names, list):
+        return ()
+    # no way out of the folder, nor into itself without end
+    return tuple(
+        name
+        for name in names
+        if isinstance(name, str)
+        and is_text(name)
+        and not {"/", "\0"} & set(name)
+        and name not in ("", ".", "..")
     )
 
 
@@ -143,9 +167,11 @@ def _files(root: Path, named: Mapping[str, str]) -> Iterator[Fault]:
                 yield Fault(file=name, what="has changed since it was written")
 
 
-def _strays(root: Path, named: Mapping[str, str]) -> Iterator[Fault]:
+def _strays(root: Path, named: Mapping[str, str], inner: tuple[str, ...]) -> Iterator[Fault]:
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
+        if name.split("/")[0] in inner:
+            continue
         if path.is_file() and name not in named and path.name not in UNNAMED:
             yield Fault(file=name, what="no part of the run: the manifest does not name it")
 

@@ -78,7 +78,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "demo": {
         "errors", "records", "artifacts", "progress", "image", "auditing", "zeroshot", "curves",
-        "longtail", "lab", "report",
+        "longtail", "lab", "report", "validation",
     },
     "validation": {"errors", "artifacts", "reading"},
     "reading": {"errors", "artifacts"},

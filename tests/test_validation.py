@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
-from conceptaudit.artifacts import digest_of, file_digest, write_json
+from conceptaudit.artifacts import RunFolder, digest_of, file_digest, write_json
 from conceptaudit.auditing import AuditOptions, audit
 from conceptaudit.errors import ConfigError
 from conceptaudit.validation import validate
@@ -123,3 +123,18 @@ def test_exit_codes(run, tmp_path):
     (run / "alignment.json").unlink()
     assert code(run) == 1
     assert code(tmp_path) == 2
+
+
+def test_runs_inside_a_run_are_checked_where_its_manifest_names_them(tmp_path):
+    inner = RunFolder.at(tmp_path / "demo" / "audit", kind="audit", digest="0" * 64)
+    outer = RunFolder.at(tmp_path / "demo", kind="demo", digest="1" * 64)
+    with outer.hold():
+        with inner.hold():
+            inner.finish({})
+        outer.finish({"holds": ["audit", "evaluation", "..", "", "a\0b", 3]})
+    (tmp_path / "demo" / "audit" / "note.txt").write_text("mine")
+    faults = {fault.file: fault.what for fault in validate(tmp_path / "demo").faults}
+    assert faults == {
+        "audit/note.txt": "no part of the run: the manifest does not name it",
+        "evaluation/manifest.json": "missing",
+    }

@@ -54,7 +54,7 @@ def demo(
                 "held_out_coverage": result.coverage,
                 "n_held_out": len(result.held_out),
                 "n_long_tail_images": len(result.tail.images),
-                "n_tail_inside": [result.foretold.n_inside, len(result.foretold.table)],
+                "n_tail_inside": [result.tail_check.n_inside, len(result.tail_check.table)],
             }
         )
         return
@@ -79,8 +79,8 @@ def demo(
     )
     say(
         f"Long-tail set: {quantity(len(result.tail.images), 'image')} of "
-        f"{quantity(len(result.tail.concepts), 'rare concept')}; {result.foretold.n_inside:,} of "
-        f"{len(result.foretold.table):,} came out inside the interval predicted before."
+        f"{quantity(len(result.tail.concepts), 'rare concept')}; {result.tail_check.n_inside:,} of "
+        f"{len(result.tail_check.table):,} came out inside the interval predicted before."
     )
     folder = result.folder
     say(f"\nOpen {result.report}, or look around:")

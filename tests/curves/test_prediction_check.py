@@ -1,4 +1,4 @@
-"""What a curve had foretold, and that one which has seen the result is refused."""
+"""What a curve had predicted, and that one which has seen the result is refused."""
 
 import numpy as np
 import pandas as pd
@@ -46,7 +46,7 @@ def before(classes, counts):
     return fit_curve(counts, results(classes[100:], "zoo", 1))
 
 
-def test_a_tail_on_the_same_law_comes_out_as_foretold(classes, counts, before):
+def test_a_tail_on_the_same_law_comes_out_as_predicted(classes, counts, before):
     [found] = check_predictions(before, counts, results(classes[:150], "tail", 2))
     assert len(found.table) == 150
     assert found.table["count"].is_monotonic_increasing
@@ -117,7 +117,7 @@ def test_classes_without_a_count(classes, counts, before):
         check_predictions(before, counts, tail)
 
 
-def test_zeros_that_the_fit_leaves_out_are_not_foretold(classes):
+def test_zeros_that_the_fit_leaves_out_are_not_predicted(classes):
     changed = classes.assign(n_text=classes["n_text"].where(classes.index >= 5, 0))
     counts = ConceptFrequencies(changed[["concept", "n_text"]], "web")
     curve = fit_curve(counts, results(changed[100:], "zoo", 1), zero_policy="exclude")

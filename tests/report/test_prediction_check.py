@@ -71,7 +71,7 @@ def test_the_page_shows_what_was_predicted_and_what_came_out(files, tmp_path) ->
     assert "With the tail added to the fit it is" in read.text
     assert "as many images per class (in the median 8 here, 8 in the fit)" in read.text
     assert "<script>alert" not in page
-    assert any(HOSTILE in text for _, _, text, _ in json.loads(read.data["foretold-0-points"]))
+    assert any(HOSTILE in text for _, _, text, _ in json.loads(read.data["predicted-0-points"]))
     write_report(
         tmp_path / "again.html",
         run=files["run"],

@@ -65,7 +65,7 @@ def _check(curve: Curve, one: PredictionCheck, number: int, *, named: bool) -> d
         "n_new": int((~known).sum()),
         "new_inside": int((~known & inside).sum()),
         "images": _images(curve, one),
-        "chart": prediction_check_chart(f"foretold-{number}", table, level=one.level),
+        "chart": prediction_check_chart(f"predicted-{number}", table, level=one.level),
         "decades": float(np.ptp(np.log10(1.0 + one.table["count"].to_numpy(dtype=np.float64)))),
         "before": slope_per_decade(one.before),
         "after": None if one.after is None else slope_per_decade(one.after),
