@@ -198,7 +198,7 @@ def _show_corrected(run: AuditRun) -> None:
     found = run.misalignment
     if found and found["nothing_named_is_shown"] is not None:
         say(
-            f"{100 * found['nothing_named_is_shown']:.1f} % of captions that name concepts name "
-            f"nothing that is shown ({100 * found['nothing_named_is_shown_low']:.1f} to "
+            f"{100 * found['nothing_named_is_shown']:.1f} % of the captions that name a concept "
+            f"mention none that the image shows ({100 * found['nothing_named_is_shown_low']:.1f} to "
             f"{100 * found['nothing_named_is_shown_high']:.1f}, {run.level:.0%} interval)"
         )

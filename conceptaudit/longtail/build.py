@@ -191,7 +191,7 @@ def _senses(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """One set in the making."""
+    """A set while it is built."""
 
     audit: AuditSource
     selection: Selection

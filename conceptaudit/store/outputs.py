@@ -106,7 +106,7 @@ class OutputFile:
 
 @dataclass(slots=True, kw_only=True)
 class Staged:
-    """Outputs in the making."""
+    """Outputs that are not finished yet."""
 
     # where each output is to be written until all are finished
     places: dict[Path, Path] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Files and folders in the making: held by the process that writes, and nobody's if it is dead.
+"""Unfinished files and folders: locked by the process that writes, and nobody's if it is dead.
 
 A file is written beside its place as ``.NAME.partial`` under a lock that the operating system
 frees when the writer dies, however it dies. Whoever writes NAME next finds what a dead writer

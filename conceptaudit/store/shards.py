@@ -119,7 +119,7 @@ class ShardStore:
     def discard_others(self, shards: frozenset[str]) -> int:
         """Remove records of shards that are not in the run, with the files that they name.
 
-        Files in the making go, too, where they would become one of these or of the run's shards.
+        Unfinished files go, too, where they would become one of these or of the run's shards.
         """
         if self.folder.is_symlink():
             raise ArtifactMismatchError(
