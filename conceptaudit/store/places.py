@@ -27,8 +27,10 @@ def output_path(out: str | Path) -> Path:
     conceptaudit.errors.ConfigError: Results are written to a file system. Got 's3://bucket/run'...
     """
     if _URL.match(str(out)):
+        # as it was typed: a `Path` has lost one of the two slashes
+        typed = re.sub(r":/+", "://", str(out), count=1)
         raise ConfigError(
-            f"Results are written to a file system. Got {str(out)!r} instead: name a folder or "
+            f"Results are written to a file system. Got {typed!r} instead: name a folder or "
             "file of this machine, or one that is mounted, and copy it from there."
         )
     if any("\ud800" <= character <= "\udfff" for character in str(out)):
