@@ -195,10 +195,13 @@ def _show_corrected(run: AuditRun) -> None:
                 f"of these, medians: tag precision {medians['tag_precision']:.2f}, tag recall "
                 f"{medians['tag_recall']:.2f}, AUC {medians['auc']:.2f}"
             )
-    found = run.misalignment
-    if found and found["nothing_named_is_shown"] is not None:
+    misaligned = run.misalignment
+    if misaligned and misaligned["nothing_named_is_shown"] is not None:
+        share, low, high = (
+            f"{100 * misaligned['nothing_named_is_shown' + end]:.1f}"
+            for end in ("", "_low", "_high")
+        )
         say(
-            f"{100 * found['nothing_named_is_shown']:.1f} % of the captions that name a concept "
-            f"mention none that the image shows ({100 * found['nothing_named_is_shown_low']:.1f} to "
-            f"{100 * found['nothing_named_is_shown_high']:.1f}, {run.level:.0%} interval)"
+            f"{share} % of the captions that name a concept mention none that the image shows "
+            f"({low} to {high}, {run.level:.0%} interval)"
         )
