@@ -44,7 +44,7 @@ def test_json_for_machines(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
     ("arguments", "message"),
     [
         (["{run}", "wach"], "Did you mean 'watch'?"),
-        (["{none}", "watch"], "holds no evidence.parquet"),
+        (["{none}", "watch"], "is no audit's folder"),
     ],
 )
 def test_mistakes_are_one_line(
