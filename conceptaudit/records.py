@@ -147,7 +147,7 @@ class SampleBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concept:
-    """A name, what else it is called, and how to describe a picture of it.
+    """A name, what else it is called, and how to describe an image of it.
 
     Parameters
     ----------

@@ -351,7 +351,7 @@ class Pages(Site):
             return download(path.read_bytes(), kinds[kind], f"{run.slug}-{name}.{kind}")
 
     def image(self, request: Request) -> Response:
-        """Send a sample's picture, encoded anew; 404 where it is gone (link rot)."""
+        """Send a sample's image, encoded anew; 404 where it is gone (link rot)."""
         from starlette.responses import Response
 
         _, media = self.run(request)

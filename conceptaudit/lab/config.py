@@ -21,7 +21,7 @@ CORRUPTIONS = (
 """Kinds of damaged sample; each has a knob ``{kind}_rate``."""
 
 MIN_OBJECT_PIXELS = 24
-"""A picture of a thing smaller than this cannot be told from others even by a person."""
+"""An image of a thing smaller than this cannot be told from others even by a person."""
 
 MAX_SEED = 2**64 - 1
 SMALLEST_IMAGE, LARGEST_IMAGE = 32, 1024

@@ -31,7 +31,7 @@ def true_frequencies(
     lost : bool
         Also count samples that could not be downloaded.
     damaged : bool
-        Also count sides (picture, caption) that damage has made unreadable.
+        Also count sides (image, caption) that damage has made unreadable.
     copies : bool
         False counts an original and all its exact and near copies once, if at least one of
         them can be counted.

@@ -24,7 +24,7 @@ def write_image_folder(
 ) -> Path:
     """Write a balanced test set as an ImageFolder: ``out/{concept}/{number}.jpg``.
 
-    Every concept in use gets equally many pictures, those that never occur included. Pictures
+    Every concept in use gets equally many images, those that never occur included. Images
     are drawn as scenes are, one thing each, from a random stream that no dataset shares.
 
     Parameters
@@ -34,9 +34,9 @@ def write_image_folder(
     out : path
         A folder that is new or empty, or that a killed process has begun to write this to.
     per_concept : int
-        Pictures per concept, at least 1.
+        Images per concept, at least 1.
     progress : callable or None
-        Called with the pictures done and the pictures in all, after every concept.
+        Called with the images done and the images in all, after every concept.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def write_image_folder(
 
 
 def draw_test_picture(config: LabConfig, name: str, number: int) -> bytes:
-    """Draw the `number`-th test picture of a concept, as a JPEG file."""
+    """Draw the `number`-th test image of a concept, as a JPEG file."""
     # The name, not its rank, decides: another frequency law gets the same pictures.
     spread = int.from_bytes(hashlib.sha256(name.encode()).digest()[:5])
     index = spread * 2**20 + number

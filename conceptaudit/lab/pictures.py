@@ -1,4 +1,4 @@
-"""Pictures of scenes: sprites placed on a background, with everything a camera adds."""
+"""Images of scenes: sprites placed on a background, with everything a camera adds."""
 
 import io
 import json
@@ -27,7 +27,7 @@ def _sheet() -> tuple[Image.Image, int, dict[str, tuple[int, int]]]:
 
 @cache
 def sprite(name: str) -> Image.Image:
-    """Cut a concept's picture out of the sheet: RGBA, square, transparent around the thing."""
+    """Cut a concept's image out of the sheet: RGBA, square, transparent around the thing."""
     sheet, cell, cells = _sheet()
     column, row = cells[name]
     return sheet.crop((column * cell, row * cell, (column + 1) * cell, (row + 1) * cell))
@@ -57,7 +57,7 @@ def draw_scene(config: LabConfig, index: int, names: list[str], purpose: Purpose
 
 
 def encode(picture: Image.Image, quality: int) -> bytes:
-    """Compress a picture as JPEG."""
+    """Compress an image as JPEG."""
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
@@ -119,7 +119,7 @@ def background(rng: SampleRng, generator: np.random.Generator, size: int) -> Ima
 
 
 def colour(rng: SampleRng) -> Colour:
-    """Draw a colour; every second one is pale, as the backgrounds of product pictures are."""
+    """Draw a colour; every second one is pale, as the backgrounds of product images are."""
     low = 0.65 if rng.chance(0.5) else 0.1
     return (
         int(255 * rng.uniform(low, 1.0)),

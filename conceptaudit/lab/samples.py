@@ -29,7 +29,7 @@ class SampleTruth:
     index : int
         Position in the dataset, from 0.
     image, text : tuple of str
-        Concepts that the picture shows and that the caption names as nouns, sorted.
+        Concepts that the image shows and that the caption names as nouns, sorted.
     not_noun : tuple of str
         Concepts whose word stands in the caption in another role.
     n_things : int
@@ -59,7 +59,7 @@ class SampleTruth:
 
 
 def scene(config: LabConfig, index: int) -> tuple[Image.Image, str, SampleTruth]:
-    """Draw sample `index` as an undamaged picture, with its caption and the truth about both.
+    """Draw sample `index` as an undamaged image, with its caption and the truth about both.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def scene(config: LabConfig, index: int) -> tuple[Image.Image, str, SampleTruth]
 
     Returns
     -------
-    picture : PIL.Image.Image
+    image : PIL.Image.Image
         RGB, ``image_size`` pixels square, as read back from its JPEG file.
     caption : str
         The caption.
@@ -79,8 +79,8 @@ def scene(config: LabConfig, index: int) -> tuple[Image.Image, str, SampleTruth]
 
     Examples
     --------
-    >>> picture, caption, truth = scene(LabConfig(seed=1), 7)
-    >>> picture.size, set(truth.joint) <= set(truth.image)
+    >>> image, caption, truth = scene(LabConfig(seed=1), 7)
+    >>> image.size, set(truth.joint) <= set(truth.image)
     ((96, 96), True)
     """
     content, truth = make_sample(config, index)
@@ -179,7 +179,7 @@ def _hallucinated(config: LabConfig, rng: SampleRng, known: set[str]) -> list[Me
 
 
 def _retold(rng: SampleRng, caption: str) -> str:
-    """Edit a caption as somebody does who posts a picture again; it names the same things."""
+    """Edit a caption as somebody does who posts an image again; it names the same things."""
     return (caption, caption.lower(), f"{caption} (repost)", f"{caption}.")[rng.below(4)]
 
 

@@ -57,7 +57,7 @@ def write_shard(config: LabConfig, folder: Path, layout: str, shard: int) -> pa.
 
 
 def _without_files(sample: StoredSample) -> StoredSample:
-    """Keep what the tables need: a shard's pictures would not fit into memory."""
+    """Keep what the tables need: a shard's images would not fit into memory."""
     return StoredSample(
         key=sample.key,
         image=None,
@@ -247,7 +247,7 @@ WEB_PAGE = (
     b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head>\n"
     b"<body><h1>Not Found</h1><p>The picture has moved.</p></body></html>\n"
 )
-"""What many servers send instead of a picture that is gone."""
+"""What many servers send instead of an image that is gone."""
 
 BOMB_SIDE = 65_000
 """Pixels per side that a bomb claims: 4.2 billion, 12 GB once decoded. JPEG's limit is 65,535."""

@@ -25,7 +25,7 @@ UNREADABLE_CAPTION = frozenset({"bad_utf8", "empty_caption", "missing_caption"})
 
 
 def image_is_ok(faults: SampleFaults) -> bool:
-    """Tell whether a sample's picture can still be read."""
+    """Tell whether a sample's image can still be read."""
     return not faults.link_rot and faults.corrupt not in UNREADABLE_IMAGE
 
 
@@ -38,7 +38,7 @@ def text_is_ok(faults: SampleFaults) -> bool:
 def truth_schema() -> "pa.Schema":
     """Describe the columns of ``truth.parquet``.
 
-    ``image``, ``text`` and ``joint`` list the concepts that the picture shows, that the caption
+    ``image``, ``text`` and ``joint`` list the concepts that the image shows, that the caption
     names as nouns, and both, *before* damage; ``image_ok`` and ``text_ok`` say whether damage and
     loss have left that side readable. ``not_noun`` lists concepts whose word is in the caption in
     another role. ``duplicate_of`` is the key of the sample whose content is repeated (itself

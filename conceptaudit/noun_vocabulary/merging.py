@@ -1,6 +1,6 @@
 """Adding up the counts of shards, in DuckDB, which spills to disk what memory cannot hold.
 
-Captions add up. Images do not: a picture whose captions lie in two shards was counted in both.
+Captions add up. Images do not: an image whose captions lie in two shards was counted in both.
 Which keys those are is known once all shards are there, and only for them the single captions are
 looked at again: their counts are taken off and put right.
 """

@@ -17,7 +17,7 @@ EXTRA = {
     FULL: "captions in full",
     "n_image_corrected": "corrected images",
     "n_joint_corrected": "corrected both",
-    "n_image_unique": "different pictures",
+    "n_image_unique": "different images",
     "n_joint_unique": "different in both",
     "n_text_rejected": "not as a noun",
     "n_senses": "meanings",
@@ -30,7 +30,7 @@ MEANINGS = {
     "n_image_corrected": "Images that show the concept, corrected for what the tagger finds "
     "wrongly and misses; the interval carries that.",
     "n_joint_corrected": "The same for samples with the concept on both sides.",
-    "n_image_unique": "Images that show the concept, equal and nearly equal pictures counted once.",
+    "n_image_unique": "Images that show the concept, equal and nearly equal images counted once.",
     "n_joint_unique": "The same for samples with the concept on both sides.",
     "n_text_rejected": "Mentions of the concept's words that do not name it (“they watch”).",
     "n_senses": "Meanings that the name has as a noun; a count adds them up.",

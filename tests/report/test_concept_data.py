@@ -45,7 +45,7 @@ def test_corrected_and_unique_counts_have_their_intervals() -> None:
     assert extra["n_image_corrected"]["n"] == [26, 2]
     assert extra["n_image_corrected"]["low"] == [18.0, 0.0]
     assert extra["n_image_unique"] == {
-        "id": "n_image_unique", "name": "different pictures", "n": [12, 1], "low": None,
+        "id": "n_image_unique", "name": "different images", "n": [12, 1], "low": None,
         "high": None,
     }  # fmt: skip
     assert extra["n_senses"]["n"] == [7, None]

@@ -41,7 +41,7 @@ def test_images_are_found_by_key_and_shown_once(
         assert len(shown) > 1
         assert len(set(shown)) == len(shown)
     bare = write_report(tmp_path / "e.html", run=embedded / "run", dataset=embedded / "emb")
-    assert "This dataset has no pictures here" in bare.read_text("utf-8")
+    assert "This dataset has no images here" in bare.read_text("utf-8")
 
 
 def test_foreign_images_are_refused(embedded: Path, tmp_path: Path) -> None:

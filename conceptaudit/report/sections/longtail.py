@@ -94,7 +94,7 @@ def _look(made: LongTailSet, budget: PictureBudget, progress: Progress) -> dict[
     included = _included(made)
     shown = included[:MOST_CLASSES]
     strips = []
-    progress.start("long-tail pictures", len(shown), "classes")
+    progress.start("long-tail images", len(shown), "classes")
     for one in shown:
         rows = made.images[made.images["class_index"] == one["class_index"]]
         samples = []

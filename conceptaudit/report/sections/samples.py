@@ -52,7 +52,7 @@ def contact_section(
     """Build the contact sheets."""
     heading: dict[str, Any] = {"title": "What the concepts look like", "short": "Samples"}
     if seen is None:
-        why = NO_DATASET.format(what="sample pictures")
+        why = NO_DATASET.format(what="sample images")
         return Section(identifier="samples", missing=why, **heading)
     tail = _ranking(run)[2]
     ties = ""
@@ -105,12 +105,12 @@ def pairs_section(run: RunRecord, choice: Choice, seen: Mapping[int, Seen] | Non
     """Build the agreeing and the misaligned pairs."""
     why = ""
     if run.alignment.get("n_misaligned") is None:
-        why = "This audit counted one side only, so captions and pictures cannot be compared."
+        why = "This audit counted one side only, so captions and images cannot be compared."
     elif seen is None:
         why = NO_DATASET.format(what="pairs")
     return Section(
         identifier="agreement",
-        title="Where caption and picture agree, and where not",
+        title="Where caption and image agree, and where not",
         short="Agreement",
         missing=why,
         values={
