@@ -118,7 +118,7 @@ def find_taggers(
 
 def _named(name: str, vocabulary: ConceptVocabulary) -> object:
     """Make the tagger that an installed package calls by this name."""
-    factories = dict(installed(GROUP, TaggerFactory))  # type: ignore[type-abstract] # not made
+    factories = dict(installed(GROUP, TaggerFactory))  # type: ignore[type-abstract] # a protocol, for checking only
     if name not in factories:
         known = ", ".join(sorted(factories)) or "none"
         raise ConfigError(

@@ -54,6 +54,7 @@ def takes_options(verb: Callable[..., None]) -> Callable[..., None]:
             given[name] = made(record, values)
         verb(**given)
 
+    # typer reads the signature from here; mypy knows no such attributes of functions
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {one.name: one.annotation for one in parameters}
     # messages of the library name the records' fields, those of the command line its options

@@ -280,6 +280,7 @@ class CheckedHeader(tarfile.TarInfo):
                 raise ValueError(
                     f"{quantity(len(archive.pax_headers), 'record')} for all later members"
                 )
+        # typeshed leaves out the private methods and fields of `tarfile` that are used from here on
         member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
         return member
 

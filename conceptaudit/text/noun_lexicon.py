@@ -177,7 +177,7 @@ class NounLexicon(Pipe):
             token.lemma = add_string(lemma)
             if number is not None:
                 token.pos_ = "NOUN"
-                token.set_morph(f"Number={number}")  # type: ignore[attr-defined]
+                token.set_morph(f"Number={number}")  # type: ignore[attr-defined] # not in spaCy's stubs
         return doc
 
     def _decide(self, word: str, pos: str, *, plural: bool) -> tuple[str | None, str]:
@@ -195,7 +195,7 @@ class NounLexicon(Pipe):
             plural = not self.forms.code(first.text) & NOUN_SINGULAR
             first.pos_ = "NOUN"
             number = "Plur" if plural else "Sing"
-            first.set_morph(f"Number={number}")  # type: ignore[attr-defined]
+            first.set_morph(f"Number={number}")  # type: ignore[attr-defined] # not in spaCy's stubs
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:  # noqa: ARG002 -- spaCy passes it
         """Serialise the lexicon."""
