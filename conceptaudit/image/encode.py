@@ -77,7 +77,7 @@ class OomSafeEncoder:
         """
         import torch
 
-        pending: deque[tuple[Block, Pending]] = deque()
+        pending: deque[Callable[[], Encoded]] = deque()
         loaded = load_blocks(
             images,
             self.model,
@@ -90,12 +90,19 @@ class OomSafeEncoder:
             if isinstance(part, Failure):
                 yield part
                 continue
-            pending.append((part, self._launch(part.pixels)))
+            pending.append(self._begin(part))
+            # free its pixels now: the next block is then stacked in memory that is warm
+            del part
             # the caller has one block's vectors while the device computes the next one's
             if len(pending) > 1:
-                yield _encoded(*pending.popleft())
+                yield pending.popleft()()
         if pending:
-            yield _encoded(*pending.popleft())
+            yield pending.popleft()()
+
+    def _begin(self, block: Block) -> Callable[[], Encoded]:
+        """Begin to embed a block; what is returned waits for its vectors and holds no pixels."""
+        vectors, numbers, thumbnails = self._launch(block.pixels), block.numbers, block.thumbnails
+        return lambda: Encoded(numbers=numbers, vectors=vectors(), thumbnails=thumbnails)
 
     def __call__(self, pixels: Any) -> Float32Array:
         """Embed a tensor of shape (n, 3, height, width) to unit vectors, (n, dimension)."""
@@ -132,10 +139,6 @@ class OomSafeEncoder:
                 "Memory ran out while one image was embedded on the CPU. Free some, or name a "
                 "smaller model with --clip."
             ) from error
-
-
-def _encoded(block: Block, pending: Pending) -> Encoded:
-    return Encoded(numbers=block.numbers, vectors=pending(), thumbnails=block.thumbnails)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
